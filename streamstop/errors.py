@@ -1,0 +1,38 @@
+"""Every error streamstop raises on purpose, with the exit code the command line ends with.
+
+A message says what happened, where, what was kept and what to do; the path comes last. Code that
+raises one of these has already put away whatever it was writing: nothing half-written is left
+looking whole.
+"""
+
+from __future__ import annotations
+
+
+class StreamstopError(Exception):
+    """Base of all deliberate errors; `exit_code` is what the process ends with."""
+
+    exit_code = 1
+
+
+class UsageError(StreamstopError):
+    """The request cannot be understood: an unknown key, a value out of range, labels that do not fit."""
+
+    exit_code = 2
+
+
+class SourceError(StreamstopError):
+    """The source cannot be opened: missing, unreadable, of no known format, or no camera attached."""
+
+    exit_code = 3
+
+
+class DamageError(StreamstopError):
+    """The input is damaged and `--strict` asked to stop at the first damage."""
+
+    exit_code = 4
+
+
+class DivergedError(StreamstopError):
+    """The learner's loss or state stopped being finite."""
+
+    exit_code = 5

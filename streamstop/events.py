@@ -1,0 +1,96 @@
+"""The event, the packet and the cursor: the vocabulary every source and the binner share.
+
+An event is (t, x, y, p): time in microseconds, column, row, and polarity (True is ON, brighter).
+A packet is a bounded array of events as a source hands it over, with what the source knows about
+them: where it is (cursor), how far time has come, what was lost and what was damaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+EVENT_DTYPE = np.dtype([("t", "<i8"), ("x", "<u2"), ("y", "<u2"), ("p", "?")], align=True)
+"""One event in 16 bytes. Aligned, so that an AEDAT4 packet is this array already. A negative
+coordinate of a damaged file becomes a large one and is rejected as out of range, never wrapped."""
+
+MAX_PACKET_EVENTS = 1 << 16
+"""No source hands over more events than this at once: it is what bounds memory."""
+
+Events = NDArray[Any]
+"""A one-dimensional array of `EVENT_DTYPE`."""
+
+
+class SensorSize(NamedTuple):
+    """Pixels of a sensor: `width` columns and `height` rows."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One stretch of input that could not be read.
+
+    offset : byte offset in the file where reading failed.
+    lost_bytes : bytes passed over.
+    reason : one short sentence, for the ledger and the report.
+    path : the file.
+    """
+
+    offset: int
+    lost_bytes: int
+    reason: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where in its source a run is: file, byte offset, index of the next event, time in us."""
+
+    path: str = ""
+    offset: int = 0
+    event: int = 0
+    t_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A bounded array of events with the source's status.
+
+    events : array of EVENT_DTYPE, at most MAX_PACKET_EVENTS, in the order the source had them.
+    cursor : position after this packet.
+    until_us : the source vouches that time has come this far, even where no event says so (the end
+        of a recorded segment, a live clock); None where the events alone tell the time.
+    dropped : events the source received but did not hand over, by cause.
+    damage : stretches of input that could not be read, met since the packet before.
+    """
+
+    events: Events
+    cursor: Cursor = Cursor()
+    until_us: int | None = None
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    damage: tuple[Damage, ...] = ()
+
+
+def empty_events(n: int = 0) -> Events:
+    """An array of `n` zeroed events, shape (n,)."""
+    return np.zeros(n, dtype=EVENT_DTYPE)
+
+
+def make_events(t: Any, x: Any, y: Any, p: Any) -> Events:
+    """Events from four columns of equal length.
+
+    >>> make_events([5, 9], [0, 1], [2, 3], [True, False])["t"].tolist()
+    [5, 9]
+    """
+    events = empty_events(len(t))
+    events["t"], events["x"], events["y"], events["p"] = t, x, y, p
+    return events

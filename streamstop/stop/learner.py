@@ -1,0 +1,241 @@
+"""The learner: a network, its optimiser, two readouts, and the order in which they may act.
+
+For every bin `predict` comes first; `learn` follows when the bin's label is known. For every
+segment `decide` answers before the segment's label has touched what decides:
+
+* `update="segment"`: gradients gather over the segment and move the weights once, at its end
+  (as in the paper, Eq. 17-27 summed over T); the network that learns may also decide.
+* `update="step"`: weights move every `every` bins, within the segment. A shadow network with the
+  weights of the segment's beginning runs beside it and decides.
+* `slow > 0`: the shadow's weights are an exponential average over past segments' ends.
+
+The second readout, streaming LDA on the deciding network's firing rates, learns once a segment.
+`naive=True` lets the network that is being trained decide: the dishonest score, for comparison only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from streamstop.errors import DivergedError
+from streamstop.stop.lda import StreamingLDA, Vector
+from streamstop.stop.network import Network, NetworkSpec, pooled_rates
+
+
+@dataclass(frozen=True)
+class LearnerSpec:
+    """How a network learns.
+
+    learn : letters of what STOP moves: "w" weights and biases, "t" thresholds, "l" leaks.
+        The readout always learns.
+    lr, lr_threshold, lr_leak, lr_readout : Adam's steps; normalised ones because the scale of STOP's
+        gradients falls from layer to layer (`stop-rule`: the temporal terms it drops).
+    betas : Adam's decay rates.
+    update : "segment" or "step"; every : bins an update, with "step".
+    slow : decay of the average that decides, in updates; 0 lets the weights themselves decide.
+    shrinkage : of the discriminant readout.
+    naive : decide with weights that the segment's own label moves. Never honest.
+    """
+
+    learn: str = "wtl"
+    lr: float = 3e-4
+    lr_threshold: float = 3e-4
+    lr_leak: float = 3e-4
+    lr_readout: float = 1e-2
+    betas: tuple[float, float] = (0.5, 0.99)
+    update: str = "segment"
+    every: int = 1
+    slow: float = 0.0
+    shrinkage: float = 0.1
+    naive: bool = False
+
+
+class Prediction(NamedTuple):
+    """What the learner says of one bin: log probabilities (classes,) of its linear readout."""
+
+    linear: NDArray[np.float64]
+
+
+class Decision(NamedTuple):
+    """What each readout makes of a whole segment: scores of shape (classes,)."""
+
+    linear: Vector
+    lda: Vector
+    rates: Vector
+
+
+class StopLearner:
+    """Predict, then learn, bin by bin; bounded state, no autograd.
+
+    Parameters
+    ----------
+    network : what the network is.
+    spec : how it learns.
+    seed : draws the initial weights.
+    """
+
+    def __init__(
+        self,
+        network: NetworkSpec,
+        spec: LearnerSpec,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.spec = spec
+        self.network = Network(network, seed, learn=spec.learn, dtype=dtype)
+        self.dtype = dtype
+        self._shadowed = (spec.update == "step" or spec.slow > 0) and not spec.naive
+        self.decider = Network(network, seed, learn="", dtype=dtype) if self._shadowed else self.network
+        self.lda = StreamingLDA(network.classes, spec.shrinkage)
+        self._optimizer = self._make_optimizer()
+        self._updates = 0
+        self._begin()
+
+    def _make_optimizer(self) -> torch.optim.Adam:
+        rates = {"log_theta": self.spec.lr_threshold, "leak_logit": self.spec.lr_leak}
+        grads, groups = self.network.grads, []
+        for name, value in self.network.parameters().items():
+            if name not in grads:
+                continue
+            value.grad = grads[name]
+            layer, kind = name.split(".")
+            rate = self.spec.lr_readout if layer == "readout" else rates.get(kind, self.spec.lr)
+            groups.append({"params": [value], "lr": rate})
+        return torch.optim.Adam(groups, betas=self.spec.betas)
+
+    def _begin(self) -> None:
+        self._bins = 0
+        self._learned = 0
+        self._since_update = 0
+        self._loss = 0.0
+        self._votes = np.zeros(self.network.spec.classes)
+        self._spikes: list[Tensor] = []
+        self._logits: Tensor | None = None
+
+    def begin_segment(self) -> None:
+        """Start an unrelated piece of stream: neurons at rest, nothing gathered."""
+        self.network.rest()
+        if self._shadowed:
+            self.decider.rest()
+        self._begin()
+
+    def reset_state(self) -> None:
+        """Put the neurons at rest within a segment, after a jump in time."""
+        self.network.rest()
+        if self._shadowed:
+            self.decider.rest()
+
+    @torch.no_grad()
+    def predict(self, x: Tensor, *, will_learn: bool) -> Prediction:
+        """Take in one bin and say what it shows, before its label is looked at.
+
+        x : (1, polarities, height, width), encoded counts.
+        will_learn : whether `learn` may follow; traces advance only then.
+
+        Raises DivergedError where the readout is no longer finite.
+        """
+        self._logits = self.network.forward(x, traces=True) if will_learn or not self._shadowed else None
+        said = self.decider.forward(x, traces=False) if self._shadowed else self._logits
+        assert said is not None
+        log_probabilities = functional.log_softmax(said, 1)[0].double().numpy()
+        if not np.isfinite(log_probabilities).all():
+            raise DivergedError(
+                f"the readout is no longer finite after {self._updates} updates; "
+                "the scores up to here are kept; lower [learner] lr and lr_readout"
+            )
+        self._votes += log_probabilities
+        self._bins += 1
+        spikes = self.decider.spikes()
+        if not self._spikes:
+            self._spikes = [torch.zeros_like(s) for s in spikes]
+        for total, s in zip(self._spikes, spikes, strict=True):
+            total.add_(s)
+        return Prediction(log_probabilities)
+
+    @torch.no_grad()
+    def learn(self, label: int) -> None:
+        """Learn the label of the bin just predicted (cross-entropy of its logits)."""
+        assert self._logits is not None, "predict(will_learn=True) comes first"
+        log_probabilities = functional.log_softmax(self._logits, 1)
+        self._loss -= float(log_probabilities[0, label])
+        error = log_probabilities.exp()
+        error[0, label] -= 1.0
+        self.network.backward(error)
+        self._learned += 1
+        self._since_update += 1
+        if self.spec.update == "step" and self._since_update >= self.spec.every:
+            self._update()
+
+    def decide(self) -> Decision:
+        """Both readouts' verdicts on the bins predicted since the segment began."""
+        rates = self.rates_vector()
+        return Decision(self._votes / max(self._bins, 1), self.lda.scores(rates), rates)
+
+    def end_segment(self) -> float | None:
+        """Close the segment: move what waits to be moved. Mean loss a bin, None if none learned.
+
+        Raises DivergedError where loss or parameters are no longer finite.
+        """
+        loss = self._loss / self._learned if self._learned else None
+        if self._since_update:
+            self._update()
+        if self._shadowed and self._learned:
+            self._follow()
+        finite = all(bool(p.isfinite().all()) for p in self.network.parameters().values())
+        if (loss is not None and not np.isfinite(loss)) or not finite:
+            raise DivergedError(
+                f"loss {loss} after {self._updates} updates: parameters are no longer finite; "
+                "the scores up to here are kept; lower [learner] lr and lr_readout"
+            )
+        return loss
+
+    def learn_rates(self, rates: Vector, label: int) -> None:
+        """Give the discriminant readout the firing rates of one segment and its label."""
+        self.lda.learn(rates, label)
+
+    def _update(self) -> None:
+        for grad in self.network.grads.values():
+            grad.div_(self._since_update)
+        self._optimizer.step()
+        self.network.zero_grads()
+        self.network.refresh()
+        self._since_update = 0
+        self._updates += 1
+
+    def _follow(self) -> None:
+        """Move the deciding weights: all the way, or as a slow average that starts as a mean."""
+        self._follows = getattr(self, "_follows", 0) + 1
+        keep = min(self.spec.slow, 1 - 1 / self._follows)
+        fast = self.network.parameters()
+        for name, value in self.decider.parameters().items():
+            value.mul_(keep).add_(fast[name], alpha=1 - keep)
+        self.decider.refresh()
+
+    def rates_vector(self) -> Vector:
+        """Square roots of the pooled firing rates since the segment began, as a vector."""
+        if not self._spikes:
+            return np.zeros(0)
+        rates = [total / max(self._bins, 1) for total in self._spikes]
+        return np.asarray(pooled_rates(rates).sqrt().double().numpy())
+
+    def layer_rates(self) -> list[float]:
+        """Mean firing rate of each layer, spikes per neuron and bin, since the segment began."""
+        return [float(total.mean()) / max(self._bins, 1) for total in self._spikes]
+
+    def state_bytes(self) -> int:
+        """Bytes of all that the learner carries through the stream."""
+        networks = [self.network, self.decider] if self._shadowed else [self.network]
+        parameters = [t for n in networks for t in n.parameters().values()]
+        moments = [t for state in self._optimizer.state.values() for t in state.values()]
+        tensors = parameters + [*self.network.grads.values()] + moments + self._spikes
+        held = sum(t.numel() * t.element_size() for t in tensors)
+        return held + sum(n.state_bytes() for n in networks) + self.lda.state_bytes()

@@ -11,11 +11,16 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 TIME_LIMIT_US = 1 << 60
 """Times beyond +-2**60 us (36,000 years) are damage. Within it no sum here overflows int64."""
 
 LATE, OUT_OF_RANGE, CROPPED, BAD_TIME = range(4)
 """Where in `tally` each cause of rejection is counted."""
+
+CROPPED_AWAY, OUTSIDE = -1, -2
+"""What `columns` and `rows` hold for coordinates that fall in no cell."""
 
 BinLoop = Callable[..., int]
 
@@ -41,8 +46,8 @@ def bin_events(
 
     words : (n, 2) int64, a packet seen as two words an event: time; then x, y, p in 16, 16, 8 bits
         (and three bytes of padding, which may hold anything).
-    columns, rows : (sensor width,), (sensor height,) int64: what a pixel adds to the index of its
-        cell, negative where the pixel is cropped.
+    columns, rows : (65536,), (65536,) int64: what each possible x and y adds to the index of its
+        cell; OUTSIDE where the sensor has no such pixel, CROPPED_AWAY where the grid has no cell.
     plane : cells of one polarity, height * width of the grid.
     counts, filled : (slots, 2 * plane) int32, (slots,) int64: the open bins, a ring.
     head, start : slot and first microsecond of the oldest open bin.
@@ -52,68 +57,66 @@ def bin_events(
     """
     n = words.shape[0]
     slots = counts.shape[0]
-    width = columns.shape[0]
-    height = rows.shape[0]
-    oldest = counts[head]
     now = clock[0]
     floor = clock[1]
-    in_oldest = 0
+    slot = head
+    slot_start = start
+    grid = counts[slot]
+    in_slot = 0
     while i < n:
-        t = words[i, 0]
-        xyp = words[i, 1]
-        x = xyp & 0xFFFF
-        y = (xyp >> 16) & 0xFFFF
-        if x >= width or y >= height:
-            tally[OUT_OF_RANGE] += 1
-            i += 1
-            continue
-        if t > now:
-            if t > last:
+        # An unsigned index spares numba the question whether it counts from the end. All else here
+        # is in aid of the branch predictor: what varies from event to event is arithmetic.
+        event = np.uint64(i)
+        t = words[event, 0]
+        xyp = words[event, 1]
+        column = columns[xyp & 0xFFFF]
+        row = rows[(xyp >> 16) & 0xFFFF]
+        if (column | row) < 0 or t < floor or t > last:
+            if column == OUTSIDE or row == OUTSIDE:
+                tally[OUT_OF_RANGE] += 1
+            elif t > last:
                 if t <= TIME_LIMIT_US:
                     break
                 tally[BAD_TIME] += 1
-                i += 1
-                continue
-            now = t
-            floor = max(floor, t - reorder_us)
-        elif t < floor:
-            if t < -TIME_LIMIT_US:
-                tally[BAD_TIME] += 1
-            elif now - t > gap_us:
-                break
+            elif t < floor:
+                if t < -TIME_LIMIT_US:
+                    tally[BAD_TIME] += 1
+                elif now - t > gap_us:
+                    break
+                else:
+                    tally[LATE] += 1
             else:
-                tally[LATE] += 1
+                tally[CROPPED] += 1
+                now = max(now, t)
+                floor = max(floor, t - reorder_us)
             i += 1
             continue
         i += 1
-        column = columns[x]
-        row = rows[y]
-        if (column | row) < 0:
-            tally[CROPPED] += 1
-            continue
-        cell = row + column
-        if (xyp >> 32) & 0xFF:
-            cell += plane
-        after = t - start
-        if after < bin_us:
-            oldest[cell] += 1
-            in_oldest += 1
-        else:
-            slot = (head + after // bin_us) % slots
-            counts[slot, cell] += 1
-            filled[slot] += 1
+        now = max(now, t)
+        floor = max(floor, t - reorder_us)
+        # Outside the slot's window, in one comparison: a negative difference wraps to a huge one.
+        if np.uint64(t - slot_start) >= np.uint64(bin_us):
+            filled[slot] += in_slot
+            in_slot = 0
+            later = (t - start) // bin_us
+            slot = (head + later) % slots
+            slot_start = start + later * bin_us
+            grid = counts[slot]
+        on = ((xyp >> 32) & 0xFF) != 0
+        grid[np.uint64(row + column + plane * on)] += 1
+        in_slot += 1
+    filled[slot] += in_slot
     clock[0] = now
     clock[1] = floor
-    filled[head] += in_oldest
     return i
 
 
 @cache
 def compiled_loop() -> BinLoop:
-    """`bin_events` compiled for one signature: about a second once, then read from numba's cache.
+    """`bin_events` compiled for one signature, once a process: well under a second.
 
-    numba keeps that cache beside this file or, where the installation is read-only, in the user's
-    cache folder. Where neither can be written, every process compiles anew.
+    numba could keep the machine code on disk, but its cache is made of pickles, needs a folder that
+    can be written, and would save a third of a second.
     """
     # Imported here, so that commands that bin nothing do not wait for it.
     import numba
@@ -128,8 +131,5 @@ def compiled_loop() -> BinLoop:
         words, number, vector, vector, number, counts, vector, number, vector,
         number, number, number, number, number, vector,
     )  # fmt: skip
-    try:
-        loop: BinLoop = numba.njit(signature, cache=True)(bin_events)
-    except (RuntimeError, OSError):  # no folder to cache in, or the disk is full
-        loop = numba.njit(signature)(bin_events)
+    loop: BinLoop = numba.njit(signature)(bin_events)
     return loop

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from streamstop._bin_loop import (
     BAD_TIME,
     CROPPED,
+    CROPPED_AWAY,
     LATE,
     OUT_OF_RANGE,
+    OUTSIDE,
     TIME_LIMIT_US,
     compiled_loop,
 )
@@ -124,7 +126,14 @@ def _axis_map(sensor_pixels: int, pixels: int, grid_cells: int, cells: int) -> N
     """The middle `pixels` of a sensor axis onto the middle `cells` of a grid axis."""
     pixel = np.arange(sensor_pixels, dtype=np.int64) - (sensor_pixels - pixels) // 2
     cell = (2 * pixel + 1) * cells // (2 * pixels) + (grid_cells - cells) // 2
-    return np.where((pixel >= 0) & (pixel < pixels), cell, -1)
+    return np.where((pixel >= 0) & (pixel < pixels), cell, CROPPED_AWAY)
+
+
+def _for_any_coordinate(axis: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The map of an axis, extended to everything that 16 bits can say."""
+    table = np.full(1 << 16, OUTSIDE, np.int64)
+    table[: len(axis)] = axis
+    return table
 
 
 class Binner:
@@ -201,7 +210,8 @@ class Binner:
         self.first_jumps: list[Jump] = []
 
         columns, rows = cell_map(sensor, height, width, fit)
-        self._columns, self._rows = columns, np.where(rows < 0, -1, rows * width)
+        self._columns = _for_any_coordinate(columns)
+        self._rows = _for_any_coordinate(np.where(rows < 0, CROPPED_AWAY, rows * width))
         self._plane = height * width
         self._binary = values == "binary"
         # Times from the oldest open bin's start to reorder_us past its end leave it open.
@@ -409,6 +419,8 @@ def _check_settings(
     for name, size in sizes.items():
         if size < 1:
             raise UsageError(f"{name} must be at least 1, not {size}")
+    if max(sensor) > 1 << 16:
+        raise UsageError(f"a sensor of {sensor} has pixels that 16-bit coordinates cannot name")
     if fit not in get_args(Fit):
         raise UsageError(f"fit must be one of {', '.join(get_args(Fit))}, not {fit!r}")
     if values not in get_args(Values):

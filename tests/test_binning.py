@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamstop import _bin_loop
 from streamstop.binning import MAX_DESCRIBED_JUMPS, Bin, Binner, Jump, cell_map
 from streamstop.errors import UsageError
 from streamstop.events import EVENT_DTYPE, Events, SensorSize, make_events
@@ -251,9 +250,10 @@ def test_a_clock_that_leaps_is_a_jump_too():
 
 def test_off_sensor_events_do_not_move_time_but_cropped_ones_do():
     binner = Binner(SensorSize(8, 4), bin_us=10, height=4, width=4, fit="crop", gap_us=100)
-    events = make_events([0, 50, 20, 21], [2, 8, 0, 7], [0, 0, 3, 3], [1, 1, 1, 1])
+    events = make_events([0, 50, 20, 25, 24], [2, 8, 0, 7, 2], [0, 0, 3, 3, 3], [1] * 5)
     assert brief(binner.push(events)) == [(0, 0, 1, False), (1, 10, 0, False)]
-    assert binner.rejected == {"late": 0, "out_of_range": 1, "cropped": 2, "bad_time": 0}
+    assert binner.rejected == {"late": 1, "out_of_range": 1, "cropped": 2, "bad_time": 0}
+    assert brief(binner.flush()) == [(2, 20, 0, False)]
     assert (binner.binned, binner.pending) == (1, 0)
 
 
@@ -374,22 +374,6 @@ def test_memory_does_not_grow_with_the_stream():
     assert binner.jumps >= 40
 
 
-def test_where_nothing_can_be_cached_the_loop_is_compiled_all_the_same(monkeypatch):
-    import numba
-
-    real, asked = numba.njit, []
-
-    def no_folder(signature: Any, cache: bool = False) -> Any:
-        asked.append(cache)
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return real(signature)
-
-    monkeypatch.setattr(numba, "njit", no_folder)
-    _bin_loop.compiled_loop.cache_clear()
-    try:
-        binner = binner_of_ten()
-        assert brief(binner.push(at(0, 10))) == [(0, 0, 1, False)]
-    finally:
-        _bin_loop.compiled_loop.cache_clear()
-    assert asked == [True, False]
+def test_a_sensor_beyond_16_bits_is_a_usage_error():
+    with pytest.raises(UsageError, match="65537x1"):
+        Binner(SensorSize(65_537, 1))

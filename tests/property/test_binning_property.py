@@ -109,6 +109,7 @@ class Reference:
 
 small_steps = st.one_of(
     st.integers(-3, 25),
+    st.integers(-3, 3),
     st.integers(-30, 30),
     st.sampled_from([0, 1, 9, 10, 11, -10, 35, 36, 100, 101, -35, -36, -100, -101, 5000, -5000]),
 )
@@ -120,7 +121,8 @@ def streams(draw):
     """Events and vouches: steps small, on the edges of bins, and now and then a jump."""
     t = draw(st.sampled_from([0, 7, -1000, 1 << 59]))
     stream: list[tuple[Any, ...]] = []
-    for kind in draw(st.lists(st.sampled_from("eeeeeeeaaf"), max_size=40)):
+    n = draw(st.sampled_from([1, 5, 20, 50]))  # left to itself hypothesis makes short lists
+    for kind in draw(st.lists(st.sampled_from("eeeeeeeaaf"), min_size=n, max_size=n + 4)):
         step = draw(small_steps)
         if kind == "e":
             t += step
@@ -199,7 +201,7 @@ def agree_on(settings_of_binner: dict[str, Any], stream: list[tuple[Any, ...]], 
 
 
 @given(kinds, streams(), st.data())
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_agrees_with_the_reference_however_the_stream_is_cut(kind, stream, data):
     agree_on(kind, stream, data)
 

@@ -1,0 +1,338 @@
+"""The configuration of a run: TOML recipe < `--set section.key=value` < flags, checked when read.
+
+It promises that a `Config` holds only values of the right type, in range and known by name, and
+that `load_config` of what `to_toml` wrote gives the same `Config` again. It does not look at the
+source: whether a file is there, and what is in it, is for `streamstop.sources` to say.
+
+One frozen dataclass a section, one field a key. A field's type is what the key accepts (a `Literal`
+lists its choices); its help and its range stand beside its default and nowhere else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+
+from streamstop.bundled import bundled_path, find_recipe
+from streamstop.errors import UsageError
+from streamstop.settings import check, choices, read_text, setting, to_toml_value
+
+if TYPE_CHECKING:
+    from streamstop.events import SensorSize
+
+MAX_RECIPE_BYTES = 1 << 20
+"""A longer recipe is some other file given by mistake."""
+
+MAX_US = 10**15
+"""No setting speaks of more than some 30 years, so that no sum of times leaves 64 bits."""
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Where events come from."""
+
+    uri: str = setting(
+        "", "file, folder of labelled recordings, or camera; empty: the bundled ones"
+    )
+    labels: str = setting("", "CSV of labels: class,startTime_usec,endTime_usec; empty: none")
+    sensor: str = setting(
+        "",
+        "size of the sensor where the file does not tell it, e.g. 346x260",
+        form=(r"[1-9]\d{0,4}x[1-9]\d{0,4}", "WIDTHxHEIGHT, such as 346x260"),
+    )
+    strict: bool = setting(False, "stop at the first damaged input instead of counting it")
+
+    @property
+    def sensor_size(self) -> SensorSize | None:
+        """`sensor` as a size, None where it is empty."""
+        from streamstop.events import SensorSize  # numpy, which --help has no need to wait for
+
+        width, _, height = self.sensor.partition("x")
+        return SensorSize(int(width), int(height)) if self.sensor else None
+
+
+@dataclass(frozen=True)
+class SegmentsConfig:
+    """How labelled recordings are cut into segments, and the order in which they arrive."""
+
+    length_us: int = setting(
+        0, "length of a segment; 0: whole recordings", at_least=0, at_most=MAX_US
+    )
+    order: Literal["iid", "round-robin", "by-class"] = setting(
+        "iid", "drawn from the seed, turn by turn in time order, or class after class"
+    )
+    limit: int = setting(0, "stop after so many segments; 0: all", at_least=0)
+
+
+@dataclass(frozen=True)
+class BinningConfig:
+    """How events become one tensor per time bin."""
+
+    bin_us: int = setting(10_000, "width of a time bin", at_least=1, at_most=MAX_US)
+    height: int = setting(32, "rows of the network's input", at_least=1, at_most=4096)
+    width: int = setting(32, "columns of the network's input", at_least=1, at_most=4096)
+    fit: Literal["letterbox", "crop", "stretch"] = setting(
+        "letterbox", "how the sensor's aspect meets the input's"
+    )
+    values: Literal["counts", "binary"] = setting("counts", "events per cell, or 1 where any")
+    reorder_us: int = setting(
+        0, "events late by no more than this are sorted in", at_least=0, at_most=MAX_US
+    )
+    gap_us: int = setting(
+        1_000_000, "a longer gap in time resets the neurons", at_least=1, at_most=MAX_US
+    )
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The spiking network."""
+
+    name: Literal["compact"] = setting("compact", "which architecture")
+    channels: tuple[int, ...] = setting(
+        (32, 64), "channels of each convolution", at_least=1, at_most=4096
+    )
+    hidden: int = setting(0, "neurons of a linear layer before the readout; 0: none", at_least=0)
+    classes: int = setting(0, "classes of the readout; 0: as many as the labels name", at_least=0)
+    theta: float = setting(1.0, "firing threshold at the start", above=0)
+    leak: float = setting(0.9, "share of the membrane potential kept per bin", above=0, below=1)
+    surrogate: Literal["exponential", "triangle"] = setting(
+        "exponential", "stand-in for the derivative of a spike"
+    )
+    encoding: Literal["log", "linear"] = setting("log", "log(1 + count) or the count, as input")
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """The STOP rule: what it changes, how fast, and when."""
+
+    learn: Literal["w", "wt", "wl", "wtl", "none"] = setting(
+        "wtl", "what is learned: weights, thresholds, leaks"
+    )
+    optimizer: Literal["adam", "sgd"] = setting("adam", "how a gradient becomes a step")
+    lr: float = setting(1e-3, "learning rate of weights and biases", at_least=0)
+    lr_threshold: float = setting(1e-3, "learning rate of thresholds", at_least=0)
+    lr_leak: float = setting(1e-3, "learning rate of leaks", at_least=0)
+    update: Literal["segment", "step"] = setting(
+        "segment", "one update at a segment's end, or within it"
+    )
+    every: int = setting(1, 'steps between two updates where update = "step"', at_least=1)
+    slow: float = setting(
+        0.0,
+        "decide by a slow average of the weights that keeps this share per update; 0: no average",
+        at_least=0,
+        below=1,
+    )
+
+
+@dataclass(frozen=True)
+class ReadoutConfig:
+    """What turns the last spikes into a decision."""
+
+    decide: Literal["auto", "linear", "lda"] = setting(
+        "auto", "which readout decides; auto: the one with the better record so far"
+    )
+    shrinkage: float = setting(
+        0.1, "of the discriminant's covariance towards a multiple of unity", at_least=0, at_most=1
+    )
+
+
+@dataclass(frozen=True)
+class LabelsConfig:
+    """When labels arrive."""
+
+    arrival: Literal["concurrent", "delayed"] = setting(
+        "concurrent", "right after each bin was predicted, or after the segment"
+    )
+    delay_us: int = setting(
+        0, 'how long after the segment where arrival = "delayed"', at_least=0, at_most=MAX_US
+    )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The run itself."""
+
+    seed: int = setting(0, "of every random draw", at_least=0)
+    threads: int = setting(1, "threads that torch computes on", at_least=1, at_most=1024)
+    out: str = setting("runs", "the folder that run folders are made in")
+    name: str = setting(
+        "",
+        "in the run folder's name; empty: the recipe's",
+        form=(
+            r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+            "letters, digits, dot, dash and underscore, at most 64",
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a run's result depends on, beside the source itself."""
+
+    source: SourceConfig = SourceConfig()
+    segments: SegmentsConfig = SegmentsConfig()
+    binning: BinningConfig = BinningConfig()
+    network: NetworkConfig = NetworkConfig()
+    learner: LearnerConfig = LearnerConfig()
+    readout: ReadoutConfig = ReadoutConfig()
+    labels: LabelsConfig = LabelsConfig()
+    run: RunConfig = RunConfig()
+
+
+def load_config(
+    recipe: Path | str | None = None,
+    sets: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """The configuration of a run: a recipe, then `sets`, then `overrides`, the later one winning.
+
+    Parameters
+    ----------
+    recipe : path of a TOML file, or the name of a bundled one ("demo"). None: the demo, or nothing
+        but the defaults where `sets` or `overrides` name a source.
+    sets : "section.key=value" each. The value is read as TOML; where it is none, or where the key
+        wants text, it is taken as it stands.
+    overrides : values by "section.key"; None means not given.
+
+    A relative `source.uri` or `source.labels` in a recipe is looked for from the current directory
+    first, then from the recipe's own folder.
+
+    Raises
+    ------
+    UsageError : no such recipe, not TOML, an unknown section or key, a value of the wrong type or
+        out of range. The message names the key, the value, what is allowed, and where it came from.
+
+    Examples
+    --------
+    >>> config = load_config("demo", ["binning.bin_us=5000"], {"run.seed": 7})
+    >>> config.binning.bin_us, config.run.seed, config.run.name
+    (5000, 7, 'demo')
+    """
+    chosen: Values = {}
+    for text in sets:
+        dotted, equals, raw = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set wants section.key=value, such as run.seed=1, not {text!r}")
+        name, key = _known(dotted.strip(), f"--set {text}")
+        value = read_text(_sections()[name], key, raw)
+        chosen[name, key] = _checked(name, key, value, f"--set {text}")
+    for dotted, value in (overrides or {}).items():
+        if value is not None:
+            name, key = _known(dotted, "a flag")
+            chosen[name, key] = _checked(name, key, value, "a flag")
+    path = None if recipe is None else find_recipe(recipe)
+    if path is None and ("source", "uri") not in chosen:
+        path = bundled_path("pipelines/demo.toml")
+    if path is not None:
+        chosen = {("run", "name"): _name_of(path), **_read_recipe(path), **chosen}
+    sections = {
+        name: section(**{key: value for (inside, key), value in chosen.items() if inside == name})
+        for name, section in _sections().items()
+    }
+    config = Config(**sections)
+    if 0 < config.segments.length_us < config.binning.bin_us:
+        raise UsageError(
+            f"segments.length_us = {config.segments.length_us}: a segment must be at least one bin "
+            f"long, and binning.bin_us = {config.binning.bin_us}"
+        )
+    return config
+
+
+def to_toml(config: Config, *, explain: bool = False) -> str:
+    """`config` as a TOML recipe that `load_config` reads back exactly.
+
+    explain : put each section's and each key's help and choices beside it, as comments.
+    """
+    lines: list[str] = []
+    for name, section in _sections().items():
+        lines += [f"[{name}]"] + ([f"# {section.__doc__}"] if explain else [])
+        for spec in fields(section):
+            line = f"{spec.name} = {to_toml_value(getattr(getattr(config, name), spec.name))}"
+            if explain:
+                listed = " | ".join(choices(section, spec.name))
+                line = f"{line:<26}  # {spec.metadata['help']}" + (f" [{listed}]" if listed else "")
+            lines.append(line)
+        lines.append("")
+    return "\n".join(lines)
+
+
+Values = dict[tuple[str, str], Any]
+"""Values by section and key."""
+
+
+@cache
+def _sections() -> dict[str, Any]:
+    return get_type_hints(Config)
+
+
+def _checked(name: str, key: str, value: Any, origin: str) -> Any:
+    return check(_sections()[name], name, key, value, origin)
+
+
+def _known(dotted: str, origin: str) -> tuple[str, str]:
+    """`dotted` split into section and key, both known; else a UsageError that suggests one."""
+    name, _, key = dotted.partition(".")
+    sections = _sections()
+    every = [f"{s}.{spec.name}" for s, section in sections.items() for spec in fields(section)]
+    if dotted in every:
+        return name, key
+    inside = [known for known in every if known.partition(".")[0] == name]
+    # A key that exists elsewhere was put in the wrong section; else it is a slip of the pen, in
+    # this section rather than in another.
+    meant = [known for known in every if known.partition(".")[2] == (key or dotted)]
+    meant = meant or difflib.get_close_matches(dotted, inside or every, n=1, cutoff=0.7)
+    hint = f" (did you mean {meant[0]}?)" if meant else ""
+    if inside and not key:
+        what = f"{name!r} is a section, not a key"
+    else:
+        what = f"Unknown {'key' if inside or not key else 'section in'} {dotted!r}{hint}"
+    if inside:
+        allowed = f"[{name}] has {', '.join(known.partition('.')[2] for known in inside)}"
+    else:
+        allowed = f"The sections are {', '.join(sections)}"
+    raise UsageError(f"{what}. {allowed}. From {origin}")
+
+
+def _read_recipe(path: Path) -> Values:
+    """Every value of a recipe, checked, its relative paths found."""
+    origin = f"the recipe {path}"
+    values: Values = {}
+    for name, table in _read_toml(path).items():
+        if name not in _sections():
+            _known(".".join([name, *table][:2]) if isinstance(table, dict) else name, origin)
+        if not isinstance(table, dict):
+            raise UsageError(f"{name} must be a section, [{name}]. From {origin}")
+        for key, value in table.items():
+            where = _known(f"{name}.{key}", origin)
+            values[where] = _checked(*where, value, origin)
+    for key in ("uri", "labels"):
+        text = values.get(("source", key), "")
+        beside = path.parent / text
+        if text and not Path(text).exists() and beside.exists():
+            values["source", key] = str(beside)
+    return values
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_RECIPE_BYTES + 1)
+        if len(data) > MAX_RECIPE_BYTES:
+            raise UsageError(f"The recipe is longer than {MAX_RECIPE_BYTES} bytes: {path}")
+        return tomllib.loads(data.decode("utf-8"))
+    except OSError as error:
+        raise UsageError(f"The recipe cannot be read ({error.strerror}): {path}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"The recipe is not UTF-8, from byte {error.start}: {path}") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"The recipe is not TOML ({error}): {path}") from error
+
+
+def _name_of(recipe: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", recipe.stem).lstrip("._-")[:64]

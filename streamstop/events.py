@@ -53,12 +53,17 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where in its source a run is: file, byte offset, index of the next event, time in us."""
+    """Where in its source a run is: file, byte offset, index of the next event, time in us.
+
+    skip : events of the block at `offset` already handed over, for formats whose blocks (a
+        compressed packet, say) cannot be entered in the middle.
+    """
 
     path: str = ""
     offset: int = 0
     event: int = 0
     t_us: int = 0
+    skip: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,346 @@
+"""AEDAT4, the container of inivation's DV: events beside frames, IMU samples and triggers.
+
+It reads the first event stream of a file (`stream` picks another), packets compressed with LZ4,
+zstd or not at all, one packet in memory at a time. Damage in one packet costs that packet: reading
+goes on at the next one that can be found. Frames, IMU samples and triggers are passed over without
+being read, so damage in them goes unseen. Every length is checked against the file and against a
+cap before memory is taken for it.
+
+Layout: the line `#!AER-DAT4.0`, an `IOHeader` flatbuffer that holds an XML text, then packets of
+`i32 stream, i32 size` and `size` bytes, compressed, of an `EventPacket` flatbuffer. The table of
+packets at the end is not needed and not read. An event is 16 bytes and is `EVENT_DTYPE` already.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from xml.etree import ElementTree
+
+import lz4.frame
+import numpy as np
+import zstandard
+
+from streamstop.errors import SourceError
+from streamstop.events import (
+    EVENT_DTYPE,
+    MAX_PACKET_EVENTS,
+    Cursor,
+    Damage,
+    Events,
+    Packet,
+    SensorSize,
+    empty_events,
+)
+
+MAGIC = b"#!AER-DAT4.0\r\n"
+SIMULATED_SOURCE = "streamstop-simulate"
+"""The source name, in a file's header, of events that no camera made."""
+
+COMPRESSIONS = {"none": 0, "lz4": 1, "zstd": 3}
+MAX_HEADER_BYTES = 1 << 22
+MAX_BLOCK_BYTES = 1 << 27
+"""A packet larger than this, before or after decompression, is taken for damage. It holds 8
+million events; cameras write ten thousand or so."""
+
+_PIECE = 1 << 20
+_POLARITY_BYTE = 12
+# What a packet starts with after its 8 bytes of stream and size, by compression, and how far from
+# the packet's start: the frame magic of LZ4 or zstd, or the identifier of a bare flatbuffer.
+_STARTS = {
+    "none": (re.compile(rb"EVTS|FRME|IMUS|TRIG"), 16),
+    "lz4": (re.compile(rb"\x04\x22\x4d\x18"), 8),
+    "zstd": (re.compile(rb"\x28\xb5\x2f\xfd"), 8),
+}
+
+
+class _UnreadableError(Exception):
+    """A block's bytes are not what they should be; the message says how."""
+
+
+@dataclass(frozen=True)
+class _Header:
+    compression: str
+    table_offset: int
+    end: int
+    streams: dict[int, dict[str, str]]
+
+
+class Aedat4Recording:
+    """An AEDAT4 file; see `streamstop.sources.recording.Recording`.
+
+    Parameters
+    ----------
+    path : the file.
+    stream : id of the event stream to read; None takes the first in the header. Events of other
+        event streams are counted as dropped, cause "other_stream".
+
+    Raises
+    ------
+    SourceError
+        If the header cannot be read or names no such event stream.
+    """
+
+    format = "aedat4"
+
+    def __init__(self, path: str, stream: int | None = None) -> None:
+        self.path = path
+        try:
+            with Path(path).open("rb") as file:
+                self._header = _read_header(file)
+        except OSError as error:
+            raise SourceError(f"cannot be opened: {error.strerror}: {path}") from error
+        except _UnreadableError as error:
+            raise SourceError(
+                f"AEDAT4 header damaged: {error}; nothing could be read: {path}"
+            ) from error
+        streams = self._header.streams
+        events = [i for i, of in streams.items() if of.get("typeIdentifier") == "EVTS"]
+        if not events or (stream is not None and stream not in events):
+            raise SourceError(
+                f"no event stream{'' if stream is None else f' {stream}'}; the header names "
+                + (
+                    ", ".join(f"{i} {of.get('typeIdentifier')}" for i, of in streams.items())
+                    or "none"
+                )
+                + f": {path}"
+            )
+        self._event_streams = frozenset(events)
+        self._stream = events[0] if stream is None else stream
+        info = streams[self._stream]
+        self.simulated = info.get("source", "").startswith(SIMULATED_SOURCE)
+        self.sensor: SensorSize | None
+        try:
+            self.sensor = SensorSize(int(info["sizeX"]), int(info["sizeY"]))
+        except (KeyError, ValueError):
+            self.sensor = None
+
+    def packets(self, start: Cursor | None = None) -> Iterator[Packet]:
+        """Packets from `start` on; see `Recording.packets`."""
+        offset, index, t_us, skip = self._header.end, 0, 0, 0
+        if start is not None and start.offset:
+            offset, index, t_us, skip = start.offset, start.event, start.t_us, start.skip
+        cut_off = False
+        with Path(self.path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            while offset < size and offset != self._header.table_offset:
+                if not self._packet_at(file, offset, size):
+                    found = self._next_packet(file, offset + 1, size)
+                    cut_off = found == size
+                    reason = "the file ends inside a packet" if cut_off else "no packet starts here"
+                    yield self._damaged(
+                        offset, found, reason, Cursor(self.path, found, index, t_us)
+                    )
+                    offset, skip = found, 0
+                    continue
+                file.seek(offset)
+                stream, length = struct.unpack("<ii", file.read(8))
+                following = offset + 8 + length
+                if stream not in self._event_streams:
+                    offset = following
+                    continue
+                try:
+                    events = _events(_decompress(file.read(length), self._header.compression))
+                except _UnreadableError as error:
+                    if not self._packet_at(file, following, size):
+                        following = self._next_packet(file, offset + 9, size)
+                    yield self._damaged(
+                        offset, following, str(error), Cursor(self.path, following, index, t_us)
+                    )
+                    offset, skip = following, 0
+                    continue
+                if stream != self._stream:
+                    at = Cursor(self.path, following, index, t_us)
+                    yield Packet(empty_events(), at, dropped={"other_stream": len(events)})
+                    offset = following
+                    continue
+                for first in range(skip, len(events), MAX_PACKET_EVENTS):
+                    part = events[first : first + MAX_PACKET_EVENTS]
+                    index, t_us, last = index + len(part), int(part["t"][-1]), first + len(part)
+                    whole = last == len(events)
+                    at = Cursor(
+                        self.path, following if whole else offset, index, t_us, 0 if whole else last
+                    )
+                    yield Packet(part, at)
+                offset, skip = following, 0
+            if self._header.table_offset > size and not cut_off:
+                reason = "the file ends before the table of packets that its header points to"
+                yield self._damaged(
+                    size, self._header.table_offset, reason, Cursor(self.path, size, index, t_us)
+                )
+
+    def _damaged(self, offset: int, end: int, reason: str, cursor: Cursor) -> Packet:
+        damage = Damage(offset, end - offset, reason, self.path)
+        return Packet(empty_events(), cursor, damage=(damage,))
+
+    def _packet_at(self, file: BinaryIO, offset: int, size: int) -> bool:
+        """Whether a packet of this file can start at `offset`, or the packets end there."""
+        if offset in (size, self._header.table_offset):
+            return True
+        pattern, lead = _STARTS[self._header.compression]
+        file.seek(offset)
+        head = file.read(lead + 4)
+        if len(head) < lead + 4 or not pattern.match(head, lead):
+            return False
+        stream, length = struct.unpack_from("<ii", head)
+        return (
+            stream in self._header.streams
+            and 0 < length <= MAX_BLOCK_BYTES
+            and offset + 8 + length <= size
+        )
+
+    def _next_packet(self, file: BinaryIO, offset: int, size: int) -> int:
+        """The first offset from `offset` on where a packet can start; the end if none."""
+        pattern, lead = _STARTS[self._header.compression]
+        end = self._header.table_offset if offset <= self._header.table_offset <= size else size
+        at = offset
+        while at < end:
+            file.seek(at)
+            piece = file.read(_PIECE + lead + 4)
+            for match in pattern.finditer(piece, lead):
+                candidate = at + match.start() - lead
+                if candidate < end and self._packet_at(file, candidate, size):
+                    return candidate
+            at += _PIECE
+        return end
+
+
+def _read_header(file: BinaryIO) -> _Header:
+    head = file.read(len(MAGIC) + 4)
+    if len(head) < len(MAGIC) + 4:
+        raise _UnreadableError("the file ends inside it")
+    if not head.startswith(MAGIC):
+        raise _UnreadableError("the first line is not #!AER-DAT4.0")
+    (length,) = struct.unpack_from("<I", head, len(MAGIC))
+    if length > MAX_HEADER_BYTES:
+        raise _UnreadableError(
+            f"it claims {length} bytes, more than the {MAX_HEADER_BYTES} allowed"
+        )
+    buffer = file.read(length)
+    if len(buffer) < length:
+        raise _UnreadableError(f"the file ends after {len(buffer)} of its {length} bytes")
+    root = _u32(buffer, 0)
+    code = _field(buffer, root, 0)
+    names = {0: "none", 1: "lz4", 2: "lz4", 3: "zstd", 4: "zstd"}
+    number = _u32(buffer, code) if code else 0
+    if number not in names:
+        raise _UnreadableError(f"unknown compression {number}")
+    table = _field(buffer, root, 1)
+    table_offset = -1
+    if table:
+        _need(buffer, table, 8)
+        (table_offset,) = struct.unpack_from("<q", buffer, table)
+    text = _field(buffer, root, 2)
+    if not text:
+        raise _UnreadableError("it holds no description of the streams")
+    text += _u32(buffer, text)
+    xml_length = _u32(buffer, text)
+    _need(buffer, text + 4, xml_length)
+    xml = buffer[text + 4 : text + 4 + xml_length]
+    end = len(MAGIC) + 4 + length
+    return _Header(names[number], table_offset, end, _streams(xml))
+
+
+def _streams(xml: bytes) -> dict[int, dict[str, str]]:
+    """Attributes of each stream in the header's XML, those of its info node among them."""
+    if b"<!" in xml:  # entities could blow up a short text; DV writes none
+        raise _UnreadableError("its XML holds declarations, which AEDAT4 does not use")
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError as error:
+        raise _UnreadableError(f"its XML cannot be parsed ({error})") from error
+    streams = {}
+    for node in root.iterfind("./node[@name='outInfo']/node"):
+        if node.get("name", "").isdecimal():
+            attributes = (*node.iterfind("./attr"), *node.iterfind("./node[@name='info']/attr"))
+            streams[int(node.get("name", ""))] = {
+                attribute.get("key", ""): attribute.text or "" for attribute in attributes
+            }
+    return streams
+
+
+def _need(buffer: bytes, position: int, size: int) -> None:
+    if position < 0 or position + size > len(buffer):
+        raise _UnreadableError(f"it points outside itself, to byte {position} of {len(buffer)}")
+
+
+def _u32(buffer: bytes, position: int) -> int:
+    _need(buffer, position, 4)
+    return int.from_bytes(buffer[position : position + 4], "little")
+
+
+def _field(buffer: bytes, table: int, number: int) -> int:
+    """Position of a flatbuffer table's field; 0 where the table does not hold it."""
+    _need(buffer, table, 4)
+    (back,) = struct.unpack_from("<i", buffer, table)
+    vtable = table - back
+    _need(buffer, vtable, 4)
+    (size,) = struct.unpack_from("<H", buffer, vtable)
+    entry = 4 + 2 * number
+    if entry + 2 > size:
+        return 0
+    _need(buffer, vtable + entry, 2)
+    (offset,) = struct.unpack_from("<H", buffer, vtable + entry)
+    return table + offset if offset else 0
+
+
+def _decompress(block: bytes, compression: str) -> bytes:
+    """The block's content, never more than MAX_BLOCK_BYTES: a bomb costs no more than that."""
+    if compression == "none":
+        return block
+    pieces: list[bytes] = []
+    total = 0
+    try:
+        for piece in _lz4_pieces(block) if compression == "lz4" else _zstd_pieces(block):
+            pieces.append(piece)
+            total += len(piece)
+            if total > MAX_BLOCK_BYTES:
+                raise _UnreadableError(
+                    f"it unpacks to more than the {MAX_BLOCK_BYTES} bytes allowed"
+                )
+    except (RuntimeError, zstandard.ZstdError) as error:
+        raise _UnreadableError(f"{compression} decompression failed ({error})") from error
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _lz4_pieces(block: bytes) -> Iterator[bytes]:
+    unpacker = lz4.frame.LZ4FrameDecompressor()
+    yield unpacker.decompress(block, max_length=_PIECE)
+    while not unpacker.eof:
+        piece = unpacker.decompress(b"", max_length=_PIECE)
+        if not piece and not unpacker.eof:
+            raise _UnreadableError("the compressed block is cut short")
+        yield piece
+    if unpacker.unused_data:
+        raise _UnreadableError("the packet is longer than the compressed block in it")
+
+
+def _zstd_pieces(block: bytes) -> Iterator[bytes]:
+    with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(block) as reader:
+        while piece := reader.read(_PIECE):
+            yield piece
+
+
+def _events(buffer: bytes) -> Events:
+    """The events of an EventPacket flatbuffer, with its length in front."""
+    if buffer[8:12] != b"EVTS":
+        raise _UnreadableError("the packet does not hold events")
+    if _u32(buffer, 0) > len(buffer) - 4:
+        raise _UnreadableError(
+            f"the packet is cut short, {len(buffer) - 4} bytes of {_u32(buffer, 0)}"
+        )
+    vector = _field(buffer, 4 + _u32(buffer, 4), 0)
+    if not vector:
+        return empty_events()
+    vector += _u32(buffer, vector)
+    count = _u32(buffer, vector)
+    _need(buffer, vector + 4, EVENT_DTYPE.itemsize * count)
+    raw = np.frombuffer(buffer, np.uint8, EVENT_DTYPE.itemsize * count, vector + 4).copy()
+    polarity = raw.reshape(-1, EVENT_DTYPE.itemsize)[:, _POLARITY_BYTE]
+    np.minimum(polarity, 1, out=polarity)  # a bool of any other byte is undefined in numpy
+    return raw.view(EVENT_DTYPE)

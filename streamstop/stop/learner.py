@@ -15,8 +15,6 @@ The second readout, streaming LDA on the deciding network's firing rates, learns
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -98,6 +96,7 @@ class StopLearner:
         self.lda = StreamingLDA(network.classes, spec.shrinkage)
         self._optimizer = self._make_optimizer()
         self._updates = 0
+        self._follows = 0
         self._begin()
 
     def _make_optimizer(self) -> torch.optim.Adam:
@@ -128,6 +127,10 @@ class StopLearner:
             self.decider.rest()
         self._begin()
 
+    def begin_window(self) -> None:
+        """Start new statistics while the neurons go on as they are (unlabelled streams)."""
+        self._begin()
+
     def reset_state(self) -> None:
         """Put the neurons at rest within a segment, after a jump in time."""
         self.network.rest()
@@ -143,9 +146,9 @@ class StopLearner:
 
         Raises DivergedError where the readout is no longer finite.
         """
-        self._logits = self.network.forward(x, traces=True) if will_learn or not self._shadowed else None
-        said = self.decider.forward(x, traces=False) if self._shadowed else self._logits
-        assert said is not None
+        said = self._logits = self.network.forward(x, traces=will_learn)
+        if self._shadowed:
+            said = self.decider.forward(x, traces=False)
         log_probabilities = functional.log_softmax(said, 1)[0].double().numpy()
         if not np.isfinite(log_probabilities).all():
             raise DivergedError(
@@ -213,7 +216,7 @@ class StopLearner:
 
     def _follow(self) -> None:
         """Move the deciding weights: all the way, or as a slow average that starts as a mean."""
-        self._follows = getattr(self, "_follows", 0) + 1
+        self._follows += 1
         keep = min(self.spec.slow, 1 - 1 / self._follows)
         fast = self.network.parameters()
         for name, value in self.decider.parameters().items():
@@ -227,9 +230,19 @@ class StopLearner:
         rates = [total / max(self._bins, 1) for total in self._spikes]
         return np.asarray(pooled_rates(rates).sqrt().double().numpy())
 
-    def layer_rates(self) -> list[float]:
-        """Mean firing rate of each layer, spikes per neuron and bin, since the segment began."""
-        return [float(total.mean()) / max(self._bins, 1) for total in self._spikes]
+    def layer_statistics(self) -> dict[str, dict[str, float]]:
+        """Of each layer: firing rate (spikes per neuron and bin since the segment began),
+        mean and standard deviation of the thresholds, and the leak."""
+        network = self.network
+        return {
+            name: {
+                "firing_rate": float(total.mean()) / max(self._bins, 1),
+                "threshold": float(layer.theta.mean()),
+                "threshold_sd": float(layer.theta.std(correction=0)),
+                "leak": float(layer.leak),
+            }
+            for name, layer, total in zip(network.names, network.layers, self._spikes, strict=False)
+        }
 
     def state_bytes(self) -> int:
         """Bytes of all that the learner carries through the stream."""

@@ -1,0 +1,199 @@
+"""Test, then train: the order in which predictions, labels, scores and updates may happen.
+
+A segment is scored only on predictions by weights that its own label has not touched; every rival
+answers before it learns. Labels arrive "concurrent" (each bin's label right after the bin was
+predicted; the segment is decided at its end, by weights from before its beginning) or "delayed"
+(`delay_us` after the segment began: it is scored then, on what was predicted until then, and only
+what follows is learned; a label later than its segment's end still teaches those that keep the
+segment's features: the discriminant readout and the baselines).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from streamstop.labels import Segment
+from streamstop.prequential.baselines import log_counts, make_baselines
+from streamstop.prequential.scores import Scores
+from streamstop.stop.lda import Vector
+from streamstop.stop.learner import Decision, StopLearner
+
+MAX_WAITING = 256
+"""Decided segments that may wait for a late label; the oldest is given up, and counted, beyond."""
+
+
+class Verdict(NamedTuple):
+    """One decided segment, and all that is needed to score and learn it when its label arrives."""
+
+    index: int
+    segment: Segment
+    arrival_us: int
+    said: dict[str, int | None]
+    rates: Vector
+    frozen_rates: Vector
+    counts: Vector
+    bins: int
+    events: int
+
+
+class TestThenTrain:
+    """The learner, its frozen twin and the baselines, led through a labelled stream.
+
+    Parameters
+    ----------
+    learner : predicts and learns.
+    frozen : the same initial network; it never learns. Streaming LDA on its rates does, as the rival
+        "frozen_lda": what the discriminant readout would score had STOP trained nothing.
+    decide : "linear", "lda", or "auto": the readout with the better record so far.
+    """
+
+    __test__ = False  # not a test case, whatever its name says
+
+    def __init__(
+        self,
+        learner: StopLearner,
+        frozen: StopLearner,
+        classes: tuple[str, ...],
+        decide: str = "auto",
+        delay_us: int | None = None,
+    ) -> None:
+        self.learner = learner
+        self.frozen = frozen
+        self.scores = Scores(classes)
+        self.loss: float | None = None
+        self.unscored = 0
+        self._decide = decide
+        self._delay_us = delay_us
+        self._baselines = make_baselines(learner.network.spec.classes)
+        self._waiting: deque[Verdict] = deque()
+        self._segment: Segment | None = None
+        self._index = -1
+
+    @property
+    def segment(self) -> Segment | None:
+        """The open segment."""
+        return self._segment
+
+    def begin(self, segment: Segment) -> None:
+        """Open a segment: neurons at rest."""
+        self._segment = segment
+        self._index += 1
+        self._counts: NDArray[np.int64] | None = None
+        self._bins = self._events = 0
+        self._decided = False
+        self.learner.begin_segment()
+        self.frozen.begin_segment()
+
+    def bin(self, x: Tensor, counts: NDArray[np.int32], start_us: int) -> tuple[int, list[Verdict]]:
+        """One bin of the open segment: predict, score, then learn.
+
+        x : encoded counts, (1, 2, height, width).  counts : (2, height, width).
+        Returns the class said of this bin, and the segments scored meanwhile.
+        """
+        segment = self._segment
+        assert segment is not None, "begin() comes first"
+        scored = self._settle(start_us)
+        concurrent = self._delay_us is None
+        label_is_here = concurrent or start_us >= segment.start_us + (self._delay_us or 0)
+        if label_is_here and not concurrent and not self._decided and self._bins:
+            scored += self._close_decision(start_us)
+        prediction = self.learner.predict(x, will_learn=label_is_here)
+        self.frozen.predict(x, will_learn=False)
+        total = counts.astype(np.int64)
+        self._counts = total if self._counts is None else self._counts + total
+        self._events += int(total.sum())
+        self._bins += 1
+        said = self.say(prediction.linear)
+        if concurrent or not label_is_here:
+            self.scores.add_bin(segment.label, said)
+        if label_is_here:
+            self.learner.learn(segment.label)
+        return said, scored
+
+    def say(self, linear: NDArray[np.float64]) -> int:
+        """The class of the moment: of this bin by the linear readout, or of the rates so far."""
+        if self._readout() == "linear":
+            return int(linear.argmax())
+        return int(self.learner.lda.scores(self.learner.rates_vector()).argmax())
+
+    def end(self, now_us: int) -> list[Verdict]:
+        """Close the open segment; returns the segments scored by it."""
+        scored: list[Verdict] = []
+        if self._bins and not self._decided:
+            scored = self._close_decision(now_us)
+        self.loss = self.learner.end_segment()
+        self._segment = None
+        return scored
+
+    def finish(self, now_us: int) -> list[Verdict]:
+        """The stream is over: labels still on their way never arrived."""
+        scored = self._settle(now_us)
+        self.unscored += len(self._waiting)
+        self._waiting.clear()
+        return scored
+
+    def _readout(self) -> str:
+        if self._decide != "auto":
+            return self._decide
+        tallies = self.scores.tallies
+        if not tallies:
+            return "lda"
+        return "linear" if tallies["linear"].hits > tallies["lda"].hits else "lda"
+
+    def _close_decision(self, now_us: int) -> list[Verdict]:
+        """Every rival answers for the open segment; then its label may be looked at."""
+        segment = self._segment
+        assert segment is not None and self._counts is not None
+        decision, frozen = self.learner.decide(), self.frozen.decide()
+        x = log_counts(self._counts)
+        late = 0 if self._delay_us is None else segment.start_us + self._delay_us
+        said: dict[str, int | None] = {
+            "linear": _class(decision, "linear"),
+            "lda": _class(decision, "lda"),
+            "frozen": _class(frozen, "linear"),
+            "frozen_lda": _class(frozen, "lda"),
+        }
+        said |= {name: rival.predict(x) for name, rival in self._baselines.items()}
+        said["decided"] = said[self._readout()]
+        self._decided = True
+        if len(self._waiting) == MAX_WAITING:
+            self._waiting.popleft()
+            self.unscored += 1
+        self._waiting.append(
+            Verdict(
+                self._index,
+                segment,
+                late,
+                said,
+                decision.rates,
+                frozen.rates,
+                x,
+                self._bins,
+                self._events,
+            )
+        )
+        return self._settle(now_us)
+
+    def _settle(self, now_us: int) -> list[Verdict]:
+        """Score and learn the segments whose label has arrived by now."""
+        scored = []
+        while self._waiting and self._waiting[0].arrival_us <= now_us:
+            verdict = self._waiting.popleft()
+            label = verdict.segment.label
+            self.scores.add_segment(label, verdict.said)
+            self.learner.learn_rates(verdict.rates, label)
+            self.frozen.learn_rates(verdict.frozen_rates, label)
+            for rival in self._baselines.values():
+                rival.learn(verdict.counts, label)
+            scored.append(verdict)
+        return scored
+
+
+def _class(decision: Decision, readout: str) -> int:
+    scores: Vector = getattr(decision, readout)
+    return int(scores.argmax())

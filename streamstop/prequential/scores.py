@@ -1,0 +1,149 @@
+"""Scores of a stream of decisions: river's metrics, and the kappas that river does not have.
+
+Every score is a running one. `Tally` counts hits overall, in a window and over the last third;
+the last third of a stream of unknown length needs the hits' order, which it keeps as one bit a
+decision in a ring that is thinned, never grown, once it holds `RING` decisions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from river import metrics, utils
+
+WINDOW = 50
+"""Segments in the windowed accuracy."""
+
+BLOCKS = 3 * 1024
+"""Blocks of decisions that `Tally` keeps: exact up to that many decisions, then to one in 1,024."""
+
+
+class Tally:
+    """Hits and misses of one decision maker.
+
+    Accuracy over the last third is exact up to 3,072 decisions; beyond, decisions are counted in
+    equal blocks, and the last third is taken to the nearest block: memory stays bounded.
+    """
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self.total = 0
+        self._block = 1
+        self._blocks: list[int] = []
+        self._open_hits = 0
+        self._open_total = 0
+
+    def add(self, hit: bool) -> None:
+        """Take in one decision."""
+        self.hits += hit
+        self.total += 1
+        self._open_hits += hit
+        self._open_total += 1
+        if self._open_total == self._block:
+            self._blocks.append(self._open_hits)
+            self._open_hits = self._open_total = 0
+            if len(self._blocks) == BLOCKS:
+                self._blocks = [a + b for a, b in zip(*[iter(self._blocks)] * 2, strict=True)]
+                self._block *= 2
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of hits; None before the first decision."""
+        return self.hits / self.total if self.total else None
+
+    @property
+    def last_third(self) -> float | None:
+        """Share of hits over the last third of the decisions so far."""
+        blocks = max(round(self.total / 3 / self._block), 0 if self._open_total else 1)
+        recent = self._blocks[len(self._blocks) - blocks :] if blocks else []
+        total = len(recent) * self._block + self._open_total
+        return (sum(recent) + self._open_hits) / total if total else None
+
+    def as_dict(self) -> dict[str, float | None]:
+        """What summary.json says of a decision maker."""
+        return {"segment": self.accuracy, "segment_last_third": self.last_third}
+
+
+def kappa_against(accuracy: float | None, rival: float | None) -> float | None:
+    """Accuracy beyond a rival's, as a share of what the rival leaves: (p - r) / (1 - r).
+
+    With the majority's accuracy it is kappa M, with the no-change classifier's it is kappa
+    temporal (Bifet et al., "Efficient online evaluation of big data stream classifiers", KDD 2015).
+    """
+    if accuracy is None or rival is None:
+        return None
+    if rival == 1.0:
+        return 0.0 if accuracy == 1.0 else None
+    return (accuracy - rival) / (1.0 - rival)
+
+
+@dataclass
+class Scores:
+    """All the running scores of one labelled run.
+
+    classes : names, in index order.  tallies : by decision maker ("decided", readouts, baselines).
+    """
+
+    classes: tuple[str, ...]
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    bins: Tally = field(default_factory=Tally)
+    bins_no_change: Tally = field(default_factory=Tally)
+
+    def __post_init__(self) -> None:
+        self.confusion = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
+        self.balanced = metrics.BalancedAccuracy()
+        self.kappa = metrics.CohenKappa()
+        self.windowed = utils.Rolling(metrics.Accuracy(), window_size=WINDOW)
+        self._last_bin_label: int | None = None
+
+    def add_segment(self, label: int, said: dict[str, int | None]) -> None:
+        """Score one segment: `said` holds every decision maker's class, "decided" among them."""
+        for name, answer in said.items():
+            self.tallies.setdefault(name, Tally()).add(answer == label)
+        decided = said["decided"]
+        assert decided is not None
+        self.confusion[label, decided] += 1
+        for metric in (self.balanced, self.kappa, self.windowed):
+            metric.update(label, decided)
+
+    def add_bin(self, label: int, decided: int) -> None:
+        """Score one bin, beside the rival that repeats the label of the bin before."""
+        self.bins.add(decided == label)
+        self.bins_no_change.add(self._last_bin_label == label)
+        self._last_bin_label = label
+
+    def running(self) -> dict[str, float | None]:
+        """What metrics.jsonl says after each segment."""
+        found = {name: t.accuracy for name, t in self.tallies.items() if name != "decided"}
+        windowed = self.windowed.get() if self.tallies else None
+        decided = self.tallies["decided"].accuracy if self.tallies else None
+        return {"segment": decided, "segment_windowed": windowed, **found}
+
+    def accuracy(self) -> dict[str, float | None]:
+        """What summary.json says of the decisions, scores that need a rival included."""
+        decided = self.tallies["decided"]
+        majority = self.tallies["majority"].accuracy
+        return {
+            **decided.as_dict(),
+            "bin": self.bins.accuracy,
+            "balanced": self.balanced.get(),
+            "kappa": self.kappa.get(),
+            "kappa_m": kappa_against(decided.accuracy, majority),
+            "kappa_t_bin": kappa_against(self.bins.accuracy, self.bins_no_change.accuracy),
+        }
+
+    def per_class(self) -> list[dict[str, Any]]:
+        """Segments, recall and precision of each class; None where there is nothing to divide."""
+        true, predicted = self.confusion.sum(1), self.confusion.sum(0)
+        hits = self.confusion.diagonal()
+        return [
+            {
+                "class": name,
+                "segments": int(true[i]),
+                "recall": float(hits[i] / true[i]) if true[i] else None,
+                "precision": float(hits[i] / predicted[i]) if predicted[i] else None,
+            }
+            for i, name in enumerate(self.classes)
+        ]

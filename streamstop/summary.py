@@ -1,0 +1,95 @@
+"""summary.json: what a run says of itself when it is over."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from streamstop import __version__
+
+if TYPE_CHECKING:
+    from streamstop.pipeline import _Run
+
+RIVALS = ("no_change", "majority", "frozen", "river", "lda_counts", "frozen_lda")
+
+
+def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, Any]:
+    """The content of summary.json, plain data."""
+    config, scores = work.config, work.test.scores
+    scored = bool(scores.tallies)
+    tallies = {key: tally.as_dict() for key, tally in scores.tallies.items()}
+    wall, stream = work.meters.wall_s, work.stream_us / 1e6
+    p50, p99 = work.meters.step_ms()
+    network = work.learner.network
+    layers = [
+        {"name": name, "shape": list(layer.neurons), "parameters": _size(layer.parameters())}
+        for name, layer in zip(network.names, network.layers, strict=True)
+    ]
+    return {
+        "name": name,
+        "command": command,
+        "status": status,
+        "message": work.message,
+        "source": work.source.name,
+        "format": work.source.format,
+        "sensor": list(work.source.sensor),
+        "data": "simulated" if work.source.simulated else "real",
+        "seed": config.run.seed,
+        "protocol": {
+            "update": config.learner.update,
+            "arrival": config.labels.arrival,
+            "evaluation": "prequential" if work.labelled else "none: no labels",
+            "decide": config.readout.decide,
+            "order": config.segments.order,
+            "bin_us": config.binning.bin_us,
+        },
+        "segments": work.segments,
+        "segments_unscored": work.test.unscored + work.missed,
+        "bins": work.bins,
+        "classes": list(work.classes),
+        "accuracy": scores.accuracy() if scored else None,
+        "accuracy_by_readout": {k: tallies[k] for k in ("linear", "lda")} if scored else None,
+        "baselines": {k: tallies[k] for k in RIVALS} if scored else None,
+        "confusion": scores.confusion.tolist() if scored else [],
+        "per_class": scores.per_class() if scored else [],
+        "predictions": dict(work.predictions),
+        "ledger": work.ledger.as_dict(),
+        "speed": {
+            "events_per_s": work.ledger.received / wall if wall else None,
+            "real_time_factor": stream / wall if wall else None,
+            "step_ms_p50": p50,
+            "step_ms_p99": p99,
+            "wall_s": wall,
+            "stream_s": stream,
+        },
+        "memory": {
+            "learner_state_bytes": work.learner.state_bytes(),
+            "rss_start_mb": work.meters.rss_start / 1e6,
+            "rss_end_mb": work.meters.rss_end / 1e6,
+            "rss_peak_mb": work.meters.rss_peak / 1e6,
+        },
+        "network": {
+            "input": list(network.spec.input_shape),
+            "layers": layers,
+            "parameters": _size(network.parameters()),
+        },
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    found = {"streamstop": __version__, "python": platform.python_version()}
+    for package in ("torch", "numpy", "river", "numba"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "missing"
+    found["platform"] = f"{platform.system()} {platform.machine()} {sys.byteorder}-endian"
+    return found
+
+
+def _size(parameters: dict[str, Any]) -> int:
+    return sum(int(value.numel()) for value in parameters.values())

@@ -1,0 +1,238 @@
+"""The report: one self-contained HTML file made from a `Snapshot`.
+
+Promises: `render` is a pure function, the same snapshot gives the same characters; the page loads
+nothing and runs nothing (its own content policy forbids both); whatever came from a file or a
+command line is escaped; the file stays under 400 kB however long the run was. `write_report` puts
+the page in place whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import jinja2
+from markupsafe import Markup
+
+from streamstop.report import charts, words
+from streamstop.report.charts import Line
+from streamstop.report.curves import LayerCurves
+from streamstop.report.snapshot import Snapshot, load_snapshot
+
+T = TypeVar("T")
+
+MAX_HEAT_CLASSES = 40
+MAX_CLASS_ROWS = 120
+MAX_LAYERS = 16
+MAX_CONFIG_SHOWN = 20_000
+LAYER_POINTS = 200
+
+STYLES = {
+    "segment_windowed": (0, "", 2.6),
+    "segment": (0, "2 3", 2.0),
+    "linear": (5, "", 1.4),
+    "lda": (2, "", 1.4),
+    "lda_counts": (1, "", 2.0),
+    "river": (3, "", 1.4),
+    "frozen": (4, "6 3", 1.4),
+    "majority": (6, "", 1.2),
+    "no_change": (6, "1.5 3", 1.4),
+}
+"""Colour, dash and weight of each accuracy line: the learner and its strongest rival stand out."""
+
+
+def write_report(run_dir: Path | str) -> Path:
+    """Make `report.html` in a run's folder; give its path.
+
+    Raises
+    ------
+    UsageError
+        The folder is not that of a finished run.
+    """
+    folder = Path(run_dir)
+    page = render(load_snapshot(folder))
+    path = folder / "report.html"
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".report-", suffix=".html")
+    try:
+        # A path that is no valid text has lone surrogates in it, which no file can hold.
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.write(page)
+        # mkstemp makes files that only their owner can read; a report is there to be shown.
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def render(snapshot: Snapshot) -> str:
+    """The page for a snapshot."""
+    template = _environment().get_template("template.html.j2")
+    return template.render(
+        s=snapshot,
+        words=words,
+        verdict=words.verdict(snapshot),
+        doubt=words.doubt(snapshot),
+        warnings=words.warnings(snapshot),
+        protocol=words.protocol(snapshot),
+        accuracy_chart=accuracy_chart(snapshot),
+        layer_charts=layer_charts(snapshot),
+        confusion=confusion_map(snapshot),
+        confusions=frequent_confusions(snapshot),
+        per_class=snapshot.per_class[:MAX_CLASS_ROWS],
+        per_class_left=max(0, len(snapshot.per_class) - MAX_CLASS_ROWS),
+        predictions=sorted(snapshot.predictions, key=lambda p: -p[1])[:MAX_CLASS_ROWS],
+        config=snapshot.config[:MAX_CONFIG_SHOWN],
+        config_cut=len(snapshot.config) > MAX_CONFIG_SHOWN,
+    )
+
+
+def accuracy_chart(snapshot: Snapshot) -> Markup:
+    """Accuracy over the run: the learner, windowed and cumulative, its readouts, its baselines."""
+    curves = snapshot.curves
+    found = dict(curves.accuracy)
+    lines = []
+    for key in sorted(found, key=lambda k: list(STYLES).index(k) if k in STYLES else len(STYLES)):
+        colour, dash, weight = STYLES.get(key, (7, "", 1.2))
+        name = {
+            "segment_windowed": "learner, last 50 segments",
+            "segment": "learner, all so far",
+        }.get(key, words.name_of(key))
+        note = words.percent(_last(found[key]))
+        lines.append(Line(name, found[key], colour, dash, weight, note))
+    if not any(value is not None for line in lines for value in line.y):
+        return Markup()
+    x = curves.x
+    third = (x[-1] * 2 / 3, x[-1], "last third") if len(x) > 2 else None
+    drawn = charts.line_chart(
+        # The learner is drawn last, on top of everything.
+        list(reversed(lines)),
+        x,
+        key="accuracy",
+        title="Accuracy over the run",
+        desc="At the end: " + "; ".join(f"{line.label} {line.note}" for line in lines) + ".",
+        x_label=curves.x_label,
+        y_format=lambda v: f"{v * 100:.0f}\N{NO-BREAK SPACE}%",
+        y_range=(0.0, 1.0),
+        height=330,
+        shade=third,
+    )
+    by_end = sorted(lines, key=lambda line: -(_last(line.y) or 0.0))
+    return Markup('<div class="with-legend">{}{}</div>').format(drawn, charts.legend(by_end))
+
+
+def layer_charts(snapshot: Snapshot) -> Markup:
+    """Firing rates, thresholds and leaks by layer, and the loss: small charts side by side."""
+    curves = snapshot.curves
+    layers = curves.layers[:MAX_LAYERS]
+    x = _thin(curves.x)
+    charted: list[tuple[str, str, list[Line]]] = [
+        ("firing", "Firing rate", _layer_lines(layers, "firing_rate")),
+        ("threshold", "Threshold, mean and spread", _layer_lines(layers, "threshold")),
+        ("leak", "Leak", _layer_lines(layers, "leak")),
+        ("loss", "Loss", [Line("loss", _thin(curves.loss), 6)]),
+    ]
+    out = []
+    for key, name, lines in charted:
+        if not any(value is not None for line in lines for value in line.y):
+            continue
+        ends = "; ".join(f"{line.label} {words.figure(_last(line.y))}" for line in lines)
+        drawn = charts.line_chart(
+            lines,
+            x,
+            key=key,
+            title=f"{name} over the run",
+            desc=f"At the end: {ends}.",
+            x_label=curves.x_label,
+            height=200,
+            gutter=12.0,
+        )
+        out.append(Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(name, drawn))
+    if not out:
+        return Markup()
+    keys = charts.legend([Line(c.name, (), *_layer_style(i)) for i, c in enumerate(layers)])
+    return keys + Markup('<div class="small-charts">{}</div>').format(Markup().join(out))
+
+
+def confusion_map(snapshot: Snapshot) -> Markup:
+    """The confusion matrix as a picture; nothing where it would be too large to read."""
+    matrix = snapshot.confusion
+    if not 0 < len(matrix) <= MAX_HEAT_CLASSES:
+        return Markup()
+    total = sum(map(sum, matrix))
+    right = sum(row[i] for i, row in enumerate(matrix))
+    return charts.heat_map(
+        matrix,
+        snapshot.classes,
+        key="confusion",
+        title="Confusion matrix",
+        desc=f"{right} of {total} decided segments lie on the diagonal.",
+    )
+
+
+def frequent_confusions(snapshot: Snapshot, limit: int = 20) -> list[tuple[str, str, int]]:
+    """(true, decided, segments) of the most frequent errors, for matrices too large to draw."""
+    if len(snapshot.confusion) <= MAX_HEAT_CLASSES:
+        return []
+    wrong = (
+        (-count, i, j)
+        for i, row in enumerate(snapshot.confusion)
+        for j, count in enumerate(row)
+        if i != j and count
+    )
+    names = snapshot.classes
+    return [(names[i], names[j], -count) for count, i, j in sorted(wrong)[:limit]]
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("streamstop", "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["short"] = charts.shorten
+    return environment
+
+
+def _layer_lines(layers: Sequence[LayerCurves], quantity: str) -> list[Line]:
+    lines = []
+    for index, layer in enumerate(layers):
+        y = _thin(getattr(layer, quantity))
+        low = high = None
+        if quantity == "threshold":
+            spread = _thin(layer.threshold_sd)
+            both = [
+                (v, s) if v is not None and s is not None else None
+                for v, s in zip(y, spread, strict=True)
+            ]
+            low = [None if pair is None else pair[0] - pair[1] for pair in both]
+            high = [None if pair is None else pair[0] + pair[1] for pair in both]
+        colour, dash, weight = _layer_style(index)
+        lines.append(Line(layer.name, y, colour, dash, weight, low=low, high=high))
+    return lines
+
+
+def _layer_style(index: int) -> tuple[int, str, float]:
+    """Seven colours in turn, then the same ones dashed."""
+    colours = (0, 1, 2, 3, 4, 5, 6)
+    return colours[index % 7], ("", "6 3", "1.5 3")[index // 7 % 3], 1.8
+
+
+def _thin(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Every so-manieth value, the first and the last among them: a small chart has few columns."""
+    every = -(-len(values) // LAYER_POINTS)
+    if every < 2:
+        return values
+    kept = values[::every]
+    return kept if (len(values) - 1) % every == 0 else (*kept, values[-1])
+
+
+def _last(values: Sequence[float | None]) -> float | None:
+    """The last value that is there."""
+    return next((v for v in reversed(values) if v is not None), None)

@@ -1,0 +1,129 @@
+"""What is printed when a run has ended: its score beside its baselines, its ledger, its report.
+
+Promises: the same verdict as the report's, in the same words; what makes a score doubtful comes
+before it; nothing is wider than the console, nor breaks at 80 columns. Does not read files.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from streamstop.report import words
+from streamstop.report.charts import shorten
+from streamstop.report.snapshot import Snapshot, summary_snapshot
+
+BAR = 20
+MAX_PREDICTIONS = 12
+
+
+def print_summary(
+    summary: Mapping[str, Any], report_path: Path | str | None, console: Console | None = None
+) -> None:
+    """Print the end of a run.
+
+    Parameters
+    ----------
+    summary : what summary.json holds.
+    report_path : where the report lies; None if there is none.
+    console : where to print; standard output if None.
+
+    Raises
+    ------
+    UsageError
+        The summary does not have the shape this version writes.
+    """
+    console = console or Console()
+    snapshot = summary_snapshot(summary)
+    console.print()
+    for warning in words.warnings(snapshot):
+        _paragraph(console, warning, "yellow")
+    if snapshot.simulated:
+        console.print(Text("SIMULATED DATA", style="bold yellow"))
+    _paragraph(console, words.verdict(snapshot), "bold")
+    console.print()
+    if snapshot.labelled:
+        console.print(Padding(_scores(snapshot), (0, 0, 1, 2)))
+    elif snapshot.predictions:
+        console.print(Padding(_predictions(snapshot), (0, 0, 1, 2)))
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    style = "" if snapshot.ledger.balances else "bold red"
+    facts.add_row("events", Text(_plain(words.ledger_equation(snapshot)), style=style))
+    facts.add_row("speed", Text(_plain(_speed(snapshot))))
+    console.print(facts)
+    if report_path is not None:
+        # Never folded: a path that is cut in two cannot be copied.
+        path = Text(_plain(str(report_path)), style="cyan")
+        console.print(Text("report  ", style="dim") + path, soft_wrap=True)
+
+
+def _paragraph(console: Console, text: str, style: str) -> None:
+    """Text in lines that never part a figure from its unit, which rich's own wrapping does."""
+    lines = textwrap.fill(text, max(20, console.width))
+    console.print(Text("\n".join(map(_plain, lines.splitlines())), style=style))
+
+
+def _scores(snapshot: Snapshot) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("decided by", no_wrap=True, overflow="ellipsis")
+    table.add_column("", no_wrap=True)
+    table.add_column("all", justify="right", no_wrap=True)
+    table.add_column("last third", justify="right", no_wrap=True)
+    styles = {"decision": "bold", "readout": "", "baseline": ""}
+    for score in snapshot.ranking:
+        style = "blue" if score.kind != "baseline" else "yellow" if score == snapshot.rival else ""
+        table.add_row(
+            Text(shorten(_plain(words.name_of(score.key)), 36)),
+            _bar(score.segment, style or "dim"),
+            _plain(words.percent(score.segment)),
+            _plain(words.percent(score.last_third)),
+            style=styles[score.kind],
+        )
+    return table
+
+
+def _predictions(snapshot: Snapshot) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("predicted", no_wrap=True, overflow="ellipsis")
+    table.add_column("", no_wrap=True)
+    table.add_column("bins", justify="right", no_wrap=True)
+    total = sum(n for _, n in snapshot.predictions) or 1
+    ranked = sorted(snapshot.predictions, key=lambda pair: -pair[1])
+    for name, count in ranked[:MAX_PREDICTIONS]:
+        table.add_row(
+            Text(shorten(_plain(name), 36)), _bar(count / total, "blue"), words.whole(count)
+        )
+    if len(ranked) > MAX_PREDICTIONS:
+        left = sum(n for _, n in ranked[MAX_PREDICTIONS:])
+        others = words.plural(len(ranked) - MAX_PREDICTIONS, "other class")
+        table.add_row(others, "", words.whole(left), style="dim")
+    return table
+
+
+def _bar(share: float | None, style: str) -> Text:
+    length = round(BAR * (share or 0.0))
+    return Text("\N{BOX DRAWINGS HEAVY HORIZONTAL}" * length, style=style)
+
+
+def _speed(snapshot: Snapshot) -> str:
+    speed = snapshot.speed
+    return (
+        f"{words.rate(speed.get('events_per_s'))}, "
+        f"{words.with_unit(speed.get('real_time_factor'), words.TIMES)} real time, "
+        f"{words.with_unit(speed.get('step_ms_p50'), 'ms')} a step "
+        f"(99th percentile {words.with_unit(speed.get('step_ms_p99'), 'ms')})"
+    )
+
+
+def _plain(text: str) -> str:
+    """With ordinary spaces, to be copied and searched, and nothing that steers a terminal."""
+    return words.printable(text.replace(words.NBSP, " "))

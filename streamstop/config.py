@@ -101,6 +101,9 @@ class NetworkConfig:
     classes: int = setting(0, "classes of the readout; 0: as many as the labels name", at_least=0)
     theta: float = setting(1.0, "firing threshold at the start", above=0)
     leak: float = setting(0.9, "share of the membrane potential kept per bin", above=0, below=1)
+    gain: float = setting(
+        1.5, "initial weights have standard deviation gain / sqrt(fan-in)", above=0
+    )
     surrogate: Literal["exponential", "triangle"] = setting(
         "exponential", "stand-in for the derivative of a spike"
     )
@@ -111,13 +114,14 @@ class NetworkConfig:
 class LearnerConfig:
     """The STOP rule: what it changes, how fast, and when."""
 
-    learn: Literal["w", "wt", "wl", "wtl", "none"] = setting(
-        "wtl", "what is learned: weights, thresholds, leaks"
+    learn: Literal["w", "wt", "wl", "wtl"] = setting(
+        "wtl", "what STOP moves: weights, thresholds, leaks; the readout always learns"
     )
-    optimizer: Literal["adam", "sgd"] = setting("adam", "how a gradient becomes a step")
-    lr: float = setting(1e-3, "learning rate of weights and biases", at_least=0)
-    lr_threshold: float = setting(1e-3, "learning rate of thresholds", at_least=0)
-    lr_leak: float = setting(1e-3, "learning rate of leaks", at_least=0)
+    optimizer: Literal["adam"] = setting("adam", "how a gradient becomes a step")
+    lr: float = setting(3e-4, "learning rate of weights and biases", at_least=0)
+    lr_threshold: float = setting(3e-4, "learning rate of thresholds", at_least=0)
+    lr_leak: float = setting(3e-4, "learning rate of leaks", at_least=0)
+    lr_readout: float = setting(1e-2, "learning rate of the linear readout", at_least=0)
     update: Literal["segment", "step"] = setting(
         "segment", "one update at a segment's end, or within it"
     )
@@ -128,6 +132,7 @@ class LearnerConfig:
         at_least=0,
         below=1,
     )
+    precision: Literal["float32", "float64"] = setting("float32", "numbers that it computes with")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,256 @@
+"""The command line: it parses, calls the pipeline, prints, and turns errors into exit codes.
+
+It promises that no error that streamstop raises on purpose ends in a traceback (STREAMSTOP_DEBUG=1
+shows it), and that with `--json` standard output holds summary.json and nothing else. It decides
+nothing: what a recipe means is `streamstop.config`'s to say, what a run does `pipeline`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Annotated
+
+# Idle threads of libgomp spin by default, and where cores are busy that makes a step of 0.7 ms one
+# of 88 ms. It must be set before torch is imported, and torch is imported as late as possible.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import typer
+
+from streamstop import __version__
+from streamstop.config import load_config, to_toml
+from streamstop.errors import StreamstopError
+
+BROKEN_PIPE = 141
+"""What a shell reports of any program that wrote to a closed pipe."""
+
+EXAMPLES = (
+    ("streamstop run", "the bundled demo"),
+    ("streamstop run --source rec.aedat4", "a recording"),
+    ("streamstop run --source rec.aedat4 --labels rec.csv", "with its labels"),
+    ("streamstop run --source DIR --seed 1", "labelled recordings"),
+    ("streamstop run my.toml --set binning.bin_us=5000", "a recipe, changed"),
+    ("streamstop run my.toml --print-config", "all it says, explained"),
+)
+
+EXIT_CODES = (
+    (0, "ok"),
+    (2, "usage"),
+    (3, "source cannot be opened"),
+    (4, "input damaged; what could be read was read, or with --strict was not"),
+    (5, "the learner diverged"),
+    (130, "interrupted, after a summary of what was done"),
+)
+
+RUN_EPILOG = "\n".join(
+    [
+        "[bold]Examples[/bold]",
+        *(f"  {line:<52}[dim]{meaning}[/dim]" for line, meaning in EXAMPLES),
+        "\n[bold]Exit codes[/bold]",
+        *(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES),
+    ]
+)
+
+app = typer.Typer(
+    name="streamstop",
+    help="Event cameras in, a spiking network that learns while it watches, an honest score out.",
+    epilog="Start with: [bold]streamstop run[/bold] (no camera, no download), then "
+    "[bold]streamstop run --help[/bold].",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """The entry point of the `streamstop` command."""
+    app(prog_name="streamstop")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"streamstop {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            metavar="",
+            help="Print the version.",
+            callback=_print_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    """Event cameras in, a spiking network that learns while it watches, an honest score out."""
+
+
+@app.command(epilog=RUN_EPILOG)
+def run(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A TOML recipe: a file, or the name of one that comes with streamstop. "
+            "Without it: the demo, or the defaults where --source is given.",
+            show_default=False,
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="A recording, a folder of labelled recordings, or a camera.",
+            rich_help_panel="Input",
+            show_default=False,
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="CSV of labels: class,startTime_usec,endTime_usec.",
+            rich_help_panel="Input",
+            show_default=False,
+        ),
+    ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            metavar="",
+            help="Stop at the first damaged input (exit 4) instead of counting it.",
+            rich_help_panel="Input",
+        ),
+    ] = False,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="SECTION.KEY=VALUE",
+            help="Change one setting; may be repeated.",
+            rich_help_panel="Configuration: recipe < --set < flags",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Seed of every random draw.",
+            rich_help_panel="Configuration: recipe < --set < flags",
+            show_default=False,
+        ),
+    ] = None,
+    print_config: Annotated[
+        bool,
+        typer.Option(
+            "--print-config",
+            metavar="",
+            help="Print every setting with what it means, as a recipe, and stop.",
+            rich_help_panel="Configuration: recipe < --set < flags",
+        ),
+    ] = False,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="The folder that run folders are made in. [dim]\\[default: runs][/dim]",
+            rich_help_panel="Output",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="The end of the run folder's name.", rich_help_panel="Output", show_default=False
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            metavar="",
+            help="summary.json alone on standard output.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", metavar="", help="No progress bar.", rich_help_panel="Output"
+        ),
+    ] = False,
+) -> None:
+    """Stream a source through the learner, once, and score it as it goes.
+
+    What it leaves: a folder under runs/ with scores, event ledger, weights and report.html.
+    """
+    flags = {
+        "source.uri": source,
+        "source.labels": labels,
+        "source.strict": strict or None,
+        "run.seed": seed,
+        "run.out": out,
+        "run.name": name,
+    }
+    with _errors_told():
+        config = load_config(recipe, sets or (), flags)
+        if print_config:
+            print(to_toml(config, explain=True), end="", flush=True)
+            return
+        # torch comes with these, and --help shall not wait for it.
+        from streamstop import pipeline
+        from streamstop.ui.progress import RunProgress
+        from streamstop.ui.summary import print_summary
+
+        command = shlex.join(["streamstop", *sys.argv[1:]])
+        # Whatever a library prints during the run is not the result.
+        with RunProgress(quiet=quiet) as shown, redirect_stdout(sys.stderr):
+            result = pipeline.run(config, command=command, progress=shown.update)
+        if as_json:
+            print(json.dumps(result.summary, indent=2, ensure_ascii=False))
+        else:
+            print_summary(result.summary, result.report)
+        sys.stdout.flush()
+    raise typer.Exit(result.exit_code)
+
+
+@contextmanager
+def _errors_told() -> Iterator[None]:
+    """The one place where an error becomes a message on standard error and an exit code."""
+    try:
+        yield
+    except BrokenPipeError:
+        # What is still in the buffer would fail again, loudly, when the interpreter closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(BROKEN_PIPE) from None
+    except KeyboardInterrupt:
+        _tell("Interrupted before the first bin; nothing was written")
+        raise typer.Exit(130) from None
+    except StreamstopError as error:
+        _tell(str(error))
+        raise typer.Exit(error.exit_code) from None
+    except OSError as error:
+        # No room on the disk, no permission: what the system says is the message.
+        _tell(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+        raise typer.Exit(StreamstopError.exit_code) from None
+
+
+def _tell(message: str) -> None:
+    if os.environ.get("STREAMSTOP_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    print(f"streamstop: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -208,13 +208,27 @@ def run(
             return
         # torch comes with these, and --help shall not wait for it.
         from streamstop import pipeline
-        from streamstop.ui.progress import RunProgress
+        from streamstop.ui.progress import RunProgress, RunState
         from streamstop.ui.summary import print_summary
 
         command = shlex.join(["streamstop", *sys.argv[1:]])
         # Whatever a library prints during the run is not the result.
-        with RunProgress(quiet=quiet) as shown, redirect_stdout(sys.stderr):
-            result = pipeline.run(config, command=command, progress=shown.update)
+        with RunProgress(quiet=quiet) as line, redirect_stdout(sys.stderr):
+
+            def show(now: pipeline.Progress) -> None:
+                if line.due:
+                    state = RunState(
+                        events=now.events,
+                        stream_us=now.stream_us,
+                        segments=now.segment,
+                        segments_total=now.segments,
+                        accuracy=now.accuracy,
+                        decision=now.decision,
+                    )
+                    line.update(state)
+
+            progress = show if line.shown else None
+            result = pipeline.run(config, command=command, progress=progress)
         if as_json:
             print(json.dumps(result.summary, indent=2, ensure_ascii=False))
         else:

@@ -60,9 +60,10 @@ class Decimator(Generic[T]):
         item = self.parse(raw)
         if item is None:
             self.unreadable += 1
-            return
-        self._kept.append((index, item))
-        if len(self._kept) >= self.limit:
+        else:
+            self._kept.append((index, item))
+        # Places are counted, not items, so that holes do not move what is kept.
+        if index // self._stride + 1 >= self.limit:
             self._stride *= 2
             self._kept = [pair for pair in self._kept if pair[0] % self._stride == 0]
 

@@ -27,6 +27,7 @@ T = TypeVar("T")
 MAX_HEAT_CLASSES = 40
 MAX_CLASS_ROWS = 120
 MAX_LAYERS = 16
+MAX_ACCURACY_LINES = 14
 MAX_CONFIG_SHOWN = 20_000
 LAYER_POINTS = 200
 
@@ -96,7 +97,8 @@ def accuracy_chart(snapshot: Snapshot) -> Markup:
     curves = snapshot.curves
     found = dict(curves.accuracy)
     lines = []
-    for key in sorted(found, key=lambda k: list(STYLES).index(k) if k in STYLES else len(STYLES)):
+    order = sorted(found, key=lambda k: list(STYLES).index(k) if k in STYLES else len(STYLES))
+    for key in order[:MAX_ACCURACY_LINES]:
         colour, dash, weight = STYLES.get(key, (7, "", 1.2))
         name = {
             "segment_windowed": "learner, last 50 segments",

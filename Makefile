@@ -1,0 +1,46 @@
+# The same commands for a person and for CI. `make` alone lists them.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench recordings clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Installed once: again only where the dependencies have changed.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "streamstop needs Python 3.11 or newer, but $(PYTHON) is: $$($(PYTHON) -V 2>&1)."; \
+	  echo "Name a newer one: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing streamstop and what it needs into $(VENV), once."
+	@$(PIP) install -q -c constraints.txt -e '.[all]'
+	@touch $@
+
+demo: $(STAMP)  ## install, run the bundled demo, print its score and where its report is
+	@$(BIN)/streamstop run
+
+test: $(STAMP)  ## ruff, mypy, pytest: what CI runs
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy
+	@$(BIN)/pytest
+
+$(VENV)/.bench: $(STAMP)
+	@$(PIP) install -q -c constraints.txt -e '.[all,bench]'
+	@touch $@
+
+bench: $(VENV)/.bench  ## every benchmark, beside its peers; writes docs/results
+	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+recordings: $(STAMP)  ## make the bundled recordings anew, byte for byte
+	@$(BIN)/python -m streamstop.simulate recordings
+
+clean:  ## remove the environment and caches, never runs/
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

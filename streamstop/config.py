@@ -44,7 +44,7 @@ class SourceConfig:
     sensor: str = setting(
         "",
         "size of the sensor where the file does not tell it, e.g. 346x260",
-        form=(r"[1-9]\d{0,4}x[1-9]\d{0,4}", "WIDTHxHEIGHT, such as 346x260"),
+        form=(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}", "WIDTHxHEIGHT, such as 346x260"),
     )
     strict: bool = setting(False, "stop at the first damaged input instead of counting it")
 

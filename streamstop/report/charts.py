@@ -169,38 +169,43 @@ def heat_map(
     Where names are too long for their columns, rows and columns are numbered.
     """
     n = len(matrix)
-    cell = next(size for most, size in CELLS if n <= most)
+    cell = _cell(n)
+    numbered = needs_numbers(labels)
     rows = [shorten(name, 30) for name in labels]
-    columns = rows
-    if any(LETTER * len(name) > cell - 2 for name in rows):
-        columns = [str(i + 1) for i in range(n)]
-        rows = [f"{name}  {number}" for name, number in zip(rows, columns, strict=True)]
-    left = 30 + round(LETTER * max(map(len, rows), default=0))
+    columns = [str(i + 1) for i in range(n)] if numbered else rows
+    names = 14 + round(LETTER * max(map(len, rows), default=0))
+    # A narrow page crops the names off a numbered map, where the numbers are enough.
+    left = names + (30 if numbered else 16)
     top, side = 44, n * cell
     width, height = left + side + 2, top + side + 2
+    kind = (" numbered" if numbered and n <= 12 else "") + (" small" if n > 20 else "")
+    least = round(width * (0.72 if n <= 12 else 0.9))
     out = [
-        f'<svg class="heat{" small" if n > 20 else ""}" role="img" viewBox="0 0 {width} {height}" '
-        f'style="width:{width}px;min-width:{round(width * (0.72 if n <= 12 else 0.9))}px" '
+        f'<svg class="heat{kind}" role="img" viewBox="0 0 {width} {height}" '
+        f'style="width:{width}px;min-width:{least}px;--crop:{names / (width - names):.4f}" '
         f'aria-labelledby="{escape(key)}-t {escape(key)}-d">'
         f'<title id="{escape(key)}-t">{escape(title)}</title>'
         f'<desc id="{escape(key)}-d">{escape(desc)}</desc>'
         f'<text class="tick" x="{left + side / 2:g}" y="13">decided</text>'
         f'<text class="tick" transform="translate(11 {top + side / 2:g}) rotate(-90)">true</text>'
     ]
-    for i, (row_name, column_name) in enumerate(zip(rows, columns, strict=True)):
+    for i, (row, column) in enumerate(zip(rows, columns, strict=True)):
         middle = i * cell + cell / 2
+        height_of_row = f'y="{top + middle:g}" dy="0.34em"'
+        if numbered:
+            out.append(f'<text class="row" x="{left - 8}" {height_of_row}>{column}</text>')
         out.append(
-            f'<text class="column" x="{left + middle:g}" y="{top - 8}">{escape(column_name)}</text>'
-            f'<text class="row" x="{left - 8}" y="{top + middle:g}" dy="0.34em">'
-            f"{escape(row_name)}</text>"
+            f'<text class="column" x="{left + middle:g}" y="{top - 8}">{escape(column)}</text>'
+            f'<text class="row" x="{names if numbered else left - 8}" {height_of_row}>'
+            f"{escape(row)}</text>"
         )
     out.append(
         f'<rect class="frame" x="{left}" y="{top}" width="{side}" height="{side}"/>'
         f'<g transform="translate({left} {top})">'
     )
-    for i, row in enumerate(matrix):
-        total = sum(row)
-        for j, count in enumerate(row):
+    for i, counts in enumerate(matrix):
+        total = sum(counts)
+        for j, count in enumerate(counts):
             if not count:
                 continue
             share = count / total
@@ -214,6 +219,11 @@ def heat_map(
             )
     out.append("</g></svg>")
     return Markup("".join(out))
+
+
+def needs_numbers(labels: Sequence[str]) -> bool:
+    """Whether names are too long to stand above the columns of their heat map."""
+    return any(LETTER * len(name) > _cell(len(labels)) - 2 for name in labels)
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
@@ -254,6 +264,10 @@ def shorten(text: str, length: int) -> str:
     'right hand…'
     """
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def _cell(classes: int) -> int:
+    return next(size for most, size in CELLS if classes <= most)
 
 
 def _extent(lines: Sequence[Line]) -> tuple[float, float]:

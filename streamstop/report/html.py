@@ -83,6 +83,7 @@ def render(snapshot: Snapshot) -> str:
         accuracy_chart=accuracy_chart(snapshot),
         layer_charts=layer_charts(snapshot),
         confusion=confusion_map(snapshot),
+        numbers=_numbers(snapshot),
         confusions=frequent_confusions(snapshot),
         per_class=snapshot.per_class[:MAX_CLASS_ROWS],
         per_class_left=max(0, len(snapshot.per_class) - MAX_CLASS_ROWS),
@@ -188,6 +189,14 @@ def frequent_confusions(snapshot: Snapshot, limit: int = 20) -> list[tuple[str, 
     )
     names = snapshot.classes
     return [(names[i], names[j], -count) for count, i, j in sorted(wrong)[:limit]]
+
+
+def _numbers(snapshot: Snapshot) -> dict[str, int]:
+    """The numbers by which the confusion matrix calls its classes; empty where it uses names."""
+    drawn = 0 < len(snapshot.confusion) <= MAX_HEAT_CLASSES
+    if not drawn or not charts.needs_numbers(snapshot.classes):
+        return {}
+    return {name: index for index, name in enumerate(snapshot.classes, start=1)}
 
 
 def _environment() -> jinja2.Environment:

@@ -1,14 +1,23 @@
 """Labels: segments of a stream, the track they form, and the CSV they live in on disk.
 
 A segment is a labelled interval [start_us, end_us). On disk a track is a CSV with the columns of
-the DVS-Gesture set: `class,startTime_usec,endTime_usec`.
+the DVS-Gesture set: `class,startTime_usec,endTime_usec`. Reading promises intervals in time order
+that do not overlap, each with its line for messages; what a class is called is taken as written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import csv
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
+
+from streamstop.errors import SourceError, UsageError
+
+CSV_COLUMNS = ("class", "startTime_usec", "endTime_usec")
+MAX_CSV_BYTES = 1 << 26
 
 
 class Segment(NamedTuple):
@@ -39,3 +48,118 @@ class LabelTrack:
 
     def __len__(self) -> int:
         return len(self.segments)
+
+
+class Interval(NamedTuple):
+    """A labelled interval [start_us, end_us) of one recording, and the line it was read from."""
+
+    start_us: int
+    end_us: int
+    name: str
+    line: int = 0
+
+
+def sorted_classes(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names without repeats: whole numbers first, by value, then the others by name.
+
+    >>> sorted_classes(["10", "9", "mug", "9"])
+    ('9', '10', 'mug')
+    """
+
+    def key(name: str) -> tuple[int, int, str]:
+        return (0, int(name), name) if name.isdecimal() else (1, 0, name)
+
+    return tuple(sorted(set(names), key=key))
+
+
+def is_label_csv(head: bytes) -> bool:
+    """Whether a file that begins with `head` has the first line of a label CSV."""
+    line = head.removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0]
+    return [cell.strip() for cell in line.split(b",")] == [name.encode() for name in CSV_COLUMNS]
+
+
+def read_label_csv(path: str | Path) -> list[Interval]:
+    """The intervals of a label CSV, in time order.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read.
+    UsageError
+        If it is no label CSV, a line cannot be understood, intervals overlap or there are none.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_CSV_BYTES + 1)
+    except OSError as error:
+        raise SourceError(f"the labels cannot be opened: {error.strerror}: {path}") from error
+    if len(content) > MAX_CSV_BYTES:
+        raise UsageError(f"label file larger than the {MAX_CSV_BYTES} bytes allowed: {path}")
+    if not is_label_csv(content):
+        raise UsageError(f"the first line of a label file is {','.join(CSV_COLUMNS)}: {path}")
+    intervals = []
+    rows = csv.reader(content.decode("utf-8-sig", errors="replace").splitlines())
+    for line, row in enumerate(rows, start=1):
+        cells = [cell.strip() for cell in row]
+        if line == 1 or not any(cells):
+            continue
+        try:
+            name, start, end = cells
+            interval = Interval(int(start), int(end), name, line)
+        except ValueError:
+            raise UsageError(
+                f"line {line} is not a class and two whole numbers of microseconds: "
+                f"{','.join(row)[:80]!r}: {path}"
+            ) from None
+        if not name or interval.start_us >= interval.end_us:
+            why = "ends before it begins" if name else "names no class"
+            raise UsageError(f"the interval of line {line} {why}: {','.join(row)[:80]!r}: {path}")
+        intervals.append(interval)
+    if not intervals:
+        raise UsageError(f"the label file holds no interval: {path}")
+    intervals.sort()
+    for one, following in pairwise(intervals):
+        if following.start_us < one.end_us:
+            raise UsageError(
+                f"the intervals of lines {one.line} and {following.line} overlap, from "
+                f"{following.start_us} us to {min(one.end_us, following.end_us)} us: {path}"
+            )
+    return intervals
+
+
+def fit_intervals(
+    intervals: Sequence[Interval], first_us: int, last_us: int, path: str | Path
+) -> list[Interval]:
+    """Label intervals in a recording's own time, clipped to it.
+
+    Times are the recording's own where every interval shares a moment with the recording; else they
+    count from its first event, where that holds.
+
+    Parameters
+    ----------
+    intervals : as read, in time order.
+    first_us, last_us : times of the recording's first and last event.
+    path : the label file, for messages.
+
+    Raises
+    ------
+    UsageError
+        If the intervals fit in neither way.
+    """
+    for shift in (0, first_us):
+        moved = [
+            one._replace(
+                start_us=max(one.start_us + shift, first_us),
+                end_us=min(one.end_us + shift, last_us + 1),
+            )
+            for one in intervals
+        ]
+        if all(one.start_us < one.end_us for one in moved):
+            return moved
+    lines = f"{len(intervals)} intervals from {intervals[0].start_us} to {intervals[-1].end_us} us"
+    raise UsageError(
+        f"the labels do not fit the recording: {lines}, but its events lie from {first_us} to "
+        f"{last_us} us ({last_us - first_us} us long), and neither the recording's own times nor "
+        f"times from its first event bring every interval inside; are they of another recording? "
+        f"{path}"
+    )

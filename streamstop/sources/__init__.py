@@ -2,14 +2,20 @@
 
 A source is `for packet in source:` and a context manager. It knows its sensor size, whether it is
 live, whether its data are simulated, where its bins begin and, if it has them, its labels.
+
+`open_source` opens them all. Which files are read is the table in `streamstop.sources.recognise`.
 """
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from streamstop.errors import SourceError, UsageError
 from streamstop.events import Packet, SensorSize
 from streamstop.labels import LabelTrack
 
@@ -44,3 +50,126 @@ class Source(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+CAMERAS = ("davis346", "davis240", "dvxplorer", "evk4", "camera")
+"""Plain words that name a camera; "camera" is whichever is attached."""
+
+
+def open_source(
+    uri: str,
+    *,
+    labels: str | None = None,
+    sensor: SensorSize | None = None,
+    strict: bool = False,
+    seed: int = 0,
+    length_us: int = 0,
+    order: str = "iid",
+    limit: int = 0,
+    align_us: int = 10_000,
+) -> Source:
+    """Open a camera, a file or a folder of labelled recordings.
+
+    Parameters
+    ----------
+    uri : a camera's name (see `CAMERAS`), or a path, with options of the format after a `?`:
+        `rec.bin?sensor=34x34`, `rec.csv?columns=txyp`. A path that is a camera's name is written
+        `./davis346`.
+    labels : path of a label CSV, for a single file.
+    sensor : pixels of the sensor, where the file does not say; `?sensor=` says the same.
+    strict : stop at the first damage.
+    seed, length_us, order, limit : how labelled recordings become segments; see
+        `streamstop.sources.folder.FolderSource` and `streamstop.sources.files.FileSource`.
+    align_us : the width of a bin, which the segments of a folder are laid out to.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be opened: missing, no permission, empty, of no known format, no camera.
+    UsageError
+        If the options do not fit it.
+    DamageError
+        If it is damaged and `strict`; of a single file, perhaps only when it is read.
+    """
+    if uri in CAMERAS:
+        from streamstop.sources.cameras import open_camera
+
+        open_camera(uri)
+    path, options = _parts(uri)
+    if "sensor" in options:
+        sensor = _sensor_size(options.pop("sensor"))
+    kind = _kind(path)
+    if kind == "folder":
+        from streamstop.sources.folder import FolderSource
+
+        if labels is not None or options:
+            extra = "labels" if labels is not None else f"?{next(iter(options))}="
+            raise UsageError(f"{extra} goes with a single file, and this is a folder: {path}")
+        return FolderSource(
+            path,
+            length_us=length_us,
+            order=order,
+            limit=limit,
+            seed=seed,
+            align_us=align_us,
+            strict=strict,
+            sensor=sensor,
+        )
+    from streamstop.sources.files import FileSource
+    from streamstop.sources.recognise import open_recording
+
+    return FileSource(
+        uri,
+        open_recording(path, options),
+        labels=labels,
+        length_us=length_us,
+        limit=limit,
+        strict=strict,
+        sensor=sensor,
+    )
+
+
+def _parts(uri: str) -> tuple[str, dict[str, str]]:
+    """The path and the options of a URI."""
+    path, mark, query = uri.rpartition("?")
+    if not mark or Path(uri).exists():
+        return uri, {}
+    options = {}
+    for part in filter(None, query.split("&")):
+        key, _, value = part.partition("=")
+        if not value or key in options:
+            raise UsageError(f"options are written ?key=value&key=value, each key once: {uri}")
+        options[key] = value
+    return path, options
+
+
+def _sensor_size(text: str) -> SensorSize:
+    size = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if size is None:
+        raise UsageError(f"a sensor's size is written like 346x260, not {text!r}")
+    return SensorSize(int(size[1]), int(size[2]))
+
+
+def _kind(path: str) -> str:
+    """ "file" or "folder"; an error that helps for anything else."""
+    if re.match(r"[a-z][a-z0-9+.-]+:", path) and not Path(path).exists():
+        raise SourceError(
+            f"sources of the kind {path.partition(':')[0]!r} are not known to this version; known "
+            f"are files, folders of recordings, and the cameras {', '.join(CAMERAS)}: {path}"
+        )
+    try:
+        if Path(path).is_dir():
+            return "folder"
+        if Path(path).is_file():
+            return "file"
+        if Path(path).exists():
+            raise SourceError(f"neither a file nor a folder: {path}")
+        folder = Path(path).parent
+        names = [one.name for one in folder.iterdir()] if folder.is_dir() else []
+    except OSError as error:
+        raise SourceError(f"cannot be opened: {error.strerror}: {path}") from error
+    near = difflib.get_close_matches(Path(path).name, names, n=1)
+    meant = [str(folder / name) for name in near] or difflib.get_close_matches(path, CAMERAS, n=1)
+    raise SourceError(
+        f"there is no such file or folder{f'; did you mean {meant[0]}?' if meant else ''}: {path}"
+    )

@@ -1,0 +1,315 @@
+"""A folder of labelled recordings becomes one stream of segments.
+
+It promises that each event of each recording is handed over once or counted once by cause, that
+every event handed over lies within its segment, and that the order depends on the files and the
+seed alone. Recordings are read in pieces, in bounded memory; all of them are read once at opening,
+to learn where segments lie. It does not balance classes and does not shuffle within a recording's
+segment.
+
+A recording's classes stand in the label CSV beside it (`rec_labels.csv` or `rec.csv` beside
+`rec.aedat4`, with the columns of the DVS-Gesture set). Without one, its class is the name of its
+folder; or, of a file right in the given folder, its own name without the suffix.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from streamstop.errors import SourceError, UsageError
+from streamstop.events import Cursor, Damage, Packet, SensorSize, empty_events
+from streamstop.labels import (
+    Interval,
+    LabelTrack,
+    Segment,
+    fit_intervals,
+    is_label_csv,
+    read_label_csv,
+    sorted_classes,
+)
+from streamstop.sources.recognise import HEAD_BYTES, open_recording, recognise
+from streamstop.sources.recording import Recording, read_start
+from streamstop.sources.segments import Piece, cut, read_piece, survey, usual_sensor
+
+DOCUMENTS = ("README", "LICENSE", "LICENCE", "MANIFEST")
+"""Files of these names, with any suffix, go with recordings and are passed over without a word."""
+
+ORDERS = ("iid", "round-robin", "by-class")
+
+_log = logging.getLogger(__name__)
+
+
+class _Found(NamedTuple):
+    """A file of the folder: its path from there, its class or its label CSV."""
+
+    name: str
+    label: str
+    csv: Path | None
+
+
+@dataclass
+class _Labelled:
+    """A recording with its pieces, and what of it is still to be told to the ledger."""
+
+    name: str
+    recording: Recording
+    first_us: int
+    pieces: list[Piece]
+    dropped: Counter[str]
+    damage: Sequence[Damage]
+
+
+class FolderSource:
+    """A folder of labelled recordings as a stream; see `streamstop.sources.Source`.
+
+    Segments lie end to end in the stream's time: the first starts at 0, each next one at the first
+    multiple of `align_us` where the one before is over, so that no bin holds events of two. Each
+    ends where the next begins.
+
+    Parameters
+    ----------
+    path : the folder.
+    length_us : length of a segment; a piece shorter than that at the end of a recording, or of a
+        labelled interval, is dropped as "segment_tail". 0: whole recordings or intervals.
+    order : "iid" (drawn from the seed), "round-robin" (one segment of each recording in turn, in
+        the order of time within a recording, classes alternating), "by-class" (class after class).
+    limit : stop after so many segments, the events of the others being dropped as "segment_limit";
+        0: all.
+    seed : of the iid order.
+    align_us : the width of a bin.
+    strict : refuse damage.
+    sensor : pixels of the sensor; None takes it from the recordings.
+
+    Raises
+    ------
+    SourceError
+        If the folder or a recording cannot be read, or holds no recording.
+    UsageError
+        If no segment is left, labels do not fit, or recordings are of different sensors.
+    DamageError
+        If a recording is damaged and `strict`.
+    """
+
+    live = False
+    origin_us: int | None = 0
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        length_us: int = 0,
+        order: str = "iid",
+        limit: int = 0,
+        seed: int = 0,
+        align_us: int = 10_000,
+        strict: bool = False,
+        sensor: SensorSize | None = None,
+    ) -> None:
+        if order not in ORDERS:
+            raise UsageError(f"segments.order = {order!r} is not one of {', '.join(ORDERS)}")
+        self.name = path
+        files = _labelled_files(Path(path))
+        sensors: dict[SensorSize, str] = {}
+        inferred: list[SensorSize] = []
+        self._recordings: list[_Labelled] = []
+        for file in files:
+            recording = open_recording(str(Path(path, file.name)))
+            known = sensor or recording.sensor
+            found = survey(recording, coordinates=known is None, strict=strict)
+            if known is not None:
+                sensors.setdefault(known, file.name)
+            elif found.events:
+                inferred.append(usual_sensor(found))
+            pieces: list[Piece] = []
+            dropped: Counter[str] = Counter()
+            if found.events:
+                intervals = [Interval(found.first_us, found.last_us + 1, file.label)]
+                if file.csv is not None:
+                    read = read_label_csv(file.csv)
+                    intervals = fit_intervals(read, found.first_us, found.last_us, file.csv)
+                pieces, dropped = cut(recording, found, intervals, length_us)
+            self._recordings.append(
+                _Labelled(
+                    file.name,
+                    recording,
+                    found.first_us,
+                    pieces,
+                    dropped + found.dropped,
+                    found.damage,
+                )
+            )
+        self.sensor = _one_sensor(sensors, inferred, path)
+        formats = {one.recording.format for one in self._recordings}
+        self.format = formats.pop() if len(formats) == 1 else "folder"
+        self.simulated = any(one.recording.simulated for one in self._recordings)
+        self._order = _order(self._recordings, order, seed)
+        if not self._order:
+            longest = f" in one of at least {length_us} us" if length_us else ""
+            raise UsageError(
+                f"no segment is left: none of the {len(files)} recordings holds an event{longest}; "
+                f"choose a smaller segments.length_us: {path}"
+            )
+        if limit:
+            for which, piece in self._order[limit:]:
+                self._recordings[which].dropped["segment_limit"] += piece.events
+            del self._order[limit:]
+        self.labels: LabelTrack | None = self._track(align_us)
+
+    def _track(self, align_us: int) -> LabelTrack:
+        """The segments end to end; classes are those of all recordings, cut off or not."""
+        classes = sorted_classes(piece.name for one in self._recordings for piece in one.pieces)
+        number = {name: label for label, name in enumerate(classes)}
+        segments = []
+        now_us = 0
+        for which, piece in self._order:
+            one = self._recordings[which]
+            end_us = now_us + -(-(piece.end_us - piece.start_us) // align_us) * align_us
+            segments.append(
+                Segment(now_us, end_us, number[piece.name], one.name, piece.start_us - one.first_us)
+            )
+            now_us = end_us
+        return LabelTrack(classes, segments)
+
+    def __iter__(self) -> Iterator[Packet]:
+        """The packets of every segment, in order; each ends with one that says `until_us`."""
+        assert self.labels is not None
+        told: set[int] = set()
+        used = {which for which, _ in self._order}
+        for which in range(len(self._recordings)):
+            if which not in used:
+                yield from self._account(which, told)
+        for (which, piece), segment in zip(self._order, self.labels, strict=True):
+            yield from self._account(which, told)
+            held: Packet | None = None
+            for packet in read_piece(self._recordings[which].recording, piece):
+                if held is not None:
+                    yield held
+                events = packet.events.copy()
+                events["t"] += segment.start_us - piece.start_us
+                held = Packet(events, packet.cursor, dropped=packet.dropped)
+            last = held or Packet(empty_events(), Cursor(self.name))
+            yield Packet(last.events, last.cursor, segment.end_us, last.dropped)
+
+    def _account(self, which: int, told: set[int]) -> Iterator[Packet]:
+        """Tell a recording's dropped events and damage, once in a pass."""
+        one = self._recordings[which]
+        if which not in told and (one.dropped or one.damage):
+            at = Cursor(one.recording.path)
+            yield Packet(empty_events(), at, dropped=dict(one.dropped), damage=tuple(one.damage))
+        told.add(which)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+
+def _labelled_files(root: Path) -> list[_Found]:
+    """The recordings under a folder in a fixed order, each with its class or label CSV."""
+    found: list[_Found] = []
+    unknown: list[Path] = []
+    label_files: set[Path] = set()
+    for path in _files(root):
+        if path.suffix.lower() == ".csv" and _holds_labels(path):
+            label_files.add(path)
+        elif recognise(str(path)) is not None:
+            label = path.stem if path.parent == root else path.parent.name
+            found.append(_Found(path.relative_to(root).as_posix(), label, None))
+        elif path.stem.upper() not in DOCUMENTS:
+            unknown.append(path)
+    for i, one in enumerate(found):
+        path = root / one.name
+        beside = (path.with_name(f"{path.stem}_labels.csv"), path.with_suffix(".csv"))
+        found[i] = one._replace(csv=next((csv for csv in beside if csv in label_files), None))
+    unknown += sorted(label_files - {one.csv for one in found})
+    if unknown:
+        names = ", ".join(path.relative_to(root).as_posix() for path in unknown[:5])
+        files = "1 file" if len(unknown) == 1 else f"{len(unknown)} files"
+        more = ", ..." if len(unknown) > 5 else ""
+        _log.warning(
+            "%s passed over, neither recording nor labels of one (%s%s): %s",
+            files,
+            names,
+            more,
+            root,
+        )
+    if not found:
+        raise SourceError(
+            f"no recording among the {len(unknown)} files in this folder; a folder of labelled "
+            f"recordings holds one folder for each class, or recordings themselves: {root}"
+        )
+    return found
+
+
+def _holds_labels(path: Path) -> bool:
+    return is_label_csv(read_start(str(path), HEAD_BYTES))
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Files under a folder, hidden ones left out, links followed once, in the order of names."""
+    seen = {root.resolve()}
+
+    def refuse(error: OSError) -> None:
+        raise SourceError(f"cannot be opened: {error.strerror}: {error.filename}") from error
+
+    for folder, folders, files in os.walk(root, onerror=refuse, followlinks=True):
+        here = Path(folder)
+        visible = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in visible if (here / name).resolve() not in seen]
+        seen.update((here / name).resolve() for name in folders)
+        for name in sorted(files):
+            if not name.startswith(".") and (here / name).is_file():
+                yield here / name
+
+
+def _one_sensor(stated: dict[SensorSize, str], inferred: list[SensorSize], path: str) -> SensorSize:
+    if len(stated) > 1:
+        sizes = ", ".join(f"{size} ({name})" for size, name in list(stated.items())[:4])
+        raise UsageError(
+            f"recordings of different sensors in one folder: {sizes}; part them, or say the size "
+            f"to take with ?sensor=WIDTHxHEIGHT: {path}"
+        )
+    both = [*stated, *inferred] or [SensorSize(1, 1)]
+    return SensorSize(max(s.width for s in both), max(s.height for s in both))
+
+
+def _order(recordings: list[_Labelled], order: str, seed: int) -> list[tuple[int, Piece]]:
+    """All pieces, each with its recording's number, in the order they arrive."""
+    numbers = range(len(recordings))
+    pieces = [(which, piece) for which in numbers for piece in recordings[which].pieces]
+    if order == "iid":
+        drawn = np.random.default_rng(seed).permutation(len(pieces))
+        return [pieces[i] for i in drawn]
+    classes = sorted_classes(piece.name for _, piece in pieces)
+    rank = {name: i for i, name in enumerate(classes)}
+    if order == "by-class":
+        return sorted(pieces, key=lambda item: rank[item[1].name])  # stable: time order within
+    # Recordings take turns class by class, or whole recordings would come class after class.
+    turns: list[tuple[int, int, int]] = []
+    nth: Counter[str] = Counter()
+    for which in numbers:
+        if own := recordings[which].pieces:
+            turns.append((nth[own[0].name], rank[own[0].name], which))
+            nth[own[0].name] += 1
+    in_turn = [which for _, _, which in sorted(turns)]
+    rounds = max((len(one.pieces) for one in recordings), default=0)
+    return [
+        (which, recordings[which].pieces[i])
+        for i in range(rounds)
+        for which in in_turn
+        if i < len(recordings[which].pieces)
+    ]

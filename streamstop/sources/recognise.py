@@ -1,0 +1,129 @@
+"""Recognises a file's format, by its content first and by its name where content cannot tell.
+
+One table, `FORMATS`, says what is read and by which module; a module is imported when a file needs
+it. Formats that are known but not read are named in the message, so that nobody has to guess.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+from streamstop.errors import SourceError
+from streamstop.labels import is_label_csv
+from streamstop.sources.recording import Recording, read_start
+
+HEAD_BYTES = 1 << 12
+
+_Test = Callable[[bytes, str], bool]
+
+
+class Format(NamedTuple):
+    """One kind of file.
+
+    name : as people call it.
+    opens : "module:class" in `streamstop.sources`; "" where this version does not read it.
+    test : whether a file that begins with these bytes and has this suffix is one.
+    options : what may be asked for after `?` in the URI, beside `sensor`.
+    """
+
+    name: str
+    opens: str
+    test: _Test
+    options: tuple[str, ...] = ()
+
+
+def _begins(*magic: bytes) -> _Test:
+    return lambda head, _: head.startswith(magic)
+
+
+def _percent_line(pattern: bytes) -> _Test:
+    """Prophesee's headers: lines that begin with %, one of which matches."""
+    line = re.compile(rb"(?:^|\n)% *(?:" + pattern + rb")", re.IGNORECASE)
+    return lambda head, _: head.startswith(b"%") and line.search(head) is not None
+
+
+def _is_text(head: bytes) -> bool:
+    return bool(head) and not re.search(rb"[\x00-\x08\x0e-\x1f]", head)
+
+
+FORMATS = (
+    Format("AEDAT4", "aedat4:Aedat4Recording", _begins(b"#!AER-DAT4.0"), ("stream",)),
+    Format("AEDAT 1.0 or 2.0", "aedat:AedatRecording", _begins(b"#!AER-DAT1.0", b"#!AER-DAT2.0")),
+    Format("AEDAT 3.1", "", _begins(b"#!AER-DAT3")),
+    Format("AEDAT of another version", "", _begins(b"#!AER-DAT")),
+    Format("NumPy .npy", "arrays:NpyRecording", _begins(b"\x93NUMPY"), ("columns",)),
+    Format(
+        "NumPy .npz",
+        "arrays:NpzRecording",
+        lambda head, suffix: head.startswith(b"PK\x03\x04") and suffix == ".npz",
+    ),
+    Format("Prophesee EVT3", "faery_files:EvtRecording", _percent_line(rb"evt 3|format EVT3")),
+    Format(
+        "Prophesee EVT2.1", "faery_files:EvtRecording", _percent_line(rb"evt 2\.1|format EVT21")
+    ),
+    Format("Prophesee EVT2", "faery_files:EvtRecording", _percent_line(rb"evt 2|format EVT2")),
+    Format(
+        "Prophesee DAT",
+        "faery_files:DatRecording",
+        _percent_line(rb"Data file containing|Version"),
+    ),
+    Format("Event Stream .es", "faery_files:EsRecording", _begins(b"Event Stream")),
+    Format("HDF5", "", _begins(b"\x89HDF\r\n\x1a\n")),
+    Format("rosbag", "", _begins(b"#ROSBAG")),
+    Format("N-MNIST .bin", "nmnist:BinRecording", lambda _, suffix: suffix == ".bin"),
+    Format(
+        "events as .csv",
+        "text:CsvRecording",
+        lambda head, suffix: suffix == ".csv" and _is_text(head) and not is_label_csv(head),
+        ("columns",),
+    ),
+)
+
+
+def recognise(path: str) -> Format | None:
+    """The format of a file, None where it is unknown.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be opened, is empty, or is a Git LFS pointer in place of the file.
+    """
+    head = read_start(path, HEAD_BYTES)
+    if not head:
+        raise SourceError(f"the file is empty, 0 bytes: {path}")
+    if head.startswith(b"version https://git-lfs.github.com/spec"):
+        raise SourceError(
+            "this is a Git LFS pointer, not the recording itself; fetch it with `git lfs pull` in "
+            f"its repository: {path}"
+        )
+    suffix = Path(path).suffix.lower()
+    return next((one for one in FORMATS if one.test(head, suffix)), None)
+
+
+def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recording:
+    """The recording in a file; `options` are the format's own, as text.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be opened, is of no known format or of one that is not read, or an
+        option is not one of the format's.
+    """
+    known = recognise(path)
+    if known is None:
+        read = ", ".join(one.name for one in FORMATS if one.opens)
+        raise SourceError(f"unknown format; known are {read}: {path}")
+    if not known.opens:
+        raise SourceError(f"recognised as {known.name}, which this version does not read: {path}")
+    for key in options or {}:
+        if key not in known.options:
+            takes = ", ".join(("sensor", *known.options))
+            raise SourceError(f"{known.name} takes no option {key!r} (it takes {takes}): {path}")
+    module, _, kind = known.opens.partition(":")
+    opens = getattr(import_module(f"streamstop.sources.{module}"), kind)
+    recording: Recording = opens(path, **(options or {}))
+    return recording

@@ -230,7 +230,7 @@ def run(
             progress = show if line.shown else None
             result = pipeline.run(config, command=command, progress=progress)
         if as_json:
-            print(json.dumps(result.summary, indent=2, ensure_ascii=False))
+            print(json.dumps(result.summary, indent=2))
         else:
             print_summary(result.summary, result.report)
         sys.stdout.flush()

@@ -68,7 +68,18 @@ def test_the_version_is_the_packages() -> None:
 
 def test_help_names_every_flag_an_example_and_every_exit_code() -> None:
     text = runner.invoke(app, ["run", "--help"], env={"COLUMNS": "100", "TERM": "dumb"}).stdout
-    flags = ["source", "labels", "strict", "set", "seed", "print-config", "out", "name", "json", "quiet"]
+    flags = [
+        "source",
+        "labels",
+        "strict",
+        "set",
+        "seed",
+        "print-config",
+        "out",
+        "name",
+        "json",
+        "quiet",
+    ]
     assert all(f"--{flag}" in text for flag in flags)
     assert "streamstop run --source rec.aedat4 --labels rec.csv" in text
     assert all(f"{code}  " in text for code in (0, 2, 3, 4, 5, 130))
@@ -92,7 +103,19 @@ def test_idle_threads_are_told_to_sleep_before_torch_can_be_imported() -> None:
 def test_every_flag_reaches_the_configuration(pipeline: FakePipeline, tmp_path: Path) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text("[run]\nseed = 1\nthreads = 2\n")
-    flags = ["--source", "S", "--labels", "L", "--strict", "--seed", "3", "--out", "O", "--name", "N"]
+    flags = [
+        "--source",
+        "S",
+        "--labels",
+        "L",
+        "--strict",
+        "--seed",
+        "3",
+        "--out",
+        "O",
+        "--name",
+        "N",
+    ]
     sets = ["--set", "run.seed=2", "--set", "network.channels=[4, 8]", "--set", "run.name=M"]
     assert runner.invoke(app, ["run", str(recipe), *flags, *sets]).exit_code == 0
     config = pipeline.calls[0]["config"]

@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "Name a newer one: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing streamstop and what it needs into $(VENV), once."
-	@$(PIP) install -q -c constraints.txt -e '.[all]'
+	@$(PIP) install -qq -c constraints.txt -e '.[all]'
 	@touch $@
 
 demo: $(STAMP)  ## install, run the bundled demo, print its score and where its report is
@@ -32,7 +32,7 @@ test: $(STAMP)  ## ruff, mypy, pytest: what CI runs
 	@$(BIN)/pytest
 
 $(VENV)/.bench: $(STAMP)
-	@$(PIP) install -q -c constraints.txt -e '.[all,bench]'
+	@$(PIP) install -qq -c constraints.txt -e '.[all,bench]'
 	@touch $@
 
 bench: $(VENV)/.bench  ## every benchmark, beside its peers; writes docs/results

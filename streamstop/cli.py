@@ -247,7 +247,7 @@ def _errors_told() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(BROKEN_PIPE) from None
     except KeyboardInterrupt:
-        _tell("Interrupted before the first bin; nothing was written")
+        _tell("Interrupted; a run folder without summary.json is not whole")
         raise typer.Exit(130) from None
     except StreamstopError as error:
         _tell(str(error))

@@ -41,6 +41,7 @@ def write_aedat4(
     *,
     compression: str = "zstd",
     packet_events: int = DEFAULT_PACKET_EVENTS,
+    zstd_level: int = 12,
     simulated: bool = False,
     info: Mapping[str, str] | None = None,
 ) -> int:
@@ -54,6 +55,7 @@ def write_aedat4(
     sensor : pixels of the sensor.
     compression : "zstd", "lz4" or "none".
     packet_events : events in each packet of the file.
+    zstd_level : effort of zstd, 1 to 22.
     simulated : marks the events as made by no camera; the reader tells it to every report.
     info : further attributes for the header, by name, beside `source`.
 
@@ -67,6 +69,8 @@ def write_aedat4(
         raise UsageError(f"compression {compression!r} is not one of {', '.join(COMPRESSIONS)}")
     if not 0 < packet_events <= MAX_BLOCK_BYTES // (2 * EVENT_DTYPE.itemsize):
         raise UsageError(f"packet_events = {packet_events} is out of range")
+    if not 1 <= zstd_level <= 22:
+        raise UsageError(f"zstd_level = {zstd_level} is out of range, 1 to 22")
     if not (0 < sensor.width <= 1 << 15 and 0 < sensor.height <= 1 << 15):
         raise UsageError(f"sensor {sensor} is out of range for AEDAT4, whose coordinates are int16")
     attributes = {"source": SIMULATED_SOURCE if simulated else "streamstop", **(info or {})}
@@ -75,7 +79,9 @@ def write_aedat4(
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:
-            written = _write(file, parts, sensor, compression, packet_events, attributes)
+            written = _write(
+                file, parts, sensor, compression, packet_events, zstd_level, attributes
+            )
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -88,6 +94,7 @@ def _write(
     sensor: SensorSize,
     compression: str,
     packet_events: int,
+    zstd_level: int,
     attributes: Mapping[str, str],
 ) -> int:
     xml = _description(sensor, compression, attributes).encode()
@@ -103,13 +110,13 @@ def _write(
                 f"({packet['x'][at]}, {packet['y'][at]}), outside the sensor of {sensor}; "
                 "nothing was written"
             )
-        block = _compress(_event_packet(packet), compression)
+        block = _compress(_event_packet(packet), compression, zstd_level)
         first_us, last_us = int(packet["t"][0]), int(packet["t"][-1])
         lines.append((0, 0, len(block), file.tell() + 8, len(packet), first_us, last_us))
         file.write(struct.pack("<ii", 0, len(block)) + block)
         written += len(packet)
     table_offset = file.tell()
-    file.write(_compress(_packet_table(lines), compression))
+    file.write(_compress(_packet_table(lines), compression, zstd_level))
     file.seek(0)
     file.write(_header(compression, table_offset, xml))
     return written
@@ -132,11 +139,11 @@ def _repacked(parts: Iterable[Events], packet_events: int) -> Iterator[Events]:
         yield packet[:filled]
 
 
-def _compress(block: bytes, compression: str) -> bytes:
+def _compress(block: bytes, compression: str, zstd_level: int) -> bytes:
     if compression == "lz4":
         return bytes(lz4.frame.compress(block, compression_level=9, content_checksum=True))
     if compression == "zstd":
-        return zstandard.ZstdCompressor(level=12, write_checksum=True).compress(block)
+        return zstandard.ZstdCompressor(level=zstd_level, write_checksum=True).compress(block)
     return block
 
 

@@ -55,23 +55,23 @@ FORMATS = (
     Format("AEDAT 1.0 or 2.0", "aedat:AedatRecording", _begins(b"#!AER-DAT1.0", b"#!AER-DAT2.0")),
     Format("AEDAT 3.1", "", _begins(b"#!AER-DAT3")),
     Format("AEDAT of another version", "", _begins(b"#!AER-DAT")),
-    Format("NumPy .npy", "arrays:NpyRecording", _begins(b"\x93NUMPY"), ("columns",)),
+    Format("NumPy .npy", "arrays:ArrayRecording", _begins(b"\x93NUMPY"), ("columns",)),
     Format(
         "NumPy .npz",
-        "arrays:NpzRecording",
+        "arrays:ArrayRecording",
         lambda head, suffix: head.startswith(b"PK\x03\x04") and suffix == ".npz",
     ),
-    Format("Prophesee EVT3", "faery_files:EvtRecording", _percent_line(rb"evt 3|format EVT3")),
+    Format("Prophesee EVT3", "faery_files:FaeryRecording", _percent_line(rb"evt 3|format EVT3")),
     Format(
-        "Prophesee EVT2.1", "faery_files:EvtRecording", _percent_line(rb"evt 2\.1|format EVT21")
+        "Prophesee EVT2.1", "faery_files:FaeryRecording", _percent_line(rb"evt 2\.1|format EVT21")
     ),
-    Format("Prophesee EVT2", "faery_files:EvtRecording", _percent_line(rb"evt 2|format EVT2")),
+    Format("Prophesee EVT2", "faery_files:FaeryRecording", _percent_line(rb"evt 2|format EVT2")),
     Format(
         "Prophesee DAT",
-        "faery_files:DatRecording",
+        "dat:DatRecording",
         _percent_line(rb"Data file containing|Version"),
     ),
-    Format("Event Stream .es", "faery_files:EsRecording", _begins(b"Event Stream")),
+    Format("Event Stream .es", "faery_files:FaeryRecording", _begins(b"Event Stream")),
     Format("HDF5", "", _begins(b"\x89HDF\r\n\x1a\n")),
     Format("rosbag", "", _begins(b"#ROSBAG")),
     Format("N-MNIST .bin", "nmnist:BinRecording", lambda _, suffix: suffix == ".bin"),

@@ -34,6 +34,7 @@ USUAL_SENSORS = (
     SensorSize(128, 128),
     SensorSize(240, 180),
     SensorSize(304, 240),
+    SensorSize(320, 240),
     SensorSize(346, 260),
     SensorSize(640, 480),
     SensorSize(1280, 720),

@@ -130,10 +130,11 @@ def read_label_csv(path: str | Path) -> list[Interval]:
 def fit_intervals(
     intervals: Sequence[Interval], first_us: int, last_us: int, path: str | Path
 ) -> list[Interval]:
-    """Label intervals in a recording's own time, clipped to it.
+    """Label intervals in a recording's own time.
 
-    Times are the recording's own where every interval shares a moment with the recording; else they
-    count from its first event, where that holds.
+    Times are the recording's own where every interval lies at least by half within the recording;
+    else they count from its first event, where that holds. An interval may begin a little before
+    the first event or end after the last: labels, too, tell that time went on.
 
     Parameters
     ----------
@@ -148,13 +149,14 @@ def fit_intervals(
     """
     for shift in (0, first_us):
         moved = [
-            one._replace(
-                start_us=max(one.start_us + shift, first_us),
-                end_us=min(one.end_us + shift, last_us + 1),
-            )
+            one._replace(start_us=one.start_us + shift, end_us=one.end_us + shift)
             for one in intervals
         ]
-        if all(one.start_us < one.end_us for one in moved):
+        inside = (min(one.end_us, last_us + 1) - max(one.start_us, first_us) for one in moved)
+        if all(
+            2 * shared >= one.end_us - one.start_us
+            for shared, one in zip(inside, moved, strict=True)
+        ):
             return moved
     lines = f"{len(intervals)} intervals from {intervals[0].start_us} to {intervals[-1].end_us} us"
     raise UsageError(

@@ -56,7 +56,10 @@ class AedatRecording:
         self._header_bytes = version.end()
         while line := _LINE.match(start, self._header_bytes):
             self._header_bytes = line.end()
-        if self._header_bytes == MAX_HEADER_BYTES:
+        rest = start[self._header_bytes :]
+        if len(start) == MAX_HEADER_BYTES and (
+            not rest or (rest[:1] == b"#" and b"\n" not in rest)
+        ):
             raise SourceError(f"header longer than the {MAX_HEADER_BYTES} bytes allowed: {path}")
         self._address_bytes = 2 * int(version[1])
         self.sensor = _DVS128

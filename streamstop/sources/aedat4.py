@@ -77,8 +77,8 @@ class Aedat4Recording:
     Parameters
     ----------
     path : the file.
-    stream : id of the event stream to read; None takes the first in the header. Events of other
-        event streams are counted as dropped, cause "other_stream".
+    stream : id of the event stream to read, a number; "" takes the first in the header. Events of
+        other event streams are counted as dropped, cause "other_stream".
 
     Raises
     ------
@@ -88,7 +88,7 @@ class Aedat4Recording:
 
     format = "aedat4"
 
-    def __init__(self, path: str, stream: int | None = None) -> None:
+    def __init__(self, path: str, stream: str = "") -> None:
         self.path = path
         try:
             with Path(path).open("rb") as file:
@@ -101,24 +101,16 @@ class Aedat4Recording:
             ) from error
         streams = self._header.streams
         events = [i for i, of in streams.items() if of.get("typeIdentifier") == "EVTS"]
-        if not events or (stream is not None and stream not in events):
-            raise SourceError(
-                f"no event stream{'' if stream is None else f' {stream}'}; the header names "
-                + (
-                    ", ".join(f"{i} {of.get('typeIdentifier')}" for i, of in streams.items())
-                    or "none"
-                )
-                + f": {path}"
-            )
+        wanted = stream or str(next(iter(events), ""))
+        if wanted not in map(str, events):
+            named = ", ".join(f"{i} {of.get('typeIdentifier')}" for i, of in streams.items())
+            which = f" {stream}" if stream else ""
+            raise SourceError(f"no event stream{which}; the header names {named or 'none'}: {path}")
         self._event_streams = frozenset(events)
-        self._stream = events[0] if stream is None else stream
+        self._stream = int(wanted)
         info = streams[self._stream]
         self.simulated = info.get("source", "").startswith(SIMULATED_SOURCE)
-        self.sensor: SensorSize | None
-        try:
-            self.sensor = SensorSize(int(info["sizeX"]), int(info["sizeY"]))
-        except (KeyError, ValueError):
-            self.sensor = None
+        self.sensor = _sensor_size(info)
 
     def packets(self, start: Cursor | None = None) -> Iterator[Packet]:
         """Packets from `start` on; see `Recording.packets`."""
@@ -262,6 +254,13 @@ def _streams(xml: bytes) -> dict[int, dict[str, str]]:
                 attribute.get("key", ""): attribute.text or "" for attribute in attributes
             }
     return streams
+
+
+def _sensor_size(info: dict[str, str]) -> SensorSize | None:
+    sides = [info.get(side, "") for side in ("sizeX", "sizeY")]
+    if not all(side.isdecimal() and 0 < int(side) <= 1 << 15 for side in sides):
+        return None
+    return SensorSize(int(sides[0]), int(sides[1]))
 
 
 def _need(buffer: bytes, position: int, size: int) -> None:

@@ -14,7 +14,7 @@ from typing import Self
 from streamstop.errors import UsageError
 from streamstop.events import Packet, SensorSize
 from streamstop.labels import LabelTrack, Segment, fit_intervals, read_label_csv, sorted_classes
-from streamstop.sources.recording import Recording
+from streamstop.sources.recording import Recording, read_packets
 from streamstop.sources.segments import Survey, cut_intervals, refuse_damage, survey, usual_sensor
 
 PROBE_PACKETS = 16
@@ -89,7 +89,7 @@ class FileSource:
         DamageError
             At the first damage, if `strict`; what lies before it was handed over.
         """
-        for packet in self._recording.packets():
+        for packet in read_packets(self._recording):
             if packet.damage and self._strict:
                 refuse_damage(packet.damage[0])
             beyond = packet.events["t"] >= self._last_us if self._last_us is not None else None
@@ -124,7 +124,7 @@ def _check_sensor(recording: Recording, sensor: SensorSize) -> None:
         return
     outside = events = 0
     columns = rows = 0
-    for packet in islice(recording.packets(), PROBE_PACKETS):
+    for packet in islice(read_packets(recording), PROBE_PACKETS):
         x, y = packet.events["x"], packet.events["y"]
         outside += int(((x >= sensor.width) | (y >= sensor.height)).sum())
         events += len(x)

@@ -115,6 +115,10 @@ def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recor
     """
     known = recognise(path)
     if known is None:
+        if is_label_csv(read_start(path, HEAD_BYTES)):
+            raise SourceError(
+                f"these are labels, not events; give the recording, and this with --labels: {path}"
+            )
         read = ", ".join(one.name for one in FORMATS if one.opens)
         raise SourceError(f"unknown format; known are {read}: {path}")
     if not known.opens:

@@ -38,6 +38,20 @@ class Recording(Protocol):
         ...
 
 
+def read_packets(recording: Recording, start: Cursor | None = None) -> Iterator[Packet]:
+    """The packets of a recording, whoever's error it is that ends them told as ours.
+
+    Raises
+    ------
+    SourceError
+        If the file is gone or no longer readable; the packets before that were handed over.
+    """
+    try:
+        yield from recording.packets(start)
+    except OSError as error:
+        raise SourceError(f"could not be read on: {error.strerror}: {recording.path}") from error
+
+
 def read_start(path: str, size: int) -> bytes:
     """The first `size` bytes of a file, or fewer where it is shorter.
 

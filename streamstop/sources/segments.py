@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from streamstop.errors import DamageError, UsageError
 from streamstop.events import Cursor, Damage, Packet, SensorSize
 from streamstop.labels import Interval
-from streamstop.sources.recording import Recording
+from streamstop.sources.recording import Recording, read_packets
 
 MAX_DAMAGE = 64
 """Further stretches of damage of one recording are put together in one."""
@@ -86,7 +86,7 @@ def survey(recording: Recording, *, coordinates: bool, strict: bool = False) -> 
     if coordinates:
         found.columns, found.rows = np.zeros((2, 1 << 16), np.int64)
     cursor = Cursor(recording.path)
-    for packet in recording.packets():
+    for packet in read_packets(recording):
         found.dropped.update(packet.dropped)
         for damage in packet.damage:
             _note(found.damage, damage, strict)
@@ -211,7 +211,7 @@ def _count(recording: Recording, intervals: Sequence[Interval]) -> NDArray[np.in
     edges = np.array([edge for one in intervals for edge in one[:2]], np.int64)
     counts = np.zeros(len(edges) + 1, np.int64)
     latest_us: int | None = None
-    for packet in recording.packets():
+    for packet in read_packets(recording):
         if len(packet.events):
             latest = _latest(packet.events["t"], latest_us)
             latest_us = int(latest[-1])
@@ -233,7 +233,7 @@ def read_piece(recording: Recording, piece: Piece) -> Iterator[Packet]:
     it was met in the survey.
     """
     latest_us = piece.block.latest_us
-    for packet in recording.packets(piece.block.cursor):
+    for packet in read_packets(recording, piece.block.cursor):
         events = packet.events
         if not len(events):
             continue

@@ -74,7 +74,7 @@ class SegmentsConfig:
 class BinningConfig:
     """How events become one tensor per time bin."""
 
-    bin_us: int = setting(10_000, "width of a time bin", at_least=1, at_most=MAX_US)
+    bin_us: int = setting(50_000, "width of a time bin", at_least=1, at_most=MAX_US)
     height: int = setting(32, "rows of the network's input", at_least=1, at_most=4096)
     width: int = setting(32, "columns of the network's input", at_least=1, at_most=4096)
     fit: Literal["letterbox", "crop", "stretch"] = setting(
@@ -114,7 +114,7 @@ class NetworkConfig:
 class LearnerConfig:
     """The STOP rule: what it changes, how fast, and when."""
 
-    learn: Literal["w", "wt", "wl", "wtl"] = setting(
+    learn: Literal["w", "wt", "wl", "wtl", "none"] = setting(
         "wtl", "what STOP moves: weights, thresholds, leaks; the readout always learns"
     )
     optimizer: Literal["adam"] = setting("adam", "how a gradient becomes a step")

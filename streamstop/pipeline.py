@@ -22,7 +22,7 @@ from streamstop.labels import LabelTrack, Segment
 from streamstop.ledger import Ledger
 from streamstop.meters import Meters
 from streamstop.prequential.protocol import TestThenTrain, Verdict
-from streamstop.report import write_report
+from streamstop.report.html import write_report
 from streamstop.run_folder import RunFolder
 from streamstop.sources import Source, open_source
 from streamstop.stop.layers import LayerSpec
@@ -77,7 +77,7 @@ def run(
     SourceError, UsageError : nothing was run, no folder is left.
     """
     torch.set_num_threads(config.run.threads)
-    uri = config.source.uri or str(bundled_path("recordings"))
+    uri = config.source.uri or str(bundled_path("recordings/gestures"))
     opened = open_source(
         uri,
         labels=config.source.labels or None,

@@ -21,6 +21,7 @@ NAMES: dict[str, tuple[str, str]] = {
     "lda_counts": ("streaming LDA on counts", "on pooled log counts, no network"),
     "river": ("softmax regression", "river's, on pooled log counts, no network"),
     "frozen": ("frozen network", "the same network with its initial weights"),
+    "frozen_lda": ("LDA on the frozen network", "streaming LDA on the untrained firing rates"),
     "majority": ("majority class", "always the class seen most often so far"),
     "no_change": ("no change", "repeats the label of the segment before"),
 }

@@ -143,11 +143,12 @@ class SpikingLayer:
             False,
             [0, 0],
             1,
-            [need_input, True, False],
+            [need_input, "weight" in grads, False],
         )
-        grads["weight"].add_(d_weight)
         over = (0, 2, 3)
-        grads["bias"].add_(delta.sum(over) * state.e_bias)
+        if "weight" in grads:
+            grads["weight"].add_(d_weight)
+            grads["bias"].add_(delta.sum(over) * state.e_bias)
         if "log_theta" in grads:  # chain rule: dtheta/dlog_theta = theta
             grads["log_theta"].add_(
                 (delta * (state.e_theta - 1.0)).sum(over) * self.theta.view(-1)

@@ -157,6 +157,8 @@ class Network:
         d_weight, d_bias = self._readout_grads
         d_weight.addmm_(error.T, self._features)
         d_bias.add_(error.sum(0))
+        if not any(self._layer_grads):
+            return  # the readout alone learns
         top = self.layers[-1]
         g: Tensor | None = (error @ self.readout_weight).view(-1, *top.out_shape)
         for i in range(len(self.layers) - 1, -1, -1):
@@ -177,12 +179,20 @@ class Network:
         return [layer.state.s for layer in self.layers]
 
 
-def pooled_rates(rates: Sequence[Tensor], cells: int = 4) -> Tensor:
-    """Firing rates of all layers, averaged over at most `cells` x `cells` areas, as one vector.
+LAYER_FEATURES = 512
+"""At most so many firing rates of each layer reach the discriminant, whose covariance is square."""
+
+
+def pooled_rates(rates: Sequence[Tensor]) -> Tensor:
+    """Firing rates of all layers, each averaged over the finest square grid it can afford.
 
     rates : per layer (1, channels, height, width), spikes per bin.
-    Returns a vector; its square root has nearly constant variance where spikes are rare (Anscombe,
-    Biometrika 1948), which is what a discriminant with one shared covariance wants.
+    Returns a vector of at most LAYER_FEATURES numbers a layer (or one a channel, if those are
+    more). Its square root has nearly constant variance where spikes are rare (Bartlett 1936), which
+    is what a discriminant with one shared covariance wants.
     """
-    pooled = [functional.adaptive_avg_pool2d(r, min(cells, r.shape[-1])).flatten() for r in rates]
+    pooled = []
+    for r in rates:
+        cells = max(math.isqrt(LAYER_FEATURES // r.shape[1]), 1)
+        pooled.append(functional.adaptive_avg_pool2d(r, min(cells, r.shape[-1])).flatten())
     return torch.cat(pooled)

@@ -1,0 +1,152 @@
+"""Prequential accuracy on every labelled stream at hand, over seeds, beside the baselines.
+
+Each run is `streamstop.pipeline.run` with the default configuration, one pass, from scratch; the
+same runs with `learner.learn="none"` (the readouts alone learn) show what STOP adds under the linear
+readout. On the simulated gestures the four arm rotations, which are mirror images in time, are also
+scored by themselves. Writes docs/results/accuracy.md. Sets that are missing are left out, and said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from streamstop.bundled import bundled_path
+from streamstop.config import load_config
+from streamstop.pipeline import run
+from streamstop.summary import versions
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("STREAMSTOP_TEST_DATA", ROOT.parent / "shared" / "data"))
+MAKERS = (
+    *("decided", "linear", "lda", "frozen_lda", "lda_counts", "river"),
+    *("majority", "no_change", "frozen"),
+)
+
+
+class Stream(NamedTuple):
+    """A labelled stream: its name in the table, where it lies, its segments, a group of classes."""
+
+    name: str
+    path: Path
+    length_us: int
+    group: tuple[str, str] = ("", "")  # name of the group, and what its classes' names contain
+
+
+STREAMS = (
+    Stream("dvs128-objects, 0.5 s", DATA / "dvs128-objects", 500_000),
+    Stream("nmnist-small, whole", DATA / "nmnist-small" / "Train", 0),
+    Stream(
+        "simulated gestures, 1 s",
+        bundled_path("recordings/gestures"),
+        1_000_000,
+        ("arm rotations", "clockwise"),
+    ),
+)
+
+
+class Score(NamedTuple):
+    """One decision maker in one run: accuracy overall, over the last third, and in the group."""
+
+    overall: float
+    last_third: float
+    group: float | None
+    group_last_third: float | None
+
+
+def score(rows: Sequence[dict[str, str]], maker: str, inside: str) -> Score:
+    """Accuracy of `maker` over the rows of a segments.csv."""
+    hits = [row[maker] == row["label"] for row in rows]
+    grouped = [h for h, row in zip(hits, rows, strict=True) if inside and inside in row["label"]]
+    late, late_grouped = hits[-round(len(hits) / 3) :], grouped[-round(len(grouped) / 3) :]
+    means = [statistics.fmean(h) if h else None for h in (hits, late, grouped, late_grouped)]
+    assert means[0] is not None and means[1] is not None
+    return Score(means[0], means[1], means[2], means[3])
+
+
+def run_once(stream: Stream, seed: int, learn: str, sets: Sequence[str]) -> dict[str, Score]:
+    """One pass over one stream; every decision maker's score."""
+    with tempfile.TemporaryDirectory() as out:
+        chosen = {
+            "source.uri": str(stream.path),
+            "segments.length_us": stream.length_us,
+            "learner.learn": learn,
+            "run.seed": seed,
+            "run.out": out,
+        }
+        result = run(load_config(None, list(sets), chosen))
+        with (result.run_dir / "segments.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    return {maker: score(rows, maker, stream.group[1]) for maker in MAKERS}
+
+
+def spread(values: Sequence[float | None]) -> str:
+    """Mean and standard deviation over seeds."""
+    known = [v for v in values if v is not None]
+    if not known:
+        return ""
+    sd = f" ± {statistics.stdev(known):.3f}" if len(known) > 1 else ""
+    return f"{statistics.fmean(known):.3f}{sd}"
+
+
+def table(stream: Stream, runs: dict[str, list[dict[str, Score]]]) -> list[str]:
+    """The Markdown table of one stream."""
+    group = stream.group[0]
+    head = ["decided by", "all segments", "last third"]
+    head += [group, f"{group}, last third"] if group else []
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for maker in [*MAKERS, "linear, hidden layers never trained"]:
+        learn, key = ("none", "linear") if "never" in maker else ("wtl", maker)
+        scores = [one[key] for one in runs[learn]]
+        cells = [spread(column) for column in zip(*scores, strict=True)][: len(head) - 1]
+        lines.append(f"| {maker} | {' | '.join(cells)} |")
+    return lines
+
+
+def main() -> None:
+    """Run all, write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="", help="streams whose name contains this")
+    parser.add_argument("--set", action="append", default=[], dest="sets")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "accuracy.md")
+    args = parser.parse_args()
+    page = ["# Prequential accuracy", ""]
+    page += [
+        f"`{' '.join(['python', 'benchmarks/accuracy.py', *sys.argv[1:]])}`: one pass, from scratch, "
+        f"iid order, seeds 0-{args.seeds - 1}, mean ± standard deviation over seeds; every decision "
+        "was made before its label was seen. Default configuration"
+        + (f" but for {', '.join(args.sets)}." if args.sets else "."),
+        "",
+    ]
+    for stream in STREAMS:
+        if args.only not in stream.name:
+            continue
+        page += [f"## {stream.name}", ""]
+        if not stream.path.exists():
+            page += ["Not run: the data are not on this machine.", ""]
+            continue
+        runs: dict[str, list[dict[str, Score]]] = {"wtl": [], "none": []}
+        for learn, done in runs.items():
+            for seed in range(args.seeds):
+                done.append(run_once(stream, seed, learn, args.sets))
+                print(stream.name, learn, seed, done[-1]["decided"], done[-1]["linear"], flush=True)
+        page += [*table(stream, runs), ""]
+    found: dict[str, Any] = versions()
+    page += ["Versions: " + ", ".join(f"{k} {v}" for k, v in found.items()) + "."]
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text("\n".join(page) + "\n", encoding="utf-8")
+    print(f"wrote {args.out}")
+
+
+if __name__ == "__main__":
+    main()

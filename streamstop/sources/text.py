@@ -1,7 +1,7 @@
 """Events as text, one a line: .csv with a header or without.
 
-Fields are apart by comma, semicolon, tab or space. A header names the columns; without one their
-order is `txyp` unless `columns` says otherwise. Values are whole numbers (times microseconds) or,
+Fields are apart by comma, semicolon, tab or space. A header names the columns, and the sensor where
+faery wrote it (`t,x@346,y@260,on`); without one their order is `txyp` unless `columns` says it. Values are whole numbers (times microseconds) or,
 for polarity, True and False; polarity is ON above zero. A line that is none of that is damage, and
 costs itself only. It reads a few million lines a second, so keep long recordings in another format.
 """
@@ -51,12 +51,16 @@ class CsvRecording:
         start = read_start(path, _BLOCK_BYTES)
         mark = len(start) - len(start.removeprefix(b"\xef\xbb\xbf"))
         line = start[mark:].split(b"\n", 1)[0]
-        self._separator = next((mark for mark in (b",", b";", b"\t") if mark in line), None)
+        self._separator = next((one for one in (b",", b";", b"\t") if one in line), None)
         cells = [cell.strip() for cell in line.split(self._separator)]
         self._first = mark
         names = list(column_order(columns, path))
         if not all(_NUMBER.match(_plain(cell)) for cell in cells):
-            names = [cell.decode(errors="replace").strip("\"'") for cell in cells]
+            headed = [cell.decode(errors="replace").strip("\"'").partition("@") for cell in cells]
+            names = [name for name, _, _ in headed]
+            sizes = {name: size for name, _, size in headed if size.isdecimal()}
+            if sizes.keys() == {"x", "y"}:
+                self.sensor = SensorSize(int(sizes["x"]), int(sizes["y"]))
             self._first += len(line) + 1
         found = find_columns(names)
         if found is None or len(cells) < 4:
@@ -71,7 +75,7 @@ class CsvRecording:
     def packets(self, start: Cursor | None = None) -> Iterator[Packet]:
         """Packets from `start` on; see `Recording.packets`."""
         offset, index, t_us, skip = self._first, 0, 0, 0
-        if start is not None and start.offset:
+        if start is not None and (start.offset or start.skip):
             offset, index, t_us, skip = start.offset, start.event, start.t_us, start.skip
         with Path(self.path).open("rb") as file:
             size = os.fstat(file.fileno()).st_size

@@ -1,0 +1,18 @@
+"""Fixtures that several rooms' tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real recordings: $STREAMSTOP_TEST_DATA, else shared/data beside the repository."""
+    stated = os.environ.get("STREAMSTOP_TEST_DATA")
+    folder = Path(stated) if stated else Path(__file__).parents[2] / "shared" / "data"
+    if not (folder / "formats").is_dir():
+        pytest.skip(f"no real recordings in {folder}; point STREAMSTOP_TEST_DATA to them")
+    return folder

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import faery
+import numpy as np
+import pytest
+from event_files import Whole, same
+
+from streamstop.errors import SourceError
+from streamstop.events import make_events
+from streamstop.sources.dat import DatRecording
+from streamstop.sources.faery_files import FaeryRecording
+
+
+def test_evt3_has_the_times_its_words_say(data_dir: Path) -> None:
+    """By the format, a time is the 12 bits of the last TIME_HIGH, then the 12 of the last TIME_LOW.
+
+    `evt3.npy` agrees in x, y and p; its times go ahead by 4096 us more at each turn of TIME_LOW.
+    """
+    content = (data_dir / "formats" / "evt3.raw").read_bytes()
+    start = content.rindex(b"\n", 0, content.index(b"system_ID 48\n") + 13) + 1
+    times, high, low = [], 0, 0
+    for word in np.frombuffer(content[start:], "<u2").tolist():
+        kind, value = word >> 12, word & 0xFFF
+        if kind == 0x8:
+            high = value
+        elif kind == 0x6:
+            low = value
+        elif kind == 0x2:
+            times.append(high << 12 | low)
+    truth = np.load(data_dir / "formats" / "evt3.npy")
+    expected = make_events(times, truth["x"], truth["y"], truth["p"])
+    ours = Whole(FaeryRecording(str(data_dir / "formats" / "evt3.raw")).packets()).events
+    assert same(ours, expected)
+    ahead = truth["t"] - ours["t"]
+    assert set(np.unique(np.diff(ahead)).tolist()) == {0, 4096}
+
+
+def test_evt2_agrees_with_its_words(data_dir: Path) -> None:
+    content = (data_dir / "formats" / "evt2.raw").read_bytes()
+    start = content.index(b"% evt 2.0\n") + len(b"% evt 2.0\n")
+    words = np.frombuffer(content[start:], "<u4").astype(np.int64)
+    kind = words >> 28
+    last_high = np.maximum.accumulate(np.where(kind == 8, np.arange(len(words)), 0))
+    t = (words[last_high] & 0xFFFFFFF) << 6 | words >> 22 & 0x3F
+    on = kind <= 1
+    expected = make_events(t, words >> 11 & 0x7FF, words & 0x7FF, kind == 1)[on]
+    ours = Whole(FaeryRecording(str(data_dir / "formats" / "evt2.raw")).packets()).events
+    assert same(ours, expected)
+
+
+def test_dat_agrees_with_its_words(data_dir: Path) -> None:
+    content = (data_dir / "formats" / "ncars.dat").read_bytes()
+    start = content.rindex(b"\n", 0, 100) + 1 + 2
+    t, data = np.frombuffer(content[start:], "<u4").reshape(-1, 2).T.astype(np.int64)
+    expected = make_events(t, data & 0x3FFF, data >> 14 & 0x3FFF, data >> 28)
+    assert same(
+        Whole(DatRecording(str(data_dir / "formats" / "ncars.dat")).packets()).events, expected
+    )
+
+
+def test_dat_as_faery_writes_it(tmp_path: Path) -> None:
+    events = np.zeros(1000, faery.EVENTS_DTYPE)
+    events["t"] = np.arange(1000) * 7
+    events["x"], events["y"], events["on"] = np.arange(1000) % 304, np.arange(1000) % 240, True
+    faery.events_stream_from_array(events, (304, 240)).to_file(tmp_path / "rec.dat")
+    recording = DatRecording(str(tmp_path / "rec.dat"))
+    read = Whole(recording.packets()).events
+    assert recording.sensor == (304, 240)
+    assert np.array_equal(read["x"], events["x"])
+    assert np.array_equal(read["t"], events["t"])
+
+
+def test_dat_of_triggers_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rec.dat").write_bytes(b"% Version 2\n\x0e\x08" + bytes(16))
+    with pytest.raises(SourceError, match="0x0e"):
+        DatRecording(str(tmp_path / "rec.dat"))
+
+
+@pytest.mark.parametrize(
+    ("line", "size"),
+    [
+        (b"% geometry 640x480\n", (640, 480)),
+        (b"% format EVT2;height=720;width=1280\n", (1280, 720)),
+        (b"% format EVT2;width=320;height=320\n", (320, 320)),
+        (b"", None),
+    ],
+)
+def test_the_header_tells_the_sensor(
+    tmp_path: Path, line: bytes, size: tuple[int, int] | None
+) -> None:
+    words = np.array([0x80000001, 0x10000000 | 5 << 11 | 6], "<u4").tobytes()
+    (tmp_path / "rec.raw").write_bytes(b"% evt 2.0\n" + line + words)
+    recording = FaeryRecording(str(tmp_path / "rec.raw"))
+    assert recording.format == "evt2"
+    assert recording.sensor == size
+    assert Whole(recording.packets()).events.tolist() == [(64, 5, 6, True)]
+
+
+@pytest.mark.parametrize("name", ["evt2.raw", "evt3.raw", "ncars.es"])
+def test_reading_goes_on_from_any_packet(data_dir: Path, name: str) -> None:
+    recording = FaeryRecording(str(data_dir / "formats" / name))
+    packets = list(recording.packets())
+    events = Whole(packets).events
+    for packet in packets[:: max(len(packets) // 3, 1)]:
+        assert same(
+            Whole(recording.packets(packet.cursor)).events, events[packet.cursor.event :]
+        )

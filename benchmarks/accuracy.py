@@ -1,9 +1,9 @@
 """Prequential accuracy on every labelled stream at hand, over seeds, beside the baselines.
 
 Each run is `streamstop.pipeline.run` with the default configuration, one pass, from scratch; the
-same runs with `learner.learn="none"` (the readouts alone learn) show what STOP adds under the linear
-readout. On the simulated gestures the four arm rotations, which are mirror images in time, are also
-scored by themselves. Writes docs/results/accuracy.md. Sets that are missing are left out, and said.
+same runs with `learner.learn="none"` (the readouts alone learn) show what STOP adds under the
+linear readout. On the simulated gestures the four arm rotations, which are mirror images in time,
+are also scored by themselves. Writes docs/results/accuracy.md; says which sets are missing.
 """
 
 from __future__ import annotations
@@ -122,9 +122,9 @@ def main() -> None:
     args = parser.parse_args()
     page = ["# Prequential accuracy", ""]
     page += [
-        f"`{' '.join(['python', 'benchmarks/accuracy.py', *sys.argv[1:]])}`: one pass, from scratch, "
-        f"iid order, seeds 0-{args.seeds - 1}, mean ± standard deviation over seeds; every decision "
-        "was made before its label was seen. Default configuration"
+        f"`{' '.join(['python', 'benchmarks/accuracy.py', *sys.argv[1:]])}`: one pass, from "
+        f"scratch, iid order, seeds 0-{args.seeds - 1}, mean ± standard deviation over seeds; every "
+        "decision was made before its label was seen. Default configuration"
         + (f" but for {', '.join(args.sets)}." if args.sets else "."),
         "",
     ]

@@ -15,13 +15,13 @@ class StreamstopError(Exception):
 
 
 class UsageError(StreamstopError):
-    """The request cannot be understood: an unknown key, a value out of range, labels that do not fit."""
+    """The request cannot be understood: a key, a value or labels that do not fit."""
 
     exit_code = 2
 
 
 class SourceError(StreamstopError):
-    """The source cannot be opened: missing, unreadable, of no known format, or no camera attached."""
+    """The source cannot be opened: missing, unreadable, of no known format, no camera."""
 
     exit_code = 3
 

@@ -229,13 +229,19 @@ class _Run:
         self._line(self.segments - 1, self._now_us)
 
     def _write(self, verdicts: list[Verdict]) -> None:
-        names = [*self.classes]
         for v in verdicts:
-            said = {k: "" if i is None else names[i] for k, i in v.said.items()}
-            start, end, label, recording, _ = v.segment
-            known = {"segment": v.index, "start_us": start, "end_us": end, "bins": v.bins}
-            known |= {"label": names[label], "recording": recording, "events": v.events}
-            self.folder.segment(known | said)
+            row: dict[str, Any] = {
+                "segment": v.index,
+                "start_us": v.segment.start_us,
+                "end_us": v.segment.end_us,
+                "recording": v.segment.recording,
+                "label": self.classes[v.segment.label],
+                "bins": v.bins,
+                "events": v.events,
+            }
+            for maker, said in v.said.items():
+                row[maker] = "" if said is None else self.classes[said]
+            self.folder.segment(row)
 
     def _line(self, segment: int | None, now_us: int) -> None:
         layers = self.learner.layer_statistics()

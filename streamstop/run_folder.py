@@ -1,7 +1,7 @@
 """The run folder: everything a run leaves behind, written so that it never looks whole by mistake.
 
-`metrics.jsonl` and `segments.csv` grow line by line; the rest is written at the end, each file under
-another name first and then renamed, `summary.json` last of all: a folder without it is unfinished.
+`metrics.jsonl` and `segments.csv` grow line by line; the rest is written at the end, each file
+under another name first and then renamed, `summary.json` last: a folder without it is unfinished.
 """
 
 from __future__ import annotations
@@ -56,9 +56,7 @@ class RunFolder:
         """Append one row to segments.csv."""
         self._rows.writerow(row)
 
-    def finish(
-        self, summary: Mapping[str, Any], parameters: Mapping[str, Tensor] | None
-    ) -> None:
+    def finish(self, summary: Mapping[str, Any], parameters: Mapping[str, Tensor] | None) -> None:
         """Write what is written once: weights (unless None), ledger, and last the summary."""
         self._metrics.flush()
         self._segments.flush()

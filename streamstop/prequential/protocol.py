@@ -11,7 +11,7 @@ segment's features: the discriminant readout and the baselines).
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,8 @@ MAX_WAITING = 256
 """Decided segments that may wait for a late label; the oldest is given up, and counted, beyond."""
 
 
-class Verdict(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Verdict:
     """One decided segment, and all that is needed to score and learn it when its label arrives."""
 
     index: int
@@ -47,8 +48,8 @@ class TestThenTrain:
     Parameters
     ----------
     learner : predicts and learns.
-    frozen : the same initial network; it never learns. Streaming LDA on its rates does, as the rival
-        "frozen_lda": what the discriminant readout would score had STOP trained nothing.
+    frozen : the same initial network; it never learns. Streaming LDA on its rates does, as the
+        rival "frozen_lda": what the discriminant readout would score had STOP trained nothing.
     decide : "linear", "lda", or "auto": the readout with the better record so far.
     """
 

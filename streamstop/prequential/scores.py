@@ -1,8 +1,6 @@
 """Scores of a stream of decisions: river's metrics, and the kappas that river does not have.
 
-Every score is a running one. `Tally` counts hits overall, in a window and over the last third;
-the last third of a stream of unknown length needs the hits' order, which it keeps as one bit a
-decision in a ring that is thinned, never grown, once it holds `RING` decisions.
+Every score is a running one, in bounded memory, whatever the number of segments.
 """
 
 from __future__ import annotations
@@ -95,7 +93,7 @@ class Scores:
         self.confusion = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
         self.balanced = metrics.BalancedAccuracy()
         self.kappa = metrics.CohenKappa()
-        self.windowed = utils.Rolling(metrics.Accuracy(), window_size=WINDOW)
+        self.windowed: Any = utils.Rolling(metrics.Accuracy, window_size=WINDOW)
         self._last_bin_label: int | None = None
 
     def add_segment(self, label: int, said: dict[str, int | None]) -> None:
@@ -105,8 +103,9 @@ class Scores:
         decided = said["decided"]
         assert decided is not None
         self.confusion[label, decided] += 1
-        for metric in (self.balanced, self.kappa, self.windowed):
-            metric.update(label, decided)
+        self.balanced.update(label, decided)
+        self.kappa.update(label, decided)
+        self.windowed.update(label, decided)
 
     def add_bin(self, label: int, decided: int) -> None:
         """Score one bin, beside the rival that repeats the label of the bin before."""

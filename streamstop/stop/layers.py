@@ -150,9 +150,7 @@ class SpikingLayer:
             grads["weight"].add_(d_weight)
             grads["bias"].add_(delta.sum(over) * state.e_bias)
         if "log_theta" in grads:  # chain rule: dtheta/dlog_theta = theta
-            grads["log_theta"].add_(
-                (delta * (state.e_theta - 1.0)).sum(over) * self.theta.view(-1)
-            )
+            grads["log_theta"].add_((delta * (state.e_theta - 1.0)).sum(over) * self.theta.view(-1))
         if "leak_logit" in grads:  # dleak/dlogit = leak (1 - leak / LEAK_MAX)
             scale = self.leak * (1.0 - self.leak / LEAK_MAX)
             grads["leak_logit"].add_((delta * state.e_leak).sum() * scale)

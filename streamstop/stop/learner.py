@@ -10,7 +10,7 @@ segment `decide` answers before the segment's label has touched what decides:
 * `slow > 0`: the shadow's weights are an exponential average over past segments' ends.
 
 The second readout, streaming LDA on the deciding network's firing rates, learns once a segment.
-`naive=True` lets the network that is being trained decide: the dishonest score, for comparison only.
+`naive=True` lets the network that is being trained decide: a dishonest score, to compare with.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class LearnerSpec:
 
     learn : letters of what STOP moves: "w" weights and biases, "t" thresholds, "l" leaks.
         The readout always learns.
-    lr, lr_threshold, lr_leak, lr_readout : Adam's steps; normalised ones because the scale of STOP's
-        gradients falls from layer to layer (`stop-rule`: the temporal terms it drops).
+    lr, lr_threshold, lr_leak, lr_readout : Adam's steps; normalised ones, because the scale of
+        STOP's gradients falls from layer to layer with the temporal terms that it drops.
     betas : Adam's decay rates.
     update : "segment" or "step"; every : bins an update, with "step".
     slow : decay of the average that decides, in updates; 0 lets the weights themselves decide.
@@ -92,7 +92,9 @@ class StopLearner:
         self.network = Network(network, seed, learn=spec.learn, dtype=dtype)
         self.dtype = dtype
         self._shadowed = (spec.update == "step" or spec.slow > 0) and not spec.naive
-        self.decider = Network(network, seed, learn="", dtype=dtype) if self._shadowed else self.network
+        self.decider = (
+            Network(network, seed, learn="", dtype=dtype) if self._shadowed else self.network
+        )
         self.lda = StreamingLDA(network.classes, spec.shrinkage)
         self._optimizer = self._make_optimizer()
         self._updates = 0
@@ -249,6 +251,6 @@ class StopLearner:
         networks = [self.network, self.decider] if self._shadowed else [self.network]
         parameters = [t for n in networks for t in n.parameters().values()]
         moments = [t for state in self._optimizer.state.values() for t in state.values()]
-        tensors = parameters + [*self.network.grads.values()] + moments + self._spikes
-        held = sum(t.numel() * t.element_size() for t in tensors)
+        tensors = [*parameters, *self.network.grads.values(), *moments, *self._spikes]
+        held: int = sum(t.numel() * t.element_size() for t in tensors)
         return held + sum(n.state_bytes() for n in networks) + self.lda.state_bytes()

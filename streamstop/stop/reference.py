@@ -19,13 +19,13 @@ from streamstop.stop.network import Network
 
 class _Spike(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, v: Tensor, surrogate: str) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, v: Tensor, surrogate: str) -> Tensor:
         ctx.save_for_backward(v)
         ctx.surrogate = surrogate
         return (v >= 0).to(v.dtype)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
         (v,) = ctx.saved_tensors
         return g * SURROGATES[ctx.surrogate](v.clone()), None
 
@@ -63,7 +63,9 @@ def bptt_grads(
                     )
                 else:
                     carried = membrane
-                spike: Tensor = _Spike.apply(membrane - theta, layer.spec and network.spec.surrogate)
+                spike: Tensor = _Spike.apply(  # type: ignore[no-untyped-call]
+                    membrane - theta, network.spec.surrogate
+                )
                 u[i], s[i] = carried, spike.detach()
                 pool = layer.spec.pool
                 below = functional.avg_pool2d(spike, pool) if pool > 1 else spike

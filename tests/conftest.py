@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder of real recordings: $STREAMSTOP_TEST_DATA, else shared/data beside the repository."""
+    """Folder of real recordings: $STREAMSTOP_TEST_DATA, else shared/data beside the repository."""
     stated = os.environ.get("STREAMSTOP_TEST_DATA")
     folder = Path(stated) if stated else Path(__file__).parents[2] / "shared" / "data"
     if not (folder / "formats").is_dir():

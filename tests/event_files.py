@@ -1,4 +1,4 @@
-"""Makes small event files byte by byte, apart from the package's own code, and reads sources whole."""
+"""Makes small event files byte by byte, without the package's own code; reads sources whole."""
 
 from __future__ import annotations
 

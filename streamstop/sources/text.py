@@ -1,9 +1,10 @@
 """Events as text, one a line: .csv with a header or without.
 
 Fields are apart by comma, semicolon, tab or space. A header names the columns, and the sensor where
-faery wrote it (`t,x@346,y@260,on`); without one their order is `txyp` unless `columns` says it. Values are whole numbers (times microseconds) or,
-for polarity, True and False; polarity is ON above zero. A line that is none of that is damage, and
-costs itself only. It reads a few million lines a second, so keep long recordings in another format.
+faery wrote it (`t,x@346,y@260,on`); without one their order is `txyp` unless `columns` says it.
+Values are whole numbers (times microseconds) or, for polarity, True and False; polarity is ON above
+zero. A line that is none of that is damage and costs itself only. It reads two million lines a
+second or so; keep long recordings in another format.
 """
 
 from __future__ import annotations

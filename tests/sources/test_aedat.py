@@ -27,14 +27,12 @@ def test_agrees_with_the_layout_read_naively(data_dir: Path, name: str) -> None:
     while content[at : at + 1] == b"#":
         at = content.index(b"\r\n", at) + 2
     address, time = np.frombuffer(content[at:], ">u4").reshape(-1, 2).T.astype(np.int64)
-    expected = make_events(
-        time, 127 - (address >> 1 & 0x7F), address >> 8 & 0x7F, address & 1 == 0
-    )
+    expected = make_events(time, 127 - (address >> 1 & 0x7F), address >> 8 & 0x7F, address & 1 == 0)
     assert same(Whole(AedatRecording(str(data_dir / name)).packets()).events, expected)
 
 
 def test_tonic_agrees_on_the_raw_columns(data_dir: Path) -> None:
-    """tonic's `read_aedat_header_from_file` and decoder work; only its readers on top are broken."""
+    """tonic reads header and raw columns right; only its readers on top of these are broken."""
     io = pytest.importorskip("tonic.io")
     path = str(data_dir / "dvs128-objects" / "pencil.aedat")
     header = io.read_aedat_header_from_file(path)
@@ -73,9 +71,7 @@ def test_the_clock_may_wrap_twice(tmp_path: Path) -> None:
 
 
 @settings(deadline=None)
-@given(
-    start=st.integers(0, 255), steps=st.lists(st.integers(-127, 127), min_size=1, max_size=50)
-)
+@given(start=st.integers(0, 255), steps=st.lists(st.integers(-127, 127), min_size=1, max_size=50))
 def test_any_walk_of_small_steps_is_unwrapped(start: int, steps: list[int]) -> None:
     times = start + np.cumsum([0, *steps])
     assert np.array_equal(unwrap(times % 256, 8, None), times)

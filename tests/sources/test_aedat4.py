@@ -119,7 +119,7 @@ def test_a_recording_says_that_it_is_simulated(tmp_path: Path) -> None:
     path = tmp_path / "rec.aedat4"
     write_aedat4(path, random_events(10), SENSOR, simulated=True)
     assert Aedat4Recording(str(path)).simulated
-    write_aedat4(path, random_events(10), SENSOR, info={"source": "<DVS> & \"co\""})
+    write_aedat4(path, random_events(10), SENSOR, info={"source": '<DVS> & "co"'})
     assert not Aedat4Recording(str(path)).simulated
 
 

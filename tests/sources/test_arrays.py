@@ -94,9 +94,7 @@ def test_reading_goes_on_from_any_packet(tmp_path: Path, suffix: str) -> None:
     packets = list(recording.packets())
     assert [len(packet.events) for packet in packets] == [MAX_PACKET_EVENTS] * 2 + [10]
     for packet in packets:
-        assert same(
-            Whole(recording.packets(packet.cursor)).events, EVENTS[packet.cursor.event :]
-        )
+        assert same(Whole(recording.packets(packet.cursor)).events, EVENTS[packet.cursor.event :])
 
 
 class Bomb:

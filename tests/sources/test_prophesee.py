@@ -104,6 +104,4 @@ def test_reading_goes_on_from_any_packet(data_dir: Path, name: str) -> None:
     packets = list(recording.packets())
     events = Whole(packets).events
     for packet in packets[:: max(len(packets) // 3, 1)]:
-        assert same(
-            Whole(recording.packets(packet.cursor)).events, events[packet.cursor.event :]
-        )
+        assert same(Whole(recording.packets(packet.cursor)).events, events[packet.cursor.event :])

@@ -329,10 +329,8 @@ def _events(buffer: bytes) -> Events:
     """The events of an EventPacket flatbuffer, with its length in front."""
     if buffer[8:12] != b"EVTS":
         raise _UnreadableError("the packet does not hold events")
-    if _u32(buffer, 0) > len(buffer) - 4:
-        raise _UnreadableError(
-            f"the packet is cut short, {len(buffer) - 4} bytes of {_u32(buffer, 0)}"
-        )
+    if _u32(buffer, 0) != len(buffer) - 4:
+        raise _UnreadableError(f"it is of {len(buffer) - 4} bytes, but says {_u32(buffer, 0)}")
     vector = _field(buffer, 4 + _u32(buffer, 4), 0)
     if not vector:
         return empty_events()

@@ -32,6 +32,7 @@ from streamstop.labels import (
     Segment,
     fit_intervals,
     is_label_csv,
+    read_class_names,
     read_label_csv,
     sorted_classes,
 )
@@ -41,6 +42,9 @@ from streamstop.sources.segments import Piece, cut, read_piece, survey, usual_se
 
 DOCUMENTS = ("README", "LICENSE", "LICENCE", "MANIFEST")
 """Files of these names, with any suffix, go with recordings and are passed over without a word."""
+
+CLASS_NAMES = "gesture_mapping.csv"
+"""In the folder itself, as in the DVS-Gesture set: what to call classes that are numbers."""
 
 ORDERS = ("iid", "round-robin", "by-class")
 
@@ -176,7 +180,8 @@ class FolderSource:
                 Segment(now_us, end_us, number[piece.name], one.name, piece.start_us - one.first_us)
             )
             now_us = end_us
-        return LabelTrack(classes, segments)
+        names = read_class_names(Path(self.name) / CLASS_NAMES)
+        return LabelTrack(tuple(names.get(one, one) for one in classes), segments)
 
     def __iter__(self) -> Iterator[Packet]:
         """The packets of every segment, in order; each ends with one that says `until_us`."""
@@ -224,6 +229,8 @@ def _labelled_files(root: Path) -> list[_Found]:
     unknown: list[Path] = []
     label_files: set[Path] = set()
     for path in _files(root):
+        if path == root / CLASS_NAMES:
+            continue
         if path.suffix.lower() == ".csv" and _holds_labels(path):
             label_files.add(path)
         elif recognise(str(path)) is not None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Literal
 
 import faery
 import numpy as np
@@ -70,6 +71,21 @@ def test_aestream_reads_lz4(tmp_path: Path) -> None:
     read = aestream.FileInput(str(path), tuple(SENSOR)).load()
     for theirs, ours in zip(("timestamp", "x", "y", "polarity"), FIELDS, strict=True):
         assert np.array_equal(np.asarray(read[theirs]).astype(int), events[ours].astype(int))
+
+
+@pytest.mark.parametrize("compression", [None, ("lz4", 1), ("zstd", 3)])
+def test_what_faery_writes_is_read(
+    tmp_path: Path, compression: tuple[Literal["lz4", "zstd"], int] | None
+) -> None:
+    events, path = random_events(50_000), tmp_path / "rec.aedat4"
+    theirs = np.zeros(len(events), faery.EVENTS_DTYPE)
+    for name, field in zip(theirs.dtype.names, FIELDS, strict=True):
+        theirs[name] = events[field]
+    stream = faery.events_stream_from_array(theirs, tuple(SENSOR))
+    stream.to_file(path, compression=compression)
+    whole = Whole(Aedat4Recording(str(path)).packets())
+    assert same(whole.events, events)
+    assert whole.damage == []
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)

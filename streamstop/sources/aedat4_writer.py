@@ -172,7 +172,10 @@ def _packet_table(lines: list[tuple[int, ...]]) -> bytes:
     n = len(lines)
     vtable = 32 + 4 * n + -(32 + 4 * n) % 8
     first = vtable + 16
-    table = np.array(lines, _TABLE_LINE)
+    # Column by column into zeros: otherwise the gaps between fields hold whatever memory held.
+    table = np.zeros(n, _TABLE_LINE)
+    for name, column in zip(_TABLE_LINE.names or (), zip(*lines, strict=True), strict=False):
+        table[name] = column
     at = first + _TABLE_LINE.itemsize * np.arange(n)
     table["to_vtable"] = at - vtable
     body = struct.pack("<I4s", 16, b"FTAB")

@@ -127,6 +127,29 @@ def read_label_csv(path: str | Path) -> list[Interval]:
     return intervals
 
 
+def read_class_names(path: Path) -> dict[str, str]:
+    """Names of classes by number, from a `gesture_mapping.csv` as the DVS-Gesture set has it.
+
+    path : the file, lines "name,number" under "action,label". Names come with their number in
+        front, so that they sort as the numbers do. {} where there is no such file.
+
+    Raises UsageError where a line is anything else.
+    """
+    if not path.is_file():
+        return {}
+    with path.open("rb") as file:
+        text = file.read(MAX_CSV_BYTES).decode("utf-8-sig", errors="replace")
+    names = {}
+    for line, row in enumerate(csv.reader(text.splitlines()), start=1):
+        cells = [cell.strip() for cell in row]
+        if line == 1 and cells == ["action", "label"]:
+            continue
+        if len(cells) != 2 or not cells[0] or not cells[1].isdecimal():
+            raise UsageError(f"line {line} is not a name and a number of a class: {path}")
+        names[cells[1]] = f"{cells[1]} {cells[0]}"
+    return names
+
+
 def fit_intervals(
     intervals: Sequence[Interval], first_us: int, last_us: int, path: str | Path
 ) -> list[Interval]:

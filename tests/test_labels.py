@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from streamstop.errors import SourceError, UsageError
-from streamstop.labels import Interval, fit_intervals, read_label_csv, sorted_classes
+from streamstop.labels import (
+    Interval,
+    fit_intervals,
+    read_class_names,
+    read_label_csv,
+    sorted_classes,
+)
 
 HEADER = "class,startTime_usec,endTime_usec\n"
 
@@ -80,3 +86,14 @@ def test_labels_of_another_recording_are_refused(first_us: int, last_us: int) ->
     """The second interval lies mostly after the recording's end, in either way of counting."""
     with pytest.raises(UsageError, match=r"do not fit .* 2 intervals from 0 to 300 us"):
         fit_intervals(INTERVALS, first_us, last_us, "x")
+
+
+def test_class_names_come_from_the_mapping_of_the_set(tmp_path: Path) -> None:
+    """As in the DVS-Gesture set: names by number, the number kept in front; no file, no names."""
+    assert read_class_names(tmp_path / "gesture_mapping.csv") == {}
+    (tmp_path / "gesture_mapping.csv").write_text("action,label\nhand_clapping,1\narm_roll,8\n")
+    names = read_class_names(tmp_path / "gesture_mapping.csv")
+    assert names == {"1": "1 hand_clapping", "8": "8 arm_roll"}
+    (tmp_path / "gesture_mapping.csv").write_text("action,label\nhand_clapping\n")
+    with pytest.raises(UsageError, match="line 2"):
+        read_class_names(tmp_path / "gesture_mapping.csv")

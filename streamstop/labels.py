@@ -16,6 +16,9 @@ from typing import NamedTuple
 
 from streamstop.errors import SourceError, UsageError
 
+CLASS_NAMES = "gesture_mapping.csv"
+"""Beside label files, as in the DVS-Gesture set: what to call classes that are numbers."""
+
 CSV_COLUMNS = ("class", "startTime_usec", "endTime_usec")
 MAX_CSV_BYTES = 1 << 26
 
@@ -127,14 +130,17 @@ def read_label_csv(path: str | Path) -> list[Interval]:
     return intervals
 
 
-def read_class_names(path: Path) -> dict[str, str]:
-    """Names of classes by number, from a `gesture_mapping.csv` as the DVS-Gesture set has it.
+def named(classes: tuple[str, ...], folder: Path) -> tuple[str, ...]:
+    """Classes that are numbers under the names that CLASS_NAMES in `folder` gives them, if any.
 
-    path : the file, lines "name,number" under "action,label". Names come with their number in
-        front, so that they sort as the numbers do. {} where there is no such file.
-
-    Raises UsageError where a line is anything else.
+    A name comes with its number in front: "4 right_arm_clockwise". Raises UsageError where a line
+    of the file is anything but a name and a number, under "action,label".
     """
+    names = _class_names(folder / CLASS_NAMES)
+    return tuple(names.get(one, one) for one in classes)
+
+
+def _class_names(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     with path.open("rb") as file:

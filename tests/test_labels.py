@@ -8,7 +8,7 @@ from streamstop.errors import SourceError, UsageError
 from streamstop.labels import (
     Interval,
     fit_intervals,
-    read_class_names,
+    named,
     read_label_csv,
     sorted_classes,
 )
@@ -90,10 +90,9 @@ def test_labels_of_another_recording_are_refused(first_us: int, last_us: int) ->
 
 def test_class_names_come_from_the_mapping_of_the_set(tmp_path: Path) -> None:
     """As in the DVS-Gesture set: names by number, the number kept in front; no file, no names."""
-    assert read_class_names(tmp_path / "gesture_mapping.csv") == {}
+    assert named(("1", "8"), tmp_path) == ("1", "8")
     (tmp_path / "gesture_mapping.csv").write_text("action,label\nhand_clapping,1\narm_roll,8\n")
-    names = read_class_names(tmp_path / "gesture_mapping.csv")
-    assert names == {"1": "1 hand_clapping", "8": "8 arm_roll"}
+    assert named(("1", "8", "9"), tmp_path) == ("1 hand_clapping", "8 arm_roll", "9")
     (tmp_path / "gesture_mapping.csv").write_text("action,label\nhand_clapping\n")
     with pytest.raises(UsageError, match="line 2"):
-        read_class_names(tmp_path / "gesture_mapping.csv")
+        named(("1",), tmp_path)

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from streamstop.errors import UsageError
 from streamstop.events import Packet, SensorSize
-from streamstop.labels import LabelTrack, Segment, fit_intervals, read_label_csv, sorted_classes
+from streamstop.labels import (
+    LabelTrack,
+    Segment,
+    fit_intervals,
+    named,
+    read_label_csv,
+    sorted_classes,
+)
 from streamstop.sources.recording import Recording, read_packets
 from streamstop.sources.segments import Survey, cut_intervals, refuse_damage, survey, usual_sensor
 
@@ -151,7 +159,7 @@ def _track(name: str, labels: str, found: Survey, length_us: int, limit: int) ->
         )
     classes = sorted_classes(one.name for one in intervals)
     return LabelTrack(
-        classes,
+        named(classes, Path(labels).parent),
         [
             Segment(
                 one.start_us,

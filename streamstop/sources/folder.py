@@ -27,12 +27,13 @@ import numpy as np
 from streamstop.errors import SourceError, UsageError
 from streamstop.events import Cursor, Damage, Packet, SensorSize, empty_events
 from streamstop.labels import (
+    CLASS_NAMES,
     Interval,
     LabelTrack,
     Segment,
     fit_intervals,
     is_label_csv,
-    read_class_names,
+    named,
     read_label_csv,
     sorted_classes,
 )
@@ -42,9 +43,6 @@ from streamstop.sources.segments import Piece, cut, read_piece, survey, usual_se
 
 DOCUMENTS = ("README", "LICENSE", "LICENCE", "MANIFEST")
 """Files of these names, with any suffix, go with recordings and are passed over without a word."""
-
-CLASS_NAMES = "gesture_mapping.csv"
-"""In the folder itself, as in the DVS-Gesture set: what to call classes that are numbers."""
 
 ORDERS = ("iid", "round-robin", "by-class")
 
@@ -180,8 +178,7 @@ class FolderSource:
                 Segment(now_us, end_us, number[piece.name], one.name, piece.start_us - one.first_us)
             )
             now_us = end_us
-        names = read_class_names(Path(self.name) / CLASS_NAMES)
-        return LabelTrack(tuple(names.get(one, one) for one in classes), segments)
+        return LabelTrack(named(classes, Path(self.name)), segments)
 
     def __iter__(self) -> Iterator[Packet]:
         """The packets of every segment, in order; each ends with one that says `until_us`."""

@@ -1,0 +1,77 @@
+"""Small float64 networks with everything set to uneven values, and their gradients by both ways."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from streamstop.stop.layers import LEAK_MAX, LayerSpec
+from streamstop.stop.network import Network, NetworkSpec
+
+CLASSES = 5
+
+
+class Case(NamedTuple):
+    """A network and an input: what `build` and `inputs` need."""
+
+    shape: tuple[int, int, int]
+    layers: tuple[LayerSpec, ...]
+    leak: float = 0.9
+    surrogate: str = "exponential"
+    bins: int = 12
+    batch: int = 3
+
+
+def build(case: Case, seed: int = 0) -> Network:
+    """A float64 network: per-channel thresholds, biases and leaks all different, no zero."""
+    spec = NetworkSpec(
+        case.shape, case.layers, CLASSES, leak=case.leak, gain=2.0, surrogate=case.surrogate
+    )
+    network = Network(spec, seed, dtype=torch.float64)
+    draw = torch.Generator().manual_seed(seed + 1000)
+    for i, layer in enumerate(network.layers):
+        channels = len(layer.bias)
+        layer.bias.copy_(0.2 * torch.rand(channels, generator=draw, dtype=torch.float64) + 0.05)
+        spread = torch.rand(channels, generator=draw, dtype=torch.float64)
+        layer.log_theta.copy_(spread * 0.8 - 0.6)  # thresholds from 0.55 to 1.2
+        leak = min(case.leak * (1 - 0.05 * i), 0.98)
+        layer.leak_logit.fill_(torch.logit(torch.tensor(leak / LEAK_MAX, dtype=torch.float64)))
+    shape = network.readout_weight.shape
+    network.readout_weight.copy_(torch.randn(shape, generator=draw, dtype=torch.float64))
+    network.readout_bias.copy_(torch.randn(shape[0], generator=draw, dtype=torch.float64))
+    network.refresh()
+    return network
+
+
+def inputs(case: Case, seed: int = 0, density: float = 0.3) -> tuple[Tensor, Tensor]:
+    """Sparse counts (bins, batch, polarities, height, width) and labels (batch,)."""
+    draw = torch.Generator().manual_seed(seed)
+    size = (case.bins, case.batch, *case.shape)
+    hit = torch.rand(size, generator=draw, dtype=torch.float64) < density
+    x = hit * (1.0 + torch.rand(size, generator=draw, dtype=torch.float64))
+    return x, torch.randint(CLASSES, (case.batch,), generator=draw)
+
+
+def stop_grads(network: Network, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Gradients of the cross-entropy summed over bins and batch, by the STOP rule."""
+    network.rest(x.shape[1])
+    network.zero_grads()
+    target = functional.one_hot(labels, CLASSES).to(x.dtype)
+    for now in x:
+        logits = network.forward(now)
+        network.backward(logits.softmax(1) - target)
+    return {name: grad.clone() for name, grad in network.grads.items()}
+
+
+def worst(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, float]:
+    """Per parameter, the largest difference as a share of the largest entry of `other`."""
+    assert one.keys() == other.keys()
+    return {k: float((one[k] - other[k]).abs().max() / other[k].abs().max()) for k in one}
+
+
+def cosine(one: Tensor, other: Tensor) -> float:
+    """Cosine of the angle between two tensors taken as vectors."""
+    return float(functional.cosine_similarity(one.flatten(), other.flatten(), dim=0))

@@ -1,0 +1,100 @@
+"""One neuron, followed on paper."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from streamstop.stop.lif import SURROGATES, LIFState, lif_step_
+
+# leak 1/2, threshold 1: every number is exact in binary.
+# input, then u, s, e_theta, e_leak, e_bias after the step
+BY_HAND = [
+    (0.50, 0.500, 0, 0.0000, 0.00000, 1.00000),
+    (0.75, 1.000, 1, 0.0000, 0.50000, 1.50000),  # u = theta exactly: it fires
+    (1.00, 1.000, 1, -0.5000, 0.25000, 1.75000),  # reset took all: (1 - 1) / 2 + 1
+    (0.00, 0.000, 0, -0.7500, 0.12500, 1.87500),
+    (1.50, 1.500, 1, -0.3750, 0.06250, 1.93750),
+    (0.00, 0.250, 0, -0.6875, 0.53125, 1.96875),  # (1.5 - 1) / 2: what is taken off decays too
+    (-0.5, -0.375, 0, -0.34375, 0.515625, 1.984375),  # nothing holds the membrane above zero
+]
+
+
+def rest(*shape: int) -> LIFState:
+    return LIFState.rest(shape, torch.float64, torch.device("cpu"))
+
+
+def run(currents: list[float], leak: float, theta: float, traces: bool = True) -> list[list[float]]:
+    state, seen = rest(1, 1), []
+    for current in currents:
+        now = torch.full((1, 1), current, dtype=torch.float64)
+        lif_step_(state, now, torch.tensor(leak), torch.tensor(theta), traces)
+        seen.append([float(tensor) for tensor in state])
+    return seen
+
+
+def test_by_hand():
+    assert run([row[0] for row in BY_HAND], 0.5, 1.0) == [list(row[1:]) for row in BY_HAND]
+
+
+def test_without_traces_membrane_and_spikes_are_the_same():
+    seen = run([row[0] for row in BY_HAND], 0.5, 1.0, traces=False)
+    assert seen == [[u, s, 0.0, 0.0, 0.0] for _, u, s, *_ in BY_HAND]
+
+
+def test_reset_takes_the_threshold_and_its_share_decays():
+    """After u = 2 over 0.75 the next is (2 - 0.75) / 2, not 2 / 2 - 0.75, not 0."""
+    (u, s, *_), (after, *_) = run([2.0, 0.0], 0.5, 0.75)
+    assert (u, s) == (2.0, 1.0)
+    assert after == 0.625
+
+
+def test_just_below_threshold_is_silent():
+    assert [row[1] for row in run([math.nextafter(1.0, 0.0)], 0.5, 1.0)] == [0.0]
+    assert [row[1] for row in run([1.0], 0.5, 1.0)] == [1.0]
+
+
+def test_neurons_channels_and_samples_do_not_mix():
+    """A population with a threshold per channel does what its neurons do one by one."""
+    draw = torch.Generator().manual_seed(0)
+    currents = torch.rand((20, 2, 3, 2, 2), generator=draw, dtype=torch.float64)
+    theta = torch.tensor([0.5, 1.0, 1.5], dtype=torch.float64).view(1, 3, 1, 1)
+    leak = torch.tensor(0.8, dtype=torch.float64)
+    together = rest(2, 3, 2, 2)
+    for current in currents:
+        lif_step_(together, current, leak, theta, True)
+    for where in ((0, 0, 0, 0), (0, 2, 1, 0), (1, 1, 0, 1)):
+        alone = rest(1, 1)
+        for current in currents:
+            lif_step_(alone, current[where].view(1, 1), leak, theta[0, where[1]].view(1), True)
+        for whole, one in zip(together[:4], alone[:4], strict=True):
+            assert float(whole[where]) == float(one)
+
+
+def test_rest_is_in_place():
+    state = rest(1, 2)
+    lif_step_(state, torch.ones(1, 2, dtype=torch.float64), torch.tensor(0.5), torch.ones(1), True)
+    held = [t.data_ptr() for t in state]
+    state.reset_()
+    assert not any(t.any() for t in state)
+    assert [t.data_ptr() for t in state] == held
+
+
+@pytest.mark.parametrize(
+    ("name", "v", "phi"),
+    [
+        ("exponential", 0.0, 1.0),
+        ("exponential", math.log(2), 0.5),
+        ("exponential", -math.log(4), 0.25),
+        ("triangle", 0.0, 1.0),
+        ("triangle", 0.25, 0.75),
+        ("triangle", -0.5, 0.5),
+        ("triangle", 1.0, 0.0),
+        ("triangle", -3.0, 0.0),
+    ],
+)
+def test_surrogates(name, v, phi):
+    value = SURROGATES[name](torch.tensor(v, dtype=torch.float64))
+    assert float(value) == pytest.approx(phi, abs=1e-15)

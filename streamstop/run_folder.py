@@ -76,9 +76,11 @@ def _make_unique(out: Path, name: str) -> Path:
         path = out / (name if attempt == 0 else f"{name}-{attempt + 1}")
         try:
             path.mkdir(parents=True)
-        except FileExistsError:
+        except (FileExistsError, NotADirectoryError):
             if not out.is_dir():
-                raise UsageError(f"--out must be a folder, and this is a file: {out}") from None
+                raise UsageError(
+                    f"--out must be a folder, and this is a file or lies below one: {out}"
+                ) from None
         except OSError as error:
             raise UsageError(
                 f"cannot make a run folder: {error.strerror}; choose another with --out: {out}"

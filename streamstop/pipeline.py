@@ -25,7 +25,7 @@ from streamstop.prequential.protocol import TestThenTrain, Verdict
 from streamstop.report.html import write_report
 from streamstop.run_folder import RunFolder
 from streamstop.sources import Source, open_source
-from streamstop.stop.layers import LayerSpec
+from streamstop.stop.layers import LayerSpec, NeuronSpec
 from streamstop.stop.learner import LearnerSpec, StopLearner
 from streamstop.stop.network import NetworkSpec
 from streamstop.summary import summarise
@@ -286,10 +286,7 @@ def build_learner(config: Config, classes: int, learn: str | None = None) -> Sto
         (2, config.binning.height, config.binning.width),
         tuple(layers),
         classes,
-        theta=n.theta,
-        leak=n.leak,
-        gain=n.gain,
-        surrogate=n.surrogate,
+        NeuronSpec(n.theta, n.leak, n.gain, n.surrogate),
     )
     learning = LearnerSpec(
         learn=rule.learn if learn is None else learn,

@@ -208,7 +208,7 @@ class StopLearner:
         self.lda.learn(rates, label)
 
     def _update(self) -> None:
-        for grad in self.network.grads.values():
+        for grad in self.network.settle().values():
             grad.div_(self._since_update)
         self._optimizer.step()
         self.network.zero_grads()

@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from streamstop.stop.layers import LayerSpec, SpikingLayer
+from streamstop.stop.blocks import ResidualBlock
+from streamstop.stop.layers import LayerSpec, NeuronSpec, SpikingLayer
+from streamstop.stop.lif import Traces
+
+Stage = SpikingLayer | ResidualBlock
+
+LETTERS = {"weight": "w", "bias": "w", "log_theta": "t", "leak_logit": "l"}
+"""Which letter of `learn` moves which parameter."""
 
 
 @dataclass(frozen=True)
@@ -25,26 +32,28 @@ class NetworkSpec:
     input_shape : (polarities, height, width) of a bin.
     layers : from the input upwards.
     classes : outputs of the readout.
-    theta, leak : initial threshold and leak of every layer.
-    gain : initial weights have standard deviation gain / sqrt(fan-in).
-    surrogate : name in `lif.SURROGATES`.
+    neuron : what all layers have in common.
     """
 
     input_shape: tuple[int, int, int]
     layers: tuple[LayerSpec, ...]
     classes: int
-    theta: float = 1.0
-    leak: float = 0.9
-    gain: float = 1.5
-    surrogate: str = "exponential"
+    neuron: NeuronSpec = field(default_factory=NeuronSpec)
 
 
 class Network:
     """Spiking layers under a linear readout of the last layer's (pooled) spikes of the same bin.
 
+    Parameters
+    ----------
+    learn : letters of what gathers gradients: weights (and biases), thresholds, leaks. The readout
+        always does.
+    rule : "stop", or "sltt": the same without traces through time, for comparison. OTTT (Xiao et
+        al., NeurIPS 2022) is "stop" with learn="w".
+
     Attributes
     ----------
-    layers : SpikingLayers from the input upwards.
+    stages : layers and blocks from the input upwards.
     readout_weight : (classes, features); readout_bias : (classes,).
     grads : gradients by parameter name, summed over bins and batch until `zero_grads`.
     """
@@ -55,55 +64,58 @@ class Network:
         seed: int,
         *,
         learn: str = "wtl",
+        rule: Traces = "stop",
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.spec = spec
+        self.rule = rule
         generator = torch.Generator().manual_seed(seed)
-        self.layers: list[SpikingLayer] = []
+        self.stages: list[Stage] = []
+        self._named: dict[str, SpikingLayer] = {}
         shape = spec.input_shape
-        for layer in spec.layers:
-            self.layers.append(
-                SpikingLayer(
-                    layer,
-                    shape,
-                    theta=spec.theta,
-                    leak=spec.leak,
-                    gain=spec.gain,
-                    surrogate=spec.surrogate,
-                    generator=generator,
-                    dtype=dtype,
-                )
-            )
-            shape = self.layers[-1].out_shape
+        for i, layer in enumerate(spec.layers, start=1):
+            if layer.kind == "block":
+                block = ResidualBlock(layer, shape, spec.neuron, generator, dtype)
+                self._named |= {f"block{i}.{k}": part for k, part in block.parts.items()}
+                self.stages.append(block)
+            else:
+                single = SpikingLayer(layer, shape, spec.neuron, generator, dtype)
+                self._named[f"{layer.kind}{i}"] = single
+                self.stages.append(single)
+            shape = self.stages[-1].out_shape
         size = (spec.classes, math.prod(shape))
         weight = torch.randn(size, generator=generator, dtype=torch.float64) / math.sqrt(size[1])
         self.readout_weight = (0.1 * weight).to(dtype)
         self.readout_bias = torch.zeros(spec.classes, dtype=dtype)
-        wanted = {"weight": "w", "bias": "w", "log_theta": "t", "leak_logit": "l"}
-        self._layer_grads = [
-            {
-                name: torch.zeros_like(value)
-                for name, value in layer.parameters().items()
-                if wanted[name] in learn
-            }
-            for layer in self.layers
-        ]
         self._features = torch.zeros(1, size[1], dtype=dtype)
-        self._readout_grads = [
-            torch.zeros_like(self.readout_weight),
-            torch.zeros_like(self.readout_bias),
-        ]
+        self._layer_grads = {
+            name: {
+                key: torch.zeros_like(value)
+                for key, value in one.parameters().items()
+                if LETTERS[key] in learn
+            }
+            for name, one in self._named.items()
+        }
+        self._readout_grads = {
+            "weight": torch.zeros_like(self.readout_weight),
+            "bias": torch.zeros_like(self.readout_bias),
+        }
 
     @property
     def names(self) -> list[str]:
-        """Names of the layers, e.g. "conv1", "linear3"."""
-        return [f"{layer.spec.kind}{i + 1}" for i, layer in enumerate(self.layers)]
+        """Names of the spiking layers, e.g. "conv1", "block2.a", "linear3"."""
+        return list(self._named)
+
+    @property
+    def layers(self) -> list[SpikingLayer]:
+        """The spiking layers, those inside blocks too, in the order of their names."""
+        return list(self._named.values())
 
     def parameters(self) -> dict[str, Tensor]:
         """Every parameter by its name, e.g. "conv1.weight"; the tensors themselves, not copies."""
         named = {
             f"{name}.{key}": value
-            for name, layer in zip(self.names, self.layers, strict=True)
+            for name, layer in self._named.items()
             for key, value in layer.parameters().items()
         }
         named["readout.weight"] = self.readout_weight
@@ -113,13 +125,14 @@ class Network:
     @property
     def grads(self) -> dict[str, Tensor]:
         """The gradient sums by parameter name; parameters that do not learn are absent."""
-        named = {
-            f"{name}.{key}": value
-            for name, layer in zip(self.names, self._layer_grads, strict=True)
-            for key, value in layer.items()
-        }
-        named["readout.weight"], named["readout.bias"] = self._readout_grads
-        return named
+        every = {**self._layer_grads, "readout": self._readout_grads}
+        return {f"{name}.{k}": v for name, layer in every.items() for k, v in layer.items()}
+
+    def settle(self) -> dict[str, Tensor]:
+        """The gathered gradients, made those of the parameters: once, before an update."""
+        for name, layer in self._named.items():
+            layer.settle(self._layer_grads[name])
+        return self.grads
 
     def zero_grads(self) -> None:
         """Forget the gradients gathered so far."""
@@ -136,47 +149,50 @@ class Network:
         self.refresh()
 
     def refresh(self) -> None:
-        """Take up parameters that moved: recompute leaks and thresholds."""
-        for layer in self.layers:
+        """Take up parameters that moved: recompute leaks, thresholds and synapses."""
+        for layer in self._named.values():
             layer.refresh()
 
     def rest(self, batch: int = 1) -> None:
         """Put all neurons at rest, before an unrelated piece of stream begins."""
-        for layer in self.layers:
+        for layer in self._named.values():
             layer.rest(batch)
 
     def forward(self, x: Tensor, traces: bool = True) -> Tensor:
         """One bin x, (batch, polarities, height, width), to logits (batch, classes)."""
-        for layer in self.layers:
-            x = layer.forward(x, traces)
+        kept: Traces = self.rule if traces else "none"
+        for stage in self.stages:
+            x = stage.forward(x, kept)
         self._features = x.flatten(1)
         return functional.linear(self._features, self.readout_weight, self.readout_bias)
 
     def backward(self, error: Tensor) -> None:
         """Add this bin's gradients, given error = dloss/dlogits of shape (batch, classes)."""
-        d_weight, d_bias = self._readout_grads
-        d_weight.addmm_(error.T, self._features)
-        d_bias.add_(error.sum(0))
-        if not any(self._layer_grads):
+        self._readout_grads["weight"].addmm_(error.T, self._features)
+        self._readout_grads["bias"].add_(error.sum(0))
+        if not any(self._layer_grads.values()):
             return  # the readout alone learns
-        top = self.layers[-1]
-        g: Tensor | None = (error @ self.readout_weight).view(-1, *top.out_shape)
-        for i in range(len(self.layers) - 1, -1, -1):
+        g: Tensor | None = error @ self.readout_weight
+        for i in range(len(self.stages) - 1, -1, -1):
             assert g is not None
-            grads = self._layer_grads[i]
-            below = self.layers[i - 1].out_shape if i else None
-            g = self.layers[i].backward(g, grads, need_input=below is not None)
-            if g is not None and below is not None:
-                g = g.view(-1, *below)
+            stage = self.stages[i]
+            g = self._backward(i, stage, g.reshape(-1, *stage.out_shape))
+
+    def _backward(self, i: int, stage: Stage, g: Tensor) -> Tensor | None:
+        if isinstance(stage, ResidualBlock):
+            name = f"block{i + 1}"
+            grads = {part: self._layer_grads[f"{name}.{part}"] for part in stage.parts}
+            return stage.backward(g, grads, need_input=i > 0)
+        return stage.backward(g, self._layer_grads[f"{stage.spec.kind}{i + 1}"], need_input=i > 0)
 
     def state_bytes(self) -> int:
         """Bytes of neuron states and traces: no function of time."""
-        tensors = [t for layer in self.layers for t in (*layer.state, layer.trace)]
+        tensors = [t for layer in self._named.values() for t in (*layer.state, layer.trace)]
         return sum(t.numel() * t.element_size() for t in tensors)
 
     def spikes(self) -> list[Tensor]:
         """Each layer's spikes of the last bin, (batch, \\*neurons)."""
-        return [layer.state.s for layer in self.layers]
+        return [layer.state.s for layer in self._named.values()]
 
 
 LAYER_FEATURES = 512

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from streamstop.stop.layers import LEAK_MAX
+from streamstop.stop.blocks import ResidualBlock
+from streamstop.stop.layers import LEAK_MAX, SpikingLayer, standardised
 from streamstop.stop.lif import SURROGATES
 from streamstop.stop.network import Network
 
@@ -30,6 +31,50 @@ class _Spike(torch.autograd.Function):
         return g * SURROGATES[ctx.surrogate](v.clone()), None
 
 
+class _Unrolled:
+    """One spiking layer for autograd: membrane and spikes of the step before."""
+
+    def __init__(self, layer: SpikingLayer, p: dict[str, Tensor], batch: int, bottom: bool) -> None:
+        self.layer = layer
+        self.bottom = bottom
+        self.leak = LEAK_MAX * torch.sigmoid(p["leak_logit"])
+        self.theta = torch.exp(p["log_theta"]).view_as(layer.theta)
+        plain = layer.neuron.norm == "none"
+        self.weight = p["weight"] if plain else standardised(p["weight"], layer.scale)
+        self.bias = p["bias"]
+        self.u = torch.zeros(batch, *layer.neurons, dtype=layer.weight.dtype)
+        self.s = torch.zeros_like(self.u)
+
+    def _current(self, x: Tensor) -> Tensor:
+        one = self.layer
+        return functional.conv2d(
+            x, self.weight, self.bias, one.stride, one.pad, groups=one.spec.groups
+        )
+
+    def step(self, x: Tensor, same_step_only: bool) -> Tensor:
+        """One bin; the pooled spikes, for autograd to go through."""
+        x = x.reshape(x.shape[0], *self.layer.in_shape)
+        if self.layer.neuron.reset == "soft":
+            kept = self.leak * (self.u - self.theta * self.s)
+        else:
+            kept = self.leak * self.u * (1.0 - self.s)
+        membrane = kept + self._current(x)
+        spike: Tensor = _Spike.apply(  # type: ignore[no-untyped-call]
+            membrane - self.theta, self.layer.neuron.surrogate
+        )
+        # Cut so, what carries on is the same number but knows only of this layer's own parameters.
+        cut = same_step_only and not self.bottom
+        self.u = kept + self._current(x.detach()) if cut else membrane
+        self.s = spike.detach()
+        pool = self.layer.spec.pool
+        if pool == 1:
+            return spike
+        pooled = (
+            functional.max_pool2d if self.layer.spec.pooling == "max" else functional.avg_pool2d
+        )
+        return pooled(spike, pool)
+
+
 def bptt_grads(
     network: Network, x: Tensor, labels: Tensor, *, same_step_only: bool = False
 ) -> dict[str, Tensor]:
@@ -41,36 +86,51 @@ def bptt_grads(
     """
     with torch.enable_grad():
         p = {k: v.detach().clone().requires_grad_() for k, v in network.parameters().items()}
-        batch = x.shape[1]
-        u = [torch.zeros(batch, *layer.neurons, dtype=x.dtype) for layer in network.layers]
-        s = [torch.zeros_like(v) for v in u]
         loss = torch.zeros((), dtype=x.dtype)
-        for now in x:
-            below: Tensor = now
-            for i, (name, layer) in enumerate(zip(network.names, network.layers, strict=True)):
-                leak = LEAK_MAX * torch.sigmoid(p[f"{name}.leak_logit"])
-                theta = torch.exp(p[f"{name}.log_theta"]).view(1, -1, 1, 1)
-                weight, bias = p[f"{name}.weight"], p[f"{name}.bias"]
-                below = below.reshape(batch, *layer.in_shape)
-                kept = leak * (u[i] - theta * s[i])
-                current = functional.conv2d(below, weight, bias, layer.stride, layer.pad)
-                membrane = kept + current
-                if same_step_only and i:
-                    # what carries on is the same number, but knows only of this layer's own
-                    # parameters: the input's share enters it detached
-                    carried = kept + functional.conv2d(
-                        below.detach(), weight, bias, layer.stride, layer.pad
-                    )
-                else:
-                    carried = membrane
-                spike: Tensor = _Spike.apply(  # type: ignore[no-untyped-call]
-                    membrane - theta, network.spec.surrogate
-                )
-                u[i], s[i] = carried, spike.detach()
-                pool = layer.spec.pool
-                below = functional.avg_pool2d(spike, pool) if pool > 1 else spike
-            logits = functional.linear(below.flatten(1), p["readout.weight"], p["readout.bias"])
+        for logits in unrolled(network, p, x, same_step_only=same_step_only):
             loss = loss + functional.cross_entropy(logits, labels, reduction="sum")
         names = list(p)
         values = torch.autograd.grad(loss, [p[n] for n in names])
     return dict(zip(names, values, strict=True))
+
+
+def unrolled(
+    network: Network, p: dict[str, Tensor], x: Tensor, *, same_step_only: bool = False
+) -> list[Tensor]:
+    """Logits of every bin, a graph of all of them: x as in `bptt_grads`, `p` by parameter name."""
+    batch = x.shape[1]
+    bottoms = {id(layer) for layer in _bottom(network)}
+    layers = {
+        id(layer): _Unrolled(
+            layer,
+            {key: p[f"{name}.{key}"] for key in layer.parameters()},
+            batch,
+            id(layer) in bottoms,
+        )
+        for name, layer in zip(network.names, network.layers, strict=True)
+    }
+
+    def step(layer: SpikingLayer, now: Tensor) -> Tensor:
+        return layers[id(layer)].step(now, same_step_only)
+
+    said = []
+    for now in x:
+        below: Tensor = now
+        for stage in network.stages:
+            if isinstance(stage, ResidualBlock):
+                inner = step(stage.parts["b"], step(stage.parts["a"], below))
+                way = stage.parts.get("way")
+                below = inner + (below if way is None else step(way, below))
+            else:
+                below = step(stage, below)
+        logits = functional.linear(below.flatten(1), p["readout.weight"], p["readout.bias"])
+        said.append(logits)
+    return said
+
+
+def _bottom(network: Network) -> list[SpikingLayer]:
+    """Layers fed by the input alone, which no error needs to pass."""
+    first = network.stages[0]
+    if isinstance(first, SpikingLayer):
+        return [first]
+    return [part for key, part in first.parts.items() if key != "b"]

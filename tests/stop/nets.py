@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from streamstop.stop.layers import LEAK_MAX, LayerSpec
+from streamstop.stop.layers import LEAK_MAX, LayerSpec, NeuronSpec, Threshold
+from streamstop.stop.lif import Reset
 from streamstop.stop.network import Network, NetworkSpec
 
 CLASSES = 5
@@ -23,19 +24,28 @@ class Case(NamedTuple):
     surrogate: str = "exponential"
     bins: int = 12
     batch: int = 3
+    reset: Reset = "soft"
+    threshold: Threshold = "channel"
+    norm: str = "none"
 
 
 def build(case: Case, seed: int = 0) -> Network:
     """A float64 network: per-channel thresholds, biases and leaks all different, no zero."""
-    spec = NetworkSpec(
-        case.shape, case.layers, CLASSES, leak=case.leak, gain=2.0, surrogate=case.surrogate
+    neuron = NeuronSpec(
+        leak=case.leak,
+        gain=2.0,
+        surrogate=case.surrogate,
+        reset=case.reset,
+        threshold=case.threshold,
+        norm=case.norm,
     )
+    spec = NetworkSpec(case.shape, case.layers, CLASSES, neuron)
     network = Network(spec, seed, dtype=torch.float64)
     draw = torch.Generator().manual_seed(seed + 1000)
     for i, layer in enumerate(network.layers):
         channels = len(layer.bias)
         layer.bias.copy_(0.2 * torch.rand(channels, generator=draw, dtype=torch.float64) + 0.05)
-        spread = torch.rand(channels, generator=draw, dtype=torch.float64)
+        spread = torch.rand(layer.log_theta.shape, generator=draw, dtype=torch.float64)
         layer.log_theta.copy_(spread * 0.8 - 0.6)  # thresholds from 0.55 to 1.2
         leak = min(case.leak * (1 - 0.05 * i), 0.98)
         layer.leak_logit.fill_(torch.logit(torch.tensor(leak / LEAK_MAX, dtype=torch.float64)))
@@ -55,7 +65,9 @@ def inputs(case: Case, seed: int = 0, density: float = 0.3) -> tuple[Tensor, Ten
     return x, torch.randint(CLASSES, (case.batch,), generator=draw)
 
 
-def stop_grads(network: Network, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+def stop_grads(
+    network: Network, x: Tensor, labels: Tensor, settled: bool = True
+) -> dict[str, Tensor]:
     """Gradients of the cross-entropy summed over bins and batch, by the STOP rule."""
     network.rest(x.shape[1])
     network.zero_grads()
@@ -63,7 +75,8 @@ def stop_grads(network: Network, x: Tensor, labels: Tensor) -> dict[str, Tensor]
     for now in x:
         logits = network.forward(now)
         network.backward(logits.softmax(1) - target)
-    return {name: grad.clone() for name, grad in network.grads.items()}
+    grads = network.settle() if settled else network.grads
+    return {name: grad.clone() for name, grad in grads.items()}
 
 
 def worst(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, float]:

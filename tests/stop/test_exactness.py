@@ -128,10 +128,10 @@ def test_gradients_sum_over_sequences_until_zeroed():
     case = Case((2, 6, 6), (CONV,))
     network = build(case)
     first, second = inputs(case, 1), inputs(case, 2)
-    apart = [stop_grads(network, *pair) for pair in (first, second)]
-    stop_grads(network, *first)
+    apart = [stop_grads(network, *pair, settled=False) for pair in (first, second)]
+    stop_grads(network, *first, settled=False)
     kept, network.zero_grads = network.zero_grads, lambda: None  # type: ignore[method-assign]
-    both = stop_grads(network, *second)
+    both = stop_grads(network, *second, settled=False)
     network.zero_grads = kept  # type: ignore[method-assign]
     for name, grad in both.items():
         torch.testing.assert_close(grad, apart[0][name] + apart[1][name], atol=1e-12, rtol=1e-12)

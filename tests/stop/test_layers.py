@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamstop.stop.layers import LEAK_MAX, LayerSpec, SpikingLayer
+from streamstop.stop.layers import LEAK_MAX, LayerSpec, NeuronSpec, SpikingLayer
 
 
 def layer_of(
@@ -23,12 +23,9 @@ def layer_of(
     return SpikingLayer(
         spec,
         shape,
-        theta=theta,
-        leak=leak,
-        gain=1.5,
-        surrogate="exponential",
-        generator=torch.Generator().manual_seed(0),
-        dtype=dtype,
+        NeuronSpec(theta, leak),
+        torch.Generator().manual_seed(0),
+        dtype,
     )
 
 
@@ -107,7 +104,7 @@ def test_pooling_hands_the_error_to_the_neurons_it_averaged():
     layer = layer_of(LayerSpec("conv", 1, kernel=1, pool=2), (1, 3, 3), dtype=torch.float64)
     layer.rest(1)
     x = torch.arange(1.0, 10.0, dtype=torch.float64).view(1, 1, 3, 3)
-    layer.forward(x, traces=True)
+    layer.forward(x, "stop")
     phi = torch.exp(-(layer.state.u - layer.theta).abs())
     grads = {name: torch.zeros_like(value) for name, value in layer.parameters().items()}
     layer.backward(torch.ones(1, 1, 1, 1, dtype=torch.float64), grads, need_input=False)

@@ -44,6 +44,7 @@ def test_segment_update_is_one_adam_step_along_the_mean_gradient():
         error = twin.forward(x).softmax(1)
         error[0, one.labels[0]] -= 1.0
         twin.backward(error)
+    twin.settle()
     rates = {"log_theta": 3e-4, "leak_logit": 3e-4}
     groups = []
     for name, value in twin.parameters().items():

@@ -44,7 +44,7 @@ def smooth_loss(
     cut : later bins see the input of the layers above as it was at the point of interest.
     """
     batch = x.shape[1]
-    primitive = PRIMITIVES[network.spec.surrogate]
+    primitive = PRIMITIVES[network.spec.neuron.surrogate]
     u = [torch.zeros(batch, *layer.neurons, dtype=x.dtype) for layer in network.layers]
     s0 = [torch.zeros_like(v) for v in u]
     loss, trace = 0.0, []

@@ -1,0 +1,178 @@
+"""Resets, thresholds, surrogates, pooling, normalisation, residual blocks and the control rules.
+
+Each is held against autograd through time, where the rule is exact, and against the reference with
+the dropped path cut, where it is not.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from nets import CLASSES, Case, build, inputs, stop_grads, worst
+from torch.nn import functional
+
+from streamstop.stop.layers import LayerSpec, standardised, standardised_grad
+from streamstop.stop.lif import SURROGATES
+from streamstop.stop.network import Network
+from streamstop.stop.reference import bptt_grads
+
+CONV = LayerSpec("conv", 4)
+TOLERANCE = 1e-10
+
+ONE_LAYER = {
+    "thresholds of a layer": Case((2, 6, 6), (CONV,), threshold="layer"),
+    "thresholds of neurons": Case((2, 6, 6), (CONV,), threshold="neuron"),
+    "thresholds of neurons, pooled": Case(
+        (2, 7, 6), (LayerSpec("conv", 4, pool=2),), threshold="neuron"
+    ),
+    "max pooling": Case((2, 6, 6), (LayerSpec("conv", 4, pool=2, pooling="max"),)),
+    "max pooling leaves a row": Case((2, 7, 6), (LayerSpec("conv", 4, pool=2, pooling="max"),)),
+    "groups": Case((4, 6, 6), (LayerSpec("conv", 6, groups=2),)),
+    "standardised weights": Case((2, 6, 6), (CONV,), norm="weight"),
+    "standardised weights, linear": Case((2, 4, 4), (LayerSpec("linear", 9),), norm="weight"),
+}
+
+
+@pytest.mark.parametrize("case", ONE_LAYER.values(), ids=ONE_LAYER.keys())
+def test_one_layer_equals_bptt(case):
+    network = build(case)
+    x, labels = inputs(case)
+    differences = worst(stop_grads(network, x, labels), bptt_grads(network, x, labels))
+    assert max(differences.values()) < TOLERANCE, differences
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES)
+def test_every_surrogate_equals_bptt(surrogate):
+    case = Case((2, 6, 6), (CONV,), surrogate=surrogate)
+    network = build(case)
+    x, labels = inputs(case)
+    differences = worst(stop_grads(network, x, labels), bptt_grads(network, x, labels))
+    assert max(differences.values()) < TOLERANCE, differences
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES)
+def test_surrogates_are_even_and_highest_at_the_threshold(surrogate):
+    v = torch.linspace(-3, 3, 601, dtype=torch.float64)
+    phi = SURROGATES[surrogate](v.clone()).double()
+    torch.testing.assert_close(phi, phi.flip(0))
+    assert float(phi[300]) == float(phi.max()) == pytest.approx(1.0)
+    assert bool((phi[300:].diff() <= 1e-12).all())
+
+
+def test_hard_reset_is_exact_for_all_but_the_weights():
+    """Their trace would have to remember when each neuron fired: it no longer factorises."""
+    case = Case((2, 6, 6), (CONV,), reset="hard", bins=20)
+    network = build(case)
+    x, labels = inputs(case)
+    ours, exact = stop_grads(network, x, labels), bptt_grads(network, x, labels)
+    differences = worst(ours, exact)
+    inexact = differences.pop("conv1.weight")
+    assert max(differences.values()) < TOLERANCE, differences
+    assert inexact > 0.05
+
+
+def test_reset_spikes_differ():
+    """Soft takes the threshold off, hard leaves nothing: the same input, other spikes."""
+    counts = []
+    for reset in ("soft", "hard"):
+        case = Case((2, 6, 6), (CONV,), reset=reset, bins=30)
+        network = build(case)
+        network.rest(case.batch)
+        counts.append(sum(float(_spikes(network, now).sum()) for now in inputs(case)[0]))
+    assert counts[0] > counts[1] > 0
+
+
+def _spikes(network: Network, now: torch.Tensor) -> torch.Tensor:
+    network.forward(now)
+    return network.spikes()[0]
+
+
+BLOCKS = {
+    "block keeps the shape": (LayerSpec("conv", 4), LayerSpec("block", 4)),
+    "block changes it": (LayerSpec("conv", 4), LayerSpec("block", 6, stride=2)),
+    "block at the bottom": (LayerSpec("block", 4), LayerSpec("conv", 5)),
+    "two blocks": (LayerSpec("block", 4, stride=2), LayerSpec("block", 4)),
+}
+
+
+@pytest.mark.parametrize("layers", BLOCKS.values(), ids=BLOCKS.keys())
+def test_residual_blocks_drop_the_same_path_and_no_other(layers):
+    case = Case((2, 6, 6), layers, bins=15)
+    network = build(case)
+    x, labels = inputs(case)
+    ours = stop_grads(network, x, labels)
+    cut = worst(ours, bptt_grads(network, x, labels, same_step_only=True))
+    assert max(cut.values()) < TOLERANCE, cut
+    assert max(worst(ours, bptt_grads(network, x, labels)).values()) > 0.1
+
+
+def test_sltt_is_stop_that_forgets_between_bins():
+    """Its gradients are those of every bin alone, the membrane of the bin before a constant."""
+    case = Case((2, 6, 6), (LayerSpec("conv", 4, pool=2), LayerSpec("linear", 8)), bins=10)
+    network = build(case)
+    network.rule = "sltt"
+    x, labels = inputs(case)
+    ours = stop_grads(network, x, labels)
+    expected = {name: torch.zeros_like(value) for name, value in network.parameters().items()}
+    p = {k: v.clone().requires_grad_() for k, v in network.parameters().items()}
+    u = [torch.zeros(case.batch, *layer.neurons, dtype=x.dtype) for layer in network.layers]
+    s = [torch.zeros_like(one) for one in u]
+    target = functional.one_hot(labels, CLASSES).to(x.dtype)
+    for now in x:
+        with torch.enable_grad():
+            below = now
+            for i, (name, layer) in enumerate(zip(network.names, network.layers, strict=True)):
+                leak = 0.99 * torch.sigmoid(p[f"{name}.leak_logit"])
+                theta = torch.exp(p[f"{name}.log_theta"]).view_as(layer.theta)
+                kept = leak * (u[i] - theta.detach() * s[i])
+                below = below.reshape(case.batch, *layer.in_shape)
+                membrane = kept + functional.conv2d(
+                    below, p[f"{name}.weight"], p[f"{name}.bias"], layer.stride, layer.pad
+                )
+                over = membrane - theta
+                soft = over.detach().abs().neg().exp() * (over - over.detach())
+                spike = (over.detach() >= 0).to(x.dtype) + soft
+                u[i], s[i] = membrane.detach(), spike.detach()
+                below = functional.avg_pool2d(spike, 2) if layer.spec.pool == 2 else spike
+            logits = functional.linear(below.flatten(1), p["readout.weight"], p["readout.bias"])
+            loss = -(functional.log_softmax(logits, 1) * target).sum()
+            for name, grad in zip(p, torch.autograd.grad(loss, list(p.values())), strict=True):
+                expected[name] += grad
+    differences = worst(ours, expected)
+    assert max(differences.values()) < TOLERANCE, differences
+
+
+def test_standardised_weights_have_no_mean_and_one_size():
+    weight = torch.randn((5, 3, 3, 3), dtype=torch.float64) * 7 + 2
+    made = standardised(weight, 0.25)
+    torch.testing.assert_close(made.mean((1, 2, 3)), torch.zeros(5, dtype=torch.float64))
+    torch.testing.assert_close(
+        made.std((1, 2, 3), correction=0),
+        torch.full((5,), 0.25, dtype=torch.float64),
+        rtol=1e-5,
+        atol=0,
+    )
+
+
+def test_gradient_of_standardised_weights_equals_autograd():
+    draw = torch.Generator().manual_seed(0)
+    weight = torch.randn((5, 3, 3, 3), dtype=torch.float64, generator=draw).requires_grad_()
+    g = torch.randn((5, 3, 3, 3), dtype=torch.float64, generator=draw)
+    (expected,) = torch.autograd.grad((standardised(weight, 0.3) * g).sum(), [weight])
+    torch.testing.assert_close(standardised_grad(weight.detach(), 0.3, g), expected)
+
+
+def test_dropout_silences_the_same_outputs_for_a_whole_segment():
+    case = Case((2, 6, 6), (LayerSpec("conv", 8, dropout=0.5),), bins=30)
+    network = build(case)
+    layer = network.layers[0]
+    layer.rest(case.batch)
+    layer.draw_mask(torch.Generator().manual_seed(0))
+    seen = torch.stack([layer.forward(now, "stop") for now in inputs(case)[0]])
+    assert layer.mask is not None
+    silenced = layer.mask == 0
+    assert 0.4 < float(silenced.double().mean()) < 0.6
+    assert not seen[:, silenced].any()
+    assert set(seen[:, ~silenced].unique().tolist()) == {0.0, 2.0}
+    layer.rest(case.batch)
+    assert layer.mask is None

@@ -100,7 +100,9 @@ class NetworkConfig:
     hidden: int = setting(0, "neurons of a linear layer before the readout; 0: none", at_least=0)
     classes: int = setting(0, "classes of the readout; 0: as many as the labels name", at_least=0)
     theta: float = setting(1.0, "firing threshold at the start", above=0)
-    leak: float = setting(0.9, "share of the membrane potential kept per bin", above=0, below=1)
+    leak: float = setting(  # below streamstop.stop.layers.LEAK_MAX, which would import torch here
+        0.9, "share of the membrane potential kept per bin", above=0, below=0.99
+    )
     gain: float = setting(
         1.5, "initial weights have standard deviation gain / sqrt(fan-in)", above=0
     )

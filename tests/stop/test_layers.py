@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamstop.config import NetworkConfig
 from streamstop.stop.layers import LEAK_MAX, LayerSpec, NeuronSpec, SpikingLayer
 
 
@@ -56,6 +58,13 @@ def test_theta_stays_positive_and_leak_in_range(gradients, lr, optimizer, dtype)
         assert (layer.theta > 0).all()
         assert layer.theta.isfinite().all()
         assert 0.0 < float(layer.leak) <= float(torch.tensor(LEAK_MAX, dtype=dtype))
+
+
+def test_every_leak_that_the_configuration_allows_can_be_had():
+    limits = next(f.metadata for f in fields(NetworkConfig) if f.name == "leak")
+    assert limits["below"] == LEAK_MAX
+    for leak in (math.nextafter(0.0, 1.0), math.nextafter(LEAK_MAX, 0.0)):
+        assert math.isfinite(float(layer_of(LayerSpec("linear", 3), leak=leak).leak_logit))
 
 
 def test_a_leak_short_of_saturation_is_below_its_bound():

@@ -1,0 +1,41 @@
+"""What a page of results says of its own making: command, versions, processor."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def installed(name: str) -> str:
+    """The version of a package, empty where there is none."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def cpu() -> str:
+    """The processor's name where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def provenance(program: str, *packages: str) -> list[str]:
+    """Lines of Markdown: how this page was made and on what."""
+    versions = ", ".join(f"{p} {installed(p) or 'not installed'}" for p in packages)
+    return [
+        f"Written by `benchmarks/{program}`; do not edit.",
+        "",
+        f"- command: `{' '.join(['python', f'benchmarks/{program}', *sys.argv[1:]])}`",
+        f"- versions: Python {platform.python_version()}, {versions}",
+        f"- cpu: {cpu()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+    ]

@@ -39,6 +39,7 @@ class LayerSpec(NamedTuple):
 
     kind : "conv", "linear", or "block": a residual block of two convolutions (`blocks`).
     channels : of its output.  kernel : odd; stride, groups : of the convolution.
+    pad : zeros around its input; -1 for as many as keep the sides (kernel // 2).
     pool : factor by which its spikes are pooled; pooling : "avg" or "max".
     dropout : share of its pooled outputs silenced for a whole segment, while training.
     """
@@ -51,6 +52,7 @@ class LayerSpec(NamedTuple):
     pooling: str = "avg"
     groups: int = 1
     dropout: float = 0.0
+    pad: int = -1
 
 
 class NeuronSpec(NamedTuple):
@@ -94,7 +96,8 @@ class SpikingLayer:
     ) -> None:
         self.spec = spec
         self.neuron = neuron
-        self.kernel, self.pad = spec.kernel, spec.kernel // 2
+        self.kernel = spec.kernel
+        self.pad = spec.kernel // 2 if spec.pad < 0 else spec.pad
         self.stride = spec.stride
         if spec.kind == "linear":
             self.kernel, self.pad, self.stride = 1, 0, 1

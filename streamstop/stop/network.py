@@ -33,12 +33,14 @@ class NetworkSpec:
     layers : from the input upwards.
     classes : outputs of the readout.
     neuron : what all layers have in common.
+    global_average : whether the readout sees each channel's mean over the plane.
     """
 
     input_shape: tuple[int, int, int]
     layers: tuple[LayerSpec, ...]
     classes: int
     neuron: NeuronSpec = field(default_factory=NeuronSpec)
+    global_average: bool = False
 
 
 class Network:
@@ -83,7 +85,8 @@ class Network:
                 self._named[f"{layer.kind}{i}"] = single
                 self.stages.append(single)
             shape = self.stages[-1].out_shape
-        size = (spec.classes, math.prod(shape))
+        self._plane = shape[1] * shape[2] if spec.global_average else 1
+        size = (spec.classes, math.prod(shape) // self._plane)
         weight = torch.randn(size, generator=generator, dtype=torch.float64) / math.sqrt(size[1])
         self.readout_weight = (0.1 * weight).to(dtype)
         self.readout_bias = torch.zeros(spec.classes, dtype=dtype)
@@ -163,7 +166,7 @@ class Network:
         kept: Traces = self.rule if traces else "none"
         for stage in self.stages:
             x = stage.forward(x, kept)
-        self._features = x.flatten(1)
+        self._features = x.mean((2, 3)) if self.spec.global_average else x.flatten(1)
         return functional.linear(self._features, self.readout_weight, self.readout_bias)
 
     def backward(self, error: Tensor) -> None:
@@ -172,7 +175,10 @@ class Network:
         self._readout_grads["bias"].add_(error.sum(0))
         if not any(self._layer_grads.values()):
             return  # the readout alone learns
-        g: Tensor | None = error @ self.readout_weight
+        g: Tensor | None = error @ self.readout_weight / self._plane
+        if self.spec.global_average:  # each neuron of a channel has the same share in its mean
+            assert g is not None
+            g = g[:, :, None, None].expand(-1, *self.stages[-1].out_shape)
         for i in range(len(self.stages) - 1, -1, -1):
             assert g is not None
             stage = self.stages[i]

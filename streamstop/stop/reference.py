@@ -123,7 +123,8 @@ def unrolled(
                 below = inner + (below if way is None else step(way, below))
             else:
                 below = step(stage, below)
-        logits = functional.linear(below.flatten(1), p["readout.weight"], p["readout.bias"])
+        features = below.mean((2, 3)) if network.spec.global_average else below.flatten(1)
+        logits = functional.linear(features, p["readout.weight"], p["readout.bias"])
         said.append(logits)
     return said
 

@@ -27,6 +27,7 @@ class Case(NamedTuple):
     reset: Reset = "soft"
     threshold: Threshold = "channel"
     norm: str = "none"
+    average: bool = False
 
 
 def build(case: Case, seed: int = 0) -> Network:
@@ -39,7 +40,7 @@ def build(case: Case, seed: int = 0) -> Network:
         threshold=case.threshold,
         norm=case.norm,
     )
-    spec = NetworkSpec(case.shape, case.layers, CLASSES, neuron)
+    spec = NetworkSpec(case.shape, case.layers, CLASSES, neuron, case.average)
     network = Network(spec, seed, dtype=torch.float64)
     draw = torch.Generator().manual_seed(seed + 1000)
     for i, layer in enumerate(network.layers):

@@ -27,6 +27,8 @@ ONE_LAYER = {
     ),
     "max pooling": Case((2, 6, 6), (LayerSpec("conv", 4, pool=2, pooling="max"),)),
     "max pooling leaves a row": Case((2, 7, 6), (LayerSpec("conv", 4, pool=2, pooling="max"),)),
+    "no padding": Case((2, 8, 7), (LayerSpec("conv", 4, kernel=5, pad=0),)),
+    "global average": Case((2, 6, 5), (CONV,), average=True),
     "groups": Case((4, 6, 6), (LayerSpec("conv", 6, groups=2),)),
     "standardised weights": Case((2, 6, 6), (CONV,), norm="weight"),
     "standardised weights, linear": Case((2, 4, 4), (LayerSpec("linear", 9),), norm="weight"),

@@ -70,6 +70,7 @@ class StreamingLDA:
         prior = np.log(np.maximum(self.counts, 1) / self.counts.sum())
         self._bias = np.where(seen, prior - 0.5 * (self.means * self._weight).sum(1), -np.inf)
 
-    def state_bytes(self) -> int:
-        """Bytes of the statistics."""
-        return int(self.counts.nbytes + self.means.nbytes + self.scatter.nbytes)
+    def state_bytes(self, features: int) -> int:
+        """Bytes of the statistics of that many features."""
+        classes = len(self.counts)
+        return 8 * (features**2 + classes * features + classes)

@@ -26,7 +26,11 @@ from torch.nn import functional
 
 from streamstop.errors import DivergedError
 from streamstop.stop.lda import StreamingLDA, Vector
+from streamstop.stop.lif import Traces
 from streamstop.stop.network import Network, NetworkSpec, pooled_rates
+
+RUNAWAY = 1e6
+"""A parameter as large as this has run away, though it may stay finite for long."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class LearnerSpec:
 
     learn : letters of what STOP moves: "w" weights and biases, "t" thresholds, "l" leaks.
         The readout always learns.
+    rule : "stop" or "sltt", as in `Network`.
     lr, lr_threshold, lr_leak, lr_readout : Adam's steps; normalised ones, because the scale of
         STOP's gradients falls from layer to layer with the temporal terms that it drops.
     betas : Adam's decay rates.
@@ -45,6 +50,7 @@ class LearnerSpec:
     """
 
     learn: str = "wtl"
+    rule: Traces = "stop"
     lr: float = 3e-4
     lr_threshold: float = 3e-4
     lr_leak: float = 3e-4
@@ -89,7 +95,7 @@ class StopLearner:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.spec = spec
-        self.network = Network(network, seed, learn=spec.learn, dtype=dtype)
+        self.network = Network(network, seed, learn=spec.learn, rule=spec.rule, dtype=dtype)
         self.dtype = dtype
         self._shadowed = (spec.update == "step" or spec.slow > 0) and not spec.naive
         self.decider = (
@@ -188,18 +194,18 @@ class StopLearner:
     def end_segment(self) -> float | None:
         """Close the segment: move what waits to be moved. Mean loss a bin, None if none learned.
 
-        Raises DivergedError where loss or parameters are no longer finite.
+        Raises DivergedError where the loss is not finite, or a parameter is beyond RUNAWAY.
         """
         loss = self._loss / self._learned if self._learned else None
         if self._since_update:
             self._update()
         if self._shadowed and self._learned:
             self._follow()
-        finite = all(bool(p.isfinite().all()) for p in self.network.parameters().values())
-        if (loss is not None and not np.isfinite(loss)) or not finite:
+        sane = all(bool((p.abs() < RUNAWAY).all()) for p in self.network.parameters().values())
+        if (loss is not None and not np.isfinite(loss)) or not sane:
             raise DivergedError(
-                f"loss {loss} after {self._updates} updates: parameters are no longer finite; "
-                "the scores up to here are kept; lower [learner] lr and lr_readout"
+                f"loss {loss} after {self._updates} updates: parameters beyond {RUNAWAY:g} or not "
+                "finite; the scores up to here are kept; lower [learner] lr and lr_readout"
             )
         return loss
 
@@ -247,10 +253,20 @@ class StopLearner:
         }
 
     def state_bytes(self) -> int:
-        """Bytes of all that the learner carries through the stream."""
+        """Bytes of all that the learner carries through the stream, the same from the first bin on.
+
+        Parameters, gradients, the optimiser's two moments, neurons and traces, spike sums, and the
+        discriminant's means and covariance, whether or not they were needed yet.
+        """
         networks = [self.network, self.decider] if self._shadowed else [self.network]
-        parameters = [t for n in networks for t in n.parameters().values()]
-        moments = [t for state in self._optimizer.state.values() for t in state.values()]
-        tensors = [*parameters, *self.network.grads.values(), *moments, *self._spikes]
-        held: int = sum(t.numel() * t.element_size() for t in tensors)
-        return held + sum(n.state_bytes() for n in networks) + self.lda.state_bytes()
+        grads = sum(_bytes(g) for g in self.network.grads.values())
+        held = 3 * grads  # the gradient itself, and Adam's first and second moments
+        for one in networks:
+            held += sum(_bytes(p) for p in one.parameters().values()) + one.state_bytes()
+        spikes = self.decider.spikes()
+        features = len(pooled_rates([s[:1] for s in spikes]))
+        return held + sum(_bytes(s) for s in spikes) + self.lda.state_bytes(features)
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

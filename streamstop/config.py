@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 MAX_RECIPE_BYTES = 1 << 20
 """A longer recipe is some other file given by mistake."""
 
+UNLABELLED_CLASSES = 11
+"""Outputs of a network that nothing names classes for: as many as DVS-Gesture has."""
+
+MAX_OUTPUTS = 1 << 20
+"""More outputs of one linear layer are a slip of the pen, and sizes shall not leave 64 bits."""
+
 MAX_US = 10**15
 """No setting speaks of more than some 30 years, so that no sum of times leaves 64 bits."""
 
@@ -93,33 +99,50 @@ class BinningConfig:
 class NetworkConfig:
     """The spiking network."""
 
-    name: Literal["compact"] = setting("compact", "which architecture")
-    channels: tuple[int, ...] = setting(
-        (32, 64), "channels of each convolution", at_least=1, at_most=4096
+    name: Literal["compact", "lenet5", "vgg11", "resnet18"] = setting(
+        "compact", "which architecture; streamstop model NAME shows its layers"
     )
-    hidden: int = setting(0, "neurons of a linear layer before the readout; 0: none", at_least=0)
-    classes: int = setting(0, "classes of the readout; 0: as many as the labels name", at_least=0)
-    theta: float = setting(1.0, "firing threshold at the start", above=0)
+    channels: tuple[int, ...] = setting(
+        (), "of each convolution of compact; []: its own, 32 and 64", at_least=1, at_most=4096
+    )
+    hidden: int = setting(
+        0, "neurons of a linear layer before the readout; 0: none", at_least=0, at_most=MAX_OUTPUTS
+    )
+    classes: int = setting(
+        0, "classes of the readout; 0: as many as the labels name", at_least=0, at_most=MAX_OUTPUTS
+    )
+    theta: float = setting(1.0, "firing threshold at the start", at_least=1e-3)
     leak: float = setting(  # below streamstop.stop.layers.LEAK_MAX, which would import torch here
         0.9, "share of the membrane potential kept per bin", above=0, below=0.99
     )
     gain: float = setting(
         1.5, "initial weights have standard deviation gain / sqrt(fan-in)", above=0
     )
-    surrogate: Literal["exponential", "triangle"] = setting(
+    surrogate: Literal["exponential", "triangle", "sigmoid", "arctan", "rectangle"] = setting(
         "exponential", "stand-in for the derivative of a spike"
+    )
+    reset: Literal["soft", "hard"] = setting(
+        "soft", "a spike takes the threshold off the membrane potential, or sets it to 0"
+    )
+    threshold: Literal["layer", "channel", "neuron"] = setting(
+        "channel", "what shares one firing threshold"
+    )
+    norm: Literal["none", "weight"] = setting(
+        "none", "of synapses: none, or each output's weights standardised"
     )
     encoding: Literal["log", "linear"] = setting("log", "log(1 + count) or the count, as input")
 
 
 @dataclass(frozen=True)
 class LearnerConfig:
-    """The STOP rule: what it changes, how fast, and when."""
+    """The learning rule: what it changes, how fast, and when."""
 
-    learn: Literal["w", "wt", "wl", "wtl", "none"] = setting(
-        "wtl", "what STOP moves: weights, thresholds, leaks; the readout always learns"
+    rule: Literal["stop", "sltt"] = setting(
+        "stop", "with traces through time, or the same without them, to compare with"
     )
-    optimizer: Literal["adam"] = setting("adam", "how a gradient becomes a step")
+    learn: Literal["w", "wt", "wl", "wtl", "none"] = setting(
+        "wtl", 'weights, thresholds, leaks; the readout always; "w" with rule "stop" is OTTT'
+    )
     lr: float = setting(3e-4, "learning rate of weights and biases", at_least=0)
     lr_threshold: float = setting(3e-4, "learning rate of thresholds", at_least=0)
     lr_leak: float = setting(3e-4, "learning rate of leaks", at_least=0)
@@ -154,10 +177,13 @@ class LabelsConfig:
     """When labels arrive."""
 
     arrival: Literal["concurrent", "delayed"] = setting(
-        "concurrent", "right after each bin was predicted, or after the segment"
+        "concurrent", "right after each bin was predicted, or delay_us after the segment began"
     )
     delay_us: int = setting(
-        0, 'how long after the segment where arrival = "delayed"', at_least=0, at_most=MAX_US
+        0,
+        'how long after the segment began its label comes, where arrival = "delayed"',
+        at_least=0,
+        at_most=MAX_US,
     )
 
 

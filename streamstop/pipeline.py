@@ -16,7 +16,7 @@ import torch
 
 from streamstop.binning import Bin, Binner
 from streamstop.bundled import bundled_path
-from streamstop.config import Config, to_toml
+from streamstop.config import UNLABELLED_CLASSES, Config, to_toml
 from streamstop.errors import DamageError, DivergedError, UsageError
 from streamstop.labels import LabelTrack, Segment
 from streamstop.ledger import Ledger
@@ -25,13 +25,9 @@ from streamstop.prequential.protocol import TestThenTrain, Verdict
 from streamstop.report.html import write_report
 from streamstop.run_folder import RunFolder
 from streamstop.sources import Source, open_source
-from streamstop.stop.layers import LayerSpec, NeuronSpec
 from streamstop.stop.learner import LearnerSpec, StopLearner
-from streamstop.stop.network import NetworkSpec
+from streamstop.stop.networks import configured_network
 from streamstop.summary import summarise
-
-UNLABELLED_CLASSES = 11
-"""Outputs of a network that nothing names classes for: as many as DVS-Gesture has."""
 
 LINE_EVERY = 100
 """Bins between two lines of metrics.jsonl where there are no segments."""
@@ -279,15 +275,9 @@ def build_learner(config: Config, classes: int, learn: str | None = None) -> Sto
 
     learn : overrides `learner.learn`; "" for a network that is not to learn.
     """
-    n, rule = config.network, config.learner
-    layers = [LayerSpec("conv", c, pool=2) for c in n.channels]
-    layers += [LayerSpec("linear", n.hidden)] if n.hidden else []
-    spec = NetworkSpec(
-        (2, config.binning.height, config.binning.width),
-        tuple(layers),
-        classes,
-        NeuronSpec(n.theta, n.leak, n.gain, n.surrogate),
-    )
+    rule = config.learner
+    input_shape = (2, config.binning.height, config.binning.width)
+    spec = configured_network(config.network, input_shape, classes)
     learning = LearnerSpec(
         learn=rule.learn if learn is None else learn,
         lr=rule.lr,
@@ -298,6 +288,7 @@ def build_learner(config: Config, classes: int, learn: str | None = None) -> Sto
         every=rule.every,
         slow=rule.slow if learn is None else 0.0,
         shrinkage=config.readout.shrinkage,
+        rule=rule.rule,
     )
     dtype = torch.float64 if rule.precision == "float64" else torch.float32
     return StopLearner(spec, learning, config.run.seed, dtype)

@@ -83,7 +83,8 @@ def check(section: type, name: str, key: str, value: Any, origin: str) -> Any:
     UsageError : it is of the wrong type or out of range.
     """
     kind = types(section)[key]
-    limits = next(spec for spec in fields(section) if spec.name == key).metadata
+    spec = next(spec for spec in fields(section) if spec.name == key)
+    limits, default = spec.metadata, spec.default
 
     def refuse(allowed: str) -> UsageError:
         shown = to_toml_value(value) if isinstance(value, str | int | float | list) else str(value)
@@ -103,7 +104,8 @@ def check(section: type, name: str, key: str, value: Any, origin: str) -> Any:
         return _text(value, limits, refuse)
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
-        if not isinstance(value, list | tuple) or not value:
+        # A list may be empty where the default is: that is how it says "as it comes".
+        if not isinstance(value, list | tuple) or not (value or not default):
             raise refuse(f"a list, each item {_allowed(item, limits)}")
         return tuple(_number(one, item, limits, refuse) for one in value)
     return _number(value, kind, limits, refuse)

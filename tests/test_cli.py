@@ -235,6 +235,59 @@ def test_what_cannot_be_meant_is_exit_2(pipeline: FakePipeline, args: list[str],
     assert pipeline.calls == []
 
 
+def test_a_model_is_shown_with_its_costs_in_80_columns() -> None:
+    args = ["model", "resnet18", "--set", "network.hidden=7"]
+    result = runner.invoke(app, args, env={"COLUMNS": "80", "TERM": "dumb"})
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[1] == "resnet18, input 2x32x32, 11 classes"
+    way = next(line for line in lines if line.startswith("block8.way"))
+    assert " ".join(way.split()) == (
+        "block8.way conv 1x1, stride 2 512x4x4 8,192 132,097 192 KiB 2.1 M"
+    )
+    assert any(line.startswith("linear10 ") for line in lines)
+    assert "backpropagation through 20 bins would" in " ".join(lines)
+
+
+def test_a_model_as_json_is_exact_and_follows_the_settings() -> None:
+    args = ["model", "compact", "--input", "1x6x8", "--classes", "3", "--json"]
+    sets = ["network.channels=[2, 3]", "learner.learn=none", "learner.precision=float64"]
+    result = runner.invoke(app, args + [word for text in sets for word in ("--set", text)])
+    told = json.loads(result.stdout)
+    assert (told["name"], told["input"], told["classes"]) == ("compact", [1, 6, 8], 3)
+    assert [layer["shape"] for layer in told["layers"]] == [[2, 3, 4], [3, 1, 2], [3]]
+    forward = 2 * 9 * 48 + 3 * 2 * 9 * 12 + 3 * 6
+    assert told["macs"] == {
+        "forward": forward,
+        "weight_gradient": 18,  # the readout alone learns
+        "input_gradient": 0,
+        "learning_step": forward + 18,
+    }
+    # 18 weights, 2 biases, 2 thresholds, a leak; 54 + 3 + 3 + 1; 18 + 3; of 8 bytes each.
+    assert told["parameters"] == 23 + 61 + 21
+    assert told["bytes"]["parameters"] == 8 * 105
+    assert told["bytes"]["gradients_and_moments"] == 3 * 8 * 21
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["lenet6"], "one of compact, lenet5, vgg11, resnet18 (did you mean lenet5?)"),
+        (["vgg11", "--input", "32x32"], "--input wants CxHxW, such as 2x32x32, not '32x32'"),
+        (["vgg11", "--input", "0x32x32"], "--input wants CxHxW"),
+        (["vgg11", "--input", "2x0x32"], "binning.height = 0"),
+        (["vgg11", "--input", "2x31x31"], "vgg11 needs a larger input than 31x31"),
+        (["vgg11", "--classes", "-1"], "network.classes = -1"),
+        (["vgg11", "--set", "network.channels=[8]"], "for network.name = compact alone"),
+    ],
+)
+def test_a_model_that_cannot_be_is_exit_2(args: list[str], said: str) -> None:
+    result = runner.invoke(app, ["model", *args])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+
+
 def test_a_closed_pipe_is_quiet() -> None:
     reader, writer = os.pipe()
     os.close(reader)

@@ -17,6 +17,7 @@ from streamstop.config import (
     MAX_RECIPE_BYTES,
     BinningConfig,
     Config,
+    LearnerConfig,
     NetworkConfig,
     RunConfig,
     SourceConfig,
@@ -26,7 +27,9 @@ from streamstop.config import (
 from streamstop.errors import SourceError, UsageError
 from streamstop.events import SensorSize
 from streamstop.settings import choices, types
-from streamstop.stop.lif import SURROGATES
+from streamstop.stop.layers import NeuronSpec
+from streamstop.stop.lif import SURROGATES, Traces
+from streamstop.stop.networks import ARCHITECTURES, configured_network, named_network
 
 SECTIONS: dict[str, Any] = get_type_hints(Config)
 KEYS = [(name, spec.name) for name, section in SECTIONS.items() for spec in fields(section)]
@@ -67,6 +70,8 @@ def test_nothing_but_a_source_means_the_defaults_and_nothing_at_all_the_demo() -
     ("text", "expected"),
     [
         ("network.channels=[16, 24]", (16, 24)),
+        ("network.channels=[]", ()),
+        ("network.theta=1e-3", 0.001),
         ("segments.length_us=5e5", 500_000),
         ("segments.length_us=500_000", 500_000),
         ("network.theta=2", 2.0),
@@ -103,13 +108,17 @@ def test_a_set_is_read_as_the_key_wants_it(text: str, expected: object) -> None:
         ("network.leak=1", "network.leak = 1: must be a number above 0 and below 0.99"),
         ("network.leak=0.99", "must be a number above 0 and below 0.99"),
         ("network.leak=0.0", "must be a number above 0 and below 0.99"),
-        ("network.theta=nan", "network.theta = nan: must be a number above 0"),
-        ("network.theta=inf", "network.theta = inf: must be a number above 0"),
-        ("network.theta=" + "9" * 400, "must be a number above 0"),
-        ("network.theta=" + "9" * 5000, "must be a number above 0"),
-        ("network.theta=" + "[" * 5000, "must be a number above 0"),
+        ("network.theta=0.0009", "network.theta = 0.0009: must be a number at least 0.001"),
+        ("network.theta=nan", "network.theta = nan: must be a number at least 0.001"),
+        ("network.theta=inf", "network.theta = inf: must be a number at least 0.001"),
+        ("network.theta=" + "9" * 400, "must be a number at least 0.001"),
+        ("network.theta=" + "9" * 5000, "must be a number at least 0.001"),
+        ("network.theta=" + "[" * 5000, "must be a number at least 0.001"),
+        ("network.name=lenet", "one of compact, lenet5, vgg11, resnet18 (did you mean lenet5?)"),
+        ("network.reset=zero", "must be one of soft, hard"),
+        ("network.hidden=1_048_577", "must be a whole number at least 0 and at most 1048576"),
+        ("learner.rule=ottt", "must be one of stop, sltt"),
         ("network.channels=32", "must be a list, each item a whole number at least 1"),
-        ("network.channels=[]", "must be a list"),
         ("network.channels=[8, 0]", "network.channels = [8, 0]: must be a whole number at least 1"),
         ("source.strict=1", "source.strict = 1: must be true or false"),
         ("source.sensor=346", 'source.sensor = "346": must be WIDTHxHEIGHT, such as 346x260'),
@@ -246,7 +255,14 @@ def test_without_the_bundled_files_the_message_says_so(
 def test_choices_and_defaults_are_those_of_the_rooms_they_speak_of() -> None:
     assert types(BinningConfig)["fit"] == binning.Fit
     assert types(BinningConfig)["values"] == binning.Values
-    assert set(choices(NetworkConfig, "surrogate")) == set(SURROGATES)
+    assert choices(NetworkConfig, "surrogate") == tuple(SURROGATES)
+    assert choices(NetworkConfig, "name") == tuple(ARCHITECTURES)
+    neuron = get_type_hints(NeuronSpec)
+    for key in ("reset", "threshold", "norm"):
+        assert types(NetworkConfig)[key] == neuron[key]
+    assert set(choices(LearnerConfig, "rule")) == set(get_args(Traces)) - {"none"}
+    configured = configured_network(NetworkConfig(), (2, 8, 8), 3)
+    assert configured == named_network("compact", (2, 8, 8), 3)
     assert replace(SourceConfig(), sensor="346x260").sensor_size == SensorSize(346, 260)
     assert SourceConfig().sensor_size is None
 
@@ -281,7 +297,7 @@ def any_config() -> st.SearchStrategy[Config]:
                 allow_nan=False,
             )
         if get_args(kind):
-            return st.lists(st.integers(low, high), min_size=1, max_size=5).map(tuple)
+            return st.lists(st.integers(low, high), max_size=5).map(tuple)
         if limits["form"]:
             return st.just("") | st.from_regex(limits["form"][0], fullmatch=True)
         letters = st.characters(

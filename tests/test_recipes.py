@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from streamstop.bundled import bundled_path
 from streamstop.cli import app
 from streamstop.config import load_config, to_toml
+from streamstop.pipeline import build_learner
+from streamstop.stop.networks import configured_network
 
 RECIPES = sorted(bundled_path("pipelines").glob("*.toml"))
 SHARED = Path("..", "shared", "data")
@@ -50,3 +52,37 @@ def test_a_recipe_runs(recipe: Path, tmp_path: Path, request: pytest.FixtureRequ
     (folder,) = tmp_path.iterdir()
     assert (folder / "summary.json").read_text(encoding="utf-8") == result.stdout
     assert load_config(folder / "config.toml").segments.limit == SEGMENTS
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ["network.name=lenet5"],
+        [
+            "network.norm=weight",
+            "network.reset=hard",
+            "network.threshold=neuron",
+            "network.surrogate=arctan",
+            "learner.rule=sltt",
+        ],
+    ],
+    ids=["lenet5", "variants"],
+)
+def test_the_demo_runs_with_another_network_or_rule(sets: list[str], tmp_path: Path) -> None:
+    args = ["run", "demo", "--json", "--quiet", "--out", str(tmp_path)]
+    chosen = ["segments.limit=10", *sets]
+    result = CliRunner().invoke(app, args + [w for text in chosen for w in ("--set", text)])
+    assert result.exit_code == 0, result.stderr
+    summary = json.loads(result.stdout)
+    assert (summary["segments"], summary["status"]) == (10, "complete")
+    config = load_config(None, ["source.uri=", *sets])
+    (folder,) = tmp_path.iterdir()
+    assert load_config(folder / "config.toml").network == config.network
+    learner = build_learner(config, len(summary["classes"]))
+    assert summary["network"]["parameters"] == sum(
+        value.numel() for value in learner.network.parameters().values()
+    )
+    assert (learner.network.rule, learner.network.spec.neuron) == (
+        config.learner.rule,
+        configured_network(config.network, (2, 32, 32), 2).neuron,
+    )

@@ -1,5 +1,7 @@
 """The networks by name: one readable table, from which every recipe and command builds.
 
+What a network then costs is for `cost` to say.
+
 Shapes are the paper's where it gives them. Numbers are channels of a 3x3 convolution, "P" pools the
 spikes of the layer before it by 2.
 """
@@ -7,10 +9,14 @@ spikes of the layer before it by 2.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from streamstop.errors import UsageError
 from streamstop.stop.layers import LayerSpec, NeuronSpec
 from streamstop.stop.network import NetworkSpec
+
+if TYPE_CHECKING:
+    from streamstop.config import NetworkConfig
 
 
 @dataclass(frozen=True)
@@ -79,12 +85,18 @@ def named_network(
     channels : of "compact" only: one pooled convolution each, in place of the table's.
     hidden : neurons of a linear layer put on top, below the readout; 0 for none.
 
-    Raises UsageError for an unknown name, or an input too small for the network's pooling.
+    Raises UsageError for an unknown name, an input too small for the network's kernels and
+    pooling, or `channels` of a network whose channels are given by its name.
     """
     if name not in ARCHITECTURES:
         raise UsageError(f"no network is called {name!r}; there are {', '.join(ARCHITECTURES)}")
     made = ARCHITECTURES[name]
-    if channels and name == "compact":
+    if channels:
+        if name != "compact":
+            raise UsageError(
+                f"{name} has channels of its own: network.channels = {list(channels)} is for "
+                "network.name = compact alone"
+            )
         layers = tuple(LayerSpec("conv", c, pool=2) for c in channels)
         made = replace(made, layers=layers)
     layers = made.layers + ((LayerSpec("linear", hidden),) if hidden else ())
@@ -98,6 +110,22 @@ def named_network(
     if min(sides) < 1:
         raise UsageError(
             f"{name} needs a larger input than {input_shape[1]}x{input_shape[2]}: "
-            "pooling leaves nothing of it"
+            "its kernels and pooling leave nothing of it"
         )
     return NetworkSpec(input_shape, layers, classes, neuron or NeuronSpec(), made.global_average)
+
+
+def configured_network(
+    config: NetworkConfig, input_shape: tuple[int, int, int], classes: int
+) -> NetworkSpec:
+    """The network that a recipe's [network] section describes; raises as `named_network` does."""
+    neuron = NeuronSpec(
+        theta=config.theta,
+        leak=config.leak,
+        gain=config.gain,
+        surrogate=config.surrogate,
+        reset=config.reset,
+        threshold=config.threshold,
+        norm=config.norm,
+    )
+    return named_network(config.name, input_shape, classes, neuron, config.channels, config.hidden)

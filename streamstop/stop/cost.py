@@ -1,0 +1,163 @@
+"""What a network costs: parameters, state, and multiply-accumulates of a step, layer by layer.
+
+It promises exact counts of dense operations, taken from the layers as they are built, though
+without memory for their numbers, so that a network too large for the machine can be asked about. It
+counts convolutions and products with weights, zeros and padding included, and neither neurons nor
+pooling, which are a few operations a neuron; it measures no time.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from streamstop.stop.layers import SpikingLayer
+from streamstop.stop.network import Network, NetworkSpec
+
+ADAM_COPIES = 3
+"""What Adam holds beside a parameter that learns: its gradient and two moments."""
+
+
+class LayerCost(NamedTuple):
+    """One layer, or the readout, for one sample.
+
+    what : its synapses and pooling in words.  shape : of its pooled output.
+    neurons : before pooling.  inputs : numbers that come in.
+    state_bytes : neuron states and presynaptic trace.
+    forward, weight_gradient, input_gradient : multiply-accumulates of a step.
+    """
+
+    name: str
+    what: str
+    shape: tuple[int, ...]
+    neurons: int
+    inputs: int
+    parameters: int
+    state_bytes: int
+    forward: int
+    weight_gradient: int
+    input_gradient: int
+
+
+class NetworkCost(NamedTuple):
+    """What a whole network costs, for one sample.
+
+    layers : from the input upwards, the readout last.
+    learning : parameters that learn.  number_bytes : bytes of one number.
+    """
+
+    layers: tuple[LayerCost, ...]
+    learning: int
+    number_bytes: int
+
+    @property
+    def neurons(self) -> int:
+        """Spiking neurons."""
+        return sum(layer.neurons for layer in self.layers)
+
+    @property
+    def parameters(self) -> int:
+        """Learnable numbers, thresholds and leaks among them."""
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of the parameters alone."""
+        return self.parameters * self.number_bytes
+
+    @property
+    def adam_bytes(self) -> int:
+        """Bytes that stand beside the parameters that learn: gradients, Adam's moments."""
+        return ADAM_COPIES * self.learning * self.number_bytes
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes between two steps of the rule, whatever the number of steps."""
+        return sum(layer.state_bytes for layer in self.layers)
+
+    @property
+    def forward(self) -> int:
+        """Multiply-accumulates of a step forward."""
+        return sum(layer.forward for layer in self.layers)
+
+    @property
+    def weight_gradient(self) -> int:
+        """Multiply-accumulates of a step's weight gradients."""
+        return sum(layer.weight_gradient for layer in self.layers)
+
+    @property
+    def input_gradient(self) -> int:
+        """Multiply-accumulates that take the error down through space."""
+        return sum(layer.input_gradient for layer in self.layers)
+
+    @property
+    def learning_step(self) -> int:
+        """Multiply-accumulates of a step that learns, its forward pass included."""
+        return self.forward + self.weight_gradient + self.input_gradient
+
+    def unrolled_bytes(self, bins: int) -> int:
+        """Bytes that backpropagation through `bins` keeps at least: of every layer and bin the
+        input, the membrane potential and the spikes."""
+        kept = sum(layer.inputs + 2 * layer.neurons for layer in self.layers if layer.neurons)
+        return bins * kept * self.number_bytes
+
+
+def network_cost(
+    spec: NetworkSpec, learn: str = "wtl", dtype: torch.dtype = torch.float32
+) -> NetworkCost:
+    """What `spec` costs at batch 1.
+
+    learn : letters of what STOP moves, as in `Network`; "" where the readout alone learns.
+    """
+    with torch.device("meta"):
+        network = Network(spec, 0, learn=learn, dtype=dtype)
+    # Only what reads the network's input has nobody below it who waits for an error.
+    bottom = set(network.names[:1])
+    if spec.layers and spec.layers[0].kind == "block":
+        bottom = {name for name in network.names if name in ("block1.a", "block1.way")}
+    costs = []
+    for name, layer in zip(network.names, network.layers, strict=True):
+        macs = layer.weight.numel() * math.prod(layer.neurons[1:])
+        held = (*layer.state, layer.trace)
+        costs.append(
+            LayerCost(
+                name=name,
+                what=_what(layer),
+                shape=layer.out_shape[:1] if layer.spec.kind == "linear" else layer.out_shape,
+                neurons=math.prod(layer.neurons),
+                inputs=math.prod(layer.in_shape),
+                parameters=sum(value.numel() for value in layer.parameters().values()),
+                state_bytes=sum(value.numel() * value.element_size() for value in held),
+                forward=macs,
+                weight_gradient=macs if "w" in learn else 0,
+                input_gradient=macs if learn and name not in bottom else 0,
+            )
+        )
+    weight, bias = network.readout_weight, network.readout_bias
+    readout = LayerCost(
+        name="readout",
+        what="average, linear" if spec.global_average else "linear",
+        shape=(spec.classes,),
+        neurons=0,
+        inputs=weight.shape[1],
+        parameters=weight.numel() + bias.numel(),
+        state_bytes=0,
+        forward=weight.numel(),
+        weight_gradient=weight.numel(),
+        input_gradient=weight.numel() if learn and costs else 0,
+    )
+    learning = sum(gradient.numel() for gradient in network.grads.values())
+    return NetworkCost((*costs, readout), learning, weight.element_size())
+
+
+def _what(layer: SpikingLayer) -> str:
+    spec = layer.spec
+    if spec.kind == "linear":
+        return "linear"
+    words = [f"conv {layer.kernel}x{layer.kernel}"]
+    words += [f"stride {layer.stride}"] if layer.stride > 1 else []
+    words += [f"groups {spec.groups}"] if spec.groups > 1 else []
+    words += [f"{'max ' if spec.pooling == 'max' else ''}pool {spec.pool}"] if spec.pool > 1 else []
+    return ", ".join(words)

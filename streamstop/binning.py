@@ -47,6 +47,8 @@ class Bin(NamedTuple):
         caller's to keep. With `values="binary"`, 1 where there was any event.
     events : events counted in it.
     reset : True on the first bin after a jump in time: state from before says nothing about now.
+    clock_us : where the window begins in the events' own time, which labels speak of: `start_us`
+        until time has jumped back.
     """
 
     index: int  # type: ignore[assignment]  # in place of tuple.index, which no one needs here
@@ -55,6 +57,7 @@ class Bin(NamedTuple):
     counts: NDArray[np.int32]
     events: int
     reset: bool
+    clock_us: int
 
 
 class Jump(NamedTuple):
@@ -380,14 +383,15 @@ class Binner:
         head = self._head
         grid = self._grids[head]
         counts = np.minimum(grid, 1) if self._binary else grid.copy()
-        events = int(self._filled[head])
+        events, clock_us = int(self._filled[head]), self._start
         grid.fill(0)
         self._filled[head] = 0
         self._head = (head + 1) % len(self._filled)
         self._open_at(self._start + self.bin_us)
         assert self.origin_us is not None
         start_us = self.origin_us + self._index * self.bin_us
-        done = Bin(self._index, start_us, start_us + self.bin_us, counts, events, self._reset)
+        end_us = start_us + self.bin_us
+        done = Bin(self._index, start_us, end_us, counts, events, self._reset, clock_us)
         self.binned += events
         self._index += 1
         self._reset = False

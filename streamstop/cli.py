@@ -209,6 +209,7 @@ def run(
             return
         # torch comes with these, and --help shall not wait for it.
         from streamstop import pipeline
+        from streamstop.report.html import write_report
         from streamstop.ui.progress import RunProgress, RunState
         from streamstop.ui.summary import print_summary
 
@@ -230,10 +231,11 @@ def run(
 
             progress = show if line.shown else None
             result = pipeline.run(config, command=command, progress=progress)
+            report = write_report(result.run_dir)
         if as_json:
             print(json.dumps(result.summary, indent=2))
         else:
-            print_summary(result.summary, result.report)
+            print_summary(result.summary, report)
         sys.stdout.flush()
     raise typer.Exit(result.exit_code)
 

@@ -153,7 +153,7 @@ class LearnerConfig:
     every: int = setting(1, 'steps between two updates where update = "step"', at_least=1)
     slow: float = setting(
         0.0,
-        "decide by a slow average of the weights that keeps this share per update; 0: no average",
+        "decide by a slow average of the weights that keeps this share per segment; 0: no average",
         at_least=0,
         below=1,
     )
@@ -168,7 +168,7 @@ class ReadoutConfig:
         "auto", "which readout decides; auto: the one with the better record so far"
     )
     shrinkage: float = setting(
-        0.1, "of the discriminant's covariance towards a multiple of unity", at_least=0, at_most=1
+        0.1, "of the discriminant's covariance towards a multiple of unity", above=0, at_most=1
     )
 
 

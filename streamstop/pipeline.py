@@ -6,8 +6,12 @@ network and is gone; nothing here grows with the length of the stream.
 
 from __future__ import annotations
 
+import signal
+import threading
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +26,6 @@ from streamstop.labels import LabelTrack, Segment
 from streamstop.ledger import Ledger
 from streamstop.meters import Meters
 from streamstop.prequential.protocol import TestThenTrain, Verdict
-from streamstop.report.html import write_report
 from streamstop.run_folder import RunFolder
 from streamstop.sources import Source, open_source
 from streamstop.stop.learner import LearnerSpec, StopLearner
@@ -50,11 +53,10 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run ends with: summary.json's content, its folder, the report, the exit code."""
+    """What a run ends with: summary.json's content, its folder, the exit code."""
 
     summary: dict[str, Any]
     run_dir: Path
-    report: Path
     exit_code: int
 
 
@@ -85,6 +87,11 @@ def run(
         limit=config.segments.limit,
         align_us=config.binning.bin_us,
     )
+    if config.labels.arrival == "delayed" and not config.labels.delay_us:
+        raise UsageError(
+            'labels.arrival = "delayed" needs labels.delay_us, from the beginning of a segment to '
+            "the arrival of its label: say how long, in us"
+        )
     with opened as source:
         work = _Run(config, source, progress)
         name = config.run.name or Path(uri.partition("?")[0]).stem or "run"
@@ -93,7 +100,7 @@ def run(
             summary = summarise(work, name=name, command=command, status=status)
             parameters = work.learner.network.parameters() if status != "diverged" else None
             folder.finish(summary, parameters)
-    return RunResult(summary, folder.path, write_report(folder.path), EXIT_CODES[status])
+    return RunResult(summary, folder.path, EXIT_CODES[status])
 
 
 class _Run:
@@ -131,15 +138,15 @@ class _Run:
             decide=config.readout.decide,
             delay_us=config.labels.delay_us if config.labels.arrival == "delayed" else None,
         )
-        self._segments: Iterator[Segment] = iter(track or ())
-        self._next = next(self._segments, None)
+        self._track: Sequence[Segment] = track.segments if track is not None else ()
+        self._begun = -1
         self.message = ""
         self.bins = 0
         self.segments = 0
-        self.missed = 0
+        self._ended = 0
         self._said = ""
         self._first_us: int | None = None
-        self._now_us = 0
+        self._now_us = self._clock_us = 0
 
     def stream(self, folder: RunFolder) -> str:
         """Run to the end of the source; returns how it ended, a key of EXIT_CODES."""
@@ -147,29 +154,35 @@ class _Run:
         status = "complete"
         self.meters.start()
         try:
-            for packet in self.source:
-                self.ledger.take(packet)
-                for one in self.binner.push(packet.events):
+            with _interrupts_wait() as interrupted:
+                for one in self._all_bins():
                     self._bin(one)
-                if packet.until_us is not None:
-                    for one in self.binner.advance(packet.until_us):
-                        self._bin(one)
-            for one in self.binner.flush():
-                self._bin(one)
-            self._end_segment()
-            self._write(self.test.finish(self._now_us))
+                    if interrupted:
+                        raise KeyboardInterrupt
+                self._end_segment()
         except KeyboardInterrupt:
             status, self.message = "interrupted", "stopped by Ctrl-C"
         except DivergedError as error:
             status, self.message = "diverged", str(error)
+            self._write(self.test.undelivered)
         except DamageError as error:
             status, self.message = "damaged", str(error)
+        self._write(self.test.finish(self._clock_us))
         self.meters.stop()
         if not self.labelled and self.bins % LINE_EVERY:
             self._line(None, self._now_us)
         if status == "complete" and self.ledger.damage_count:
             status = "damaged"
         return status
+
+    def _all_bins(self) -> Iterator[Bin]:
+        """Every bin of the source, each packet's events entered in the ledger first."""
+        for packet in self.source:
+            self.ledger.take(packet)
+            yield from self.binner.push(packet.events)
+            if packet.until_us is not None:
+                yield from self.binner.advance(packet.until_us)
+        yield from self.binner.flush()
 
     @property
     def stream_us(self) -> int:
@@ -181,13 +194,13 @@ class _Run:
             self._end_segment()
             self.learner.reset_state()
         self._first_us = one.start_us if self._first_us is None else self._first_us
-        self._now_us = one.end_us
+        self._now_us, self._clock_us = one.end_us, one.clock_us + self.binner.bin_us
         self._find_segment(one)
         x = torch.from_numpy(one.counts)[None].to(self.learner.dtype)
         x = torch.log1p(x) if self.config.network.encoding == "log" else x
         with self.meters.step():
             if self.test.segment is not None:
-                said, scored = self.test.bin(x, one.counts, one.start_us)
+                said, scored = self.test.bin(x, one.counts, one.clock_us, one.events)
             else:
                 prediction = self.learner.predict(x, will_learn=False)
                 said, scored = self.test.say(prediction.linear), []
@@ -196,7 +209,7 @@ class _Run:
         self._said = self.classes[said]
         self.predictions[self._said] += 1
         segment = self.test.segment
-        if segment is not None and one.end_us + self.config.binning.bin_us > segment.end_us:
+        if segment is not None and self._clock_us + self.binner.bin_us > segment.end_us:
             self._end_segment()
         if not self.labelled and self.bins % LINE_EVERY == 0:
             self._line(None, one.end_us)
@@ -205,26 +218,24 @@ class _Run:
             self._tell()
 
     def _find_segment(self, one: Bin) -> None:
-        """Open the segment that holds the whole bin; pass over those that no bin fits in."""
+        """Open the segment that holds the whole bin, unless it or a later one was open before."""
         if self.test.segment is not None:
             return
-        while self._next is not None and self._next.end_us < one.end_us:
-            self._next = next(self._segments, None)
-            self.missed += 1
-        if self._next is not None and self._next.start_us <= one.start_us:
-            self.test.begin(self._next)
-            self._next = next(self._segments, None)
+        i = bisect_right(self._track, one.clock_us, key=lambda s: s.start_us) - 1
+        if i > self._begun and self._clock_us <= self._track[i].end_us:
+            self.test.begin(self._track[i])
+            self._begun = i
 
     def _end_segment(self) -> None:
         if self.test.segment is None:
             return
-        verdicts = self.test.end(self._now_us)
-        self.segments += 1
+        verdicts = self.test.end(self._clock_us)
         self._write(verdicts)
-        self.meters.sample()
-        self._line(self.segments - 1, self._now_us)
+        self._line(self._ended, self._now_us)
+        self._ended += 1
 
     def _write(self, verdicts: list[Verdict]) -> None:
+        self.segments += len(verdicts)
         for v in verdicts:
             row: dict[str, Any] = {
                 "segment": v.index,
@@ -240,6 +251,7 @@ class _Run:
             self.folder.segment(row)
 
     def _line(self, segment: int | None, now_us: int) -> None:
+        self.meters.sample()
         layers = self.learner.layer_statistics()
         self.folder.metrics(
             {
@@ -270,6 +282,28 @@ class _Run:
         )
 
 
+@contextmanager
+def _interrupts_wait() -> Iterator[list[int]]:
+    """Ctrl-C waits for the bin in work: half a bin would be in no account. A second one does not.
+
+    Yields a list that is empty until then. Outside the main thread nothing changes.
+    """
+    seen: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        seen.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield seen
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def build_learner(config: Config, classes: int, learn: str | None = None) -> StopLearner:
     """The learner that a configuration describes.
 
@@ -284,9 +318,9 @@ def build_learner(config: Config, classes: int, learn: str | None = None) -> Sto
         lr_threshold=rule.lr_threshold,
         lr_leak=rule.lr_leak,
         lr_readout=rule.lr_readout,
-        update=rule.update if learn is None else "segment",
+        update=rule.update,
         every=rule.every,
-        slow=rule.slow if learn is None else 0.0,
+        slow=rule.slow,
         shrinkage=config.readout.shrinkage,
         rule=rule.rule,
     )

@@ -20,8 +20,9 @@ from torch import Tensor
 from streamstop.errors import UsageError
 
 SEGMENT_COLUMNS = (
-    *("segment", "start_us", "end_us", "recording", "label", "decided", "linear", "lda", "frozen"),
-    *("frozen_lda", "no_change", "majority", "river", "lda_counts", "bins", "events"),
+    *("segment", "start_us", "end_us", "recording", "label", "decided", "linear", "lda"),
+    *("frozen", "frozen_linear", "frozen_lda", "no_change", "majority", "river", "lda_counts"),
+    *("bins", "events"),
 )
 
 
@@ -36,8 +37,10 @@ class RunFolder:
         slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "run"
         self.path = _make_unique(out, f"{stamp}-{slug}")
         (self.path / "config.toml").write_text(config_toml, encoding="utf-8")
-        self._metrics = (self.path / "metrics.jsonl").open("w", encoding="utf-8")
-        self._segments = (self.path / "segments.csv").open("w", encoding="utf-8", newline="")
+        self._metrics = (self.path / "metrics.jsonl").open("w", encoding="utf-8", buffering=1)
+        self._segments = (self.path / "segments.csv").open(
+            "w", encoding="utf-8", newline="", buffering=1
+        )
         self._rows = csv.DictWriter(self._segments, SEGMENT_COLUMNS, lineterminator="\n")
         self._rows.writeheader()
 

@@ -12,7 +12,7 @@ from streamstop import __version__
 if TYPE_CHECKING:
     from streamstop.pipeline import _Run
 
-RIVALS = ("no_change", "majority", "frozen", "river", "lda_counts", "frozen_lda")
+RIVALS = ("no_change", "majority", "frozen", "river", "lda_counts", "frozen_linear", "frozen_lda")
 
 
 def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, 
             "bin_us": config.binning.bin_us,
         },
         "segments": work.segments,
-        "segments_unscored": work.test.unscored + work.missed,
+        "segments_unscored": len(work.source.labels or ()) - work.segments,
         "bins": work.bins,
         "classes": list(work.classes),
         "accuracy": scores.accuracy() if scored else None,

@@ -36,12 +36,7 @@ class FakePipeline:
         if self.error is not None:
             raise self.error
         folder = Path("runs/x")
-        return SimpleNamespace(
-            summary=self.summary,
-            run_dir=folder,
-            report=folder / "report.html",
-            exit_code=self.exit_code,
-        )
+        return SimpleNamespace(summary=self.summary, run_dir=folder, exit_code=self.exit_code)
 
 
 @pytest.fixture
@@ -49,6 +44,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> FakePipeline:
     fake = FakePipeline()
     monkeypatch.setitem(sys.modules, "streamstop.pipeline", fake)
     monkeypatch.setattr(streamstop, "pipeline", fake, raising=False)
+    monkeypatch.setattr("streamstop.report.html.write_report", lambda at: at / "report.html")
     monkeypatch.setattr("streamstop.ui.summary.print_summary", lambda _, path: print("SCORE", path))
     monkeypatch.setattr(sys, "argv", ["streamstop", "run", "--name", "two words"])
     monkeypatch.delenv("STREAMSTOP_DEBUG", raising=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 from streamstop import pipeline
 from streamstop.config import load_config
+from streamstop.errors import UsageError
 from streamstop.events import Damage, Events, Packet, SensorSize, make_events
 from streamstop.labels import LabelTrack, Segment
 from streamstop.pipeline import RunResult, run
@@ -133,7 +136,7 @@ def test_a_segments_own_label_decides_nothing(monkeypatch, tmp_path):
     events, labels = scene(16)
     end = len(labels) * SEGMENT_US
     flipped = [1 - v if i == 7 else v for i, v in enumerate(labels)]
-    for mode in (MODES["segment"], MODES["step"], MODES["slow"]):
+    for mode in MODES.values():
         rows = []
         for given in (labels, flipped):
             result = go(monkeypatch, tmp_path, cut(events, [], end), track(given), *mode)
@@ -184,7 +187,6 @@ def test_an_interrupt_ends_the_stream_not_the_run(monkeypatch, tmp_path):
     assert ledger["received"] == len(events) == ledger["binned"] + ledger["pending"]
     assert ledger["pending"] > 0
     assert json.loads((result.run_dir / "summary.json").read_text()) == result.summary
-    assert result.report.is_file()
 
 
 def test_a_diverged_run_says_so_and_leaves_no_weights(monkeypatch, tmp_path):
@@ -217,6 +219,87 @@ def test_a_jump_in_time_ends_the_segment(monkeypatch, tmp_path):
     assert result.summary["ledger"]["jumps"] == 1
     with (result.run_dir / "segments.csv").open() as file:
         assert [int(row["bins"]) for row in csv.DictReader(file)] == [10, 5]
+
+
+def test_a_jump_back_scores_nothing_twice(monkeypatch, tmp_path):
+    """What comes a second time is predicted, and belongs to no segment any more."""
+    first, labels = scene(8)
+    again = first[first["t"] >= 4 * SEGMENT_US].copy()
+    again["x"] = 15 - again["x"]
+    packets = [Packet(np.concatenate([first, again])), Packet(first[:0], until_us=8 * SEGMENT_US)]
+    result = go(monkeypatch, tmp_path, packets, track(labels), "binning.gap_us=50000")
+    plain = go(monkeypatch, tmp_path, [Packet(first)], track(labels), "binning.gap_us=50000")
+    assert result.summary["ledger"]["jumps"] == 1
+    assert result.summary["segments"] == 8
+    assert left(result, "segments.csv") == left(plain, "segments.csv")
+
+
+def test_segments_after_a_jump_back_hold_their_own_events(monkeypatch, tmp_path):
+    """The stream's own time goes on rising; labels speak of the events' time."""
+    events, labels = scene(8)
+    events["t"][events["t"] >= 250_000] -= 120_000  # one step back, inside the third segment
+    result = go(monkeypatch, tmp_path, [Packet(events)], track(labels), "binning.gap_us=50000")
+    with (result.run_dir / "segments.csv").open() as file:
+        rows = {int(row["start_us"]): row for row in csv.DictReader(file)}
+    later = [start for start in rows if start >= 300_000]
+    assert len(later) >= 3
+    for start in later[:-1]:  # nine or ten whole bins, of the times that the label names
+        inside = (events["t"] >= start) & (events["t"] < start + SEGMENT_US)
+        assert int(rows[start]["bins"]) in (9, 10)
+        assert 0.8 * inside.sum() <= int(rows[start]["events"]) <= inside.sum()
+
+
+ENDINGS = {
+    "labels beyond the stream": ((), 40, None),
+    "delayed, complete": (MODES["late"], 12, None),
+    "delayed, interrupted": (MODES["late"], 12, 5),
+    "interrupted": ((), 12, 5),
+    "diverged": (("learner.lr=1e30",), 12, None),
+}
+
+
+@pytest.mark.parametrize(("sets", "labelled", "stop"), ENDINGS.values(), ids=ENDINGS.keys())
+def test_every_segment_is_a_row_or_unscored(monkeypatch, tmp_path, sets, labelled, stop):
+    events, labels = scene()
+    labels = (labels * 4)[:labelled]
+
+    def interrupt(now: pipeline.Progress) -> None:
+        if stop is not None and now.bin >= stop * 10 + 5:
+            raise KeyboardInterrupt
+
+    packets = cut(events, [], 12 * SEGMENT_US)
+    result = go(monkeypatch, tmp_path, packets, track(labels), *sets, progress=interrupt)
+    with (result.run_dir / "segments.csv").open() as file:
+        rows = len(list(csv.DictReader(file)))
+    summary = result.summary
+    assert summary["segments"] == rows == np.sum(summary["confusion"])
+    assert summary["segments"] + summary["segments_unscored"] == labelled
+    assert rows > 0
+
+
+def test_ctrl_c_at_any_moment_loses_no_event(monkeypatch, tmp_path):
+    """A real signal, from another thread, wherever the loop happens to be."""
+    events, labels = scene(100)
+    for delay_s in (0.0, 0.01, 0.023, 0.05, 0.09):
+        timer = threading.Timer(delay_s, signal.raise_signal, [signal.SIGINT])
+        packets = cut(events, [], 100 * SEGMENT_US)
+
+        def begin(now: pipeline.Progress, timer: threading.Timer = timer) -> None:
+            if now.bin == 1:
+                timer.start()
+
+        result = go(monkeypatch, tmp_path, packets, track(labels), progress=begin)
+        timer.join()
+        ledger = result.summary["ledger"]
+        assert result.exit_code == 130
+        assert ledger["received"] == len(events) == ledger["binned"] + ledger["pending"]
+
+
+def test_delayed_labels_need_a_delay(monkeypatch, tmp_path):
+    events, labels = scene()
+    with pytest.raises(UsageError, match="delay_us"):
+        go(monkeypatch, tmp_path, [Packet(events)], track(labels), "labels.arrival=delayed")
+    assert not list(tmp_path.iterdir())
 
 
 def test_unlabelled_streams_are_predicted_and_never_scored(monkeypatch, tmp_path):

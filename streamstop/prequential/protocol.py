@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from streamstop.labels import Segment
 from streamstop.prequential.baselines import log_counts, make_baselines
@@ -48,8 +49,9 @@ class TestThenTrain:
     Parameters
     ----------
     learner : predicts and learns.
-    frozen : the same initial network; it never learns. Streaming LDA on its rates does, as the
-        rival "frozen_lda": what the discriminant readout would score had STOP trained nothing.
+    frozen : the same initial network, its hidden layers never to learn (`learn=""`). It makes three
+        rivals: "frozen", whose readout stays as drawn; and what the two readouts would score had
+        STOP trained nothing below them, "frozen_linear" and "frozen_lda".
     decide : "linear", "lda", or "auto": the readout with the better record so far.
     """
 
@@ -68,6 +70,8 @@ class TestThenTrain:
         self.scores = Scores(classes)
         self.loss: float | None = None
         self.unscored = 0
+        self.undelivered: list[Verdict] = []
+        self._drawn = [p.clone() for k, p in frozen.network.parameters().items() if "readout" in k]
         self._decide = decide
         self._delay_us = delay_us
         self._baselines = make_baselines(learner.network.spec.classes)
@@ -86,34 +90,44 @@ class TestThenTrain:
         self._index += 1
         self._counts: NDArray[np.int64] | None = None
         self._bins = self._events = 0
+        self._frozen_votes = np.zeros(len(self.scores.classes))
         self._decided = False
         self.learner.begin_segment()
         self.frozen.begin_segment()
 
-    def bin(self, x: Tensor, counts: NDArray[np.int32], start_us: int) -> tuple[int, list[Verdict]]:
+    def bin(
+        self, x: Tensor, counts: NDArray[np.int32], clock_us: int, events: int | None = None
+    ) -> tuple[int, list[Verdict]]:
         """One bin of the open segment: predict, score, then learn.
 
         x : encoded counts, (1, 2, height, width).  counts : (2, height, width).
+        clock_us : where the bin begins, in the time that labels speak of.
+        events : in the bin, where that is not the sum of counts.
         Returns the class said of this bin, and the segments scored meanwhile.
         """
         segment = self._segment
         assert segment is not None, "begin() comes first"
-        scored = self._settle(start_us)
+        scored = self._settle(clock_us)
         concurrent = self._delay_us is None
-        label_is_here = concurrent or start_us >= segment.start_us + (self._delay_us or 0)
+        label_is_here = concurrent or clock_us >= segment.start_us + (self._delay_us or 0)
         if label_is_here and not concurrent and not self._decided and self._bins:
-            scored += self._close_decision(start_us)
-        prediction = self.learner.predict(x, will_learn=label_is_here)
-        self.frozen.predict(x, will_learn=False)
+            scored += self._close_decision(clock_us)
+        # Traces know no label: they run from the segment's beginning where one may come in time.
+        in_time = concurrent or (self._delay_us or 0) < segment.end_us - segment.start_us
+        prediction = self.learner.predict(x, will_learn=in_time)
+        self.frozen.predict(x, will_learn=in_time)
+        as_drawn = functional.linear(self.frozen.network.features, *self._drawn)
+        self._frozen_votes += functional.log_softmax(as_drawn, 1)[0].double().numpy()
         total = counts.astype(np.int64)
         self._counts = total if self._counts is None else self._counts + total
-        self._events += int(total.sum())
+        self._events += int(total.sum()) if events is None else events
         self._bins += 1
         said = self.say(prediction.linear)
         if concurrent or not label_is_here:
             self.scores.add_bin(segment.label, said)
         if label_is_here:
             self.learner.learn(segment.label)
+            self.frozen.learn(segment.label)
         return said, scored
 
     def say(self, linear: NDArray[np.float64]) -> int:
@@ -123,12 +137,18 @@ class TestThenTrain:
         return int(self.learner.lda.scores(self.learner.rates_vector()).argmax())
 
     def end(self, now_us: int) -> list[Verdict]:
-        """Close the open segment; returns the segments scored by it."""
+        """Close the open segment; returns the segments scored by it.
+
+        Raises DivergedError, with those segments left in `undelivered`.
+        """
         scored: list[Verdict] = []
         if self._bins and not self._decided:
             scored = self._close_decision(now_us)
-        self.loss = self.learner.end_segment()
         self._segment = None
+        self.undelivered = scored
+        self.loss = self.learner.end_segment()
+        self.frozen.end_segment()
+        self.undelivered = []
         return scored
 
     def finish(self, now_us: int) -> list[Verdict]:
@@ -152,11 +172,12 @@ class TestThenTrain:
         assert segment is not None and self._counts is not None
         decision, frozen = self.learner.decide(), self.frozen.decide()
         x = log_counts(self._counts)
-        late = 0 if self._delay_us is None else segment.start_us + self._delay_us
+        arrival_us = now_us if self._delay_us is None else segment.start_us + self._delay_us
         said: dict[str, int | None] = {
             "linear": _class(decision, "linear"),
             "lda": _class(decision, "lda"),
-            "frozen": _class(frozen, "linear"),
+            "frozen": int(self._frozen_votes.argmax()),
+            "frozen_linear": _class(frozen, "linear"),
             "frozen_lda": _class(frozen, "lda"),
         }
         said |= {name: rival.predict(x) for name, rival in self._baselines.items()}
@@ -169,7 +190,7 @@ class TestThenTrain:
             Verdict(
                 self._index,
                 segment,
-                late,
+                arrival_us,
                 said,
                 decision.rates,
                 frozen.rates,

@@ -21,6 +21,10 @@ NAMES: dict[str, tuple[str, str]] = {
     "lda_counts": ("streaming LDA on counts", "on pooled log counts, no network"),
     "river": ("softmax regression", "river's, on pooled log counts, no network"),
     "frozen": ("frozen network", "the same network with its initial weights"),
+    "frozen_linear": (
+        "linear readout on the frozen network",
+        "what the linear readout learns where STOP trains nothing",
+    ),
     "frozen_lda": ("LDA on the frozen network", "streaming LDA on the untrained firing rates"),
     "majority": ("majority class", "always the class seen most often so far"),
     "no_change": ("no change", "repeats the label of the segment before"),
@@ -49,7 +53,8 @@ ARRIVAL = {
     "concurrent": "The label of a bin is there right after the bin was predicted, as in a recorded "
     "data set.",
     "delayed": "The label of a segment comes late, as from a person at a keyboard. The segment is "
-    "scored once, when its label comes, on what was predicted until then.",
+    "scored once, when its label comes, on what was predicted until then, and STOP learns only the "
+    "bins after that; a label that comes after its segment teaches the LDA readout alone.",
 }
 ONCE = "Gradients add up over the bins of a segment and change the weights once, at its end."
 WITHIN = "What decides the segment is kept apart from them until it is scored."

@@ -30,6 +30,8 @@ class ResidualBlock:
         dtype: torch.dtype,
     ) -> None:
         first = LayerSpec("conv", spec.channels, stride=spec.stride)
+        if spec._replace(kind="conv") != first:
+            raise ValueError(f"a block has channels and a stride, nothing else: {spec}")
         self.spec = spec
         self.in_shape = in_shape
         self.parts = {"a": SpikingLayer(first, in_shape, neuron, generator, dtype)}

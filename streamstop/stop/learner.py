@@ -44,7 +44,7 @@ class LearnerSpec:
         STOP's gradients falls from layer to layer with the temporal terms that it drops.
     betas : Adam's decay rates.
     update : "segment" or "step"; every : bins an update, with "step".
-    slow : decay of the average that decides, in updates; 0 lets the weights themselves decide.
+    slow : decay of the average that decides, in segments; 0 lets the weights themselves decide.
     shrinkage : of the discriminant readout.
     naive : decide with weights that the segment's own label moves. Never honest.
     """
@@ -114,7 +114,7 @@ class StopLearner:
             if name not in grads:
                 continue
             value.grad = grads[name]
-            layer, kind = name.split(".")
+            layer, _, kind = name.rpartition(".")
             rate = self.spec.lr_readout if layer == "readout" else rates.get(kind, self.spec.lr)
             groups.append({"params": [value], "lr": rate})
         return torch.optim.Adam(groups, betas=self.spec.betas)

@@ -57,6 +57,7 @@ class Network:
     ----------
     stages : layers and blocks from the input upwards.
     readout_weight : (classes, features); readout_bias : (classes,).
+    features : what the readout saw of the last bin, (batch, features).
     grads : gradients by parameter name, summed over bins and batch until `zero_grads`.
     """
 
@@ -90,7 +91,7 @@ class Network:
         weight = torch.randn(size, generator=generator, dtype=torch.float64) / math.sqrt(size[1])
         self.readout_weight = (0.1 * weight).to(dtype)
         self.readout_bias = torch.zeros(spec.classes, dtype=dtype)
-        self._features = torch.zeros(1, size[1], dtype=dtype)
+        self.features = torch.zeros(1, size[1], dtype=dtype)
         self._layer_grads = {
             name: {
                 key: torch.zeros_like(value)
@@ -166,12 +167,12 @@ class Network:
         kept: Traces = self.rule if traces else "none"
         for stage in self.stages:
             x = stage.forward(x, kept)
-        self._features = x.mean((2, 3)) if self.spec.global_average else x.flatten(1)
-        return functional.linear(self._features, self.readout_weight, self.readout_bias)
+        self.features = x.mean((2, 3)) if self.spec.global_average else x.flatten(1)
+        return functional.linear(self.features, self.readout_weight, self.readout_bias)
 
     def backward(self, error: Tensor) -> None:
         """Add this bin's gradients, given error = dloss/dlogits of shape (batch, classes)."""
-        self._readout_grads["weight"].addmm_(error.T, self._features)
+        self._readout_grads["weight"].addmm_(error.T, self.features)
         self._readout_grads["bias"].add_(error.sum(0))
         if not any(self._layer_grads.values()):
             return  # the readout alone learns

@@ -8,6 +8,7 @@ import torch
 from streamstop.errors import UsageError
 from streamstop.stop.cost import network_cost
 from streamstop.stop.layers import LayerSpec, NeuronSpec
+from streamstop.stop.learner import LearnerSpec, StopLearner
 from streamstop.stop.network import Network, NetworkSpec
 from streamstop.stop.networks import ARCHITECTURES, named_network
 
@@ -160,3 +161,19 @@ def test_a_block_on_the_networks_input_sends_no_error_below_it() -> None:
 def test_a_network_too_large_for_any_machine_can_be_asked_about() -> None:
     cost = network_cost(named_network("lenet5", (2, 40960, 40960), 10))
     assert cost.parameter_bytes > 2**39
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_network_learns_a_segment(name):
+    """Predict, learn, update, decide: through blocks too, and something moves in every layer."""
+    side = 28 if name == "lenet5" else 32
+    spec = named_network(name, (2, side, side), 3, NeuronSpec(theta=0.1))
+    learner = StopLearner(spec, LearnerSpec(), 0)
+    before = {k: v.clone() for k, v in learner.network.parameters().items()}
+    learner.begin_segment()
+    for _ in range(2):
+        learner.predict(torch.rand(1, 2, side, side), will_learn=True)
+        learner.learn(1)
+    learner.end_segment()
+    after = learner.network.parameters()
+    assert all(not torch.equal(before[k], after[k]) for k in before if k.endswith(".weight"))

@@ -80,6 +80,12 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit()
 
 
+def _not_empty(value: str | None) -> str | None:
+    if value == "":  # a shell variable that was not set, not a wish for the demo
+        raise typer.BadParameter("it is empty; leave it out for the bundled recordings")
+    return value
+
+
 @app.callback()
 def _options(
     version: Annotated[
@@ -111,6 +117,7 @@ def run(
         str | None,
         typer.Option(
             help="A recording, a folder of labelled recordings, or a camera.",
+            callback=_not_empty,
             rich_help_panel="Input",
             show_default=False,
         ),

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,7 +95,7 @@ def run(
     with opened as source:
         work = _Run(config, source, progress)
         name = config.run.name or Path(uri.partition("?")[0]).stem or "run"
-        with RunFolder(Path(config.run.out), name, to_toml(config)) as folder:
+        with RunFolder(Path(config.run.out), name, to_toml(_findable(config))) as folder:
             status = work.stream(folder)
             summary = summarise(work, name=name, command=command, status=status)
             parameters = work.learner.network.parameters() if status != "diverged" else None
@@ -280,6 +280,17 @@ class _Run:
                 self._said,
             )
         )
+
+
+def _findable(config: Config) -> Config:
+    """The configuration with its paths made absolute: a run folder may be read from anywhere."""
+    named = config.source
+    path, question, query = named.uri.partition("?")
+    uri = (
+        str(Path(path).resolve()) + question + query if path and Path(path).exists() else named.uri
+    )
+    labels = str(Path(named.labels).resolve()) if named.labels else ""
+    return replace(config, source=replace(named, uri=uri, labels=labels))
 
 
 @contextmanager

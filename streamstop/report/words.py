@@ -199,6 +199,10 @@ def ledger_equation(snapshot: Snapshot) -> str:
     return f"received {whole(ledger.received)} {sign} " + " + ".join(terms)
 
 
+MANY_REJECTED = 0.01
+"""More rejected events than this share of all are said before any score."""
+
+
 def warnings(snapshot: Snapshot) -> list[str]:
     """What a reader must know before any score: how the run ended, and what was lost."""
     ledger, said = snapshot.ledger, []
@@ -222,6 +226,14 @@ def warnings(snapshot: Snapshot) -> list[str]:
         said.append(
             f"The input was damaged: {where[0].lower() + where[1:]} of it could not be "
             "read. Everything below speaks of what could."
+        )
+    lost = sum(n for _, n in ledger.rejected)
+    if lost > MANY_REJECTED * ledger.received:
+        causes = ", ".join(f"{cause} {whole(n)}" for cause, n in ledger.rejected if n)
+        said.append(
+            f"{percent(lost / ledger.received)} of the events could not be placed, and were "
+            f"rejected ({causes}). Late ones mean that time runs backwards in this source, or that "
+            "it holds several recordings; out of range, that the sensor is larger than said."
         )
     if not ledger.balances:
         off = ledger.received - ledger.accounted

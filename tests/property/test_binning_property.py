@@ -47,7 +47,9 @@ class Reference:
             start = self.origin + self.next_index * self.bin_us
             end = start + self.bin_us
             events = sum(cells.values())
-            self.done.append((self.next_index, start, end, counts.tolist(), events, self.reset))
+            clock = self.start_of(self.next_index)
+            row = (self.next_index, start, end, counts.tolist(), events, self.reset, clock)
+            self.done.append(row)
             self.binned += events
             self.next_index += 1
             self.reset = False

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streamstop.report import words
 from streamstop.report.curves import Paired
-from streamstop.report.snapshot import Snapshot, load_snapshot
+from streamstop.report.snapshot import Snapshot, load_snapshot, summary_snapshot
 
 MakeRun = Callable[..., Path]
 
@@ -122,3 +122,11 @@ def test_percent_never_rounds_to_certainty(share: float) -> None:
     assert (text == f"100{words.NBSP}%") == (share == 1)
     assert (text == f"0{words.NBSP}%") == (share == 0)
     assert "100.0" not in text and text != f"0.0{words.NBSP}%"
+
+
+def test_many_rejected_events_are_said_before_any_score():
+    """At 1 % nothing is said, above it the share and the causes are."""
+    for late, said in ((10, False), (11, True)):
+        ledger = {"received": 1000, "binned": 1000 - late, "rejected": {"late": late}}
+        snapshot = summary_snapshot({"status": "complete", "ledger": ledger})
+        assert any("could not be placed" in one for one in words.warnings(snapshot)) == said

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streamstop.report import words
 from streamstop.report.curves import Paired
-from streamstop.report.snapshot import Snapshot, load_snapshot, summary_snapshot
+from streamstop.report.snapshot import Snapshot, load_snapshot
 
 MakeRun = Callable[..., Path]
 
@@ -124,9 +124,10 @@ def test_percent_never_rounds_to_certainty(share: float) -> None:
     assert "100.0" not in text and text != f"0.0{words.NBSP}%"
 
 
-def test_many_rejected_events_are_said_before_any_score():
+def test_many_rejected_events_are_said_before_any_score(tmp_path: Path) -> None:
     """At 1 % nothing is said, above it the share and the causes are."""
+    snapshot = load_snapshot(write_fake_run(tmp_path))
     for late, said in ((10, False), (11, True)):
-        ledger = {"received": 1000, "binned": 1000 - late, "rejected": {"late": late}}
-        snapshot = summary_snapshot({"status": "complete", "ledger": ledger})
-        assert any("could not be placed" in one for one in words.warnings(snapshot)) == said
+        ledger = replace(snapshot.ledger, received=1000, rejected=(("late", late),))
+        found = words.warnings(replace(snapshot, ledger=ledger))
+        assert any("could not be placed" in one and "late 11" in one for one in found) == said

@@ -28,6 +28,7 @@ from streamstop.summary import versions
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("STREAMSTOP_TEST_DATA", ROOT.parent / "shared" / "data"))
+GESTURES = bundled_path("recordings/gestures")
 MAKERS = (
     *("decided", "linear", "frozen_linear", "lda", "frozen_lda", "lda_counts", "river"),
     *("majority", "no_change", "frozen"),
@@ -46,12 +47,8 @@ class Stream(NamedTuple):
 STREAMS = (
     Stream("dvs128-objects, 0.5 s", "objects", DATA / "dvs128-objects"),
     Stream("nmnist-small, whole recordings", "nmnist", DATA / "nmnist-small" / "Train"),
-    Stream(
-        "simulated gestures, 1 s",
-        "demo",
-        bundled_path("recordings/gestures"),
-        ("arm rotations", "clockwise"),
-    ),
+    Stream("simulated gestures, 1 s", "demo", GESTURES, ("arm rotations", "clockwise")),
+    Stream("simulated gestures, tuned", "gestures", GESTURES, ("arm rotations", "clockwise")),
 )
 
 

@@ -22,10 +22,10 @@ NAMES: dict[str, tuple[str, str]] = {
     "river": ("softmax regression", "river's, on pooled log counts, no network"),
     "frozen": ("frozen network", "the same network with its initial weights"),
     "frozen_linear": (
-        "linear readout on the frozen network",
+        "frozen, linear readout",
         "what the linear readout learns where STOP trains nothing",
     ),
-    "frozen_lda": ("LDA on the frozen network", "streaming LDA on the untrained firing rates"),
+    "frozen_lda": ("frozen, LDA readout", "streaming LDA on the untrained firing rates"),
     "majority": ("majority class", "always the class seen most often so far"),
     "no_change": ("no change", "repeats the label of the segment before"),
 }

@@ -25,9 +25,9 @@ from streamstop.prequential.protocol import TestThenTrain, Verdict
 from streamstop.report.html import write_report
 from streamstop.run_folder import RunFolder
 from streamstop.sources import Source, open_source
-from streamstop.stop.layers import LayerSpec, NeuronSpec
+from streamstop.stop.layers import NeuronSpec
 from streamstop.stop.learner import LearnerSpec, StopLearner
-from streamstop.stop.network import NetworkSpec
+from streamstop.stop.networks import named_network
 from streamstop.summary import summarise
 
 UNLABELLED_CLASSES = 11
@@ -280,13 +280,13 @@ def build_learner(config: Config, classes: int, learn: str | None = None) -> Sto
     learn : overrides `learner.learn`; "" for a network that is not to learn.
     """
     n, rule = config.network, config.learner
-    layers = [LayerSpec("conv", c, pool=2) for c in n.channels]
-    layers += [LayerSpec("linear", n.hidden)] if n.hidden else []
-    spec = NetworkSpec(
+    spec = named_network(
+        n.name,
         (2, config.binning.height, config.binning.width),
-        tuple(layers),
         classes,
         NeuronSpec(n.theta, n.leak, n.gain, n.surrogate),
+        n.channels,
+        n.hidden,
     )
     learning = LearnerSpec(
         learn=rule.learn if learn is None else learn,

@@ -30,8 +30,10 @@ def bundled_path(name: str) -> Path:
     raise SourceError(f"This installation of streamstop lacks a bundled file; reinstall it: {name}")
 
 
-def find_recipe(word: Path | str) -> Path:
+def find_recipe(word: Path | str, under: str = "pipelines") -> Path:
     """The path of a recipe: `word` itself where it is a file, else the bundled recipe of that name.
+
+    under : the folder of bundled recipes to look in, "pipelines" or "pipelines/train".
 
     Raises UsageError, with what the user may have meant, where there is neither.
     """
@@ -39,13 +41,14 @@ def find_recipe(word: Path | str) -> Path:
     is_toml = path.suffix == ".toml"
     if is_toml and path.is_file():
         return path
-    bundled = {found.stem: found for found in sorted(bundled_path("pipelines").glob("*.toml"))}
+    bundled = {found.stem: found for found in sorted(bundled_path(under).glob("*.toml"))}
     # "demo", "demo.toml" and "pipelines/demo.toml" all work where the package is installed too.
-    plain = path.parent in (Path(), Path("pipelines")) and path.suffix in ("", ".toml")
+    plain = path.parent in (Path(), Path(under)) and path.suffix in ("", ".toml")
     if plain and path.stem in bundled and not path.exists():
         return bundled[path.stem]
     near = difflib.get_close_matches(path.stem, bundled, n=1) if plain else []
-    meant = ([] if is_toml else [f"--source {word}"]) + [f"the recipe {name}.toml" for name in near]
+    sources = [] if is_toml or under != "pipelines" else [f"--source {word}"]
+    meant = sources + [f"the recipe {name}.toml" for name in near]
     raise UsageError(
         f"{'This is not a recipe' if path.exists() else 'There is no such recipe'}"
         + (f" (did you mean {', or '.join(meant)}?)" if meant else "")

@@ -307,9 +307,106 @@ def model(
         sys.stdout.flush()
 
 
+TRAIN_EPILOG = "\n".join(
+    [
+        "[bold]Examples[/bold]",
+        "  streamstop train nmnist-compact --set data.uri=DIR",
+        "  streamstop train mnist-lenet5 --smoke               [dim]does it work at all?[/dim]",
+        "  streamstop train --resume runs/20260101T000000Z-x   [dim]go on where it stopped[/dim]",
+    ]
+)
+
+
+@app.command(epilog=TRAIN_EPILOG)
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A TOML recipe: a file, or the name of one in pipelines/train/.",
+            show_default=False,
+        ),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="SECTION.KEY=VALUE",
+            help="Change one setting; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of every random draw.", show_default=False)
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="The folder that the training's folder is made in. [dim]\\[default: runs][/dim]",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Take up an interrupted training, in its folder, instead of a recipe.",
+            show_default=False,
+        ),
+    ] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", metavar="", help="A handful of samples, one epoch.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar="", help="train.json alone on standard output.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", metavar="", help="No progress bar.")
+    ] = False,
+) -> None:
+    """Train a network over several epochs, then test it once.
+
+    What it leaves: a folder with weights (best and last), epochs.jsonl, train.json and train.md.
+    """
+    with _errors_told("go on with: streamstop train --resume FOLDER"):
+        from streamstop.train_config import SMOKE, load_train_config
+
+        if (recipe is None) == (resume is None):
+            raise UsageError("train wants a recipe, or --resume with a folder, and not both")
+        if resume is not None and (sets or seed is not None or out is not None or smoke):
+            raise UsageError("--resume takes every setting from its folder; leave the others out")
+        # torch comes with these, and --help shall not wait for it.
+        from pathlib import Path
+
+        from streamstop import training
+        from streamstop.ui.train_progress import TrainLine
+
+        if resume is not None:
+            config = training.unfinished(Path(resume))
+        else:
+            assert recipe is not None
+            flags = {"run.seed": seed, "run.out": out, **(SMOKE if smoke else {})}
+            config = load_train_config(recipe, sets or (), flags)
+        folder = None if resume is None else Path(resume)
+        command = shlex.join(["streamstop", *sys.argv[1:]])
+        with TrainLine(quiet=quiet) as line, redirect_stdout(sys.stderr):
+            result = training.train(config, folder=folder, command=command, progress=line.update)
+        if as_json:
+            print(json.dumps(result.summary, indent=2))
+        else:
+            print(training.describe(result.summary) + f"\nFolder: {result.folder}")
+        sys.stdout.flush()
+
+
 @contextmanager
-def _errors_told() -> Iterator[None]:
-    """The one place where an error becomes a message on standard error and an exit code."""
+def _errors_told(
+    interrupted: str = "a run folder without summary.json is not whole",
+) -> Iterator[None]:
+    """The one place where an error becomes a message on standard error and an exit code.
+
+    interrupted : what to say after Ctrl-C.
+    """
     try:
         yield
     except BrokenPipeError:
@@ -317,7 +414,7 @@ def _errors_told() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(BROKEN_PIPE) from None
     except KeyboardInterrupt:
-        _tell("Interrupted; a run folder without summary.json is not whole")
+        _tell(f"Interrupted; {interrupted}")
         raise typer.Exit(130) from None
     except StreamstopError as error:
         _tell(str(error))

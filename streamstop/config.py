@@ -15,7 +15,6 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
@@ -247,28 +246,13 @@ def load_config(
     >>> config.binning.bin_us, config.run.seed, config.run.name
     (5000, 7, 'demo')
     """
-    chosen: Values = {}
-    for text in sets:
-        dotted, equals, raw = text.partition("=")
-        if not equals:
-            raise UsageError(f"--set wants section.key=value, such as run.seed=1, not {text!r}")
-        name, key = _known(dotted.strip(), f"--set {text}")
-        value = read_text(_sections()[name], key, raw)
-        chosen[name, key] = _checked(name, key, value, f"--set {text}")
-    for dotted, value in (overrides or {}).items():
-        if value is not None:
-            name, key = _known(dotted, "a flag")
-            chosen[name, key] = _checked(name, key, value, "a flag")
+    chosen = given(Config, sets, overrides)
     path = None if recipe is None else find_recipe(recipe)
     if path is None and ("source", "uri") not in chosen:
         path = bundled_path("pipelines/demo.toml")
     if path is not None:
-        chosen = {("run", "name"): _name_of(path), **_read_recipe(path), **chosen}
-    sections = {
-        name: section(**{key: value for (inside, key), value in chosen.items() if inside == name})
-        for name, section in _sections().items()
-    }
-    config = Config(**sections)
+        chosen = {**read_recipe(Config, path, SOURCE_PATHS), **chosen}
+    config = Config(**built(Config, chosen))
     if 0 < config.segments.length_us < config.binning.bin_us:
         raise UsageError(
             f"segments.length_us = {config.segments.length_us}: a segment must be at least one bin "
@@ -277,13 +261,43 @@ def load_config(
     return config
 
 
-def to_toml(config: Config, *, explain: bool = False) -> str:
-    """`config` as a TOML recipe that `load_config` reads back exactly.
+def given(
+    whole: type, sets: Sequence[str] = (), overrides: Mapping[str, Any] | None = None
+) -> Values:
+    """The checked values of `sets` ("section.key=value" each), then of `overrides`.
+
+    whole : the dataclass whose fields are the sections. Raises UsageError as `load_config`.
+    """
+    chosen: Values = {}
+    for text in sets:
+        dotted, equals, raw = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set wants section.key=value, such as run.seed=1, not {text!r}")
+        name, key = _known(whole, dotted.strip(), f"--set {text}")
+        value = read_text(_sections(whole)[name], key, raw)
+        chosen[name, key] = _checked(whole, name, key, value, f"--set {text}")
+    for dotted, value in (overrides or {}).items():
+        if value is not None:
+            name, key = _known(whole, dotted, "a flag")
+            chosen[name, key] = _checked(whole, name, key, value, "a flag")
+    return chosen
+
+
+def built(whole: type, chosen: Values) -> dict[str, Any]:
+    """The sections of `whole` by name, made of `chosen` and of defaults."""
+    return {
+        name: section(**{key: value for (inside, key), value in chosen.items() if inside == name})
+        for name, section in _sections(whole).items()
+    }
+
+
+def to_toml(config: Any, *, explain: bool = False) -> str:
+    """`config`, a dataclass of sections, as a TOML recipe that is read back exactly.
 
     explain : put each section's and each key's help and choices beside it, as comments.
     """
     lines: list[str] = []
-    for name, section in _sections().items():
+    for name, section in _sections(type(config)).items():
         lines += [f"[{name}]"] + ([f"# {section.__doc__}"] if explain else [])
         for spec in fields(section):
             line = f"{spec.name} = {to_toml_value(getattr(getattr(config, name), spec.name))}"
@@ -298,20 +312,22 @@ def to_toml(config: Config, *, explain: bool = False) -> str:
 Values = dict[tuple[str, str], Any]
 """Values by section and key."""
 
-
-@cache
-def _sections() -> dict[str, Any]:
-    return get_type_hints(Config)
+SOURCE_PATHS = (("source", "uri"), ("source", "labels"))
+"""What of a run's recipe is a path."""
 
 
-def _checked(name: str, key: str, value: Any, origin: str) -> Any:
-    return check(_sections()[name], name, key, value, origin)
+def _sections(whole: type) -> dict[str, Any]:
+    return get_type_hints(whole)
 
 
-def _known(dotted: str, origin: str) -> tuple[str, str]:
+def _checked(whole: type, name: str, key: str, value: Any, origin: str) -> Any:
+    return check(_sections(whole)[name], name, key, value, origin)
+
+
+def _known(whole: type, dotted: str, origin: str) -> tuple[str, str]:
     """`dotted` split into section and key, both known; else a UsageError that suggests one."""
     name, _, key = dotted.partition(".")
-    sections = _sections()
+    sections = _sections(whole)
     every = [f"{s}.{spec.name}" for s, section in sections.items() for spec in fields(section)]
     if dotted in every:
         return name, key
@@ -332,23 +348,29 @@ def _known(dotted: str, origin: str) -> tuple[str, str]:
     raise UsageError(f"{what}. {allowed}. From {origin}")
 
 
-def _read_recipe(path: Path) -> Values:
-    """Every value of a recipe, checked, its relative paths found."""
+def read_recipe(whole: type, path: Path, paths: Sequence[tuple[str, str]]) -> Values:
+    """Every value of a recipe, checked, and run.name after the file unless the recipe says it.
+
+    whole : the dataclass whose fields are the sections.
+    paths : section and key of what is a path; where it is relative and not there, it is looked for
+        beside the recipe.
+    """
     origin = f"the recipe {path}"
-    values: Values = {}
+    values: Values = {("run", "name"): _name_of(path)}
     for name, table in _read_toml(path).items():
-        if name not in _sections():
-            _known(".".join([name, *table][:2]) if isinstance(table, dict) else name, origin)
+        if name not in _sections(whole):
+            dotted = ".".join([name, *table][:2]) if isinstance(table, dict) else name
+            _known(whole, dotted, origin)
         if not isinstance(table, dict):
             raise UsageError(f"{name} must be a section, [{name}]. From {origin}")
         for key, value in table.items():
-            where = _known(f"{name}.{key}", origin)
-            values[where] = _checked(*where, value, origin)
-    for key in ("uri", "labels"):
-        text = values.get(("source", key), "")
+            where = _known(whole, f"{name}.{key}", origin)
+            values[where] = _checked(whole, *where, value, origin)
+    for which in paths:
+        text = values.get(which, "")
         beside = path.parent / text
         if text and not Path(text).exists() and beside.exists():
-            values["source", key] = str(beside)
+            values[which] = str(beside)
     return values
 
 

@@ -33,10 +33,7 @@ class RunFolder:
     """
 
     def __init__(self, out: Path, name: str, config_toml: str) -> None:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "run"
-        self.path = _make_unique(out, f"{stamp}-{slug}")
-        (self.path / "config.toml").write_text(config_toml, encoding="utf-8")
+        self.path = new_folder(out, name, config_toml)
         self._metrics = (self.path / "metrics.jsonl").open("w", encoding="utf-8", buffering=1)
         self._segments = (self.path / "segments.csv").open(
             "w", encoding="utf-8", newline="", buffering=1
@@ -64,14 +61,32 @@ class RunFolder:
         self._metrics.flush()
         self._segments.flush()
         if parameters is not None:
-            kept = {name: value.detach().contiguous() for name, value in parameters.items()}
-            part = self.path / "weights.safetensors.part"
-            save_file(kept, part)
-            part.replace(self.path / "weights.safetensors")
+            write_tensors(self.path / "weights.safetensors", parameters)
         for name, content in (("ledger.json", summary["ledger"]), ("summary.json", summary)):
-            part = self.path / f"{name}.part"
-            part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-            part.replace(self.path / name)
+            write_text(self.path / name, json.dumps(content, indent=2) + "\n")
+
+
+def new_folder(out: Path, name: str, config_toml: str) -> Path:
+    """Make `<utc>-<name>` under `out`, with config.toml in it; UsageError where that cannot be."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "run"
+    path = _make_unique(out, f"{stamp}-{slug}")
+    (path / "config.toml").write_text(config_toml, encoding="utf-8")
+    return path
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors by name, all or nothing."""
+    part = path.with_name(f"{path.name}.part")
+    save_file({name: value.detach().contiguous() for name, value in tensors.items()}, part)
+    part.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text, all or nothing."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 def _make_unique(out: Path, name: str) -> Path:

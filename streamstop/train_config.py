@@ -1,0 +1,104 @@
+"""The configuration of a training: sections of its own beside those of a run, checked alike.
+
+It promises the same as `streamstop.config`: only values of the right type, in range, known by name;
+what `to_toml` wrote reads back as the same `TrainConfig`. It does not look at the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from streamstop.bundled import find_recipe
+from streamstop.config import BinningConfig, NetworkConfig, RunConfig, built, given, read_recipe
+from streamstop.errors import UsageError
+from streamstop.settings import setting
+
+RECIPES = "pipelines/train"
+"""Where the bundled recipes of trainings are."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a network is trained and tested on."""
+
+    uri: str = setting("", "folder of MNIST-like idx.gz files, or of labelled recordings")
+    kind: Literal["images", "events"] = setting("images", "static images, or event recordings")
+    test: str = setting(
+        "", "folder of the test set; empty: images' t10k files in uri; no test set of events"
+    )
+    steps: int = setting(4, "time steps of a sample, T", at_least=1, at_most=10_000)
+    validation: float = setting(
+        0.1, "share of the training set that chooses the best epoch", at_least=0, below=1
+    )
+    folds: int = setting(
+        0, "cross-validation on the training set in so many parts; 0: none", at_least=0, at_most=100
+    )
+    limit: int = setting(0, "use no more samples than this of each set; 0: all", at_least=0)
+
+
+@dataclass(frozen=True)
+class LearningConfig:
+    """How the network is trained."""
+
+    epochs: int = setting(10, "passes over the training set", at_least=1)
+    batch: int = setting(64, "samples an update", at_least=1)
+    optimizer: Literal["adam", "sgd"] = setting(
+        "adam", "Adam with decoupled weight decay, or gradient descent with momentum"
+    )
+    lr: float = setting(1e-3, "highest learning rate of weights, biases, readout", at_least=0)
+    lr_threshold: float = setting(1e-3, "the same of thresholds", at_least=0)
+    lr_leak: float = setting(1e-3, "the same of leaks", at_least=0)
+    momentum: float = setting(0.9, "of sgd", at_least=0, below=1)
+    weight_decay: float = setting(0.0, "of weights alone", at_least=0)
+    warmup_epochs: float = setting(
+        0.0, "epochs in which the rate rises, before it falls as a cosine", at_least=0
+    )
+    smoothing: float = setting(
+        0.0, "share of each label spread over all classes", at_least=0, below=1
+    )
+    shift: int = setting(
+        0, "training samples are moved by up to so many pixels", at_least=0, at_most=16
+    )
+    learn: Literal["w", "wt", "wl", "wtl", "none"] = setting(
+        "wtl", "what moves: weights, thresholds, leaks; the readout always learns"
+    )
+    rule: Literal["stop", "sltt"] = setting("stop", "with traces through time, or without")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that a training's result depends on, beside the data."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    binning: BinningConfig = field(default_factory=BinningConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    train: LearningConfig = field(default_factory=LearningConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+SMOKE = {"data.limit": 40, "train.epochs": 1, "train.batch": 10}
+"""What `--smoke` overrides: a handful of samples, seconds."""
+
+
+def load_train_config(
+    recipe: str, sets: Sequence[str] = (), overrides: Mapping[str, Any] | None = None
+) -> TrainConfig:
+    """The configuration of a training: a recipe, then `sets`, then `overrides`.
+
+    recipe : path of a TOML file, or the name of one in `pipelines/train/`.
+    sets, overrides : as in `streamstop.config.load_config`.
+
+    Raises UsageError as that does, and where the settings exclude each other.
+    """
+    paths = (("data", "uri"), ("data", "test"))
+    values = read_recipe(TrainConfig, find_recipe(recipe, RECIPES), paths)
+    config = TrainConfig(**built(TrainConfig, {**values, **given(TrainConfig, sets, overrides)}))
+    if not config.data.uri:
+        raise UsageError("data.uri is empty: say where the training set is")
+    if config.data.folds == 1:
+        raise UsageError("data.folds = 1: cross-validation needs at least 2 folds, 0 is none")
+    if config.data.folds and config.data.test:
+        raise UsageError("data.folds and data.test exclude each other: each fold is tested in turn")
+    return config

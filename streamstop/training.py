@@ -1,0 +1,307 @@
+"""A training from recipe to figure: data, folds, epochs, best weights, and the test set at the end.
+
+It promises that the test set, or a fold's test part, is looked at once, when the weights that it
+scores were chosen, by the validation part of the training set; and that a training taken up again
+ends as one that was never interrupted. A folder without train.json is unfinished.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from streamstop.config import to_toml
+from streamstop.datasets import Indices, Samples, deal, load_events, load_images, split
+from streamstop.errors import UsageError
+from streamstop.run_folder import new_folder, write_tensors, write_text
+from streamstop.summary import versions
+from streamstop.train_config import TrainConfig, load_train_config
+from streamstop.trainer import Score, Trainer
+
+
+class TrainProgress(NamedTuple):
+    """How far a training is: samples done of all epochs and folds, and the last epoch's score."""
+
+    done: int
+    total: int
+    epoch: int
+    validation: float | None
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training ends with: train.json's content, and the folder."""
+
+    summary: dict[str, Any]
+    folder: Path
+
+
+def train(
+    config: TrainConfig,
+    *,
+    folder: Path | None = None,
+    command: str = "",
+    progress: Callable[[TrainProgress], None] | None = None,
+) -> TrainResult:
+    """Train as configured; leave a folder with weights, epochs.jsonl and train.json.
+
+    folder : of an interrupted training of this very configuration, to take it up again; None makes
+        a new one.
+
+    Raises SourceError, UsageError, DamageError (data), DivergedError (the loss).
+    """
+    torch.set_num_threads(config.run.threads)
+    began = time.monotonic()
+    samples = _training_set(config)
+    classes = config.network.classes or len(samples.classes)
+    if classes < len(samples.classes):
+        raise UsageError(
+            f"network.classes = {classes}, but the labels name {len(samples.classes)} classes"
+        )
+    folder = folder or new_folder(Path(config.run.out), config.run.name, to_toml(config))
+    parts = _parts(config, samples)
+    told = _Told(progress, config.train.epochs * sum(len(part.train) for part in parts))
+    results = [_one(config, samples, classes, folder / part.name, part, told) for part in parts]
+    summary: dict[str, Any] = {
+        "name": config.run.name,
+        "command": command,
+        "status": "complete",
+        "data": config.data.uri,
+        "seed": config.run.seed,
+        "classes": list(samples.classes),
+        "network": config.network.name,
+        "steps": config.data.steps,
+        "epochs": config.train.epochs,
+        "test": _overall(results),
+        "parts": results,
+        "seconds": round(time.monotonic() - began, 1),
+        "versions": versions(),
+    }
+    write_text(folder / "train.md", describe(summary))
+    write_text(folder / "train.json", json.dumps(summary, indent=2) + "\n")
+    return TrainResult(summary, folder)
+
+
+def unfinished(folder: Path) -> TrainConfig:
+    """The configuration of the training that was interrupted in `folder`.
+
+    Raises UsageError where it was not, or where there is none.
+    """
+    if (folder / "train.json").exists():
+        raise UsageError(f"this training is complete, and its test set was seen: {folder}")
+    if not (folder / "config.toml").is_file():
+        raise UsageError(f"no training was begun in this folder: {folder}")
+    return load_train_config(str(folder / "config.toml"))
+
+
+class _Part(NamedTuple):
+    """One network's share of the training set. test: of a fold; None is the test set itself."""
+
+    name: str
+    train: Indices
+    validation: Indices
+    test: Indices | None
+
+
+@dataclass
+class _Told:
+    """Counts samples for the progress line."""
+
+    progress: Callable[[TrainProgress], None] | None
+    total: int
+    done: int = 0
+    epoch: int = 0
+    validation: float | None = None
+
+    def add(self, samples: int) -> None:
+        self.done += samples
+        if self.progress is not None:
+            self.progress(TrainProgress(self.done, self.total, self.epoch, self.validation))
+
+
+def _training_set(config: TrainConfig) -> Samples:
+    data = config.data
+    if data.kind == "events":
+        return load_events(data.uri, config.binning, data.steps, data.limit)
+    return load_images(Path(data.uri), "train", data.limit)
+
+
+def _test_set(config: TrainConfig, classes: tuple[str, ...]) -> Samples | None:
+    """The test set, read here for the first time; None where there is none."""
+    data = config.data
+    if data.kind == "images":
+        test = load_images(Path(data.test or data.uri), "t10k", data.limit)
+        return test._replace(classes=classes)
+    if not data.test:
+        return None
+    test = load_events(data.test, config.binning, data.steps, data.limit)
+    if test.classes != classes:
+        raise UsageError(
+            f"the test set's classes ({', '.join(test.classes[:8])}) are not those of the training "
+            f"set ({', '.join(classes[:8])}): {data.test}"
+        )
+    return test
+
+
+def _parts(config: TrainConfig, samples: Samples) -> list[_Part]:
+    data, seed = config.data, config.run.seed
+    everything = np.arange(len(samples.y))
+    dealt = deal(samples.y, data.folds, seed) if data.folds else None
+    parts = []
+    for fold in range(max(data.folds, 1)):
+        rest = everything if dealt is None else np.flatnonzero(dealt != fold)
+        test = None if dealt is None else np.flatnonzero(dealt == fold)
+        train, validation = split(samples.y[torch.from_numpy(rest)], data.validation, seed)
+        if not len(train) or (data.validation and not len(validation)):
+            raise UsageError(
+                f"data.validation = {data.validation} of {len(rest)} samples leaves {len(train)} "
+                f"to train on and {len(validation)} to validate on"
+            )
+        name = "" if dealt is None else f"fold-{fold + 1}"
+        parts.append(_Part(name, rest[train], rest[validation], test))
+    return parts
+
+
+def _one(
+    config: TrainConfig, samples: Samples, classes: int, folder: Path, part: _Part, told: _Told
+) -> dict[str, Any]:
+    """Train one network, choose its best epoch, test it once; what there is to say of it."""
+    folder.mkdir(exist_ok=True)
+    trainer = Trainer(config, samples.take(part.train), classes)
+    validation = samples.take(part.validation)
+    lines = _resume(trainer, folder)
+    told.add(len(lines) * len(part.train))
+    best = max((line["validation"] or 0.0 for line in lines), default=-1.0)
+    for number in range(len(lines), config.train.epochs):
+        began = time.monotonic()
+        told.epoch = number + 1
+        loss, score = trainer.epoch(number, told.add)
+        chosen = trainer.evaluate(validation).accuracy if len(validation.y) else None
+        told.validation = chosen
+        lines.append(_line(trainer, number, loss, score, chosen, time.monotonic() - began))
+        parameters = trainer.network.parameters()
+        if chosen is None or chosen > best:
+            best = chosen or 0.0
+            write_tensors(folder / "best.safetensors", parameters)
+        write_tensors(folder / "last.safetensors", parameters)
+        text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+        write_text(folder / "epochs.jsonl", text)
+        # Last: an epoch counts as done from here on. Whatever else was written is written again.
+        epochs = {"epochs": torch.tensor(number + 1)}
+        write_tensors(folder / "resume.safetensors", {**trainer.state(), **epochs})
+    trainer.network.load(load_file(folder / "best.safetensors"))
+    test = samples.take(part.test) if part.test is not None else None
+    test = test or _test_set(config, samples.classes)
+    reached = [line["validation"] or 0.0 for line in lines]
+    best_epoch = reached.index(max(reached)) + 1 if len(validation.y) else len(lines)
+    return {
+        "part": part.name or "all",
+        "samples": len(part.train),
+        "validation_samples": len(part.validation),
+        "best_epoch": best_epoch,
+        "train": lines[best_epoch - 1]["train"],
+        "validation": lines[best_epoch - 1]["validation"],
+        "test": None if test is None else _figure(trainer.evaluate(test)),
+    }
+
+
+def _resume(trainer: Trainer, folder: Path) -> list[dict[str, Any]]:
+    """Restore what an interrupted training left; the lines of the epochs it had done."""
+    kept = folder / "resume.safetensors"
+    if not kept.exists():
+        return []
+    try:
+        state = load_file(kept)
+        epochs = int(state.pop("epochs"))
+        trainer.restore(state)
+        text = (folder / "epochs.jsonl").read_text(encoding="utf-8")
+        lines = [json.loads(line) for line in text.splitlines()][:epochs]
+    except (SafetensorError, KeyError, RuntimeError, ValueError) as error:
+        raise UsageError(f"the training cannot be taken up again ({error}): {folder}") from error
+    if len(lines) != epochs:
+        raise UsageError(f"{len(lines)} lines in epochs.jsonl, {epochs} epochs were done: {folder}")
+    return lines
+
+
+def _line(
+    trainer: Trainer, number: int, loss: float, score: Score, chosen: float | None, seconds: float
+) -> dict[str, Any]:
+    network = trainer.network
+    layers = list(zip(network.names, network.layers, strict=True))
+    return {
+        "epoch": number + 1,
+        "loss": loss,
+        "train": score.accuracy,
+        "validation": chosen,
+        "lr": trainer.config.train.lr * trainer.factor(trainer.updates(number + 1) - 1),
+        "leaks": {name: float(layer.leak) for name, layer in layers},
+        "thresholds": {name: float(layer.theta.mean()) for name, layer in layers},
+        "seconds": round(seconds, 2),
+    }
+
+
+def _figure(score: Score) -> dict[str, Any]:
+    """Accuracy with its binomial standard error."""
+    p = score.accuracy
+    return {
+        "accuracy": p,
+        "correct": score.correct,
+        "samples": score.samples,
+        "standard_error": math.sqrt(p * (1 - p) / score.samples),
+    }
+
+
+def _overall(results: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The test figure: of the one network, or of all folds together with their spread."""
+    tested = [result["test"] for result in results if result["test"] is not None]
+    if not tested:
+        return None
+    correct, samples = (sum(one[key] for one in tested) for key in ("correct", "samples"))
+    figure = _figure(Score(correct, samples))
+    if len(tested) > 1:
+        each = [one["accuracy"] for one in tested]
+        figure |= {"folds_mean": statistics.fmean(each), "folds_sd": statistics.stdev(each)}
+    return figure
+
+
+def describe(summary: dict[str, Any]) -> str:
+    """train.json's content as a page to read (Markdown)."""
+    test = summary["test"]
+    lines = [f"# Training {summary['name']}", "", f"    {summary['command']}", ""]
+    if test is None:
+        lines.append("No test set.")
+    else:
+        lines.append(
+            f"Test accuracy {test['accuracy']:.4f} ({test['correct']} of {test['samples']}, "
+            f"standard error {test['standard_error']:.4f})."
+        )
+    if test is not None and "folds_mean" in test:
+        lines.append(f"Mean of the folds {test['folds_mean']:.4f}, sd {test['folds_sd']:.4f}.")
+    lines += [
+        f"Network {summary['network']}, T = {summary['steps']}, {summary['epochs']} epochs, seed "
+        f"{summary['seed']}, {summary['seconds']:.0f} s. Validation chose the epoch; the test "
+        "samples were seen once, at the end.",
+        "",
+        "| part | trained on | best epoch | train | validation | test |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in summary["parts"]:
+        tested = one["test"] and one["test"]["accuracy"]
+        scores = (
+            "-" if s is None else f"{s:.4f}" for s in (one["train"], one["validation"], tested)
+        )
+        row = (one["part"], str(one["samples"]), str(one["best_epoch"]), *scores)
+        lines.append(f"| {' | '.join(row)} |")
+    made = ", ".join(f"{name} {value}" for name, value in summary["versions"].items())
+    return "\n".join([*lines, "", f"Versions: {made}.", ""])

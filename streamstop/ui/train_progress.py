@@ -1,0 +1,53 @@
+"""The line that shows a training while it goes on, on standard error, where that is a terminal."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from streamstop.report.words import percent
+
+if TYPE_CHECKING:
+    from streamstop.training import TrainProgress
+
+
+class TrainLine:
+    """Shows how far a training is; a context manager. quiet : draw nothing."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        console = Console(stderr=True)
+        self.shown = not quiet and console.is_terminal and sys.stdout.isatty()
+        self._progress = Progress(
+            BarColumn(bar_width=None),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            expand=True,
+        )
+        self._task = self._progress.add_task("", total=None)
+
+    def update(self, now: TrainProgress) -> None:
+        """Show where the training is."""
+        if self.shown:
+            last = "" if now.validation is None else f", validation {percent(now.validation)}"
+            said = f"epoch {now.epoch}{last}"
+            self._progress.update(self._task, total=now.total, completed=now.done, description=said)
+
+    def __enter__(self) -> TrainLine:
+        if self.shown:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.shown:
+            self._progress.stop()

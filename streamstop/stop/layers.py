@@ -41,7 +41,6 @@ class LayerSpec(NamedTuple):
     channels : of its output.  kernel : odd; stride, groups : of the convolution.
     pad : zeros around its input; -1 for as many as keep the sides (kernel // 2).
     pool : factor by which its spikes are pooled; pooling : "avg" or "max".
-    dropout : share of its pooled outputs silenced for a whole segment, while training.
     """
 
     kind: str
@@ -51,7 +50,6 @@ class LayerSpec(NamedTuple):
     pool: int = 1
     pooling: str = "avg"
     groups: int = 1
-    dropout: float = 0.0
     pad: int = -1
 
 
@@ -119,7 +117,6 @@ class SpikingLayer:
         logit = math.log(neuron.leak / (LEAK_MAX - neuron.leak))
         self.leak_logit = torch.tensor(logit, dtype=dtype)
         self._chosen: Tensor | None = None
-        self.mask: Tensor | None = None
         self.rest(1)
         self.refresh()
 
@@ -146,14 +143,6 @@ class SpikingLayer:
         shape = (batch, *self.neurons)
         self.state = LIFState.rest(shape, dtype, device, self.neuron.reset)
         self.trace = torch.zeros((batch, *self.in_shape), dtype=dtype, device=device)
-        self.mask = None
-
-    def draw_mask(self, generator: torch.Generator) -> None:
-        """Silence a share of the outputs until the next `rest` (dropout, one mask a segment)."""
-        if self.spec.dropout:
-            shape = (self.trace.shape[0], *self.out_shape)
-            kept = torch.rand(shape, generator=generator) >= self.spec.dropout
-            self.mask = kept.to(self.weight) / (1.0 - self.spec.dropout)
 
     def forward(self, x: Tensor, traces: Traces) -> Tensor:
         """One bin: x (batch, in...) to pooled spikes (batch, \\*out_shape)."""
@@ -171,14 +160,14 @@ class SpikingLayer:
             s, self._chosen = functional.max_pool2d(s, pool, return_indices=True)
         elif pool > 1:
             s = functional.avg_pool2d(s, pool)
-        return s if self.mask is None else s * self.mask
+        return s
 
     def backward(self, g: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
         """The same bin's error: g (batch, \\*out_shape) adds to `grads`, and goes on downwards.
 
         Returns the error of the layer's input, (batch, \\*in_shape), or None if not needed.
         """
-        g = self._unpool(g if self.mask is None else g * self.mask)
+        g = self._unpool(g)
         state = self.state
         delta = g * self.surrogate(state.u - self.theta)
         if not grads and not need_input:

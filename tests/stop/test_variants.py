@@ -162,19 +162,3 @@ def test_gradient_of_standardised_weights_equals_autograd():
     g = torch.randn((5, 3, 3, 3), dtype=torch.float64, generator=draw)
     (expected,) = torch.autograd.grad((standardised(weight, 0.3) * g).sum(), [weight])
     torch.testing.assert_close(standardised_grad(weight.detach(), 0.3, g), expected)
-
-
-def test_dropout_silences_the_same_outputs_for_a_whole_segment():
-    case = Case((2, 6, 6), (LayerSpec("conv", 8, dropout=0.5),), bins=30)
-    network = build(case)
-    layer = network.layers[0]
-    layer.rest(case.batch)
-    layer.draw_mask(torch.Generator().manual_seed(0))
-    seen = torch.stack([layer.forward(now, "stop") for now in inputs(case)[0]])
-    assert layer.mask is not None
-    silenced = layer.mask == 0
-    assert 0.4 < float(silenced.double().mean()) < 0.6
-    assert not seen[:, silenced].any()
-    assert set(seen[:, ~silenced].unique().tolist()) == {0.0, 2.0}
-    layer.rest(case.batch)
-    assert layer.mask is None

@@ -17,13 +17,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from provenance import cpu, installed
 
 from streamstop.binning import Binner, cell_map
 from streamstop.events import MAX_PACKET_EVENTS, Events, SensorSize, make_events
@@ -201,14 +201,6 @@ def run_case(case: Case, n: int, turns: int, folder: Path) -> dict[str, tuple[fl
     return measure(contenders, turns)
 
 
-def installed(name: str) -> str:
-    """The version of a package, empty where there is none."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
-
-
 def start_up() -> dict[str, float]:
     """Seconds in a fresh process: to the first bin, and of it the import of numba."""
     whole = (
@@ -232,16 +224,6 @@ def seconds_of(script: str) -> float:
         float(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout)
         for _ in range(4)
     )
-
-
-def cpu() -> str:
-    """The processor's name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def report(command: str, n: int, turns: int, results: Any, starts: dict[str, float]) -> str:

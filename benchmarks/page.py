@@ -1,0 +1,35 @@
+"""A page of results made of sections, each written by a run of its own and dated by it.
+
+A run replaces its section and leaves the others as they are, so that a benchmark can be run in
+parts; the sections stand in the order in which the program names them. A section of a name that
+the program no longer has is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+MARK = "\n## "
+
+
+def write_section(
+    page: Path, title: str, intro: str, order: Sequence[str], name: str, body: Iterable[str]
+) -> None:
+    """Put the section `name` on the page, which is made where there is none."""
+    kept = dict.fromkeys(order, "")
+    if page.exists():
+        for piece in page.read_text().split(MARK)[1:]:
+            heading, _, text = piece.partition("\n")
+            if heading in kept:
+                kept[heading] = text.strip()
+    kept[name] = "\n".join(body).strip()
+    pieces = [f"# {title}", intro, *(f"## {one}\n\n{text}" for one, text in kept.items() if text)]
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("\n\n".join(pieces) + "\n")
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A Markdown table, its first column without a head, and an empty line."""
+    lines = [f"| | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
+    return [*lines, *(f"| {' | '.join(cells)} |" for cells in rows), ""]

@@ -61,7 +61,7 @@ def network_of(kind: str, depth: int, seed: int, neuron: NeuronSpec) -> Network:
     layer = LayerSpec(kind, 16 if kind == "conv" else 64)
     spec = NetworkSpec((2, 8, 8), (layer,) * depth, CLASSES, neuron)
     network = Network(spec, seed, dtype=torch.float64)
-    network.readout_weight.mul_(10)  # as drawn it is small, to begin near chance
+    network.readout.weight.mul_(10)  # as drawn it is small, to begin near chance
     for one in network.layers:
         one.bias.fill_(0.05)
     return network

@@ -98,8 +98,11 @@ class BinningConfig:
 class NetworkConfig:
     """The spiking network."""
 
-    name: Literal["compact", "lenet5", "vgg11", "resnet18"] = setting(
+    name: Literal["compact", "lenet5", "vgg11", "resnet18", "custom"] = setting(
         "compact", "which architecture; streamstop model NAME shows its layers"
+    )
+    layers: tuple[str, ...] = setting(
+        (), 'of custom, from the input up, such as ["conv 32 kernel 5 pool 2", "linear 100"]'
     )
     channels: tuple[int, ...] = setting(
         (), "of each convolution of compact; []: its own, 32 and 64", at_least=1, at_most=4096
@@ -126,9 +129,14 @@ class NetworkConfig:
     threshold: Literal["layer", "channel", "neuron"] = setting(
         "channel", "what shares one firing threshold"
     )
-    norm: Literal["none", "weight"] = setting(
-        "none", "of synapses: none, or each output's weights standardised"
+    norm: Literal["none", "weight", "batch"] = setting(
+        "none",
+        "of synapses: none, each output's weights standardised, or batches' (train alone)",
     )
+    readout: Literal["linear", "leaky", "spiking"] = setting(
+        "linear", "what decides: of the bin alone, leaky integrators, or a neuron a class"
+    )
+    readout_leak: float = setting(0.9, "of the leaky readout, at the start", above=0, below=0.99)
     encoding: Literal["log", "linear"] = setting("log", "log(1 + count) or the count, as input")
 
 
@@ -157,6 +165,10 @@ class LearnerConfig:
         below=1,
     )
     precision: Literal["float32", "float64"] = setting("float32", "numbers that it computes with")
+    weights: str = setting(
+        "", "weights file of a trained network to start from; empty: drawn from the seed"
+    )
+    frozen: bool = setting(False, "nothing learns, the network of `weights` only predicts")
 
 
 @dataclass(frozen=True)
@@ -232,13 +244,19 @@ def load_config(
         wants text, it is taken as it stands.
     overrides : values by "section.key"; None means not given.
 
-    A relative `source.uri` or `source.labels` in a recipe is looked for from the current directory
-    first, then from the recipe's own folder.
+    A relative `source.uri`, `source.labels` or `learner.weights` in a recipe is looked for from the
+    current directory first, then from the recipe's own folder.
+
+    Where there is a `learner.weights`, that file says what the network and its input are. What is
+    said of them beside it (in the same recipe, or on the command line where the file was named
+    there) must agree; what a recipe says that the file was not chosen for gives way.
 
     Raises
     ------
     UsageError : no such recipe, not TOML, an unknown section or key, a value of the wrong type or
-        out of range. The message names the key, the value, what is allowed, and where it came from.
+        out of range, or one that contradicts the weights file. The message names the key, the
+        value, what is allowed, and where it came from.
+    SourceError : the weights file cannot be read.
 
     Examples
     --------
@@ -251,8 +269,27 @@ def load_config(
     if path is None and ("source", "uri") not in chosen:
         path = bundled_path("pipelines/demo.toml")
     if path is not None:
-        chosen = {**read_recipe(Config, path, SOURCE_PATHS), **chosen}
+        recipes, typed = read_recipe(Config, path, SOURCE_PATHS), chosen
+        chosen = {**recipes, **typed}
+        beside = typed if ("learner", "weights") in typed else chosen
+    else:
+        beside = chosen
+    if weights := chosen.get(("learner", "weights")):
+        from streamstop.trained import Trained  # torch, which --help has no need to wait for
+
+        chosen = {**chosen, **Trained.read(weights).settings(beside)}
     config = Config(**built(Config, chosen))
+    learner = config.learner
+    if learner.frozen and not learner.weights:
+        raise UsageError(
+            "learner.frozen: a network as it was drawn, that learns nothing, can only guess; say "
+            "which trained network shall predict with --weights FILE.safetensors"
+        )
+    if learner.frozen and config.readout.decide == "lda":
+        raise UsageError(
+            'readout.decide = "lda": the discriminant readout is learned from the stream, and with '
+            'learner.frozen nothing is; decide "linear", or leave it out'
+        )
     if 0 < config.segments.length_us < config.binning.bin_us:
         raise UsageError(
             f"segments.length_us = {config.segments.length_us}: a segment must be at least one bin "
@@ -312,7 +349,7 @@ def to_toml(config: Any, *, explain: bool = False) -> str:
 Values = dict[tuple[str, str], Any]
 """Values by section and key."""
 
-SOURCE_PATHS = (("source", "uri"), ("source", "labels"))
+SOURCE_PATHS = (("source", "uri"), ("source", "labels"), ("learner", "weights"))
 """What of a run's recipe is a path."""
 
 

@@ -106,7 +106,10 @@ def check(section: type, name: str, key: str, value: Any, origin: str) -> Any:
         item = get_args(kind)[0]
         # A list may be empty where the default is: that is how it says "as it comes".
         if not isinstance(value, list | tuple) or not (value or not default):
-            raise refuse(f"a list, each item {_allowed(item, limits)}")
+            each = "text in quotes" if item is str else _allowed(item, limits)
+            raise refuse(f"a list, each item {each}")
+        if item is str:
+            return tuple(_text(one, limits, refuse) for one in value)
         return tuple(_number(one, item, limits, refuse) for one in value)
     return _number(value, kind, limits, refuse)
 

@@ -28,8 +28,9 @@ from streamstop.errors import SourceError, UsageError
 from streamstop.events import SensorSize
 from streamstop.settings import choices, types
 from streamstop.stop.layers import NeuronSpec
-from streamstop.stop.lif import SURROGATES, Traces
-from streamstop.stop.networks import ARCHITECTURES, configured_network, named_network
+from streamstop.stop.lif import SURROGATES
+from streamstop.stop.networks import ARCHITECTURES, CUSTOM, configured_network, named_network
+from streamstop.stop.readouts import ReadoutKind
 
 SECTIONS: dict[str, Any] = get_type_hints(Config)
 KEYS = [(name, spec.name) for name, section in SECTIONS.items() for spec in fields(section)]
@@ -114,7 +115,10 @@ def test_a_set_is_read_as_the_key_wants_it(text: str, expected: object) -> None:
         ("network.theta=" + "9" * 400, "must be a number at least 0.001"),
         ("network.theta=" + "9" * 5000, "must be a number at least 0.001"),
         ("network.theta=" + "[" * 5000, "must be a number at least 0.001"),
-        ("network.name=lenet", "one of compact, lenet5, vgg11, resnet18 (did you mean lenet5?)"),
+        (
+            "network.name=lenet",
+            "one of compact, lenet5, vgg11, resnet18, custom (did you mean lenet5?)",
+        ),
         ("network.reset=zero", "must be one of soft, hard"),
         ("network.hidden=1_048_577", "must be a whole number at least 0 and at most 1048576"),
         ("learner.rule=ottt", "must be one of stop, sltt"),
@@ -256,11 +260,12 @@ def test_choices_and_defaults_are_those_of_the_rooms_they_speak_of() -> None:
     assert types(BinningConfig)["fit"] == binning.Fit
     assert types(BinningConfig)["values"] == binning.Values
     assert choices(NetworkConfig, "surrogate") == tuple(SURROGATES)
-    assert choices(NetworkConfig, "name") == tuple(ARCHITECTURES)
+    assert choices(NetworkConfig, "name") == (*ARCHITECTURES, CUSTOM)
     neuron = get_type_hints(NeuronSpec)
+    assert types(NetworkConfig)["readout"] == ReadoutKind
     for key in ("reset", "threshold", "norm"):
         assert types(NetworkConfig)[key] == neuron[key]
-    assert set(choices(LearnerConfig, "rule")) == set(get_args(Traces)) - {"none"}
+    assert set(choices(LearnerConfig, "rule")) == {"stop", "sltt"}
     configured = configured_network(NetworkConfig(), (2, 8, 8), 3)
     assert configured == named_network("compact", (2, 8, 8), 3)
     assert replace(SourceConfig(), sensor="346x260").sensor_size == SensorSize(346, 260)
@@ -296,6 +301,8 @@ def any_config() -> st.SearchStrategy[Config]:
                 allow_infinity=False,
                 allow_nan=False,
             )
+        if get_args(kind) and get_args(kind)[0] is str:
+            return st.lists(st.sampled_from(["conv 3", "linear 4"]), max_size=3).map(tuple)
         if get_args(kind):
             return st.lists(st.integers(low, high), max_size=5).map(tuple)
         if limits["form"]:

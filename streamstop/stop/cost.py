@@ -12,6 +12,7 @@ import math
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from streamstop.stop.layers import SpikingLayer
 from streamstop.stop.network import Network, NetworkSpec
@@ -116,11 +117,10 @@ def network_cost(
     # Only what reads the network's input has nobody below it who waits for an error.
     bottom = set(network.names[:1])
     if spec.layers and spec.layers[0].kind == "block":
-        bottom = {name for name in network.names if name in ("block1.a", "block1.way")}
+        bottom = {"block1.a", "block1.way", "block1.skip"}
     costs = []
     for name, layer in zip(network.names, network.layers, strict=True):
         macs = layer.weight.numel() * math.prod(layer.neurons[1:])
-        held = (*layer.state, layer.trace)
         costs.append(
             LayerCost(
                 name=name,
@@ -128,36 +128,64 @@ def network_cost(
                 shape=layer.out_shape[:1] if layer.spec.kind == "linear" else layer.out_shape,
                 neurons=math.prod(layer.neurons),
                 inputs=math.prod(layer.in_shape),
-                parameters=sum(value.numel() for value in layer.parameters().values()),
-                state_bytes=sum(value.numel() * value.element_size() for value in held),
+                parameters=_numbers(layer.parameters()),
+                state_bytes=layer.state_bytes(),
                 forward=macs,
                 weight_gradient=macs if "w" in learn else 0,
                 input_gradient=macs if learn and name not in bottom else 0,
             )
         )
-    weight, bias = network.readout_weight, network.readout_bias
-    readout = LayerCost(
-        name="readout",
-        what="average, linear" if spec.global_average else "linear",
-        shape=(spec.classes,),
-        neurons=0,
-        inputs=weight.shape[1],
-        parameters=weight.numel() + bias.numel(),
-        state_bytes=0,
-        forward=weight.numel(),
-        weight_gradient=weight.numel(),
-        input_gradient=weight.numel() if learn and costs else 0,
+    for name, skip in network.skips.items():
+        macs = skip.weight.numel() * math.prod(skip.out_plane)
+        costs.append(
+            LayerCost(
+                name=name,
+                what=f"conv 1x1{f', stride {skip.stride}' if skip.stride > 1 else ''}, no neurons",
+                shape=(skip.weight.shape[0], *skip.out_plane),
+                neurons=0,
+                inputs=math.prod(skip.in_shape),
+                parameters=_numbers(skip.parameters()),
+                state_bytes=skip.trace.numel() * skip.trace.element_size(),
+                forward=macs,
+                weight_gradient=macs if "w" in learn else 0,
+                input_gradient=macs if learn and name not in bottom else 0,
+            )
+        )
+    readout = network.readout
+    weight = readout.parameters()["weight"]
+    costs.append(
+        LayerCost(
+            name="readout",
+            what=("average, " if spec.global_average else "") + READOUTS[spec.readout],
+            shape=(spec.classes,),
+            neurons=spec.classes if spec.readout == "spiking" else 0,
+            inputs=weight.shape[1],
+            parameters=_numbers(readout.parameters()),
+            state_bytes=readout.state_bytes(),
+            forward=weight.numel(),
+            weight_gradient=weight.numel(),
+            input_gradient=weight.numel() if learn and costs else 0,
+        )
     )
     learning = sum(gradient.numel() for gradient in network.grads.values())
-    return NetworkCost((*costs, readout), learning, weight.element_size())
+    return NetworkCost(tuple(costs), learning, weight.element_size())
+
+
+READOUTS = {"linear": "linear", "leaky": "leaky linear", "spiking": "spiking, linear"}
+"""Readouts in words."""
+
+
+def _numbers(parameters: dict[str, Tensor]) -> int:
+    return sum(value.numel() for value in parameters.values())
 
 
 def _what(layer: SpikingLayer) -> str:
     spec = layer.spec
     if spec.kind == "linear":
         return "linear"
-    words = [f"conv {layer.kernel}x{layer.kernel}"]
-    words += [f"stride {layer.stride}"] if layer.stride > 1 else []
+    words = [f"conv {spec.kernel}x{spec.kernel}"]
+    words += [f"stride {spec.stride}"] if spec.stride > 1 else []
     words += [f"groups {spec.groups}"] if spec.groups > 1 else []
+    words += [f"dropout {spec.dropout:g}"] if spec.dropout else []
     words += [f"{'max ' if spec.pooling == 'max' else ''}pool {spec.pool}"] if spec.pool > 1 else []
     return ", ".join(words)

@@ -12,26 +12,31 @@ travels through space only (Eq. 11, 16), time is carried by the traces (Eq. 17, 
 Thresholds and leaks are learned through parametrisations that cannot leave their range: theta =
 exp(log_theta), and leak = LEAK_MAX * sigmoid(leak_logit), one per layer.
 
-With `norm="weight"` the synapses are scaled standardised weights (Brock et al., ICLR 2021): each
-output's weights less their mean, over their standard deviation, times gain / sqrt(fan-in). It is
-the normalisation that is legal online: it looks at weights, never at data.
+On a CPU, with the soft reset, the neurons' part of both passes is done by `kernels`, in one pass
+over memory; everywhere else by torch, as `lif` has it. The two agree to rounding.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from streamstop.stop.lif import SURROGATES, LIFState, Reset, Traces, lif_step_
+from streamstop.stop import kernels
+from streamstop.stop.lif import SURROGATES, LIFState, Reset, lif_step_
+from streamstop.stop.synapses import Norm, Synapses, Traces
 
 LEAK_MAX = 0.99
 """No leak may come closer to 1: a membrane that never forgets saturates."""
 
 Threshold = Literal["layer", "channel", "neuron"]
+
+NUMPY: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 class LayerSpec(NamedTuple):
@@ -41,6 +46,8 @@ class LayerSpec(NamedTuple):
     channels : of its output.  kernel : odd; stride, groups : of the convolution.
     pad : zeros around its input; -1 for as many as keep the sides (kernel // 2).
     pool : factor by which its spikes are pooled; pooling : "avg" or "max".
+    dropout : share of its (pooled) outputs silenced while learning, one mask a sequence.
+    join : of a block: "spikes" are added, or its "membrane" takes up the way round it.
     """
 
     kind: str
@@ -51,6 +58,8 @@ class LayerSpec(NamedTuple):
     pooling: str = "avg"
     groups: int = 1
     pad: int = -1
+    dropout: float = 0.0
+    join: str = "spikes"
 
 
 class NeuronSpec(NamedTuple):
@@ -58,7 +67,7 @@ class NeuronSpec(NamedTuple):
 
     theta, leak : initial threshold and leak.  gain : initial weights have standard deviation
     gain / sqrt(fan-in).  surrogate : name in `lif.SURROGATES`.  reset : "soft" (the paper's) or
-    "hard".  threshold : what shares one threshold.  norm : "none" or "weight".
+    "hard".  threshold : what shares one threshold.  norm : "none", "weight" or "batch".
     """
 
     theta: float = 1.0
@@ -67,7 +76,7 @@ class NeuronSpec(NamedTuple):
     surrogate: str = "exponential"
     reset: Reset = "soft"
     threshold: Threshold = "channel"
-    norm: Literal["none", "weight"] = "none"
+    norm: Norm = "none"
 
 
 class SpikingLayer:
@@ -78,10 +87,11 @@ class SpikingLayer:
 
     Attributes
     ----------
-    weight : (out, in / groups, kernel, kernel); synapses : what it becomes under `norm`.
-    bias : (out,).  leak_logit : ().
+    synapses : weights (out, in / groups, kernel, kernel), biases (out,), presynaptic trace.
+    leak_logit : ().
     log_theta : (1,) a layer, (out,) a channel, or (out, height, width) a neuron.
-    state : LIFState of shape (batch, \\*neurons); trace : (batch, \\*in_shape).
+    state : LIFState of shape (batch, \\*neurons), channels innermost in memory.
+    mask : of dropout, (batch, \\*out_shape), drawn for the sequence; None where none is.
     """
 
     def __init__(
@@ -94,68 +104,132 @@ class SpikingLayer:
     ) -> None:
         self.spec = spec
         self.neuron = neuron
-        self.kernel = spec.kernel
-        self.pad = spec.kernel // 2 if spec.pad < 0 else spec.pad
-        self.stride = spec.stride
-        if spec.kind == "linear":
-            self.kernel, self.pad, self.stride = 1, 0, 1
-            in_shape = (math.prod(in_shape), 1, 1)
-        self.in_shape = in_shape
+        self.synapses = Synapses(
+            in_shape,
+            spec.channels,
+            0 if spec.kind == "linear" else spec.kernel,
+            spec.stride,
+            spec.kernel // 2 if spec.pad < 0 else spec.pad,
+            spec.groups,
+            neuron.norm,
+            neuron.gain,
+            generator,
+            dtype,
+        )
+        self.in_shape = self.synapses.in_shape
         self.surrogate = SURROGATES[neuron.surrogate]
-        shape = (spec.channels, in_shape[0] // spec.groups, self.kernel, self.kernel)
-        self.scale = neuron.gain / math.sqrt(math.prod(shape[1:]))
-        weight = torch.randn(shape, generator=generator, dtype=torch.float64)
-        self.weight = (weight * self.scale).to(dtype)
-        self.bias = torch.zeros(spec.channels, dtype=dtype)
-        sides = [(n + 2 * self.pad - self.kernel) // self.stride + 1 for n in in_shape[1:]]
-        self.neurons = (spec.channels, sides[0], sides[1])
-        self.out_shape = (spec.channels, sides[0] // spec.pool, sides[1] // spec.pool)
+        high, wide = self.synapses.out_plane
+        self.neurons = (spec.channels, high, wide)
+        self.out_shape = (spec.channels, high // spec.pool, wide // spec.pool)
         shared = {"layer": (1, 1, 1), "channel": (spec.channels, 1, 1), "neuron": self.neurons}
         self._theta_shape = shared[neuron.threshold]
         thresholds = self._theta_shape if neuron.threshold == "neuron" else self._theta_shape[:1]
         self.log_theta = torch.full(thresholds, math.log(neuron.theta), dtype=dtype)
         logit = math.log(neuron.leak / (LEAK_MAX - neuron.leak))
         self.leak_logit = torch.tensor(logit, dtype=dtype)
-        self._chosen: Tensor | None = None
-        self.rest(1)
+        self.fused = neuron.reset == "soft" and neuron.threshold != "neuron"
         self.refresh()
+        self.rest(1)
+
+    @property
+    def weight(self) -> Tensor:
+        """The synapses' weights."""
+        return self.synapses.weight
+
+    @property
+    def bias(self) -> Tensor:
+        """The synapses' biases."""
+        return self.synapses.bias
+
+    @property
+    def trace(self) -> Tensor:
+        """The synapses' presynaptic trace."""
+        return self.synapses.trace
 
     def parameters(self) -> dict[str, Tensor]:
-        """The learnable tensors by name."""
-        return {
-            "weight": self.weight,
-            "bias": self.bias,
-            "log_theta": self.log_theta,
-            "leak_logit": self.leak_logit,
-        }
+        """The tensors by name that a file of weights holds."""
+        named = self.synapses.parameters()
+        return {**named, "log_theta": self.log_theta, "leak_logit": self.leak_logit}
+
+    def to(self, device: torch.device) -> None:
+        """Move parameters; the state begins anew."""
+        self.synapses.to(device)
+        self.log_theta, self.leak_logit = self.log_theta.to(device), self.leak_logit.to(device)
+        self.refresh()
+        self.rest(1)
 
     def refresh(self) -> None:
         """Recompute leak, theta and synapses from their parameters, after those moved."""
         self.leak = LEAK_MAX * torch.sigmoid(self.leak_logit)
         self.theta = torch.exp(self.log_theta).view(1, *self._theta_shape)
-        self.synapses = self.weight
-        if self.neuron.norm == "weight":
-            self.synapses = standardised(self.weight, self.scale)
+        self.synapses.refresh()
+        # A number in Python where there is a CPU to ask for it; a GPU would have to be waited for.
+        self.leak_value: float | Tensor = self.leak
+        if self.leak.device.type == "cpu":
+            self.leak_value = float(self.leak)
+            if self.fused:
+                number = NUMPY[self.leak.dtype]
+                self._number = number
+                self._leak_number = number(self.leak_value)
+                row = self.theta.expand(1, self.neurons[0], 1, 1).flatten()
+                self._theta_row = row.repeat(self.neurons[2]).numpy()
 
     def rest(self, batch: int) -> None:
         """Put the neurons at rest and clear the presynaptic trace."""
-        dtype, device = self.weight.dtype, self.weight.device
-        shape = (batch, *self.neurons)
-        self.state = LIFState.rest(shape, dtype, device, self.neuron.reset)
-        self.trace = torch.zeros((batch, *self.in_shape), dtype=dtype, device=device)
+        dtype, device = self.log_theta.dtype, self.log_theta.device
+        self.synapses.rest(batch)
+        self.state = LIFState.rest((batch, *self.neurons), dtype, device, self.neuron.reset)
+        self.mask: Tensor | None = None
+        self._delta: Tensor | None = None
+        self._e_bias = 0.0
+        self._on_kernels = self.fused and self.state.u.device.type == "cpu"
+        if self._on_kernels:
+            self._rows = [_rows(tensor) for tensor in self.state[:4]]
+            if not hasattr(self, "_sums"):
+                length = self.neurons[2] * self.neurons[0]
+                self._sums = np.zeros((3, length), NUMPY[dtype])
 
-    def forward(self, x: Tensor, traces: Traces) -> Tensor:
-        """One bin: x (batch, in...) to pooled spikes (batch, \\*out_shape)."""
-        x = x.reshape(x.shape[0], *self.in_shape)
-        if traces == "stop":
-            self.trace.mul_(self.leak).add_(x)
-        elif traces == "sltt":
-            self.trace = x
-        current = functional.conv2d(
-            x, self.synapses, self.bias, self.stride, self.pad, groups=self.spec.groups
-        )
+    def forward(
+        self, x: Tensor, traces: Traces, *, constant: bool = False, extra: Tensor | None = None
+    ) -> Tensor:
+        """One bin: x (batch, in...) to pooled spikes (batch, \\*out_shape).
+
+        constant : x is the same in every bin.  extra : current from elsewhere, (batch, \\*neurons).
+        """
+        current = self.synapses.forward(x, self.leak_value, traces, constant)
+        if extra is not None:
+            current = current + extra
+        s = self._on_rows(current, traces) if self._on_kernels else self._by_torch(current, traces)
+        if self.spec.dropout and self.mask is not None and traces != "none":
+            s = s * self.mask
+        return s
+
+    def _on_rows(self, current: Tensor, traces: Traces) -> Tensor:
+        u, s, e_theta, e_leak = self._rows
+        number = self._number
+        row = _rows(current)
+        if traces == "none":
+            kernels.advance_untraced(number)(u, s, row, self._theta_row, self._leak_number)
+        else:
+            carry = 1.0 if traces == "stop" else 0.0
+            self._e_bias = carry * float(self._leak_number) * self._e_bias + 1.0
+            kernels.advance(number)(
+                u, s, e_theta, e_leak, row, self._theta_row, self._leak_number, number(carry)
+            )
+        by = self.spec.pool
+        if by == 1 or self.spec.pooling == "max":
+            return self._pooled(self.state.s)
+        batch, channels = len(self.state.s), self.neurons[0]
+        out = np.empty((batch * self.out_shape[1], self.out_shape[2] * channels), number)
+        kernels.pool()(s, out, self.neurons[1], by, channels, number(1 / by**2))
+        return _plane(out, batch, self.out_shape)
+
+    def _by_torch(self, current: Tensor, traces: Traces) -> Tensor:
         lif_step_(self.state, current, self.leak, self.theta, traces, self.neuron.reset)
-        s, pool = self.state.s, self.spec.pool
+        return self._pooled(self.state.s)
+
+    def _pooled(self, s: Tensor) -> Tensor:
+        pool = self.spec.pool
         if pool > 1 and self.spec.pooling == "max":
             s, self._chosen = functional.max_pool2d(s, pool, return_indices=True)
         elif pool > 1:
@@ -165,49 +239,86 @@ class SpikingLayer:
     def backward(self, g: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
         """The same bin's error: g (batch, \\*out_shape) adds to `grads`, and goes on downwards.
 
+        What it adds is whole once `flush` was called.
         Returns the error of the layer's input, (batch, \\*in_shape), or None if not needed.
         """
-        g = self._unpool(g)
-        state = self.state
-        delta = g * self.surrogate(state.u - self.theta)
         if not grads and not need_input:
             return None
-        down, d_weight, _ = torch.ops.aten.convolution_backward(
-            delta,
-            self.trace,
-            self.synapses,
-            None,
-            [self.stride, self.stride],
-            [self.pad, self.pad],
-            [1, 1],
-            False,
-            [0, 0],
-            self.spec.groups,
-            [need_input, "weight" in grads, False],
+        return self.synapses.backward(self.error(g, grads), grads, need_input)
+
+    def error(self, g: Tensor, grads: dict[str, Tensor]) -> Tensor:
+        """Error of the input current, (batch, \\*neurons); biases, thresholds, leak add theirs."""
+        if self.spec.dropout and self.mask is not None:
+            g = g * self.mask
+        if not self._on_kernels:
+            return self._error_by_torch(g, grads)
+        by = self.spec.pool
+        if self.spec.pooling == "max":
+            g, by = self._unpool(g), 1
+        u, _, e_theta, e_leak = self._rows
+        number = self._number
+        if self._delta is None:
+            self._delta = torch.empty_like(self.state.u)
+            self._delta_row = _rows(self._delta)
+        kernels.deliver(number, self.neuron.surrogate)(
+            _rows(g),
+            u,
+            e_theta,
+            e_leak,
+            number(self._e_bias),
+            self._theta_row,
+            self.neurons[1],
+            by,
+            self.neurons[0],
+            number(1 / by**2),
+            self._delta_row,
+            self._sums,
         )
-        over = (0, 2, 3)
-        if "weight" in grads:
-            grads["weight"].add_(d_weight)
-            grads["bias"].add_((delta * state.e_bias).sum(over))
+        return self._delta
+
+    def _error_by_torch(self, g: Tensor, grads: dict[str, Tensor]) -> Tensor:
+        state = self.state
+        delta = self._unpool(g) * self.surrogate(state.u - self.theta)
+        if "bias" in grads:
+            grads["bias"].add_((delta * state.e_bias).sum((0, 2, 3)))
         if "log_theta" in grads:
             gathered = delta * (state.e_theta - 1.0)
             theta = grads["log_theta"]
             theta.add_(gathered.sum_to_size(1, *self._theta_shape).view_as(theta))
         if "leak_logit" in grads:
             grads["leak_logit"].add_((delta * state.e_leak).sum())
-        return down if need_input else None
+        return delta
+
+    def flush(self, grads: dict[str, Tensor]) -> None:
+        """Add to `grads` what was gathered on the way: sums of the kernels, a constant input's."""
+        self.synapses.flush(grads)
+        if not self._on_kernels:
+            return
+        of_channels = torch.from_numpy(self._sums).view(3, -1, self.neurons[0]).sum(1)
+        if "bias" in grads:
+            grads["bias"].add_(of_channels[0])
+        if "log_theta" in grads:
+            theta = grads["log_theta"]
+            theta.add_(of_channels[1].sum_to_size(theta.shape))
+        if "leak_logit" in grads:
+            grads["leak_logit"].add_(of_channels[2].sum())
+        self._sums.fill(0.0)
 
     def settle(self, grads: dict[str, Tensor]) -> None:
         """Turn gathered gradients of synapses, theta and leak into those of their parameters.
 
         Called once an update; the chain rule is linear, so that it may wait until then.
         """
-        if "weight" in grads and self.neuron.norm == "weight":
-            grads["weight"].copy_(standardised_grad(self.weight, self.scale, grads["weight"]))
+        self.synapses.settle(grads)
         if "log_theta" in grads:  # dtheta/dlog_theta = theta
             grads["log_theta"].mul_(self.theta.view_as(grads["log_theta"]))
         if "leak_logit" in grads:  # dleak/dlogit = leak (1 - leak / LEAK_MAX)
             grads["leak_logit"].mul_(self.leak * (1.0 - self.leak / LEAK_MAX))
+
+    def state_bytes(self) -> int:
+        """Bytes of neuron states and presynaptic trace."""
+        held = (*self.state, self.trace)
+        return sum(t.numel() * t.element_size() for t in held)
 
     def _unpool(self, g: Tensor) -> Tensor:
         """Error of the pooled spikes to error of the spikes, (batch, \\*neurons)."""
@@ -215,7 +326,6 @@ class SpikingLayer:
         if pool == 1:
             return g
         if self.spec.pooling == "max":
-            assert self._chosen is not None
             return functional.max_unpool2d(g, self._chosen, [pool, pool], output_size=[high, wide])
         g = functional.interpolate(g, scale_factor=float(pool)).div_(pool**2)
         if g.shape[2:] != (high, wide):  # rows that the pooling left out carry no error
@@ -223,18 +333,14 @@ class SpikingLayer:
         return g
 
 
-def standardised(weight: Tensor, scale: float) -> Tensor:
-    """Weights (out, ...) with mean 0 and standard deviation `scale` over each output's inputs."""
-    centred = weight - weight.mean((1, 2, 3), keepdim=True)
-    return centred * (scale / centred.square().mean((1, 2, 3), keepdim=True).sqrt().add(1e-6))
+def _rows(tensor: Tensor) -> NDArray[Any]:
+    """(batch, channels, height, width) as (batch * height, width * channels), for the kernels."""
+    batch, channels, high, wide = tensor.shape
+    inner = tensor.permute(0, 2, 3, 1).contiguous()
+    return inner.view(batch * high, wide * channels).numpy()
 
 
-def standardised_grad(weight: Tensor, scale: float, grad: Tensor) -> Tensor:
-    """Gradient of the weights, given `grad` of `standardised(weight, scale)`."""
-    over = (1, 2, 3)
-    centred = weight - weight.mean(over, keepdim=True)
-    deviation = centred.square().mean(over, keepdim=True).sqrt()
-    divisor = deviation + 1e-6
-    along = (grad * centred).mean(over, keepdim=True) / (deviation * divisor)
-    full = (grad - centred * along) * (scale / divisor)
-    return full - full.mean(over, keepdim=True)
+def _plane(rows: NDArray[Any], batch: int, shape: tuple[int, int, int]) -> Tensor:
+    """What `_rows` made rows of, sharing memory."""
+    channels, high, wide = shape
+    return torch.from_numpy(rows).view(batch, high, wide, channels).permute(0, 3, 1, 2)

@@ -6,7 +6,8 @@ segment `decide` answers before the segment's label has touched what decides:
 * `update="segment"`: gradients gather over the segment and move the weights once, at its end
   (as in the paper, Eq. 17-27 summed over T); the network that learns may also decide.
 * `update="step"`: weights move every `every` bins, within the segment. A shadow network with the
-  weights of the segment's beginning runs beside it and decides.
+  weights of the segment's beginning runs beside it and decides. So it does where dropout silences
+  part of the network that learns.
 * `slow > 0`: the shadow's weights are an exponential average over past segments' ends.
 
 The second readout, streaming LDA on the deciding network's firing rates, learns once a segment.
@@ -15,7 +16,7 @@ The second readout, streaming LDA on the deciding network's firing rates, learns
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -24,10 +25,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from streamstop.errors import DivergedError
+from streamstop.errors import DivergedError, UsageError
 from streamstop.stop.lda import StreamingLDA, Vector
-from streamstop.stop.lif import Traces
-from streamstop.stop.network import Network, NetworkSpec, pooled_rates
+from streamstop.stop.losses import Loss
+from streamstop.stop.network import Network, NetworkSpec, Rule, pooled_rates
+from streamstop.stop.reference import bptt
 
 RUNAWAY = 1e6
 """A parameter as large as this has run away, though it may stay finite for long."""
@@ -39,7 +41,9 @@ class LearnerSpec:
 
     learn : letters of what STOP moves: "w" weights and biases, "t" thresholds, "l" leaks.
         The readout always learns.
-    rule : "stop" or "sltt", as in `Network`.
+    rule : as in `Network`. "bptt" keeps the bins of a segment, whose length its memory grows with:
+        a control, which moves the weights once a segment.
+    loss : of the readout, each bin or at the segment's end.
     lr, lr_threshold, lr_leak, lr_readout : Adam's steps; normalised ones, because the scale of
         STOP's gradients falls from layer to layer with the temporal terms that it drops.
     betas : Adam's decay rates.
@@ -50,7 +54,8 @@ class LearnerSpec:
     """
 
     learn: str = "wtl"
-    rule: Traces = "stop"
+    rule: Rule = "stop"
+    loss: Loss = field(default_factory=Loss)
     lr: float = 3e-4
     lr_threshold: float = 3e-4
     lr_leak: float = 3e-4
@@ -97,7 +102,17 @@ class StopLearner:
         self.spec = spec
         self.network = Network(network, seed, learn=spec.learn, rule=spec.rule, dtype=dtype)
         self.dtype = dtype
-        self._shadowed = (spec.update == "step" or spec.slow > 0) and not spec.naive
+        if network.neuron.norm == "batch":
+            raise UsageError(
+                'network.norm = "batch" has no meaning in a stream, which has no batch: take '
+                '"weight", or start from the folded weights that a training leaves'
+            )
+        if spec.rule == "bptt" and spec.update == "step":
+            raise UsageError(
+                'learner.rule = "bptt" needs whole segments: learner.update must be "segment"'
+            )
+        apart = spec.update == "step" or spec.slow > 0 or any(one.dropout for one in network.layers)
+        self._shadowed = apart and not spec.naive
         self.decider = (
             Network(network, seed, learn="", dtype=dtype) if self._shadowed else self.network
         )
@@ -127,6 +142,9 @@ class StopLearner:
         self._votes = np.zeros(self.network.spec.classes)
         self._spikes: list[Tensor] = []
         self._logits: Tensor | None = None
+        self._target: Tensor | None = None
+        self._kept: list[Tensor] = []
+        self._taught_since = 0
 
     def begin_segment(self) -> None:
         """Start an unrelated piece of stream: neurons at rest, nothing gathered."""
@@ -155,6 +173,8 @@ class StopLearner:
         Raises DivergedError where the readout is no longer finite.
         """
         said = self._logits = self.network.forward(x, traces=will_learn)
+        if will_learn and self.spec.rule == "bptt":
+            self._kept.append(x)
         if self._shadowed:
             said = self.decider.forward(x, traces=False)
         log_probabilities = functional.log_softmax(said, 1)[0].double().numpy()
@@ -174,17 +194,39 @@ class StopLearner:
 
     @torch.no_grad()
     def learn(self, label: int) -> None:
-        """Learn the label of the bin just predicted (cross-entropy of its logits)."""
+        """Learn the label of the bin just predicted."""
         assert self._logits is not None, "predict(will_learn=True) comes first"
-        log_probabilities = functional.log_softmax(self._logits, 1)
-        self._loss -= float(log_probabilities[0, label])
-        error = log_probabilities.exp()
-        error[0, label] -= 1.0
-        self.network.backward(error)
+        if not self._learned:
+            self._taught_since = len(self._kept) - 1
+        self._target = self.spec.loss.target(
+            torch.tensor([label]), self._logits.shape[1], self.dtype
+        )
         self._learned += 1
+        if self.spec.rule != "bptt" and self.spec.loss.speaks(last=False):
+            self._deliver()
+            if self.spec.update == "step" and self._since_update >= self.spec.every:
+                self._update()
+
+    def _deliver(self) -> None:
+        """Send the error of the last bin down."""
+        assert self._logits is not None and self._target is not None
+        loss, error = self.spec.loss.error(self._logits, self._target)
+        self._loss += float(loss)
+        self.network.backward(error)
         self._since_update += 1
-        if self.spec.update == "step" and self._since_update >= self.spec.every:
-            self._update()
+
+    def _deliver_through_time(self) -> None:
+        """Backpropagate through all bins of the segment."""
+        assert self._target is not None
+        labels = self._target.argmax(1)
+        loss, _, found = bptt(
+            self.network, self._kept, labels, self.spec.loss, since=self._taught_since
+        )
+        self._loss += float(loss)
+        for name, grad in self.network.grads.items():
+            if name in found:
+                grad.add_(found[name])
+        self._since_update += self._learned
 
     def decide(self) -> Decision:
         """Both readouts' verdicts on the bins predicted since the segment began."""
@@ -196,6 +238,11 @@ class StopLearner:
 
         Raises DivergedError where the loss is not finite, or a parameter is beyond RUNAWAY.
         """
+        with torch.no_grad():
+            if self._learned and self.spec.rule == "bptt":
+                self._deliver_through_time()
+            elif self._learned and not self.spec.loss.speaks(last=False):
+                self._deliver()
         loss = self._loss / self._learned if self._learned else None
         if self._since_update:
             self._update()
@@ -214,7 +261,10 @@ class StopLearner:
         self.lda.learn(rates, label)
 
     def _update(self) -> None:
-        for grad in self.network.settle().values():
+        # Those of BPTT are of the parameters already.
+        through_time = self.spec.rule == "bptt"
+        grads = self.network.grads if through_time else self.network.settle()
+        for grad in grads.values():
             grad.div_(self._since_update)
         self._optimizer.step()
         self.network.zero_grads()

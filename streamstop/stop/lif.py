@@ -25,11 +25,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-Reset = Literal["soft", "hard"]
+from streamstop.stop.synapses import Traces, channels_last
 
-Traces = Literal["none", "stop", "sltt"]
-"""What advances beside the membrane: nothing (no learning), the traces of STOP, or only their
-same-step part, as in SLTT (Meng et al., ICCV 2023)."""
+Reset = Literal["soft", "hard"]
 
 
 def _sigmoid(v: Tensor) -> Tensor:
@@ -68,7 +66,9 @@ class LIFState(NamedTuple):
         cls, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, reset: Reset
     ) -> LIFState:
         """A population at rest: all zeros, `shape` = (batch, \\*neurons)."""
-        u, s, e_theta, e_leak = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(4))
+        u, s, e_theta, e_leak = (
+            channels_last(torch.zeros(shape, dtype=dtype, device=device)) for _ in range(4)
+        )
         e_bias = torch.zeros(() if reset == "soft" else shape, dtype=dtype, device=device)
         return cls(u, s, e_theta, e_leak, e_bias)
 

@@ -1,4 +1,4 @@
-"""A feed-forward spiking network with a memoryless linear readout, one bin at a time.
+"""A feed-forward spiking network with a readout, one bin at a time.
 
 `forward` takes one bin through the network and answers with logits; `backward` takes the error of
 those logits back through space in the same bin and adds to the gradients (Eq. 11, 16). Between
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,12 +18,19 @@ from torch.nn import functional
 
 from streamstop.stop.blocks import ResidualBlock
 from streamstop.stop.layers import LayerSpec, NeuronSpec, SpikingLayer
-from streamstop.stop.lif import Traces
+from streamstop.stop.readouts import Readout, ReadoutKind, SpikingReadout
+from streamstop.stop.synapses import Synapses, Traces
 
 Stage = SpikingLayer | ResidualBlock
 
-LETTERS = {"weight": "w", "bias": "w", "log_theta": "t", "leak_logit": "l"}
-"""Which letter of `learn` moves which parameter."""
+Rule = Literal["stop", "ottt", "sltt", "bptt"]
+"""How gradients come about: STOP; OTTT (Xiao et al., NeurIPS 2022), which is STOP on weights alone;
+SLTT (Meng et al., ICCV 2023), which has no traces; backpropagation through time, by autograd."""
+
+TRACES: dict[Rule, Traces] = {"stop": "stop", "ottt": "stop", "sltt": "sltt", "bptt": "none"}
+
+LETTERS = {"weight": "w", "bias": "w", "scale": "w", "log_theta": "t", "leak_logit": "l"}
+"""Which letter of `learn` moves which parameter; what is not here no gradient moves."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,8 @@ class NetworkSpec:
     classes : outputs of the readout.
     neuron : what all layers have in common.
     global_average : whether the readout sees each channel's mean over the plane.
+    readout : "linear", "leaky" or "spiking" (`readouts`).
+    readout_leak : of the leaky one, at the start; the spiking one's is the neurons'.
     """
 
     input_shape: tuple[int, int, int]
@@ -41,24 +51,28 @@ class NetworkSpec:
     classes: int
     neuron: NeuronSpec = field(default_factory=NeuronSpec)
     global_average: bool = False
+    readout: ReadoutKind = "linear"
+    readout_leak: float = 0.9
 
 
 class Network:
-    """Spiking layers under a linear readout of the last layer's (pooled) spikes of the same bin.
+    """Spiking layers under a readout of the last layer's (pooled) spikes.
 
     Parameters
     ----------
-    learn : letters of what gathers gradients: weights (and biases), thresholds, leaks. The readout
-        always does.
-    rule : "stop", or "sltt": the same without traces through time, for comparison. OTTT (Xiao et
-        al., NeurIPS 2022) is "stop" with learn="w".
+    learn : letters of what gathers gradients: weights (and biases), thresholds, leaks. Weights and
+        biases of the readout always do.
+    rule : how gradients come about. Under "bptt" `backward` is not for use: a whole sequence is
+        needed, which `streamstop.stop.sequence` takes.
 
     Attributes
     ----------
     stages : layers and blocks from the input upwards.
-    readout_weight : (classes, features); readout_bias : (classes,).
+    readout : Readout or SpikingReadout.
+    skips : synapses round blocks that add membranes, by name.
     features : what the readout saw of the last bin, (batch, features).
     grads : gradients by parameter name, summed over bins and batch until `zero_grads`.
+    masks : what dropout's masks are drawn from.
     """
 
     def __init__(
@@ -67,7 +81,7 @@ class Network:
         seed: int,
         *,
         learn: str = "wtl",
-        rule: Traces = "stop",
+        rule: Rule = "stop",
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.spec = spec
@@ -75,35 +89,52 @@ class Network:
         generator = torch.Generator().manual_seed(seed)
         self.stages: list[Stage] = []
         self._named: dict[str, SpikingLayer] = {}
+        self.skips: dict[str, Synapses] = {}
+        self._stage_names: list[str] = []
         shape = spec.input_shape
         for i, layer in enumerate(spec.layers, start=1):
+            name = f"{layer.kind}{i}"
+            self._stage_names.append(name)
             if layer.kind == "block":
                 block = ResidualBlock(layer, shape, spec.neuron, generator, dtype)
-                self._named |= {f"block{i}.{k}": part for k, part in block.parts.items()}
+                self._named |= {f"{name}.{k}": part for k, part in block.parts.items()}
+                if block.way is not None:
+                    self.skips[f"{name}.skip"] = block.way
                 self.stages.append(block)
             else:
                 single = SpikingLayer(layer, shape, spec.neuron, generator, dtype)
-                self._named[f"{layer.kind}{i}"] = single
+                self._named[name] = single
                 self.stages.append(single)
             shape = self.stages[-1].out_shape
         self._plane = shape[1] * shape[2] if spec.global_average else 1
-        size = (spec.classes, math.prod(shape) // self._plane)
-        weight = torch.randn(size, generator=generator, dtype=torch.float64) / math.sqrt(size[1])
-        self.readout_weight = (0.1 * weight).to(dtype)
-        self.readout_bias = torch.zeros(spec.classes, dtype=dtype)
-        self.features = torch.zeros(1, size[1], dtype=dtype)
-        self._layer_grads = {
-            name: {
+        features = math.prod(shape) // self._plane
+        self.readout: Readout | SpikingReadout
+        if spec.readout == "spiking":
+            self.readout = SpikingReadout(spec.neuron, spec.classes, features, generator, dtype)
+        else:
+            leak = spec.readout_leak if spec.readout == "leaky" else None
+            self.readout = Readout(leak, spec.classes, features, generator, dtype)
+        self.features = torch.zeros(1, features, dtype=dtype)
+        self.masks = torch.Generator().manual_seed(seed)
+        self._learn = "w" if rule == "ottt" and "w" in learn else "" if rule == "ottt" else learn
+        self._masked = any(layer.dropout for layer in spec.layers)
+        self._drawn = False
+        self._share = (1, 0, 1)
+        self._make_grads()
+
+    def _make_grads(self) -> None:
+        self._grads: dict[str, dict[str, Tensor]] = {}
+        for name, holder in self._holders().items():
+            # The readout's weights and biases always learn; a skip's bias is its neurons' twice.
+            letters = self._learn + ("w" if name == "readout" else "")
+            self._grads[name] = {
                 key: torch.zeros_like(value)
-                for key, value in one.parameters().items()
-                if LETTERS[key] in learn
+                for key, value in holder.parameters().items()
+                if LETTERS.get(key, "-") in letters and (key != "bias" or name not in self.skips)
             }
-            for name, one in self._named.items()
-        }
-        self._readout_grads = {
-            "weight": torch.zeros_like(self.readout_weight),
-            "bias": torch.zeros_like(self.readout_bias),
-        }
+
+    def _holders(self) -> dict[str, SpikingLayer | Synapses | Readout | SpikingReadout]:
+        return {**self._named, **self.skips, "readout": self.readout}
 
     @property
     def names(self) -> list[str]:
@@ -117,26 +148,28 @@ class Network:
 
     def parameters(self) -> dict[str, Tensor]:
         """Every parameter by its name, e.g. "conv1.weight"; the tensors themselves, not copies."""
-        named = {
+        return {
             f"{name}.{key}": value
-            for name, layer in self._named.items()
-            for key, value in layer.parameters().items()
+            for name, holder in self._holders().items()
+            for key, value in holder.parameters().items()
         }
-        named["readout.weight"] = self.readout_weight
-        named["readout.bias"] = self.readout_bias
-        return named
 
     @property
     def grads(self) -> dict[str, Tensor]:
         """The gradient sums by parameter name; parameters that do not learn are absent."""
-        every = {**self._layer_grads, "readout": self._readout_grads}
-        return {f"{name}.{k}": v for name, layer in every.items() for k, v in layer.items()}
+        self._flush()
+        return {f"{name}.{k}": v for name, grads in self._grads.items() for k, v in grads.items()}
+
+    def _flush(self) -> None:
+        for name, holder in self._holders().items():
+            holder.flush(self._grads[name])
 
     def settle(self) -> dict[str, Tensor]:
         """The gathered gradients, made those of the parameters: once, before an update."""
-        for name, layer in self._named.items():
-            layer.settle(self._layer_grads[name])
-        return self.grads
+        found = self.grads
+        for name, holder in self._holders().items():
+            holder.settle(self._grads[name])
+        return found
 
     def zero_grads(self) -> None:
         """Forget the gradients gathered so far."""
@@ -152,50 +185,114 @@ class Network:
             value.copy_(parameters[name])
         self.refresh()
 
+    def to(self, device: torch.device | str) -> None:
+        """Move everything to a device; gradients and states begin anew there."""
+        device = torch.device(device)
+        for holder in self._holders().values():
+            holder.to(device)
+        self._make_grads()
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        """The type in which synapses multiply, where it is not that of the weights."""
+        return next(iter(self._named.values())).synapses.compute if self._named else None
+
+    @autocast.setter
+    def autocast(self, dtype: torch.dtype | None) -> None:
+        for synapses in (*(one.synapses for one in self.layers), *self.skips.values()):
+            synapses.compute = dtype
+
     def refresh(self) -> None:
         """Take up parameters that moved: recompute leaks, thresholds and synapses."""
-        for layer in self._named.values():
-            layer.refresh()
+        for holder in self._holders().values():
+            holder.refresh()
 
-    def rest(self, batch: int = 1) -> None:
-        """Put all neurons at rest, before an unrelated piece of stream begins."""
-        for layer in self._named.values():
-            layer.rest(batch)
+    def rest(self, batch: int = 1, *, first: int = 0, of: int | None = None) -> None:
+        """Put all neurons at rest, before an unrelated piece of stream begins.
 
-    def forward(self, x: Tensor, traces: bool = True) -> Tensor:
-        """One bin x, (batch, polarities, height, width), to logits (batch, classes)."""
-        kept: Traces = self.rule if traces else "none"
-        for stage in self.stages:
-            x = stage.forward(x, kept)
+        first, of : the batch is the samples from `first` on of a larger one of so many, which
+            several processes share: dropout's masks are drawn for all of it.
+        """
+        self._flush()  # what a constant input left goes with the state
+        for holder in self._holders().values():
+            holder.rest(batch)
+        self._drawn = False
+        self._share = (batch, first, batch if of is None else of)
+
+    def draw_masks(self) -> None:
+        """Draw dropout's masks for the sequence; `forward` does it where it begins to learn."""
+        self._drawn = True
+        if not self._masked:
+            return
+        batch, first, of = self._share
+        for layer in self.layers:
+            p = layer.spec.dropout
+            if p:
+                drawn = torch.rand((of, *layer.out_shape), generator=self.masks)
+                mask = (drawn >= p).to(layer.bias.dtype).div_(1.0 - p)[first : first + batch]
+                layer.mask = mask.to(layer.bias.device)
+
+    def forward(self, x: Tensor, traces: bool = True, *, constant: bool = False) -> Tensor:
+        """One bin x, (batch, polarities, height, width), to logits (batch, classes).
+
+        traces : whether it is to be learned from; dropout's masks are for that alone.
+        constant : x is that of the bins before it since `rest`, or the first.
+        """
+        kept = TRACES[self.rule] if traces else "none"
+        if traces and not self._drawn:
+            self.draw_masks()
+        for i, stage in enumerate(self.stages):
+            if i == 0 and isinstance(stage, SpikingLayer):
+                x = stage.forward(x, kept, constant=constant)
+            else:
+                x = stage.forward(x, kept)
         self.features = x.mean((2, 3)) if self.spec.global_average else x.flatten(1)
-        return functional.linear(self.features, self.readout_weight, self.readout_bias)
+        return self.readout.forward(self.features, kept)
 
     def backward(self, error: Tensor) -> None:
         """Add this bin's gradients, given error = dloss/dlogits of shape (batch, classes)."""
-        self._readout_grads["weight"].addmm_(error.T, self.features)
-        self._readout_grads["bias"].add_(error.sum(0))
-        if not any(self._layer_grads.values()):
+        learns = any(grads for name, grads in self._grads.items() if name != "readout")
+        g = self.readout.backward(error, self._grads["readout"], learns)
+        if g is None:
             return  # the readout alone learns
-        g: Tensor | None = error @ self.readout_weight / self._plane
         if self.spec.global_average:  # each neuron of a channel has the same share in its mean
-            assert g is not None
-            g = g[:, :, None, None].expand(-1, *self.stages[-1].out_shape)
+            g = (g / self._plane)[:, :, None, None].expand(-1, *self.stages[-1].out_shape)
         for i in range(len(self.stages) - 1, -1, -1):
             assert g is not None
-            stage = self.stages[i]
-            g = self._backward(i, stage, g.reshape(-1, *stage.out_shape))
+            stage, name = self.stages[i], self._stage_names[i]
+            g = g.reshape(-1, *stage.out_shape)
+            if isinstance(stage, ResidualBlock):
+                below = {k: self._grads[f"{name}.{k}"] for k in stage.parts}
+                if stage.way is not None:
+                    below["skip"] = self._grads[f"{name}.skip"]
+                g = stage.backward(g, below, need_input=i > 0)
+            else:
+                g = stage.backward(g, self._grads[name], need_input=i > 0)
 
-    def _backward(self, i: int, stage: Stage, g: Tensor) -> Tensor | None:
-        if isinstance(stage, ResidualBlock):
-            name = f"block{i + 1}"
-            grads = {part: self._layer_grads[f"{name}.{part}"] for part in stage.parts}
-            return stage.backward(g, grads, need_input=i > 0)
-        return stage.backward(g, self._layer_grads[f"{stage.spec.kind}{i + 1}"], need_input=i > 0)
+    def folded(self) -> tuple[NetworkSpec, dict[str, Tensor]]:
+        """The same network without batch normalisation: what it is then, and its parameters.
+
+        Running statistics become weights and biases, which is what a stream can use.
+        """
+        if self.spec.neuron.norm != "batch":
+            return self.spec, self.parameters()
+        plain = replace(self.spec, neuron=self.spec.neuron._replace(norm="none"))
+        folded = {
+            name: value
+            for name, value in self.parameters().items()
+            if name.rpartition(".")[2] not in ("scale", "mean", "variance")
+        }
+        synapses = {name: layer.synapses for name, layer in self._named.items()} | self.skips
+        if isinstance(self.readout, SpikingReadout):
+            synapses["readout"] = self.readout.layer.synapses
+        for name, one in synapses.items():
+            folded[f"{name}.weight"], folded[f"{name}.bias"] = one.folded()
+        return plain, folded
 
     def state_bytes(self) -> int:
         """Bytes of neuron states and traces: no function of time."""
-        tensors = [t for layer in self._named.values() for t in (*layer.state, layer.trace)]
-        return sum(t.numel() * t.element_size() for t in tensors)
+        skips = sum(s.trace.numel() * s.trace.element_size() for s in self.skips.values())
+        return skips + self.readout.state_bytes() + sum(one.state_bytes() for one in self.layers)
 
     def spikes(self) -> list[Tensor]:
         """Each layer's spikes of the last bin, (batch, \\*neurons)."""

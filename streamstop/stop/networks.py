@@ -2,18 +2,26 @@
 
 What a network then costs is for `cost` to say.
 
-Shapes are the paper's where it gives them. Numbers are channels of a 3x3 convolution, "P" pools the
-spikes of the layer before it by 2.
+Shapes are the paper's where it gives them. A layer is said in words, the same here and in a
+recipe's `network.layers`::
+
+    conv 32 kernel 5 stride 2 pad 0 groups 2 pool 2 dropout 0.2    unless said 3x3, keeping sides
+    conv 32 maxpool 2                                              the maximum, not the average
+    linear 120
+    block 128 stride 2 join membrane                               two convolutions, a way round
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streamstop.errors import UsageError
 from streamstop.stop.layers import LayerSpec, NeuronSpec
 from streamstop.stop.network import NetworkSpec
+from streamstop.stop.readouts import ReadoutKind
 
 if TYPE_CHECKING:
     from streamstop.config import NetworkConfig
@@ -23,52 +31,111 @@ if TYPE_CHECKING:
 class Architecture:
     """A named network, before it is told its input and its classes.
 
-    layers : from the input upwards.  global_average : under the readout.
+    layers : from the input upwards, in words.  global_average : under the readout.
     note : where the shape is from.
     """
 
-    layers: tuple[LayerSpec, ...]
+    layers: tuple[str, ...]
     global_average: bool
     note: str
 
 
-def _plain(*shape: int | str) -> tuple[LayerSpec, ...]:
-    """Convolutions from numbers, pooling from "P"."""
-    layers: list[LayerSpec] = []
-    for item in shape:
-        if isinstance(item, int):
-            layers.append(LayerSpec("conv", item))
-        else:
-            layers[-1] = layers[-1]._replace(pool=2)
-    return tuple(layers)
-
-
-def _lenet5() -> tuple[LayerSpec, ...]:
-    first = LayerSpec("conv", 6, kernel=5, pool=2)
-    second = LayerSpec("conv", 16, kernel=5, pool=2, pad=0)
-    return first, second, LayerSpec("linear", 120), LayerSpec("linear", 84)
-
-
-def _resnet18() -> tuple[LayerSpec, ...]:
-    layers = [LayerSpec("conv", 64)]
-    for channels, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
-        layers += [LayerSpec("block", channels, stride=stride), LayerSpec("block", channels)]
-    return tuple(layers)
+def _table(text: str) -> tuple[str, ...]:
+    return tuple(text.split(" / "))
 
 
 ARCHITECTURES = {
     "compact": Architecture(
-        _plain(32, "P", 64, "P"), False, "two convolutions: the default for streams"
+        _table("conv 32 pool 2 / conv 64 pool 2"),
+        False,
+        "two convolutions: the default for streams",
     ),
-    "lenet5": Architecture(_lenet5(), False, "LeCun et al. 1998, spiking; the paper's MNIST"),
+    "lenet5": Architecture(
+        _table("conv 6 kernel 5 pool 2 / conv 16 kernel 5 pad 0 pool 2 / linear 120 / linear 84"),
+        False,
+        "LeCun et al. 1998, spiking; the paper's MNIST",
+    ),
     "vgg11": Architecture(
-        _plain(64, "P", 128, "P", 256, 256, "P", 512, 512, "P", 512, 512, "P"),
+        _table(
+            "conv 64 pool 2 / conv 128 pool 2 / conv 256 / conv 256 pool 2 / "
+            "conv 512 / conv 512 pool 2 / conv 512 / conv 512 pool 2"
+        ),
         True,
         "the paper's CIFAR-10, DVS-Gesture and DVS-CIFAR10",
     ),
-    "resnet18": Architecture(_resnet18(), True, "the paper's CIFAR-100; spikes added"),
+    "resnet18": Architecture(
+        _table(
+            "conv 64 / block 64 / block 64 / block 128 stride 2 / block 128 / "
+            "block 256 stride 2 / block 256 / block 512 stride 2 / block 512"
+        ),
+        True,
+        "the paper's CIFAR-100; spikes added",
+    ),
 }
 """Every network that has a name."""
+
+CUSTOM = "custom"
+"""The name of a network whose layers a recipe lists."""
+
+_WHOLE = {"kernel": 1, "stride": 1, "pad": 0, "groups": 1, "pool": 1, "maxpool": 1}
+"""Words that a whole number follows, and the least it may be."""
+
+_ALLOWED = {
+    "conv": ("kernel", "stride", "pad", "groups", "pool", "maxpool", "dropout"),
+    "linear": ("dropout",),
+    "block": ("stride", "dropout", "join"),
+}
+
+
+def parse_layer(text: str) -> LayerSpec:
+    """A layer said in words, as at the head of this module.
+
+    Raises UsageError where they are not understood.
+
+    >>> parse_layer("conv 32 kernel 5 pool 2").kernel
+    5
+    """
+    words = text.split()
+
+    def refuse(why: str) -> UsageError:
+        return UsageError(
+            f"a layer {text!r}: {why}. Write such as 'conv 32 kernel 5 pool 2', 'linear 120' or "
+            "'block 128 stride 2'"
+        )
+
+    kind = words[0] if words else ""
+    if kind not in _ALLOWED:
+        raise refuse(f"it must begin with {', '.join(_ALLOWED)}")
+    if len(words) < 2 or not words[1].isdigit() or not 1 <= int(words[1]) <= MAX_CHANNELS:
+        raise refuse(f"its channels, 1 to {MAX_CHANNELS}, come second")
+    if len(words) % 2:
+        raise refuse(f"{words[-1]!r} has no value")
+    made = LayerSpec(kind, int(words[1]))
+    for word, value in zip(words[2::2], words[3::2], strict=True):
+        if word not in _ALLOWED[kind]:
+            raise refuse(f"{word!r} is not for a {kind}; {', '.join(_ALLOWED[kind])} are")
+        if word == "join":
+            if value not in ("spikes", "membrane"):
+                raise refuse("join is spikes or membrane")
+            made = made._replace(join=value)
+        elif word == "dropout":
+            if not re.fullmatch(r"0?\.[0-9]{1,6}|0", value):
+                raise refuse("dropout is a share below 1, such as 0.2")
+            made = made._replace(dropout=float(value))
+        elif not value.isdigit() or not _WHOLE[word] <= int(value) <= MAX_CHANNELS:
+            raise refuse(f"{word} is a whole number of at least {_WHOLE[word]}")
+        elif word == "maxpool":
+            made = made._replace(pool=int(value), pooling="max")
+        else:
+            whole: dict[str, Any] = {word: int(value)}
+            made = made._replace(**whole)
+    if made.kernel % 2 == 0:
+        raise refuse("a kernel is odd")
+    return made
+
+
+MAX_CHANNELS = 1 << 16
+"""More is a slip of the pen."""
 
 
 def named_network(
@@ -78,30 +145,45 @@ def named_network(
     neuron: NeuronSpec | None = None,
     channels: tuple[int, ...] = (),
     hidden: int = 0,
+    layers: Sequence[str] = (),
+    readout: ReadoutKind = "linear",
+    readout_leak: float = 0.9,
 ) -> NetworkSpec:
     """The network called `name` for inputs of one shape and a number of classes.
 
     input_shape : (channels, height, width).
     channels : of "compact" only: one pooled convolution each, in place of the table's.
     hidden : neurons of a linear layer put on top, below the readout; 0 for none.
+    layers : of "custom" only: all of them, in words.
+    readout, readout_leak : as in `NetworkSpec`.
 
     Raises UsageError for an unknown name, an input too small for the network's kernels and
-    pooling, or `channels` of a network whose channels are given by its name.
+    pooling, layers that are not understood, or layers or `channels` of a network whose own are
+    given by its name.
     """
-    if name not in ARCHITECTURES:
-        raise UsageError(f"no network is called {name!r}; there are {', '.join(ARCHITECTURES)}")
-    made = ARCHITECTURES[name]
+    if name not in (*ARCHITECTURES, CUSTOM):
+        known = ", ".join((*ARCHITECTURES, CUSTOM))
+        raise UsageError(f"no network is called {name!r}; there are {known}")
+    if bool(layers) != (name == CUSTOM):
+        raise UsageError(
+            f"network.layers lists the layers of network.name = {CUSTOM}; here the name is {name} "
+            f"and {len(layers)} layers are listed"
+        )
+    made = ARCHITECTURES.get(name, Architecture(tuple(layers), False, "a recipe's own"))
     if channels:
         if name != "compact":
             raise UsageError(
                 f"{name} has channels of its own: network.channels = {list(channels)} is for "
                 "network.name = compact alone"
             )
-        layers = tuple(LayerSpec("conv", c, pool=2) for c in channels)
-        made = replace(made, layers=layers)
-    layers = made.layers + ((LayerSpec("linear", hidden),) if hidden else ())
+        made = replace(made, layers=tuple(f"conv {c} pool 2" for c in channels))
+    specs = tuple(parse_layer(text) for text in made.layers)
+    specs += (LayerSpec("linear", hidden),) if hidden else ()
+    deep = [i for i, one in enumerate(specs) if one.kind == "linear"]
+    if deep and any(one.kind != "linear" for one in specs[deep[0] :]):
+        raise UsageError("a linear layer has no plane: no conv or block can stand above it")
     sides = list(input_shape[1:])
-    for layer in layers:
+    for layer in specs:
         if layer.kind != "linear":
             pad = layer.kernel // 2 if layer.pad < 0 else layer.pad
             sides = [
@@ -112,7 +194,23 @@ def named_network(
             f"{name} needs a larger input than {input_shape[1]}x{input_shape[2]}: "
             "its kernels and pooling leave nothing of it"
         )
-    return NetworkSpec(input_shape, layers, classes, neuron or NeuronSpec(), made.global_average)
+    below = input_shape[0]
+    for layer in specs:
+        if below % layer.groups or layer.channels % layer.groups:
+            raise UsageError(
+                f"groups {layer.groups} divides neither or not both of {below} channels below and "
+                f"{layer.channels} of the layer"
+            )
+        below = layer.channels
+    return NetworkSpec(
+        input_shape,
+        specs,
+        classes,
+        neuron or NeuronSpec(),
+        made.global_average,
+        readout,
+        readout_leak,
+    )
 
 
 def configured_network(
@@ -128,4 +226,14 @@ def configured_network(
         threshold=config.threshold,
         norm=config.norm,
     )
-    return named_network(config.name, input_shape, classes, neuron, config.channels, config.hidden)
+    return named_network(
+        config.name,
+        input_shape,
+        classes,
+        neuron,
+        config.channels,
+        config.hidden,
+        config.layers,
+        config.readout,
+        config.readout_leak,
+    )

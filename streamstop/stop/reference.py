@@ -1,11 +1,13 @@
 """The reference: the same network unrolled in time and differentiated by autograd (BPTT).
 
-Slow, memory growing with time, and the oracle that `tests/stop` holds the rule against in float64.
-The reset spike is detached, as in STOP; the spike's derivative is the surrogate.
+Memory grows with time. It is the oracle that `tests/stop` holds the rule against in float64, and
+the control `rule = "bptt"` that experiments hold it against in float32. The reset spike is
+detached, as in STOP; the spike's derivative is the surrogate.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -13,9 +15,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from streamstop.stop.blocks import ResidualBlock
-from streamstop.stop.layers import LEAK_MAX, SpikingLayer, standardised
+from streamstop.stop.layers import LEAK_MAX, SpikingLayer
 from streamstop.stop.lif import SURROGATES
+from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network
+from streamstop.stop.readouts import SpikingReadout
+from streamstop.stop.synapses import BATCH_MOMENTUM, EPSILON, Synapses, standardised
 
 
 class _Spike(torch.autograd.Function):
@@ -31,6 +36,35 @@ class _Spike(torch.autograd.Function):
         return g * SURROGATES[ctx.surrogate](v.clone()), None
 
 
+class _Current:
+    """Synapses for autograd."""
+
+    def __init__(self, synapses: Synapses, p: dict[str, Tensor]) -> None:
+        self.synapses = synapses
+        self.p = p
+        self.weight = p["weight"]
+        if synapses.norm == "weight":
+            self.weight = standardised(self.weight, synapses.size)
+
+    def of(self, x: Tensor) -> Tensor:
+        one, batch = self.synapses, self.synapses.norm == "batch"
+        y = functional.conv2d(
+            x.reshape(x.shape[0], *one.in_shape),
+            self.weight,
+            None if batch else self.p["bias"],
+            one.stride,
+            one.pad,
+            groups=one.groups,
+        )
+        if not batch:
+            return y
+        variance, mean = torch.var_mean(y, (0, 2, 3), correction=0, keepdim=True)
+        one.mean.lerp_(mean.detach().flatten(), BATCH_MOMENTUM)
+        one.variance.lerp_(variance.detach().flatten(), BATCH_MOMENTUM)
+        scale, bias = self.p["scale"].view(1, -1, 1, 1), self.p["bias"].view(1, -1, 1, 1)
+        return (y - mean) / (variance + EPSILON).sqrt() * scale + bias
+
+
 class _Unrolled:
     """One spiking layer for autograd: membrane and spikes of the step before."""
 
@@ -39,98 +73,188 @@ class _Unrolled:
         self.bottom = bottom
         self.leak = LEAK_MAX * torch.sigmoid(p["leak_logit"])
         self.theta = torch.exp(p["log_theta"]).view_as(layer.theta)
-        plain = layer.neuron.norm == "none"
-        self.weight = p["weight"] if plain else standardised(p["weight"], layer.scale)
-        self.bias = p["bias"]
-        self.u = torch.zeros(batch, *layer.neurons, dtype=layer.weight.dtype)
+        self.synapses = _Current(layer.synapses, p)
+        self.u = torch.zeros(batch, *layer.neurons, dtype=layer.theta.dtype)
         self.s = torch.zeros_like(self.u)
 
-    def _current(self, x: Tensor) -> Tensor:
-        one = self.layer
-        return functional.conv2d(
-            x, self.weight, self.bias, one.stride, one.pad, groups=one.spec.groups
-        )
+    def step(self, current: Tensor, cut: Tensor) -> Tensor:
+        """One bin; the pooled spikes, for autograd to go through.
 
-    def step(self, x: Tensor, same_step_only: bool) -> Tensor:
-        """One bin; the pooled spikes, for autograd to go through."""
-        x = x.reshape(x.shape[0], *self.layer.in_shape)
+        cut : the current as it carries on to later bins: the same number, which may know less.
+        """
         if self.layer.neuron.reset == "soft":
             kept = self.leak * (self.u - self.theta * self.s)
         else:
             kept = self.leak * self.u * (1.0 - self.s)
-        membrane = kept + self._current(x)
+        membrane = kept + current
         spike: Tensor = _Spike.apply(  # type: ignore[no-untyped-call]
             membrane - self.theta, self.layer.neuron.surrogate
         )
-        # Cut so, what carries on is the same number but knows only of this layer's own parameters.
-        cut = same_step_only and not self.bottom
-        self.u = kept + self._current(x.detach()) if cut else membrane
+        self.u = membrane if cut is current else kept + cut
         self.s = spike.detach()
-        pool = self.layer.spec.pool
-        if pool == 1:
-            return spike
-        pooled = (
-            functional.max_pool2d if self.layer.spec.pooling == "max" else functional.avg_pool2d
-        )
-        return pooled(spike, pool)
+        spec = self.layer.spec
+        if spec.pool > 1:
+            pooled = functional.max_pool2d if spec.pooling == "max" else functional.avg_pool2d
+            spike = pooled(spike, spec.pool)
+        return spike if self.layer.mask is None else spike * self.layer.mask
 
 
-def bptt_grads(
-    network: Network, x: Tensor, labels: Tensor, *, same_step_only: bool = False
-) -> dict[str, Tensor]:
-    """Gradients of the summed cross-entropy over all bins and samples, by parameter name.
+class _Unroller:
+    """A whole network for autograd."""
 
-    x : (bins, batch, polarities, height, width).  labels : (batch,).
+    def __init__(
+        self, network: Network, p: dict[str, Tensor], batch: int, same_step_only: bool
+    ) -> None:
+        self.network = network
+        self.p = p
+        self.same_step_only = same_step_only
+        bottoms = {id(layer) for layer in _bottom(network)}
+        self.layers = {
+            id(layer): _Unrolled(layer, self._of(name), batch, id(layer) in bottoms)
+            for name, layer in zip(network.names, network.layers, strict=True)
+        }
+        self.skips = {
+            id(stage.way): _Current(stage.way, self._of(f"block{i}.skip"))
+            for i, stage in enumerate(network.stages, start=1)
+            if isinstance(stage, ResidualBlock) and stage.way is not None
+        }
+        self.v: Tensor = torch.zeros(())
+        if isinstance(network.readout, SpikingReadout):
+            layer = network.readout.layer
+            none_below = not network.stages
+            self.layers[id(layer)] = _Unrolled(layer, self._of("readout"), batch, none_below)
+        elif network.readout.leaky:
+            self.leak = LEAK_MAX * torch.sigmoid(p["readout.leak_logit"])
+        self._constant: Tensor | None = None
+
+    def _of(self, name: str) -> dict[str, Tensor]:
+        start = f"{name}."
+        return {k[len(start) :]: v for k, v in self.p.items() if k.startswith(start)}
+
+    def _layer(self, layer: SpikingLayer, x: Tensor, extra: tuple[Tensor, Tensor] | None = None):  # type: ignore[no-untyped-def]
+        one = self.layers[id(layer)]
+        current = one.synapses.of(x)
+        cut = current
+        if self.same_step_only and not one.bottom:
+            cut = one.synapses.of(x.detach())
+        if extra is not None:
+            cut = (cut if cut is not current else current) + extra[1]
+            current = current + extra[0]
+            cut = cut if self.same_step_only else current
+        return one.step(current, cut)
+
+    def step(self, x: Tensor, constant: bool) -> Tensor:
+        """Logits of one bin."""
+        for i, stage in enumerate(self.network.stages):
+            if isinstance(stage, ResidualBlock):
+                x = self._block(stage, x)
+            elif i == 0 and constant:
+                one = self.layers[id(stage)]
+                if self._constant is None:
+                    self._constant = one.synapses.of(x)
+                x = one.step(self._constant, self._constant)
+            else:
+                x = self._layer(stage, x)
+        f = x.mean((2, 3)) if self.network.spec.global_average else x.flatten(1)
+        readout = self.network.readout
+        if isinstance(readout, SpikingReadout):
+            return self._layer(readout.layer, f[:, :, None, None]).flatten(1)  # type: ignore[no-any-return]
+        weight, bias = self.p["readout.weight"], self.p["readout.bias"]
+        said = functional.linear(f, weight, bias)
+        if not readout.leaky:
+            return said
+        kept = self.leak * self.v
+        self.v = kept + said
+        if self.same_step_only:
+            said = self.v
+            self.v = kept + functional.linear(f.detach(), weight, bias)
+            return said
+        return self.v
+
+    def _block(self, block: ResidualBlock, x: Tensor) -> Tensor:
+        inner = self._layer(block.parts["a"], x)
+        if block.spec.join == "membrane":
+            if block.way is None:
+                extra = x, x.detach()
+            else:
+                skip = self.skips[id(block.way)]
+                extra = skip.of(x), skip.of(x.detach())
+            made: Tensor = self._layer(block.parts["b"], inner, extra)
+            return made
+        way = block.parts.get("way")
+        round_it = x if way is None else self._layer(way, x)
+        return self._layer(block.parts["b"], inner) + round_it  # type: ignore[no-any-return]
+
+
+def bptt(
+    network: Network,
+    bins: Iterable[Tensor],
+    labels: Tensor,
+    loss: Loss | None = None,
+    *,
+    constant: bool = False,
+    since: int = 0,
+    same_step_only: bool = False,
+) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
+    """Loss summed over bins and samples, logits of every bin, gradients by parameter name.
+
+    bins : each (batch, polarities, height, width).  labels : (batch,).
+    constant : all bins are the same.  since : the first bin that there is a loss of.
     same_step_only : cut the path by which a layer's spike reaches later bins through the membrane
         of the layer above. What is left is what STOP keeps; the difference is what it drops.
     """
+    loss = loss or Loss()
     with torch.enable_grad():
-        p = {k: v.detach().clone().requires_grad_() for k, v in network.parameters().items()}
-        loss = torch.zeros((), dtype=x.dtype)
-        for logits in unrolled(network, p, x, same_step_only=same_step_only):
-            loss = loss + functional.cross_entropy(logits, labels, reduction="sum")
-        names = list(p)
-        values = torch.autograd.grad(loss, [p[n] for n in names])
-    return dict(zip(names, values, strict=True))
+        own = torch.contiguous_format
+        p = {
+            k: v.detach().clone(memory_format=own).requires_grad_()
+            for k, v in network.parameters().items()
+        }
+        said = unrolled(network, p, bins, constant=constant, same_step_only=same_step_only)
+        target = loss.target(labels, network.spec.classes, said[0].dtype)
+        total = said[0].new_zeros(())
+        for i, logits in enumerate(said):
+            if i >= since and loss.speaks(last=i == len(said) - 1):
+                total = total + loss.error(logits, target)[0]
+        values = torch.autograd.grad(total, list(p.values()), allow_unused=True)
+    grads = {k: v for k, v in zip(p, values, strict=True) if v is not None}
+    return total.detach(), [one.detach() for one in said], grads
+
+
+def bptt_grads(
+    network: Network,
+    x: Tensor,
+    labels: Tensor,
+    loss: Loss | None = None,
+    *,
+    same_step_only: bool = False,
+) -> dict[str, Tensor]:
+    """The gradients alone, of x (bins, batch, polarities, height, width): as `bptt`."""
+    return bptt(network, x, labels, loss, same_step_only=same_step_only)[2]
 
 
 def unrolled(
-    network: Network, p: dict[str, Tensor], x: Tensor, *, same_step_only: bool = False
+    network: Network,
+    p: dict[str, Tensor],
+    bins: Iterable[Tensor],
+    *,
+    constant: bool = False,
+    same_step_only: bool = False,
 ) -> list[Tensor]:
-    """Logits of every bin, a graph of all of them: x as in `bptt_grads`, `p` by parameter name."""
-    batch = x.shape[1]
-    bottoms = {id(layer) for layer in _bottom(network)}
-    layers = {
-        id(layer): _Unrolled(
-            layer,
-            {key: p[f"{name}.{key}"] for key in layer.parameters()},
-            batch,
-            id(layer) in bottoms,
-        )
-        for name, layer in zip(network.names, network.layers, strict=True)
-    }
-
-    def step(layer: SpikingLayer, now: Tensor) -> Tensor:
-        return layers[id(layer)].step(now, same_step_only)
-
+    """Logits of every bin, a graph of all of them: `bins` as in `bptt`, `p` by parameter name."""
+    unroller: _Unroller | None = None
     said = []
-    for now in x:
-        below: Tensor = now
-        for stage in network.stages:
-            if isinstance(stage, ResidualBlock):
-                inner = step(stage.parts["b"], step(stage.parts["a"], below))
-                way = stage.parts.get("way")
-                below = inner + (below if way is None else step(way, below))
-            else:
-                below = step(stage, below)
-        features = below.mean((2, 3)) if network.spec.global_average else below.flatten(1)
-        logits = functional.linear(features, p["readout.weight"], p["readout.bias"])
-        said.append(logits)
+    for x in bins:
+        if unroller is None:
+            unroller = _Unroller(network, p, len(x), same_step_only)
+        said.append(unroller.step(x, constant))
     return said
 
 
 def _bottom(network: Network) -> list[SpikingLayer]:
     """Layers fed by the input alone, which no error needs to pass."""
+    if not network.stages:
+        return []
     first = network.stages[0]
     if isinstance(first, SpikingLayer):
         return [first]

@@ -50,9 +50,9 @@ def build(case: Case, seed: int = 0) -> Network:
         layer.log_theta.copy_(spread * 0.8 - 0.6)  # thresholds from 0.55 to 1.2
         leak = min(case.leak * (1 - 0.05 * i), 0.98)
         layer.leak_logit.fill_(torch.logit(torch.tensor(leak / LEAK_MAX, dtype=torch.float64)))
-    shape = network.readout_weight.shape
-    network.readout_weight.copy_(torch.randn(shape, generator=draw, dtype=torch.float64))
-    network.readout_bias.copy_(torch.randn(shape[0], generator=draw, dtype=torch.float64))
+    shape = network.readout.weight.shape
+    network.readout.weight.copy_(torch.randn(shape, generator=draw, dtype=torch.float64))
+    network.readout.bias.copy_(torch.randn(shape[0], generator=draw, dtype=torch.float64))
     network.refresh()
     return network
 

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from streamstop.stop.lif import SURROGATES, LIFState, Traces, lif_step_
+from streamstop.stop.lif import SURROGATES, LIFState, lif_step_
+from streamstop.stop.synapses import Traces
 
 # leak 1/2, threshold 1: every number is exact in binary.
 # input, then u, s, e_theta, e_leak, e_bias after the step

@@ -57,7 +57,7 @@ def test_every_layer_of_a_network_has_its_shape_and_spikes_reach_the_readout(nam
     assert logits.shape == (1, 11)
     assert all(float(spikes.sum()) > 0 for spikes in network.spikes()[:2])
     features = {"compact": 64 * 8 * 8, "lenet5": 84, "vgg11": 512, "resnet18": 512}[name]
-    assert network.readout_weight.shape == (11, features)
+    assert network.readout.weight.shape == (11, features)
 
 
 def test_the_parameters_of_lenet5_are_those_counted_by_hand() -> None:

@@ -57,7 +57,9 @@ def smooth_loss(
 
             def current(x: Tensor, name: str = name, i: int = i) -> Tensor:
                 layer, w, b = network.layers[i], p[f"{name}.weight"], p[f"{name}.bias"]
-                return functional.conv2d(x, w, b, stride=layer.stride, padding=layer.pad)
+                return functional.conv2d(
+                    x, w, b, stride=layer.synapses.stride, padding=layer.synapses.pad
+                )
 
             kept = leak * (u[i] - theta * s0[i])
             gap = kept + current(below) - theta
@@ -95,7 +97,7 @@ def test_reference_equals_finite_differences(case, surrogate, cut):
     case = case._replace(surrogate=surrogate)
     network = build(case)
     x, labels = inputs(case, density=0.5)
-    p = {k: v.clone() for k, v in network.parameters().items()}
+    p = {k: v.clone().contiguous() for k, v in network.parameters().items()}
     _, at = smooth_loss(network, p, x, labels, None, cut)
     ours = bptt_grads(network, x, labels, same_step_only=cut)
     draw = np.random.default_rng(0)

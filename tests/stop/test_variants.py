@@ -11,10 +11,11 @@ import torch
 from nets import CLASSES, Case, build, inputs, stop_grads, worst
 from torch.nn import functional
 
-from streamstop.stop.layers import LayerSpec, standardised, standardised_grad
+from streamstop.stop.layers import LayerSpec
 from streamstop.stop.lif import SURROGATES
 from streamstop.stop.network import Network
 from streamstop.stop.reference import bptt_grads
+from streamstop.stop.synapses import standardised, standardised_grad
 
 CONV = LayerSpec("conv", 4)
 TOLERANCE = 1e-10
@@ -127,9 +128,9 @@ def test_sltt_is_stop_that_forgets_between_bins():
                 leak = 0.99 * torch.sigmoid(p[f"{name}.leak_logit"])
                 theta = torch.exp(p[f"{name}.log_theta"]).view_as(layer.theta)
                 kept = leak * (u[i] - theta.detach() * s[i])
-                below = below.reshape(case.batch, *layer.in_shape)
+                below, one = below.reshape(case.batch, *layer.in_shape), layer.synapses
                 membrane = kept + functional.conv2d(
-                    below, p[f"{name}.weight"], p[f"{name}.bias"], layer.stride, layer.pad
+                    below, p[f"{name}.weight"], p[f"{name}.bias"], one.stride, one.pad
                 )
                 over = membrane - theta
                 soft = over.detach().abs().neg().exp() * (over - over.detach())

@@ -1,0 +1,57 @@
+"""What a readout is told of its mistakes: the loss of a bin, and its derivative.
+
+It promises exact derivatives of the losses as they are written here, by each sample's logits. A
+loss speaks at every step, or once, at the last step of the window, of the readout as it stands
+there: then the error comes down through the last bin alone, and what earlier bins did is in the
+traces. A leaky readout remembers the window by itself; a linear or spiking one does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+LossKind = Literal["ce", "mse", "mix"]
+LossTime = Literal["step", "end"]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss of logits (batch, classes).
+
+    kind : "ce", cross-entropy of their softmax; "mse", half the squared distance from the target;
+        "mix", the mean of the two.
+    at : "step", every bin; or "end", the last bin of the window alone.
+    smoothing : share of each label that is spread evenly over all classes.
+    """
+
+    kind: LossKind = "ce"
+    at: LossTime = "step"
+    smoothing: float = 0.0
+
+    def target(self, labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
+        """What the readout should say: labels (batch,) as (batch, classes)."""
+        hot = functional.one_hot(labels, classes).to(dtype)
+        return hot.mul_(1.0 - self.smoothing).add_(self.smoothing / classes)
+
+    def speaks(self, last: bool) -> bool:
+        """Whether there is a loss in a bin; last : it is the window's last."""
+        return last or self.at == "step"
+
+    def error(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss summed over the batch, (), and its derivative by the logits."""
+        loss, error = logits.new_zeros(()), torch.zeros_like(logits)
+        share = 0.5 if self.kind == "mix" else 1.0
+        if self.kind != "mse":
+            log_probabilities = functional.log_softmax(logits, 1)
+            loss = loss - share * (target * log_probabilities).sum()
+            error = error.add_(log_probabilities.exp() - target, alpha=share)
+        if self.kind != "ce":
+            away = logits - target
+            loss = loss + 0.5 * share * away.square().sum()
+            error = error.add_(away, alpha=share)
+        return loss, error

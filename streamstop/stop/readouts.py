@@ -1,0 +1,189 @@
+"""Readouts: what turns the last layer's spikes into logits, and what their error teaches it.
+
+    linear     v[t] = W f[t] + b                    memoryless: of this bin alone
+    leaky      v[t] = leak * v[t-1] + W f[t] + b    a leaky integrator that never fires
+    spiking    v[t] = spikes of a layer of one neuron a class (the paper's)
+
+f[t] are the (pooled) spikes of the last layer. All learn by the same forward traces as the layers
+below; the linear and the spiking readout's parameters are exact under a loss at each step, and so
+are the leaky one's. Under a leaky or spiking readout the layer below is no longer the last one.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from streamstop.stop.layers import LEAK_MAX, LayerSpec, NeuronSpec, SpikingLayer
+from streamstop.stop.synapses import Traces
+
+ReadoutKind = Literal["linear", "leaky", "spiking"]
+
+
+class Readout:
+    """Linear or leaky, without spikes.
+
+    Attributes
+    ----------
+    weight : (classes, features).  bias : (classes,).
+    leak_logit : (), of the leaky one.
+    v : (batch, classes), its potential; trace (batch, features), e_leak (batch, classes), e_bias:
+        traces as a layer's. Of the leaky one alone.
+    """
+
+    def __init__(
+        self,
+        leak: float | None,
+        classes: int,
+        features: int,
+        generator: torch.Generator,
+        dtype: torch.dtype,
+    ) -> None:
+        weight = torch.randn((classes, features), generator=generator, dtype=torch.float64)
+        self.weight = (0.1 * weight / math.sqrt(features)).to(dtype)
+        self.bias = torch.zeros(classes, dtype=dtype)
+        self.leaky = leak is not None
+        if leak is not None:
+            logit = math.log(leak / (LEAK_MAX - leak))
+            self.leak_logit = torch.tensor(logit, dtype=dtype)
+        self.refresh()
+        self.rest(1)
+
+    def parameters(self) -> dict[str, Tensor]:
+        """The tensors by name."""
+        named = {"weight": self.weight, "bias": self.bias}
+        return named | ({"leak_logit": self.leak_logit} if self.leaky else {})
+
+    def to(self, device: torch.device) -> None:
+        """Move parameters; the state begins anew."""
+        for name, value in self.parameters().items():
+            setattr(self, name, value.to(device))
+        self.refresh()
+        self.rest(1)
+
+    def refresh(self) -> None:
+        """Recompute the leak from its parameter, after that moved."""
+        if self.leaky:
+            self.leak = LEAK_MAX * torch.sigmoid(self.leak_logit)
+
+    def rest(self, batch: int) -> None:
+        """Forget the bins before."""
+        if self.leaky:
+            classes, features = self.weight.shape
+            self.v, self.e_leak = (self.bias.new_zeros(batch, classes) for _ in range(2))
+            self.trace, self.e_bias = self.bias.new_zeros(batch, features), self.bias.new_zeros(())
+        else:
+            self.trace = self.bias.new_zeros(batch, 0)
+
+    def forward(self, features: Tensor, traces: Traces) -> Tensor:
+        """Logits (batch, classes) of one bin's features (batch, features)."""
+        said = functional.linear(features, self.weight, self.bias)
+        if not self.leaky:
+            self.trace = features
+            return said
+        if traces == "stop":
+            self.trace.mul_(self.leak).add_(features)
+            self.e_leak.mul_(self.leak).add_(self.v)
+            self.e_bias.mul_(self.leak).add_(1.0)
+        elif traces == "sltt":
+            self.trace = features
+            self.e_leak.copy_(self.v)
+            self.e_bias.fill_(1.0)
+        self.v = self.v * self.leak + said
+        return self.v
+
+    def backward(self, error: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
+        """The error of the logits, (batch, classes), adds to `grads`; error of the features."""
+        if "weight" in grads:
+            grads["weight"].addmm_(error.T, self.trace)
+            total = error.sum(0)
+            grads["bias"].add_(total * self.e_bias if self.leaky else total)
+        if "leak_logit" in grads:
+            grads["leak_logit"].add_((error * self.e_leak).sum())
+        return error @ self.weight if need_input else None
+
+    def flush(self, grads: dict[str, Tensor]) -> None:
+        """Nothing is gathered on the way."""
+
+    def settle(self, grads: dict[str, Tensor]) -> None:
+        """Turn the gradient of the leak into that of its parameter."""
+        if "leak_logit" in grads:
+            grads["leak_logit"].mul_(self.leak * (1.0 - self.leak / LEAK_MAX))
+
+    def state_bytes(self) -> int:
+        """Bytes carried from bin to bin."""
+        held = (self.v, self.e_leak, self.trace, self.e_bias) if self.leaky else ()
+        return sum(t.numel() * t.element_size() for t in held)
+
+    def twin(self) -> Readout:
+        """The same readout with parameters and state of its own."""
+        return copy.deepcopy(self)
+
+
+class SpikingReadout:
+    """A spiking layer of one neuron a class: its spikes are the logits.
+
+    Attributes
+    ----------
+    layer : the spiking layer, linear.
+    """
+
+    def __init__(
+        self,
+        neuron: NeuronSpec,
+        classes: int,
+        features: int,
+        generator: torch.Generator,
+        dtype: torch.dtype,
+    ) -> None:
+        shape = (features, 1, 1)
+        self.layer = SpikingLayer(LayerSpec("linear", classes), shape, neuron, generator, dtype)
+
+    def parameters(self) -> dict[str, Tensor]:
+        """The layer's tensors by name."""
+        return self.layer.parameters()
+
+    def to(self, device: torch.device) -> None:
+        """Move parameters; the state begins anew."""
+        self.layer.to(device)
+
+    def refresh(self) -> None:
+        """Take up parameters that moved."""
+        self.layer.refresh()
+
+    def rest(self, batch: int) -> None:
+        """Put the neurons at rest."""
+        self.layer.rest(batch)
+
+    def forward(self, features: Tensor, traces: Traces) -> Tensor:
+        """Spikes (batch, classes) of one bin's features (batch, features)."""
+        return self.layer.forward(features[:, :, None, None], traces).flatten(1).clone()
+
+    def backward(self, error: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
+        """The error of the spikes, (batch, classes), as a layer takes it."""
+        down = self.layer.backward(error[:, :, None, None], grads, need_input)
+        return None if down is None else down.flatten(1)
+
+    def flush(self, grads: dict[str, Tensor]) -> None:
+        """Add what was gathered on the way."""
+        self.layer.flush(grads)
+
+    def settle(self, grads: dict[str, Tensor]) -> None:
+        """Turn gradients into those of the parameters."""
+        self.layer.settle(grads)
+
+    def state_bytes(self) -> int:
+        """Bytes carried from bin to bin."""
+        return self.layer.state_bytes()
+
+    def twin(self) -> SpikingReadout:
+        """The same readout with parameters and state of its own."""
+        made = copy.deepcopy(self)
+        made.refresh()
+        made.rest(1)  # its rows are views of its own state
+        return made

@@ -1,0 +1,294 @@
+"""Synapses: from the spikes of one layer to the input current of the next, and how they learn.
+
+A convolution or a linear map, its normalisation, and the presynaptic trace (Eq. 20)::
+
+    current = W x[t] + b        trace[t] = leak * trace[t-1] + x[t]        dW += delta (x) trace
+
+The trace decays with the leak of the neurons that the synapses feed. Where the input is the same in
+every bin (a static image as constant current), so is what it becomes, and the trace is that image
+times a number: current and weight gradient are then computed once a sequence, exactly.
+
+With `norm="weight"` the synapses are scaled standardised weights (Brock et al., ICLR 2021): each
+output's weights less their mean, over their standard deviation, times gain / sqrt(fan-in). It looks
+at weights, never at data, and so is legal online. With `norm="batch"` each step of a batch is
+normalised by its own mean and variance (Ioffe and Szegedy 2015), as the paper does between
+convolution and membrane; running averages of them stand in where nothing is learned, and `folded`
+turns those into plain weights and biases. A stream has no batch: there it is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Traces = Literal["none", "stop", "sltt"]
+"""What advances beside the membrane: nothing (no learning), the traces of STOP, or only their
+same-step part, as in SLTT (Meng et al., ICCV 2023)."""
+
+Norm = Literal["none", "weight", "batch"]
+
+BATCH_MOMENTUM = 0.1
+"""How much of a step's mean and variance enters the running ones."""
+
+EPSILON = 1e-5
+
+
+class Synapses:
+    """Weights, their normalisation, and the trace of what comes in.
+
+    Parameters
+    ----------
+    in_shape : (channels, height, width) of the input.
+    channels, kernel, stride, pad, groups : of the convolution; kernel 0 says linear: the input is
+        taken as one vector, and the output has a plane of 1x1.
+    gain : initial weights have standard deviation gain / sqrt(fan-in).
+
+    Attributes
+    ----------
+    weight : (out, in / groups, kernel, kernel), channels innermost in memory.  bias : (out,).
+    scale, mean, variance : (out,), with norm="batch" alone: its gain and its running statistics.
+    trace : (batch, \\*in_shape).
+    compute : dtype in which the products are computed; None for that of the weights.
+    """
+
+    def __init__(
+        self,
+        in_shape: tuple[int, int, int],
+        channels: int,
+        kernel: int,
+        stride: int,
+        pad: int,
+        groups: int,
+        norm: Norm,
+        gain: float,
+        generator: torch.Generator,
+        dtype: torch.dtype,
+    ) -> None:
+        self.linear = kernel == 0
+        if self.linear:
+            in_shape, kernel, stride, pad = (math.prod(in_shape), 1, 1), 1, 1, 0
+        self.in_shape = in_shape
+        self.kernel, self.stride, self.pad, self.groups = kernel, stride, pad, groups
+        self.norm = norm
+        self.compute: torch.dtype | None = None
+        shape = (channels, in_shape[0] // groups, kernel, kernel)
+        self.size = gain / math.sqrt(math.prod(shape[1:]))
+        weight = torch.randn(shape, generator=generator, dtype=torch.float64)
+        self.weight = channels_last((weight * self.size).to(dtype))
+        self.bias = torch.zeros(channels, dtype=dtype)
+        if norm == "batch":
+            self.scale = torch.ones(channels, dtype=dtype)
+            self.mean = torch.zeros(channels, dtype=dtype)
+            self.variance = torch.ones(channels, dtype=dtype)
+        self.rest(1)
+        self.refresh()
+
+    @property
+    def out_plane(self) -> tuple[int, int]:
+        """Rows and columns of the output."""
+        return _out(self.in_shape[1], self), _out(self.in_shape[2], self)
+
+    def parameters(self) -> dict[str, Tensor]:
+        """The tensors by name, running statistics among them, which no gradient moves."""
+        named = {"weight": self.weight, "bias": self.bias}
+        if self.norm == "batch":
+            named |= {"scale": self.scale, "mean": self.mean, "variance": self.variance}
+        return named
+
+    def to(self, device: torch.device) -> None:
+        """Move parameters; the state begins anew with `rest`."""
+        for name, value in self.parameters().items():
+            setattr(self, name, value.to(device))
+        self.rest(1)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Recompute what the weights become, after they moved."""
+        self.used, self.shift = self.weight, self.bias
+        if self.norm == "weight":
+            self.used = standardised(self.weight, self.size)
+        elif self.norm == "batch":
+            self.used, self.shift = self.folded()
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weights and biases that do what these do with running statistics, without any."""
+        if self.norm != "batch":
+            return self.used, self.bias
+        by = self.scale / (self.variance + EPSILON).sqrt()
+        return self.weight * by.view(-1, 1, 1, 1), self.bias - self.mean * by
+
+    def rest(self, batch: int) -> None:
+        """Clear the trace."""
+        size = (batch, *self.in_shape)
+        self.trace = channels_last(torch.zeros(size, dtype=self.weight.dtype).to(self.bias.device))
+        self._current: Tensor | None = None
+        self._gathered: Tensor | None = None
+        self._gain: Tensor | float = 0.0
+        self._seen: Tensor | None = None  # with norm="batch": this step's normalised current
+        self._seen_trace: Tensor | None = None
+
+    def forward(self, x: Tensor, leak: float | Tensor, traces: Traces, constant: bool) -> Tensor:
+        """Current (batch, out, \\*out_plane) of the input x (batch, ...).
+
+        leak : of the neurons that are fed.  constant : x is that of the bin before, if there was
+        one since `rest`.
+        """
+        if constant and self.norm != "batch":
+            return self._forward_constant(x, leak, traces)
+        x = x.reshape(x.shape[0], *self.in_shape)
+        if traces == "stop":
+            if isinstance(leak, float):
+                torch.add(x, self.trace, alpha=leak, out=self.trace)
+            else:
+                self.trace.mul_(leak).add_(x)
+        elif traces == "sltt":
+            self.trace = x
+        if self.norm == "batch" and traces != "none":
+            return self._normalised(self._product(x, self.weight, None), leak, traces)
+        return self._product(x, self.used, self.shift)
+
+    def _forward_constant(self, x: Tensor, leak: float | Tensor, traces: Traces) -> Tensor:
+        if self._current is None:
+            self.trace = x.reshape(x.shape[0], *self.in_shape)
+            self._current = self._product(self.trace, self.used, self.shift)
+        if traces == "stop":
+            self._gain = self._gain * leak + 1.0
+        elif traces == "sltt":
+            self._gain = 1.0
+        return self._current
+
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if self.compute is not None:
+            made = _multiply(self, x.to(self.compute), weight.to(self.compute), None)
+            made = made.to(self.weight.dtype)
+            return made if bias is None else made.add_(bias.view(1, -1, 1, 1))
+        return _multiply(self, x, weight, bias)
+
+    def _normalised(self, y: Tensor, leak: float | Tensor, traces: Traces) -> Tensor:
+        over = (0, 2, 3)
+        variance, mean = torch.var_mean(y, over, correction=0)
+        self.mean.lerp_(mean, BATCH_MOMENTUM)
+        self.variance.lerp_(variance, BATCH_MOMENTUM)
+        self._deviation = (variance + EPSILON).sqrt_()
+        seen = y.sub_(mean.view(1, -1, 1, 1)).div_(self._deviation.view(1, -1, 1, 1))
+        if traces == "sltt" or self._seen_trace is None:
+            self._seen_trace = seen.clone()
+        else:
+            self._seen_trace.mul_(leak).add_(seen)
+        self._seen = seen
+        return seen * self.scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+
+    def backward(self, delta: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
+        """The same bin's error of the current, (batch, out, \\*out_plane), adds to `grads`.
+
+        The bias's own gradient is the neurons' to give: it has their trace.
+        Returns the error of the input, (batch, \\*in_shape), or None if it is not needed.
+        """
+        learns = "weight" in grads
+        if self._seen is not None:
+            delta = self._through_normalisation(delta, grads)
+        if learns and self._current is not None:
+            if self._gathered is None:
+                self._gathered = torch.zeros_like(delta)
+            self._gathered.add_(delta, alpha=self._gain) if isinstance(
+                self._gain, float
+            ) else self._gathered.add_(delta * self._gain)
+            learns = False
+        weight = self.weight if self._seen is not None else self.used
+        return self._errors(delta, weight, grads if learns else {}, need_input)
+
+    def _through_normalisation(self, delta: Tensor, grads: dict[str, Tensor]) -> Tensor:
+        """Error before batch normalisation; its mean and variance taken as this step's."""
+        assert self._seen is not None and self._seen_trace is not None
+        over = (0, 2, 3)
+        if "scale" in grads:
+            grads["scale"].add_((delta * self._seen_trace).sum(over))
+        mean, along = delta.mean(over, keepdim=True), (delta * self._seen).mean(over, keepdim=True)
+        by = (self.scale / self._deviation).view(1, -1, 1, 1)
+        return (delta - mean).addcmul_(self._seen, along, value=-1.0).mul_(by)
+
+    def _errors(
+        self, delta: Tensor, weight: Tensor, grads: dict[str, Tensor], need_input: bool
+    ) -> Tensor | None:
+        """Weight gradient into `grads`, if it is there; error of the input, if needed."""
+        learns = "weight" in grads
+        trace = self.trace
+        if self.compute is not None:
+            delta, trace, weight = (t.to(self.compute) for t in (delta, trace, weight))
+        if self.linear:
+            flat = delta.reshape(len(delta), -1)
+            if learns:
+                sums = grads["weight"].view(grads["weight"].shape[:2])
+                if self.compute is None:
+                    sums.addmm_(flat.T, trace.view(len(trace), -1))
+                else:
+                    sums.add_(flat.T @ trace.view(len(trace), -1))
+            down = (flat @ weight.view(weight.shape[:2])) if need_input else None
+            down = None if down is None else down.view(len(delta), *self.in_shape)
+        elif learns or need_input:
+            down, d_weight, _ = torch.ops.aten.convolution_backward(
+                delta,
+                trace,
+                weight,
+                None,
+                [self.stride, self.stride],
+                [self.pad, self.pad],
+                [1, 1],
+                False,
+                [0, 0],
+                self.groups,
+                [need_input, learns, False],
+            )
+            if learns:
+                grads["weight"].add_(d_weight)
+        else:
+            down = None
+        return down if down is None or self.compute is None else down.to(self.weight.dtype)
+
+    def flush(self, grads: dict[str, Tensor]) -> None:
+        """Add what a constant input left to be computed once."""
+        if self._gathered is not None and "weight" in grads:
+            self._errors(self._gathered, self.used, grads, need_input=False)
+        self._gathered = None
+
+    def settle(self, grads: dict[str, Tensor]) -> None:
+        """Turn the gradient of what the weights become into that of the weights."""
+        if "weight" in grads and self.norm == "weight":
+            grads["weight"].copy_(standardised_grad(self.weight, self.size, grads["weight"]))
+
+
+def channels_last(tensor: Tensor) -> Tensor:
+    """The same, the second of four axes innermost in memory: what CPUs convolve fastest."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+
+
+def _out(side: int, synapses: Synapses) -> int:
+    return (side + 2 * synapses.pad - synapses.kernel) // synapses.stride + 1
+
+
+def _multiply(synapses: Synapses, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if synapses.linear:
+        flat = weight.view(weight.shape[:2])
+        return functional.linear(x.view(len(x), -1), flat, bias)[:, :, None, None]
+    return functional.conv2d(x, weight, bias, synapses.stride, synapses.pad, groups=synapses.groups)
+
+
+def standardised(weight: Tensor, size: float) -> Tensor:
+    """Weights (out, ...) with mean 0 and standard deviation `size` over each output's inputs."""
+    centred = weight - weight.mean((1, 2, 3), keepdim=True)
+    return centred * (size / centred.square().mean((1, 2, 3), keepdim=True).sqrt().add(1e-6))
+
+
+def standardised_grad(weight: Tensor, size: float, grad: Tensor) -> Tensor:
+    """Gradient of the weights, given `grad` of `standardised(weight, size)`."""
+    over = (1, 2, 3)
+    centred = weight - weight.mean(over, keepdim=True)
+    deviation = centred.square().mean(over, keepdim=True).sqrt()
+    divisor = deviation + 1e-6
+    along = (grad * centred).mean(over, keepdim=True) / (deviation * divisor)
+    full = (grad - centred * along) * (size / divisor)
+    return full - full.mean(over, keepdim=True)

@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench recordings clean
+.PHONY: help demo test bench soak recordings clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,10 +33,15 @@ test: $(STAMP)  ## ruff, mypy, pytest: what CI runs
 
 $(VENV)/.bench: $(STAMP)
 	@$(PIP) install -qq -c constraints.txt -e '.[all,bench]'
+	@$(PIP) install -qq -c constraints.txt --no-deps spikingjelly norse
 	@touch $@
 
 bench: $(VENV)/.bench  ## every benchmark, beside its peers; writes docs/results
-	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+	@set -e; for file in $$(grep -l __main__ benchmarks/*.py); do \
+	  echo "== $$file"; $(BIN)/python $$file; done
+
+soak: $(STAMP)  ## a million steps of learning: memory stands still; about half an hour
+	@$(BIN)/python benchmarks/memory.py --section learner --steps 1000000
 
 recordings: $(STAMP)  ## make the bundled recordings anew, byte for byte
 	@$(BIN)/python -m streamstop.simulate recordings

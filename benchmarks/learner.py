@@ -1,10 +1,11 @@
-"""What one step of learning costs at batch 1: STOP beside backpropagation through time.
+"""What one step of learning costs: STOP beside backpropagation through time, on one thread.
 
-Same network, same input, same loss at every step, one Adam step a sequence, one thread; each
-contender's time is its whole sequence, forward, backward and update, over T: CPU time of the
-process, which is what the clock would show on an idle machine. Contenders take turns, so that a
-busy one hurts all alike. Also measured: the parts that a STOP step is made of. Writes
-docs/results/learner.md. It measures time, not learning.
+Same network, same initial weights, same input, same loss at every bin, one Adam step a sequence;
+a contender's time is its whole sequence, forward, backward and update, over its T bins: CPU time of
+the process, which is what the clock would show on an idle machine. Contenders take turns, in
+alternating order, so that a busy machine hurts all alike. Also measured: the floor, which is the
+convolutions alone, and the parts that a STOP step is made of. Each case writes its section of
+docs/results/learner.md; `--case` runs some of them. It measures time, not learning.
 """
 
 from __future__ import annotations
@@ -16,154 +17,81 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
-from provenance import ROOT, installed, provenance
-from torch import Tensor, nn
+from page import table, write_section
+from peers import (
+    CLASSES,
+    CONTENDERS,
+    DENSITY,
+    LEARNER,
+    PEERS,
+    RULE,
+    SHADOW,
+    Contender,
+    one_bin,
+    present,
+    spec_of,
+)
+from provenance import ROOT, provenance
+from torch import Tensor
 from torch.nn import functional
 
-from streamstop.stop.layers import LayerSpec
-from streamstop.stop.learner import LearnerSpec, StopLearner
 from streamstop.stop.network import Network, NetworkSpec
-from streamstop.stop.reference import bptt_grads
 
-CLASSES, DENSITY, LABEL = 11, 0.06, 3
-CHANNELS: tuple[tuple[int, ...], ...] = ((32, 64), (32, 64, 128))
-LENGTHS = (20, 50)
-
-CONVOLVE, CONVOLVE_BACK = "convolutions, forward", "convolutions, backward"
-TRACES = "traces"
-LEARNER, RULE = "STOP, the learner", "STOP, the rule alone"
-UPDATE = "one update by Adam (once a segment)"
-
-Sequence = Callable[[], None]
-"""One whole sequence: forward, backward, update."""
+FLOOR, FLOOR_BACK = "convolutions alone, forward", "convolutions alone, backward"
 
 
-def spec_of(channels: tuple[int, ...]) -> NetworkSpec:
-    """Convolutions 3x3 on 2x32x32, each pooled by 2, under a linear readout."""
-    layers = tuple(LayerSpec("conv", c, pool=2) for c in channels)
-    return NetworkSpec((2, 32, 32), layers, CLASSES)
+class Case(NamedTuple):
+    """What is run.
+
+    turns : after one to warm up.  bar : what STOP's time may be of the fastest peer's.
+    few : only contenders that learn what all can: weights, and STOP in full.
+    """
+
+    network: str
+    side: int
+    batch: int
+    bins: int
+    turns: int
+    bar: float
+    few: bool = False
+
+    @property
+    def name(self) -> str:
+        """As the page calls it."""
+        return f"{self.network}, {self.side}x{self.side}, batch {self.batch}, T = {self.bins}"
+
+    @property
+    def key(self) -> str:
+        """As the command line calls it."""
+        return f"{self.network}-{self.batch}-{self.bins}"
 
 
-def input_of(bins: int, seed: int = 0) -> Tensor:
-    """Binary bins (bins, 1, 2, 32, 32), `DENSITY` of them ones."""
-    draw = torch.Generator().manual_seed(seed)
-    return (torch.rand(bins, 1, 2, 32, 32, generator=draw) < DENSITY).float()
+CASES = (
+    Case("compact", 32, 1, 20, 20, 0.7),
+    Case("compact", 32, 1, 50, 10, 0.7),
+    Case("compact", 32, 32, 20, 3, 1.0),
+    Case("vgg11", 48, 1, 10, 4, 1.0),
+    Case("vgg11", 48, 32, 2, 2, 1.0, few=True),
+)
 
-
-def adam(parameters: dict[str, Tensor], grads: dict[str, Tensor]) -> torch.optim.Adam:
-    """Adam on a network without autograd: the gradient tensors are those it sums into."""
-    for name, grad in grads.items():
-        parameters[name].grad = grad
-    return torch.optim.Adam([parameters[name] for name in grads], lr=1e-4)
-
-
-def stop_learner(channels: tuple[int, ...], x: Tensor, learn: str, update: str) -> Sequence:
-    """As the pipeline calls it: predict, learn, statistics of spikes, decision's votes."""
-    spec = LearnerSpec(learn=learn, update=update, lr=1e-4, lr_readout=1e-4)
-    learner = StopLearner(spec_of(channels), spec)
-
-    def sequence() -> None:
-        learner.begin_segment()
-        for now in x:
-            learner.predict(now, will_learn=True)
-            learner.learn(LABEL)
-        learner.end_segment()
-
-    return sequence
-
-
-def stop_rule(channels: tuple[int, ...], x: Tensor, learn: str) -> Sequence:
-    """The rule alone: what the BPTT contenders do, and no more."""
-    network = Network(spec_of(channels), 0, learn=learn)
-    optimizer = adam(network.parameters(), network.grads)
-    target = functional.one_hot(torch.tensor([LABEL]), CLASSES).float()
-
-    @torch.no_grad()
-    def sequence() -> None:
-        network.rest()
-        network.zero_grads()
-        for now in x:
-            network.backward(network.forward(now).softmax(1) - target)
-        network.settle()
-        optimizer.step()
-        network.refresh()
-
-    return sequence
-
-
-def torch_bptt(channels: tuple[int, ...], x: Tensor) -> Sequence:
-    """`streamstop.stop.reference` in float32: the same neurons, unrolled, by autograd."""
-    network = Network(spec_of(channels), 0)
-    grads = network.grads
-    optimizer = adam(network.parameters(), grads)
-    label = torch.tensor([LABEL])
-
-    def sequence() -> None:
-        for name, grad in bptt_grads(network, x, label).items():
-            grads[name].copy_(grad)
-        optimizer.step()
-        network.refresh()
-
-    return sequence
-
-
-def snntorch_bptt(channels: tuple[int, ...], x: Tensor, learn: bool) -> Sequence:
-    """snntorch's Leaky, reset by subtraction; `learn`: thresholds and leaks too."""
-    import snntorch
-
-    leak = float(Network(spec_of(channels), 0).layers[0].leak)
-    ins = (2, *channels[:-1])
-    convolutions = nn.ModuleList(
-        nn.Conv2d(a, b, 3, padding=1) for a, b in zip(ins, channels, strict=True)
-    )
-    leaky: Any = snntorch.Leaky
-    neurons = nn.ModuleList(
-        leaky(beta=leak, reset_mechanism="subtract", learn_beta=learn, learn_threshold=learn)
-        for _ in channels
-    )
-    readout = nn.Linear(channels[-1] * (32 // 2 ** len(channels)) ** 2, CLASSES)
-    parts = nn.ModuleList([convolutions, neurons, readout])
-    optimizer = torch.optim.Adam(parts.parameters(), lr=1e-4)
-    label = torch.tensor([LABEL])
-
-    def sequence() -> None:
-        membranes = [torch.zeros(()) for _ in neurons]  # snntorch gives them their shape
-        loss = torch.zeros(())
-        for now in x:
-            spikes = now
-            for i, (conv, neuron) in enumerate(zip(convolutions, neurons, strict=True)):
-                spikes, membranes[i] = neuron(conv(spikes), membranes[i])
-                spikes = functional.avg_pool2d(spikes, 2)
-            loss = loss + functional.cross_entropy(readout(spikes.flatten(1)), label)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return sequence
-
-
-def contenders(channels: tuple[int, ...], bins: int) -> dict[str, Sequence]:
-    """All of them, set up on one input."""
-    x = input_of(bins)
-    found = {
-        LEARNER: stop_learner(channels, x, "wtl", "segment"),
-        RULE: stop_rule(channels, x, "wtl"),
-        "STOP, the rule alone, weights only": stop_rule(channels, x, "w"),
-        "STOP, the learner, an update every step and a shadow": stop_learner(
-            channels, x, "wtl", "step"
-        ),
-        "torch BPTT": torch_bptt(channels, x),
-    }
-    if installed("snntorch"):
-        found["snntorch BPTT, weights only"] = snntorch_bptt(channels, x, learn=False)
-        found["snntorch BPTT"] = snntorch_bptt(channels, x, learn=True)
-    return found
+INTRO = (
+    "Written by `benchmarks/learner.py`, a section a case; do not edit. What the figures mean: "
+    "[performance](../performance.md).\n\n"
+    "Milliseconds of CPU time a step: forward, backward and a step's share of one Adam step a "
+    f"sequence of T. One thread, float32, seed 0; {DENSITY:.0%} of the input's pixels are ones; "
+    f"{CLASSES} classes, linear readout, cross-entropy at every bin. `learn`: w weights and "
+    "biases, t thresholds, l leaks. *Step by step* a contender takes one bin through all layers "
+    "before the next, as a stream comes; *layer by layer* it gives each layer all T bins at once, "
+    "for which it must hold the whole sequence before it answers. `loss` is that of the first "
+    "sequence, from the same weights: equal numbers say that the same network was computed "
+    "(snntorch's reset does not decay, so that its own differs)."
+)
 
 
 class Time(NamedTuple):
@@ -173,168 +101,225 @@ class Time(NamedTuple):
     median: float
 
 
-def measure(turns: int, sequences: dict[str, Sequence], steps: int) -> dict[str, Time]:
-    """Best and median of `turns`, taken in rotation after one to warm up."""
+Timed = Callable[[], float]
+
+
+def measure(turns: int, sequences: dict[str, Timed], steps: int) -> dict[str, Time]:
+    """Best and median of `turns`, taken in turn after one to warm up."""
     taken: dict[str, list[float]] = {name: [] for name in sequences}
     for turn in range(turns + 1):
-        for name, sequence in sequences.items():
+        for name in list(sequences)[:: -1 if turn % 2 else 1]:
             begun = time.process_time()
-            sequence()
+            sequences[name]()
             if turn:
                 taken[name].append((time.process_time() - begun) * 1e3 / steps)
     return {name: Time(min(t), statistics.median(t)) for name, t in taken.items()}
 
 
-@torch.no_grad()
-def parts(channels: tuple[int, ...], turns: int) -> dict[str, float]:
-    """What a STOP step is made of, in ms a step: best times, and differences of best times."""
-    bins = 20
-    x = input_of(bins)
-    network = Network(spec_of(channels), 0)
-    optimizer = adam(network.parameters(), network.grads)
-    error = torch.full((1, CLASSES), 0.1)
+def input_of(case: Case, spec: NetworkSpec) -> tuple[list[Tensor], Tensor]:
+    """Bins and labels of one sequence."""
+    draw = torch.Generator().manual_seed(0)
+    bins = [one_bin(spec, case.batch, draw) for _ in range(case.bins)]
+    return bins, torch.randint(CLASSES, (case.batch,), generator=draw)
 
-    def run(traces: bool, backward: bool, updates: int) -> Sequence:
-        def sequence() -> None:
-            network.rest()
-            for now in x:
-                network.forward(now, traces)
+
+def contenders(case: Case) -> list[Contender]:
+    """Who takes part in a case."""
+    who = [one for one in CONTENDERS if present(one)]
+    if case.batch > 1:
+        who = [one for one in who if not one.single]
+    elif case.network == "compact":
+        who.insert(1, SHADOW)
+    return [one for one in who if one.learn == "w" or one is RULE] if case.few else who
+
+
+def race(case: Case, spec: NetworkSpec) -> tuple[dict[Contender, Time], dict[Contender, float]]:
+    """The times of all, and the loss that each says of its first sequence."""
+    bins, labels = input_of(case, spec)
+    who = {one.name + one.learn: one for one in contenders(case)}
+    losses: dict[Contender, float] = {}
+
+    def timed(one: Contender) -> Timed:
+        sequence = one.build(spec)
+
+        def run() -> float:
+            loss = sequence(bins, labels)
+            losses.setdefault(one, loss)
+            return loss
+
+        return run
+
+    times = measure(case.turns, {key: timed(one) for key, one in who.items()}, case.bins)
+    return {who[key]: t for key, t in times.items()}, losses
+
+
+class _Convolution:
+    """A layer's product alone, on tensors of its shapes, in one layout."""
+
+    def __init__(self, network: Network, i: int, layout: torch.memory_format) -> None:
+        layer = network.layers[i]
+        spec = layer.spec
+        self.x, self.weight, self.delta = (
+            t.clone(memory_format=layout) for t in (layer.trace, layer.weight, layer.state.u)
+        )
+        self.bias = layer.bias
+        pad = spec.kernel // 2 if spec.pad < 0 else spec.pad
+        self.stride, self.pad, self.groups = [spec.stride] * 2, [pad] * 2, spec.groups
+        self.wanted = [i > 0, True, False]
+
+    def forward(self) -> None:
+        functional.conv2d(self.x, self.weight, self.bias, self.stride, self.pad, groups=self.groups)
+
+    def backward(self) -> None:
+        torch.ops.aten.convolution_backward(
+            self.delta, self.x, self.weight, None, self.stride, self.pad, [1, 1], False, [0, 0],
+            self.groups, self.wanted,
+        )  # fmt: skip
+
+
+@torch.no_grad()
+def parts(case: Case, spec: NetworkSpec) -> dict[str, float]:
+    """The floor, and what a step of the rule is made of, in ms a step, from best turns.
+
+    The floor takes the faster of torch's two layouts. A part is the difference of two sequences
+    that differ by it, so that it may come out a little below nought.
+    """
+    bins, _ = input_of(case, spec)
+    network = Network(spec, 0)
+    parameters = network.parameters()
+    optimizer = torch.optim.Adam([parameters[name] for name in network.grads], lr=1e-4)
+    error = torch.full((case.batch, CLASSES), 0.1)
+
+    def run(traces: bool, backward: bool, updates: int) -> Timed:
+        def sequence() -> float:
+            network.rest(case.batch)
+            network.zero_grads()
+            for now in bins:
+                network.forward(now, traces=traces)
                 if backward:
                     network.backward(error)
             for _ in range(updates):
-                network.settle()
+                for name, grad in network.settle().items():
+                    parameters[name].grad = grad
                 optimizer.step()
                 network.refresh()
+            return 0.0
 
         return sequence
 
-    def convolve(forward: bool) -> Sequence:
-        def sequence() -> None:
-            for _ in range(bins):
-                for i, layer in enumerate(network.layers):
-                    if forward:
-                        functional.conv2d(layer.trace, layer.weight, layer.bias, 1, layer.pad)
-                    else:
-                        torch.ops.aten.convolution_backward(
-                            layer.state.u,
-                            layer.trace,
-                            layer.weight,
-                            None,
-                            [1, 1],
-                            [layer.pad, layer.pad],
-                            [1, 1],
-                            False,
-                            [0, 0],
-                            1,
-                            [i > 0, True, False],
-                        )
+    def convolve(layout: torch.memory_format, forward: bool) -> Timed:
+        network.rest(case.batch)
+        all_of_them = [_Convolution(network, i, layout) for i in range(len(network.layers))]
+
+        def sequence() -> float:
+            for _ in bins:
+                for one in all_of_them:
+                    one.forward() if forward else one.backward()
+            return 0.0
 
         return sequence
 
-    times = measure(
-        turns,
-        {
-            "forward": run(False, False, 0),
-            "traces": run(True, False, 0),
-            "backward": run(True, True, 0),
-            "update": run(True, True, bins),
-            "conv": convolve(True),
-            "conv backward": convolve(False),
-        },
-        bins,
-    )
-    best = {name: t.best for name, t in times.items()}
-    rest = best["backward"] - best["traces"] - best["conv backward"]
+    updates = 2  # of which a sequence's own share is computed below
+    sequences = {
+        "forward": run(False, False, 0),
+        "traced": run(True, False, 0),
+        "backward": run(True, True, 0),
+        "updated": run(True, True, updates),
+    }
+    layouts = {"rows": torch.contiguous_format, "channels": torch.channels_last}
+    for layout, format_ in layouts.items():
+        sequences[f"{layout} forward"] = convolve(format_, True)
+        sequences[f"{layout} backward"] = convolve(format_, False)
+    best = {k: t.best for k, t in measure(max(case.turns, 2), sequences, case.bins).items()}
+    floor = min(layouts, key=lambda one: best[f"{one} forward"] + best[f"{one} backward"])
     return {
-        CONVOLVE: best["conv"],
-        "neurons, pooling, readout, forward": best["forward"] - best["conv"],
-        TRACES: best["traces"] - best["forward"],
-        CONVOLVE_BACK: best["conv backward"],
-        "surrogate, pooling, readout, sums of gradients": rest,
-        UPDATE: best["update"] - best["backward"],
+        FLOOR: best[f"{floor} forward"],
+        FLOOR_BACK: best[f"{floor} backward"],
+        "forward, without traces": best["forward"],
+        "traces": best["traced"] - best["forward"],
+        "backward": best["backward"] - best["traced"],
+        "update: settle, Adam, refresh, over T": (best["updated"] - best["backward"]) / updates,
     }
 
 
-def table(heads: list[str], rows: dict[str, list[str]]) -> list[str]:
-    """A Markdown table, its first column without a head."""
-    lines = [f"| | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
-    return [*lines, *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()), ""]
-
-
-def report(
-    turns: int,
-    results: dict[tuple[tuple[int, ...], int], dict[str, Time]],
-    made_of: dict[tuple[int, ...], dict[str, float]],
-) -> str:
-    """The page."""
-    heads = [f"{_name(channels)}, T = {bins}" for channels, bins in results]
-    columns = list(results.values())
-    ours, peers = LEARNER, [name for name in columns[0] if "BPTT" in name]
-    times = {n: [f"{c[n].best:.2f} ({c[n].median:.2f})" for c in columns] for n in columns[0]}
-    ratios = {p: [f"{c[ours].best / c[p].best:.2f}" for c in columns] for p in peers}
-    ratios["the fastest of them"] = [
-        f"{c[ours].best / min(c[p].best for p in peers):.2f}" for c in columns
+def verdict(case: Case, times: dict[Contender, Time]) -> list[str]:
+    """STOP over the fastest peers, and whether that is what was asked."""
+    who = {"the learner": LEARNER, "the rule alone": RULE}
+    peers = {one: t for one, t in times.items() if one.library in PEERS}
+    stepping = [one for one in peers if "layer by layer" not in one.how]
+    fields = {"of all": list(peers), "of those that go step by step": stepping}
+    alike = [one for one in peers if one.learn == RULE.learn]
+    if alike:
+        fields["of those that learn w, t and l"] = alike
+    rows = []
+    for said, ours in who.items():
+        if ours not in times:
+            continue
+        cells = [f"STOP, {said}"]
+        for field in fields.values():
+            fastest = min(field, key=lambda one: times[one].best)
+            median = min(times[one].median for one in field)
+            ratio = times[ours].best / times[fastest].best
+            met = "met" if ratio <= case.bar else "**missed**"
+            middle = times[ours].median / median
+            cells.append(f"{ratio:.2f} (medians {middle:.2f}): {met}")
+        rows.append(cells)
+    heads = [
+        f"fastest {which}: {min(field, key=lambda one: times[one].best).name}"
+        for which, field in fields.items()
     ]
-    names = next(iter(made_of.values()))
-    pieces = {n: [f"{p[n]:.2f}" for p in made_of.values()] for n in names}
-    shares = [
-        f"{(p[CONVOLVE] + p[CONVOLVE_BACK]) / (sum(p.values()) - p[UPDATE]):.0%} of a step of "
-        f"{_name(channels)}"
-        for channels, p in made_of.items()
-    ]
-    traces = " and ".join(f"{p[TRACES]:.2f}" for p in made_of.values())
-    longest = [results[channels, LENGTHS[-1]] for channels in made_of]
-    added = " and ".join(f"{c[ours].best - c[RULE].best:.2f}" for c in longest)
-    lines = [
-        "# Time of a learning step",
-        "",
-        *provenance("learner.py", "streamstop", "torch", "snntorch"),
-        f"- one thread, float32, batch 1, seed 0; input 2x32x32, {DENSITY:.0%} ones; convolutions "
-        f"of so many channels, each pooled by 2, linear readout of {CLASSES} classes; {turns} "
-        "turns in rotation",
-        "",
-        "Milliseconds of CPU time a step, best turn (median in brackets): forward, backward, and "
-        "the step's share of one Adam step a sequence of T; weights, thresholds and leaks all "
-        "learn; but where a line says otherwise.",
-        "",
-        *table(heads, times),
-        f"{ours}, over its peers (best turns):",
-        "",
-        *table(heads, ratios),
-        "What a step of the rule is made of (ms, best turns and their differences):",
-        "",
-        *table([_name(channels) for channels in made_of], pieces),
-        f"Convolutions, which every contender has to do, are {' and '.join(shares)}, update "
-        f"excluded. Traces take {traces} ms: time is not spent on time. What the learner adds to "
-        f"the rule (log probabilities, votes, spike counts of every bin) is {added} ms a step.",
-        "",
-    ]
-    return "\n".join(lines)
+    asked = f"at most {case.bar:.1f} of the fastest peer's time a step"
+    return [f"Asked: {asked}. Best turn over best turn:", "", *table(heads, rows)]
 
 
-def _name(channels: tuple[int, ...]) -> str:
-    return "-".join(map(str, channels))
+def section(case: Case) -> list[str]:
+    """Measure one case, and what the page says of it."""
+    spec = spec_of(case.network, case.side)
+    times, losses = race(case, spec)
+    made_of = parts(case, spec)
+    floor = made_of[FLOOR] + made_of[FLOOR_BACK]
+    rows = [
+        [one.name, one.learn, f"{t.best:.2f}", f"{t.median:.2f}", f"{losses[one]:.4f}"]
+        for one, t in times.items()
+    ]
+    rows += [
+        [f"{library}", "", "not installed", "", ""]
+        for library in PEERS
+        if not any(one.library == library for one in times)
+    ]
+    whole = sum(made_of.values()) - floor
+    return [
+        *provenance("learner.py", "streamstop", *PEERS)[2:],
+        f"- {case.turns} turns in alternating order after one to warm up",
+        "",
+        *table(["learn", "best turn", "median", "loss"], rows),
+        *verdict(case, times),
+        "What a step of the rule is made of (w, t and l; ms a step, best turns and their "
+        "differences), and the floor below it:",
+        "",
+        *table(["ms"], [[name, f"{ms:.2f}"] for name, ms in made_of.items()]),
+        f"The convolutions alone take {floor:.2f} ms, {floor / whole:.0%} of the step's "
+        f"{whole:.2f} ms: every contender that goes step by step has to do them.",
+    ]
 
 
 def main() -> None:
-    """Measure all, print the page, write it."""
+    """Measure the cases asked for; each writes its section."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=25)
+    keys = [case.key for case in CASES]
+    parser.add_argument("--case", choices=keys, action="append", help="all where none is given")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "learner.md")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    results: dict[tuple[tuple[int, ...], int], dict[str, Time]] = {}
-    made_of: dict[tuple[int, ...], dict[str, float]] = {}
-    for channels in CHANNELS:
-        for bins in LENGTHS:
-            print(f"conv {_name(channels)}, T = {bins}", file=sys.stderr)
-            results[channels, bins] = measure(options.turns, contenders(channels, bins), bins)
-        made_of[channels] = parts(channels, options.turns)
-    page = report(options.turns, results, made_of)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(page)
-    print(page)
+    for case in CASES:
+        if options.case and case.key not in options.case:
+            continue
+        print(f"== {case.name}", file=sys.stderr)
+        torch.manual_seed(0)
+        lines = section(case)
+        print("\n".join(lines))
+        order = [each.name for each in CASES]
+        write_section(options.out, "Time of a learning step", INTRO, order, case.name, lines)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ EXAMPLES = (
     ("streamstop run --source rec.aedat4", "a recording"),
     ("streamstop run --source rec.aedat4 --labels rec.csv", "with its labels"),
     ("streamstop run --source DIR --seed 1", "labelled recordings"),
+    ("streamstop run --source DIR --weights best.safetensors", "from a trained network"),
     ("streamstop run my.toml --set binning.bin_us=5000", "a recipe, changed"),
     ("streamstop run my.toml --print-config", "all it says, explained"),
 )
@@ -50,7 +51,7 @@ EXIT_CODES = (
 RUN_EPILOG = "\n".join(
     [
         "[bold]Examples[/bold]",
-        *(f"  {line:<52}[dim]{meaning}[/dim]" for line, meaning in EXAMPLES),
+        *(f"  {line:<55}[dim]{meaning}[/dim]" for line, meaning in EXAMPLES),
         "\n[bold]Exit codes[/bold]",
         *(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES),
     ]
@@ -78,6 +79,12 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"streamstop {__version__}")
         raise typer.Exit()
+
+
+def _not_blank(value: str | None) -> str | None:
+    if value == "":  # as below: it was meant to say something
+        raise typer.BadParameter("it is empty; leave it out for a network drawn from the seed")
+    return value
 
 
 def _not_empty(value: str | None) -> str | None:
@@ -137,6 +144,26 @@ def run(
             metavar="",
             help="Stop at the first damaged input (exit 4) instead of counting it.",
             rich_help_panel="Input",
+        ),
+    ] = False,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Start from a trained network: best.safetensors of a training, or "
+            "weights.safetensors of an earlier run.",
+            callback=_not_blank,
+            rich_help_panel="Network",
+            show_default=False,
+        ),
+    ] = None,
+    frozen: Annotated[
+        bool,
+        typer.Option(
+            "--frozen",
+            metavar="",
+            help="Learn nothing: the network of --weights only predicts.",
+            rich_help_panel="Network",
         ),
     ] = False,
     sets: Annotated[
@@ -205,6 +232,8 @@ def run(
         "source.uri": source,
         "source.labels": labels,
         "source.strict": strict or None,
+        "learner.weights": weights,
+        "learner.frozen": frozen or None,
         "run.seed": seed,
         "run.out": out,
         "run.name": name,

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +30,8 @@ from streamstop.run_folder import RunFolder
 from streamstop.sources import Source, open_source
 from streamstop.stop.learner import LearnerSpec, StopLearner
 from streamstop.stop.networks import configured_network
-from streamstop.summary import summarise
+from streamstop.summary import summarise, versions
+from streamstop.trained import Trained
 
 LINE_EVERY = 100
 """Bins between two lines of metrics.jsonl where there are no segments."""
@@ -99,7 +100,7 @@ def run(
             status = work.stream(folder)
             summary = summarise(work, name=name, command=command, status=status)
             parameters = work.learner.network.parameters() if status != "diverged" else None
-            folder.finish(summary, parameters)
+            folder.finish(summary, parameters, work.about())
     return RunResult(summary, folder.path, EXIT_CODES[status])
 
 
@@ -127,16 +128,26 @@ class _Run:
         self.ledger = Ledger(self.binner)
         self.meters = Meters()
         track = source.labels
-        self.classes = _classes(config, track)
+        self.trained = _trained(config)
+        self.classes = _classes(config, track, self.trained)
+        named = track.classes if track is not None else ()
+        self._outputs = [self.classes.index(name) for name in named]
         self.labelled = track is not None
-        self.learner = build_learner(config, len(self.classes))
+        still = config.learner.frozen
+        self.learner = build_learner(_still(config) if still else config, len(self.classes))
+        twin = build_learner(config, len(self.classes), learn="")
+        if self.trained is not None:
+            self.trained.give(self.learner)
+            self.trained.give(twin)
         self.predictions: Counter[str] = Counter()
         self.test = TestThenTrain(
             self.learner,
-            build_learner(config, len(self.classes), learn=""),
+            twin,
             self.classes,
             decide=config.readout.decide,
             delay_us=config.labels.delay_us if config.labels.arrival == "delayed" else None,
+            trained=self.trained is not None,
+            learns=not still,
         )
         self._track: Sequence[Segment] = track.segments if track is not None else ()
         self._begun = -1
@@ -174,6 +185,17 @@ class _Run:
         if status == "complete" and self.ledger.damage_count:
             status = "damaged"
         return status
+
+    def about(self) -> dict[str, Any]:
+        """What its weights file says of the network, so that another run can begin with it."""
+        return {
+            "network": asdict(self.config.network),
+            "input": list(self.learner.network.spec.input_shape),
+            "classes": list(self.classes),
+            "encoding": self.config.network.encoding,
+            "bin_us": self.config.binning.bin_us,
+            "versions": versions(),
+        }
 
     def _all_bins(self) -> Iterator[Bin]:
         """Every bin of the source, each packet's events entered in the ledger first."""
@@ -223,7 +245,8 @@ class _Run:
             return
         i = bisect_right(self._track, one.clock_us, key=lambda s: s.start_us) - 1
         if i > self._begun and self._clock_us <= self._track[i].end_us:
-            self.test.begin(self._track[i])
+            segment = self._track[i]
+            self.test.begin(segment._replace(label=self._outputs[segment.label]))
             self._begun = i
 
     def _end_segment(self) -> None:
@@ -290,7 +313,12 @@ def _findable(config: Config) -> Config:
         str(Path(path).resolve()) + question + query if path and Path(path).exists() else named.uri
     )
     labels = str(Path(named.labels).resolve()) if named.labels else ""
-    return replace(config, source=replace(named, uri=uri, labels=labels))
+    weights = config.learner.weights and str(Path(config.learner.weights).resolve())
+    return replace(
+        config,
+        source=replace(named, uri=uri, labels=labels),
+        learner=replace(config.learner, weights=weights),
+    )
 
 
 @contextmanager
@@ -339,9 +367,40 @@ def build_learner(config: Config, classes: int, learn: str | None = None) -> Sto
     return StopLearner(spec, learning, config.run.seed, dtype)
 
 
-def _classes(config: Config, track: LabelTrack | None) -> tuple[str, ...]:
-    """Names of the network's outputs: the track's, then as many more as the config asks for."""
+def _still(config: Config) -> Config:
+    """The same, but for a learner that learns nothing and so needs no shadow beside it."""
+    learner = replace(config.learner, learn="none", update="segment", slow=0.0)
+    return replace(config, learner=learner)
+
+
+def _trained(config: Config) -> Trained | None:
+    """The network that the run begins with, None where it is drawn.
+
+    Raises SourceError where its file cannot be read, UsageError where the configuration says
+    anything else of the network than the file does.
+    """
+    if not config.learner.weights:
+        return None
+    trained = Trained.read(config.learner.weights)
+    trained.settings(
+        {
+            (section, key): getattr(getattr(config, section), key)
+            for section, key in trained.settings({})
+        }
+    )
+    return trained
+
+
+def _classes(
+    config: Config, track: LabelTrack | None, trained: Trained | None = None
+) -> tuple[str, ...]:
+    """Names of the network's outputs: the track's, then as many more as the config asks for.
+
+    Of a trained network: its own, then what the labels name beside them.
+    """
     known = track.classes if track is not None else ()
+    if trained is not None:
+        return trained.outputs(known, config.network.classes)
     wanted = config.network.classes or len(known) or UNLABELLED_CLASSES
     if wanted < len(known):
         raise UsageError(

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from streamstop.errors import UsageError
+from streamstop.weights_file import write_weights
 
 SEGMENT_COLUMNS = (
     *("segment", "start_us", "end_us", "recording", "label", "decided", "linear", "lda"),
@@ -56,12 +57,20 @@ class RunFolder:
         """Append one row to segments.csv."""
         self._rows.writerow(row)
 
-    def finish(self, summary: Mapping[str, Any], parameters: Mapping[str, Tensor] | None) -> None:
-        """Write what is written once: weights (unless None), ledger, and last the summary."""
+    def finish(
+        self,
+        summary: Mapping[str, Any],
+        parameters: Mapping[str, Tensor] | None,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write what is written once: weights (unless None), ledger, and last the summary.
+
+        about : what the weights are of, as `write_weights` has it.
+        """
         self._metrics.flush()
         self._segments.flush()
         if parameters is not None:
-            write_tensors(self.path / "weights.safetensors", parameters)
+            write_weights(self.path / "weights.safetensors", parameters, about or {})
         for name, content in (("ledger.json", summary["ledger"]), ("summary.json", summary)):
             write_text(self.path / name, json.dumps(content, indent=2) + "\n")
 

@@ -12,6 +12,7 @@ from streamstop import __version__
 if TYPE_CHECKING:
     from streamstop.pipeline import _Run
 
+READOUTS = ("linear", "lda")
 RIVALS = ("no_change", "majority", "frozen", "river", "lda_counts", "frozen_linear", "frozen_lda")
 
 
@@ -45,7 +46,8 @@ def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, 
             "arrival": config.labels.arrival,
             "delay_us": config.labels.delay_us,
             "evaluation": "prequential" if work.labelled else "none: no labels",
-            "decide": config.readout.decide,
+            "decide": "linear" if config.learner.frozen else config.readout.decide,
+            **({"frozen": True} if config.learner.frozen else {}),
             "order": config.segments.order,
             "length_us": config.segments.length_us,
             "bin_us": config.binning.bin_us,
@@ -55,8 +57,8 @@ def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, 
         "bins": work.bins,
         "classes": list(work.classes),
         "accuracy": scores.accuracy() if scored else None,
-        "accuracy_by_readout": {k: tallies[k] for k in ("linear", "lda")} if scored else None,
-        "baselines": {k: tallies[k] for k in RIVALS} if scored else None,
+        "accuracy_by_readout": _those(tallies, READOUTS) if scored else None,
+        "baselines": _those(tallies, RIVALS) if scored else None,
         "confusion": scores.confusion.tolist() if scored else [],
         "per_class": scores.per_class() if scored else [],
         "predictions": dict(work.predictions),
@@ -81,6 +83,7 @@ def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, 
             "layers": layers,
             "parameters": _size(network.parameters()),
         },
+        "weights": None if work.trained is None else work.trained.as_dict(),
         "versions": versions(),
     }
 
@@ -95,6 +98,11 @@ def versions() -> dict[str, str]:
             found[package] = "missing"
     found["platform"] = f"{platform.system()} {platform.machine()} {sys.byteorder}-endian"
     return found
+
+
+def _those(tallies: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """The scores of those names; in a frozen run some decide nothing."""
+    return {name: tallies[name] for name in names if name in tallies}
 
 
 def _size(parameters: dict[str, Any]) -> int:

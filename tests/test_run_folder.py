@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from streamstop import run_folder
+from streamstop import weights_file
 from streamstop.errors import UsageError
 from streamstop.run_folder import SEGMENT_COLUMNS, RunFolder
 
@@ -69,7 +69,7 @@ def test_what_fails_to_be_written_leaves_no_summary(tmp_path, parameters, monkey
         raise OSError(28, "No space left on device")
 
     if fails == "weights.safetensors":
-        monkeypatch.setattr(run_folder, "save_file", full)
+        monkeypatch.setattr(weights_file, "save_file", full)
     else:
         write = Path.write_text
 

@@ -53,6 +53,11 @@ class TestThenTrain:
         rivals: "frozen", whose readout stays as drawn; and what the two readouts would score had
         STOP trained nothing below them, "frozen_linear" and "frozen_lda".
     decide : "linear", "lda", or "auto": the readout with the better record so far.
+    trained : whether both networks begin trained: between equals "auto" then prefers the linear
+        readout, which knows something from the start.
+    learns : False leaves the learner as it is, whatever labels come: it only predicts, by its
+        linear readout. Its LDA readout, which knows nothing, and "frozen", which would repeat it,
+        say nothing then. The other rivals learn as ever.
     """
 
     __test__ = False  # not a test case, whatever its name says
@@ -64,6 +69,9 @@ class TestThenTrain:
         classes: tuple[str, ...],
         decide: str = "auto",
         delay_us: int | None = None,
+        *,
+        trained: bool = False,
+        learns: bool = True,
     ) -> None:
         self.learner = learner
         self.frozen = frozen
@@ -71,8 +79,10 @@ class TestThenTrain:
         self.loss: float | None = None
         self.unscored = 0
         self.undelivered: list[Verdict] = []
-        self._drawn = [p.clone() for k, p in frozen.network.parameters().items() if "readout" in k]
-        self._decide = decide
+        self._as_drawn = frozen.network.readout.twin()
+        self._decide = decide if learns else "linear"
+        self._trained = trained
+        self._learns = learns
         self._delay_us = delay_us
         self._baselines = make_baselines(learner.network.spec.classes)
         self._waiting: deque[Verdict] = deque()
@@ -94,6 +104,7 @@ class TestThenTrain:
         self._decided = False
         self.learner.begin_segment()
         self.frozen.begin_segment()
+        self._as_drawn.rest(1)
 
     def bin(
         self, x: Tensor, counts: NDArray[np.int32], clock_us: int, events: int | None = None
@@ -114,9 +125,10 @@ class TestThenTrain:
             scored += self._close_decision(clock_us)
         # Traces know no label: they run from the segment's beginning where one may come in time.
         in_time = concurrent or (self._delay_us or 0) < segment.end_us - segment.start_us
-        prediction = self.learner.predict(x, will_learn=in_time)
+        prediction = self.learner.predict(x, will_learn=in_time and self._learns)
         self.frozen.predict(x, will_learn=in_time)
-        as_drawn = functional.linear(self.frozen.network.features, *self._drawn)
+        # The decider's features: in the network that learns dropout may silence some.
+        as_drawn = self._as_drawn.forward(self.frozen.decider.features, "none")
         self._frozen_votes += functional.log_softmax(as_drawn, 1)[0].double().numpy()
         total = counts.astype(np.int64)
         self._counts = total if self._counts is None else self._counts + total
@@ -126,7 +138,8 @@ class TestThenTrain:
         if concurrent or not label_is_here:
             self.scores.add_bin(segment.label, said)
         if label_is_here:
-            self.learner.learn(segment.label)
+            if self._learns:
+                self.learner.learn(segment.label)
             self.frozen.learn(segment.label)
         return said, scored
 
@@ -162,9 +175,8 @@ class TestThenTrain:
         if self._decide != "auto":
             return self._decide
         tallies = self.scores.tallies
-        if not tallies:
-            return "lda"
-        return "linear" if tallies["linear"].hits > tallies["lda"].hits else "lda"
+        lead = tallies["linear"].hits - tallies["lda"].hits if tallies else 0
+        return "linear" if lead > 0 or (lead == 0 and self._trained) else "lda"
 
     def _close_decision(self, now_us: int) -> list[Verdict]:
         """Every rival answers for the open segment; then its label may be looked at."""
@@ -180,6 +192,8 @@ class TestThenTrain:
             "frozen_linear": _class(frozen, "linear"),
             "frozen_lda": _class(frozen, "lda"),
         }
+        if not self._learns:
+            del said["lda"], said["frozen"]
         said |= {name: rival.predict(x) for name, rival in self._baselines.items()}
         said["decided"] = said[self._readout()]
         self._decided = True
@@ -208,7 +222,8 @@ class TestThenTrain:
             verdict = self._waiting.popleft()
             label = verdict.segment.label
             self.scores.add_segment(label, verdict.said)
-            self.learner.learn_rates(verdict.rates, label)
+            if self._learns:
+                self.learner.learn_rates(verdict.rates, label)
             self.frozen.learn_rates(verdict.frozen_rates, label)
             for rival in self._baselines.values():
                 rival.learn(verdict.counts, label)

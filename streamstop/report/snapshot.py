@@ -103,6 +103,7 @@ class Snapshot:
     memory: Figures
     network: Facts
     versions: Facts
+    weights: Facts = field(default_factory=dict)
     config: str = ""
     curves: Curves = field(default_factory=Curves)
     paired: tuple[tuple[str, Paired], ...] = ()
@@ -111,6 +112,16 @@ class Snapshot:
     def labelled(self) -> bool:
         """Whether the source came with labels, so that something could be scored."""
         return self.accuracy is not None
+
+    @property
+    def trained(self) -> bool:
+        """Whether the network began with weights from a file, not as the seed drew it."""
+        return bool(self.weights)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing learned: the network only predicted."""
+        return bool(self.protocol.get("frozen"))
 
     @property
     def decision(self) -> Score | None:
@@ -213,6 +224,7 @@ def _snapshot(summary: Mapping[str, Any]) -> Snapshot:
         memory=_figures(summary.get("memory")),
         network=dict(summary.get("network") or {}),
         versions=dict(summary.get("versions") or {}),
+        weights=dict(summary.get("weights") or {}),
     )
 
 

@@ -31,6 +31,13 @@ NAMES: dict[str, tuple[str, str]] = {
 }
 """Readouts and baselines: the name used in text, and what it is."""
 
+TRAINED_NOTES = {
+    "frozen": "the trained network as the run began with it",
+    "frozen_linear": "the trained network frozen, but for its linear readout, which learns",
+    "frozen_lda": "streaming LDA on the trained network's firing rates, the network frozen",
+}
+"""What those are where the network began trained."""
+
 DECIDE = {
     "linear": "by its linear readout",
     "lda": "by its LDA readout",
@@ -42,6 +49,7 @@ HONEST = (
     "A segment is scored on a decision made by weights that its own label has not touched: the "
     "decision comes first, then the label, then the learning."
 )
+UNKNOWN_TRAINING = "Whether its training had touched it, the run cannot know."
 UNLABELLED = (
     "None came with this source. Nothing could be scored, and no error could teach the network."
 )
@@ -49,6 +57,15 @@ EVALUATION = {
     "prequential": "Prequential: every segment is first a test, then a lesson. The score therefore "
     "includes the beginning, when nothing was known; the last third shows where it has come to."
 }
+FROZEN_EVALUATION = (
+    "Prequential: every segment is a test, and a lesson for the baselines alone, which begin with "
+    "nothing. The network had its lessons before, from its training."
+)
+TRAINED_EVALUATION = (
+    "Prequential: every segment is first a test, then a lesson. This network had lessons before "
+    "the first segment, from its training: the score is not one from scratch, and the baselines on "
+    "counts begin with nothing."
+)
 ARRIVAL = {
     "concurrent": "The label of a bin is there right after the bin was predicted, as in a recorded "
     "data set.",
@@ -56,6 +73,10 @@ ARRIVAL = {
     "scored once, when its label comes, on what was predicted until then, and STOP learns only the "
     "bins after that; a label that comes after its segment teaches the LDA readout alone.",
 }
+FROZEN = (
+    "None: the network is frozen. Its weights, thresholds, leaks and readout are at the end what "
+    "they were at the beginning, and labels only score it. The baselines learn from them."
+)
 ONCE = "Gradients add up over the bins of a segment and change the weights once, at its end."
 WITHIN = "What decides the segment is kept apart from them until it is scored."
 
@@ -74,6 +95,10 @@ def note_of(key: str, snapshot: Snapshot) -> str:
     if key == "decision":
         decide = str(snapshot.protocol.get("decide", ""))
         return DECIDE.get(decide, f"by {decide}" if decide else "")
+    if snapshot.frozen and key == "linear":
+        return "the trained one, which learns nothing here"
+    if snapshot.trained and key in TRAINED_NOTES:
+        return TRAINED_NOTES[key]
     return NAMES.get(key, ("", ""))[1]
 
 
@@ -206,6 +231,8 @@ MANY_REJECTED = 0.01
 def warnings(snapshot: Snapshot) -> list[str]:
     """What a reader must know before any score: how the run ended, and what was lost."""
     ledger, said = snapshot.ledger, []
+    if snapshot.trained:
+        said.append(f"{begun(snapshot)} {_not_from_scratch(snapshot)}")
     so_far = plural(snapshot.segments, "segment") if snapshot.labelled else "the bins"
     if snapshot.status == "interrupted":
         said.append(
@@ -245,6 +272,27 @@ def warnings(snapshot: Snapshot) -> list[str]:
     return said
 
 
+def begun(snapshot: Snapshot) -> str:
+    """Where the network's first weights came from; nothing where the seed drew them."""
+    weights = snapshot.weights
+    if not weights:
+        return ""
+    learned = "only predicts: it is frozen" if snapshot.frozen else "went on learning from there"
+    return (
+        f"The network began with the weights of {weights.get('path', 'a file')} "
+        f"(sha256 {str(weights.get('sha256', ''))[:12]}) and {learned}."
+    )
+
+
+def _not_from_scratch(snapshot: Snapshot) -> str:
+    if not snapshot.labelled:
+        return ""
+    return (
+        "The score is not one from scratch. If any of this stream, or another part of its "
+        "recordings, was in what the network was trained on, it is no test either."
+    )
+
+
 def verdict(snapshot: Snapshot) -> str:
     """The run's result in one sentence, with its strongest baseline."""
     kind = "simulated" if snapshot.simulated else "real"
@@ -255,9 +303,12 @@ def verdict(snapshot: Snapshot) -> str:
         )
     ours = snapshot.decision
     over = f"Over {plural(snapshot.segments, 'segment')} of {kind} data"
+    who = "the learner"
+    if snapshot.trained:
+        who = "the frozen network" if snapshot.frozen else "the learner, which began trained,"
     if ours is None or ours.segment is None:
-        return f"{over} the learner decided nothing that could be scored."
-    text = f"{over} the learner decided {percent(ours.segment)} right{_last_third(ours)}"
+        return f"{over} {who} decided nothing that could be scored."
+    text = f"{over} {who} decided {percent(ours.segment)} right{_last_third(ours)}"
     rival = snapshot.rival
     if rival is None or rival.segment is None:
         return f"{text}; no baseline ran beside it."
@@ -291,21 +342,29 @@ def doubt(snapshot: Snapshot) -> str:
 
 def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:
     """The protocol of the run, term by term, in words; an unknown term is shown as it is."""
-    terms = {key: str(value) for key, value in snapshot.protocol.items()}
+    terms = {key: str(value) for key, value in snapshot.protocol.items() if key != "frozen"}
     evaluation, arrival, update, decide = (
         terms.pop(key, "") for key in ("evaluation", "arrival", "update", "decide")
     )
     said = []
+    if snapshot.trained:
+        said.append(("Beginning", begun(snapshot)))
     if not snapshot.labelled:
         said.append(("Labels", UNLABELLED))
     else:
         if evaluation.startswith("prequential"):
-            said.append(("What honest means", HONEST))
+            known = f"{HONEST} {UNKNOWN_TRAINING}" if snapshot.trained else HONEST
+            said.append(("What honest means", known))
         if evaluation:
-            said.append(("Evaluation", EVALUATION.get(evaluation, evaluation)))
+            told = EVALUATION.get(evaluation, evaluation)
+            if snapshot.trained and evaluation in EVALUATION:
+                told = FROZEN_EVALUATION if snapshot.frozen else TRAINED_EVALUATION
+            said.append(("Evaluation", told))
         if arrival:
             said.append(("Labels", ARRIVAL.get(arrival, arrival)))
-        if update == "segment":
+        if snapshot.frozen:
+            said.append(("Updates", FROZEN))
+        elif update == "segment":
             said.append(("Updates", ONCE))
         elif update:
             often = "at every step" if update == "step" else update

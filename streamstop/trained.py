@@ -9,7 +9,7 @@ It does not know what the network was trained on; nobody but its user does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,9 @@ class Trained:
             return SourceError(f"the weights cannot start a run: {why}: {path}")
 
         try:
-            section = dict(about["network"])
-            section.pop("classes", None)
+            # A key that an older version did not have is at its default: what it was then.
+            section = asdict(NetworkConfig()) | dict(about["network"])
+            del section["classes"]
             section["encoding"] = about.get("encoding", section.get("encoding", "log"))
             shape = tuple(int(side) for side in about["input"])
             named = tuple(str(name) for name in about["classes"])
@@ -79,8 +80,7 @@ class Trained:
                 f"its network takes an input of {'x'.join(map(str, shape))}, and events come in 2 "
                 "polarities of rows and columns; train one on events, such as nmnist-compact"
             )
-        known = {spec.name for spec in fields(NetworkConfig)}
-        if strange := sorted(set(section) - known):
+        if strange := sorted(set(section) - set(asdict(NetworkConfig()))):
             raise refuse(f"this version knows no network.{strange[0]}; use the one that wrote it")
         origin = "the weights file"
         try:

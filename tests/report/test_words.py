@@ -131,3 +131,32 @@ def test_many_rejected_events_are_said_before_any_score(tmp_path: Path) -> None:
         ledger = replace(snapshot.ledger, received=1000, rejected=(("late", late),))
         found = words.warnings(replace(snapshot, ledger=ledger))
         assert any("could not be placed" in one and "late 11" in one for one in found) == said
+
+
+WEIGHTS = {"path": "runs/x/best.safetensors", "sha256": "ab" * 32, "classes": 7, "bin_us": None}
+
+
+def test_a_trained_beginning_is_said_before_any_score(fake_run: MakeRun) -> None:
+    scratch, trained = scored(fake_run, 0.95, 0.93), scored(fake_run, 0.95, 0.93, weights=WEIGHTS)
+    warned = " ".join(words.warnings(trained))
+    assert "weights of runs/x/best.safetensors (sha256 abababababab)" in warned
+    assert "not one from scratch" in warned
+    assert "no test either" in warned
+    assert "the learner, which began trained, decided 95.0 %" in said(trained)
+    assert "cannot know" in dict(words.protocol(trained))["What honest means"]
+    assert "when nothing was known" not in dict(words.protocol(trained))["Evaluation"]
+    assert words.note_of("frozen", trained) != words.note_of("frozen", scratch)
+    for text in (said(scratch), *words.warnings(scratch), *dict(words.protocol(scratch)).values()):
+        assert "trained" not in text
+
+
+def test_a_frozen_run_is_called_frozen_and_no_learner(fake_run: MakeRun) -> None:
+    terms = {"update": "step", "evaluation": "prequential", "decide": "linear", "frozen": True}
+    frozen = scored(fake_run, 0.95, 0.93, weights=WEIGHTS, protocol=terms)
+    assert "the frozen network decided 95.0 %" in said(frozen)
+    assert "it is frozen" in " ".join(words.warnings(frozen))
+    found = dict(words.protocol(frozen))
+    assert found["Updates"].startswith("None: the network is frozen")
+    assert "Frozen" not in found
+    unlabelled = load_snapshot(fake_run("u", labelled=False, overrides={"weights": WEIGHTS}))
+    assert not any("score" in warning for warning in words.warnings(unlabelled))

@@ -342,6 +342,7 @@ TRAIN_EPILOG = "\n".join(
         "  streamstop train nmnist-compact --set data.uri=DIR",
         "  streamstop train mnist-lenet5 --smoke               [dim]does it work at all?[/dim]",
         "  streamstop train --resume runs/20260101T000000Z-x   [dim]go on where it stopped[/dim]",
+        "  torchrun --nproc-per-node 2 -m streamstop train x   [dim]two processes for one[/dim]",
     ]
 )
 
@@ -419,8 +420,12 @@ def train(
             config = load_train_config(recipe, sets or (), flags)
         folder = None if resume is None else Path(resume)
         command = shlex.join(["streamstop", *sys.argv[1:]])
-        with TrainLine(quiet=quiet) as line, redirect_stdout(sys.stderr):
+        if _peers() > 1:
+            command = f"torchrun --nproc-per-node {_peers()} -m {command}"
+        with TrainLine(quiet=quiet or _peer() > 0) as line, redirect_stdout(sys.stderr):
             result = training.train(config, folder=folder, command=command, progress=line.update)
+        if not result.leads:
+            return
         if as_json:
             print(json.dumps(result.summary, indent=2))
         else:
@@ -454,12 +459,25 @@ def _errors_told(
         raise typer.Exit(StreamstopError.exit_code) from None
 
 
+def _peer() -> int:
+    """This process's number among those that torchrun started, from 0."""
+    text = os.environ.get("RANK", "")
+    return int(text) if text.isdigit() else 0
+
+
+def _peers() -> int:
+    """How many of them there are on this machine."""
+    text = os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", ""))
+    return int(text) if text.isdigit() else 1
+
+
 def _tell(message: str) -> None:
     if os.environ.get("STREAMSTOP_DEBUG"):
         import traceback
 
         traceback.print_exc()
-    print(f"streamstop: {message}", file=sys.stderr)
+    which = f" process {_peer()}:" if _peer() else ""
+    print(f"streamstop:{which} {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -55,8 +55,20 @@ class LearningConfig:
     warmup_epochs: float = setting(
         0.0, "epochs in which the rate rises, before it falls as a cosine", at_least=0
     )
+    loss: Literal["ce", "mse", "mix"] = setting(
+        "ce", "cross-entropy, half the squared distance from the target, or the mean of both"
+    )
+    loss_at: Literal["step", "end"] = setting(
+        "step", "a loss at every step, or at the last one alone, whose logits then decide"
+    )
     smoothing: float = setting(
         0.0, "share of each label spread over all classes", at_least=0, below=1
+    )
+    average: float = setting(
+        0.0,
+        "keep, and score, an average of the weights that keeps this share an update; 0: none",
+        at_least=0,
+        below=1,
     )
     shift: int = setting(
         0, "training samples are moved by up to so many pixels", at_least=0, at_most=16
@@ -64,7 +76,17 @@ class LearningConfig:
     learn: Literal["w", "wt", "wl", "wtl", "none"] = setting(
         "wtl", "what moves: weights, thresholds, leaks; the readout always learns"
     )
-    rule: Literal["stop", "sltt"] = setting("stop", "with traces through time, or without")
+    rule: Literal["stop", "ottt", "sltt", "bptt"] = setting(
+        "stop",
+        "STOP; the same on weights alone; without traces; or backpropagation through time, to "
+        "compare with",
+    )
+    device: Literal["auto", "cpu", "cuda"] = setting(
+        "auto", "where it computes; auto: on a GPU if there is one"
+    )
+    precision: Literal["float32", "mixed"] = setting(
+        "float32", "of the products of weights and spikes; mixed: bfloat16, all else in float32"
+    )
 
 
 @dataclass(frozen=True)

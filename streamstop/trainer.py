@@ -2,30 +2,36 @@
 
 It promises that an epoch depends on the configuration, the samples, the parameters and the
 optimiser's state alone: what is drawn comes from the seed and the epoch's number, so that a resumed
-training repeats an uninterrupted one bit for bit. Gradients are those of the mean loss over samples
-and steps (the paper sums over T), and move the parameters once a batch. It reads and writes no
-files and knows of no test set.
+training repeats an uninterrupted one bit for bit (on a CPU), and that several processes take the
+steps of one, but for the order in which gradients are summed. Gradients are those of the mean loss
+over samples and steps (the paper sums over T), and move the parameters once a batch. It reads and
+writes no files and knows of no test set.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from streamstop.datasets import Samples
-from streamstop.errors import DivergedError
-from streamstop.stop.layers import NeuronSpec
+from streamstop.errors import DivergedError, UsageError
+from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network
-from streamstop.stop.networks import named_network
+from streamstop.stop.networks import configured_network
+from streamstop.stop.sequence import sequence_gradients
 from streamstop.train_config import TrainConfig
+from streamstop.workers import Workers
 
 EVALUATION_BATCH = 250
 """Samples at once where nothing is learned."""
+
+LOOKED_AT = 10
+"""Updates between two looks at the loss: on a GPU, each look waits for all that was begun."""
 
 
 class Score(NamedTuple):
@@ -47,36 +53,62 @@ class Trainer:
     ----------
     samples : the training set; nothing else may be learned from.
     classes : outputs of the network.
+    workers : the processes that share each batch, and where they compute.
+
+    Attributes
+    ----------
+    mean, deviation : of the training set's pixels, one a channel, where they are images.
+
+    Raises UsageError where the configuration cannot be trained.
     """
 
-    def __init__(self, config: TrainConfig, samples: Samples, classes: int) -> None:
+    def __init__(
+        self, config: TrainConfig, samples: Samples, classes: int, workers: Workers | None = None
+    ) -> None:
         self.config = config
         self.samples = samples
-        n, rule = config.network, config.train
-        x = samples.x
+        self.workers = workers or Workers()
+        rule, x = config.train, samples.x
+        if config.network.norm == "batch" and self.workers.count > 1:
+            raise UsageError(
+                'network.norm = "batch" takes means over a whole batch, which several processes '
+                'share; train in one process, or take network.norm = "weight"'
+            )
         shape = (int(x.shape[-3]), int(x.shape[-2]), int(x.shape[-1]))
-        neuron = NeuronSpec(n.theta, n.leak, n.gain, n.surrogate)
-        spec = named_network(n.name, shape, classes, neuron, n.channels, n.hidden)
+        spec = configured_network(config.network, shape, classes)
         learn = "" if rule.learn == "none" else rule.learn
         self.network = Network(spec, config.run.seed, learn=learn, rule=rule.rule)
-        self._mean, self._deviation = 0.0, 1.0
-        if config.data.kind == "images":
-            self._mean, self._deviation = _statistics(x)
+        self.network.to(self.workers.device)
+        if rule.precision == "mixed":
+            self.network.autocast = torch.bfloat16
+        self.loss = Loss(rule.loss, rule.loss_at, rule.smoothing)
+        self.images = x.ndim == 4
+        self.mean, self.deviation = _statistics(x) if self.images else ((), ())
+        self._pixels = tuple(
+            torch.tensor(one, device=self.workers.device).view(-1, 1, 1)
+            for one in (self.mean, self.deviation)
+        )
         self._optimizer = self._make_optimizer()
+        self._averages = (
+            {name: value.clone() for name, value in self.network.parameters().items()}
+            if rule.average
+            else {}
+        )
         self._batches = -(-len(samples.y) // rule.batch)
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         rule, grads = self.config.train, self.network.grads
         rates = {"log_theta": rule.lr_threshold, "leak_logit": rule.lr_leak}
-        groups = []
-        for name, value in self.network.parameters().items():
-            if name not in grads:
-                continue
+        alike: dict[tuple[float, float], list[Tensor]] = {}
+        for name, value in self._learned().items():
             value.grad = grads[name]
             kind = name.rpartition(".")[2]
-            rate = rates.get(kind, rule.lr)
             decay = rule.weight_decay if kind == "weight" else 0.0
-            groups.append({"params": [value], "lr": rate, "peak": rate, "weight_decay": decay})
+            alike.setdefault((rates.get(kind, rule.lr), decay), []).append(value)
+        groups = [
+            {"params": values, "lr": rate, "peak": rate, "weight_decay": decay}
+            for (rate, decay), values in alike.items()
+        ]
         if rule.optimizer == "sgd":
             return torch.optim.SGD(groups, lr=rule.lr, momentum=rule.momentum)
         return torch.optim.AdamW(groups, lr=rule.lr)
@@ -93,6 +125,9 @@ class Trainer:
         whole = self.updates(self.config.train.epochs)
         return 0.5 * (1.0 + math.cos(math.pi * (update - warm) / max(whole - warm, 1)))
 
+    def _seed(self, number: int) -> int:
+        return ((self.config.run.seed << 20) + number) % (1 << 63)
+
     @torch.no_grad()
     def epoch(
         self, number: int, progress: Callable[[int], None] | None = None
@@ -104,72 +139,95 @@ class Trainer:
         Raises DivergedError where the loss is not finite.
         """
         rule = self.config.train
-        draw = torch.Generator().manual_seed((self.config.run.seed << 20) + number)
+        draw = torch.Generator().manual_seed(self._seed(number))
+        self.network.masks.manual_seed(self._seed(number + (1 << 19)))
         order = torch.randperm(len(self.samples.y), generator=draw)
-        loss, correct = 0.0, 0
-        for i, which in enumerate(order.split(rule.batch)):
-            factor = self.factor(self.updates(number) + i)
+        told = torch.zeros(2, dtype=torch.float64, device=self.workers.device)
+        batches = order.split(rule.batch)
+        for i, which in enumerate(batches):
+            update = self.updates(number) + i
+            factor = self.factor(update)
             for group in self._optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
             x, y = self.samples.x[which], self.samples.y[which]
             if rule.shift:
                 x = shifted(x, rule.shift, draw)
-            batch_loss, right = self.gather(x, y)
-            loss, correct = loss + batch_loss * len(y), correct + right
-            if not math.isfinite(loss):
-                raise DivergedError(
-                    f"the loss is {batch_loss} in epoch {number + 1}, update {i + 1}; the epochs "
-                    "before it are kept; lower [train] lr"
-                )
+            told += self.gather(x, y)
+            if (i + 1) % LOOKED_AT == 0 or i + 1 == len(batches):
+                _look(told, number, i)
             self._optimizer.step()
             self.network.refresh()
+            self._average(update)
             if progress is not None:
                 progress(len(y))
-        return loss / len(order), Score(correct, len(order))
+        return float(told[0]) / len(order), Score(int(told[1]), len(order))
 
     @torch.no_grad()
-    def gather(self, x: Tensor, y: Tensor) -> tuple[float, int]:
+    def gather(self, x: Tensor, y: Tensor) -> Tensor:
         """Gradients of the mean loss of one batch, in place of those before.
 
-        x : uint8, a batch as in `Samples`.  y : (batch,).
-        Returns that loss and how many samples were told right.
+        x : uint8, a batch as in `Samples`, the whole of it in every process.  y : (batch,).
+
+        Returns (2,): that loss times samples, and how many samples were told right. Like the
+        gradients, they are those of the whole batch, of which this process computes its share.
         """
-        network, smoothing = self.network, self.config.train.smoothing
-        classes = network.spec.classes
-        target = (
-            functional.one_hot(y, classes).float().mul_(1 - smoothing).add_(smoothing / classes)
-        )
-        network.zero_grads()
-        network.rest(len(y))
-        votes, loss = torch.zeros(len(y), classes), 0.0
-        steps = self.config.data.steps
-        for inputs in self._steps(x):
-            logits = network.forward(inputs)
-            votes += logits
-            log_probabilities = functional.log_softmax(logits, 1)
-            loss -= float((target * log_probabilities).sum())
-            network.backward(log_probabilities.exp_() - target)
-        for grad in network.settle().values():
-            grad.div_(len(y) * steps)
-        return loss / (len(y) * steps), int((votes.argmax(1) == y).sum())
+        network, (first, end), of = self.network, self.workers.share(len(y)), len(y)
+        told = torch.zeros(2, device=self.workers.device)
+        spoken = 1 if self.loss.at == "end" else self.config.data.steps
+        if end > first:
+            labels = y[first:end].to(self.workers.device)
+            total, votes = sequence_gradients(
+                network,
+                self._steps(x[first:end]),
+                labels,
+                self.loss,
+                constant=self.images,
+                first=first,
+                of=of,
+            )
+            told[0] = total / spoken
+            told[1] = (votes.argmax(1) == labels).sum()
+        else:  # fewer samples than processes; what is drawn must be drawn here too
+            network.zero_grads()
+            network.rest(1, of=of)
+            network.draw_masks()
+        grads = list(network.grads.values())
+        self.workers.add([*grads, told])
+        for grad in grads:
+            grad.div_(of * spoken)
+        return told
 
     @torch.no_grad()
-    def evaluate(self, samples: Samples) -> Score:
-        """The score on other samples: argmax of the logits averaged over steps."""
-        correct = 0
-        for x, y in zip(
-            samples.x.split(EVALUATION_BATCH), samples.y.split(EVALUATION_BATCH), strict=True
-        ):
-            self.network.rest(len(y))
-            votes = sum(self.network.forward(one, traces=False) for one in self._steps(x))
-            assert isinstance(votes, Tensor)
-            correct += int((votes.argmax(1) == y).sum())
-        return Score(correct, len(samples.y))
+    def evaluate(self, samples: Samples, network: Network | None = None) -> Score:
+        """The score on other samples: argmax of the logits that the loss speaks of.
+
+        network : the one to score, in place of the one that is trained. Each process takes its
+        share of the samples; the score is that of all.
+        """
+        network = network or self.network
+        first, end = self.workers.share(len(samples.y))
+        correct = torch.zeros((), dtype=torch.int64, device=self.workers.device)
+        for start in range(first, end, EVALUATION_BATCH):
+            stop = min(start + EVALUATION_BATCH, end)
+            x, y = samples.x[start:stop], samples.y[start:stop].to(self.workers.device)
+            network.rest(len(y))
+            votes: Tensor | None = None
+            for one in self._steps(x):
+                logits = network.forward(one, traces=False, constant=self.images)
+                if votes is None or self.loss.at == "end":
+                    votes = logits.clone()
+                else:
+                    votes += logits
+            assert votes is not None
+            correct += (votes.argmax(1) == y).sum()
+        return Score(self.workers.total(int(correct)), len(samples.y))
 
     def _steps(self, x: Tensor) -> Iterator[Tensor]:
         """The network's input at each step: the image itself, or one bin after the other."""
-        if self.config.data.kind == "images":
-            image = x.float().sub_(self._mean).div_(self._deviation)
+        x = x.to(self.workers.device, non_blocking=True)
+        if self.images:
+            mean, deviation = self._pixels
+            image = x.float().sub_(mean).div_(deviation)
             for _ in range(self.config.data.steps):
                 yield image
             return
@@ -177,9 +235,30 @@ class Trainer:
             counts = x[:, step].float()
             yield counts.log1p_() if self.config.network.encoding == "log" else counts
 
+    def _average(self, update: int) -> None:
+        """Move the averages towards the weights; the first ones are forgotten faster."""
+        kept = min(self.config.train.average, (1 + update) / (10 + update))
+        if self._averages:
+            for name, value in self.network.parameters().items():
+                self._averages[name].lerp_(value, 1.0 - kept)
+
+    @contextmanager
+    def averaged(self) -> Iterator[Network]:
+        """The network with its averaged weights, where there are any; afterwards with its own."""
+        if not self._averages:
+            yield self.network
+            return
+        own = {name: value.clone() for name, value in self.network.parameters().items()}
+        self.network.load(self._averages)
+        try:
+            yield self.network
+        finally:
+            self.network.load(own)
+
     def state(self) -> dict[str, Tensor]:
-        """All that the next epoch depends on: parameters and the optimiser's state, by name."""
+        """All that the next epoch depends on, by name: parameters, averages, optimiser's state."""
         named = {f"network/{name}": value for name, value in self.network.parameters().items()}
+        named |= {f"average/{name}": value for name, value in self._averages.items()}
         for name, value in self._learned().items():
             for key, kept in self._optimizer.state[value].items():
                 if isinstance(kept, Tensor):
@@ -190,10 +269,16 @@ class Trainer:
         """Take up what `state` gave. Raises KeyError or RuntimeError where it does not fit."""
         prefix = "network/"
         self.network.load({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
+        for name, value in self._averages.items():
+            value.copy_(state[f"average/{name}"])
         for name, value in self._learned().items():
             prefix = f"optimizer/{name}/"
+            kept = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
             self._optimizer.state[value] = {
-                key[len(prefix) :]: kept for key, kept in state.items() if key.startswith(prefix)
+                # Adam counts its steps on the CPU; all else lies as the parameter does in memory,
+                # because sums in another order are other sums.
+                key: one if key == "step" else torch.empty_like(value).copy_(one)
+                for key, one in kept.items()
             }
 
     def _learned(self) -> dict[str, Tensor]:
@@ -215,10 +300,26 @@ def shifted(x: Tensor, by: int, draw: torch.Generator) -> Tensor:
     return moved
 
 
-def _statistics(x: Tensor) -> tuple[float, float]:
-    """Mean and standard deviation of all pixels, from how often each of the 256 values occurs."""
-    often = torch.bincount(x.flatten(), minlength=256).double()
+def _look(told: Tensor, number: int, batch: int) -> None:
+    loss = float(told[0])
+    if not math.isfinite(loss):
+        raise DivergedError(
+            f"the loss is {loss} in epoch {number + 1}, by update {batch + 1}; the epochs before "
+            "it are kept; lower [train] lr"
+        )
+
+
+def _statistics(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, from how often each of 256 values occurs.
+
+    x : uint8, (n, channels, height, width).
+    """
     values = torch.arange(256, dtype=torch.float64)
-    mean = (often * values).sum() / often.sum()
-    variance = (often * (values - mean).square()).sum() / often.sum()
-    return float(mean), max(float(variance.sqrt()), 1.0)
+    means, deviations = [], []
+    for channel in range(x.shape[1]):
+        often = torch.bincount(x[:, channel].flatten(), minlength=256).double()
+        mean = (often * values).sum() / often.sum()
+        variance = (often * (values - mean).square()).sum() / often.sum()
+        means.append(float(mean))
+        deviations.append(max(float(variance.sqrt()), 1.0))
+    return tuple(means), tuple(deviations)

@@ -2,7 +2,9 @@
 
 It promises that the test set, or a fold's test part, is looked at once, when the weights that it
 scores were chosen, by the validation part of the training set; and that a training taken up again
-ends as one that was never interrupted. A folder without train.json is unfinished.
+ends as one that was never interrupted. Several processes train one network and leave one folder.
+What is validated, tested and kept is the same network: with averaged weights, where they are
+averaged, and with batch normalisation folded into them. A folder without train.json is unfinished.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,9 +27,12 @@ from streamstop.config import to_toml
 from streamstop.datasets import Indices, Samples, deal, load_events, load_images, split
 from streamstop.errors import UsageError
 from streamstop.run_folder import new_folder, write_tensors, write_text
+from streamstop.stop.network import Network, NetworkSpec
 from streamstop.summary import versions
 from streamstop.train_config import TrainConfig, load_train_config
 from streamstop.trainer import Score, Trainer
+from streamstop.weights_file import read_weights, write_weights
+from streamstop.workers import Workers, chosen_device, joined
 
 
 class TrainProgress(NamedTuple):
@@ -41,10 +46,14 @@ class TrainProgress(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training ends with: train.json's content, and the folder."""
+    """What a training ends with: train.json's content, and the folder.
+
+    leads : whether this process is the one, of several, that wrote the folder.
+    """
 
     summary: dict[str, Any]
     folder: Path
+    leads: bool = True
 
 
 def train(
@@ -59,9 +68,21 @@ def train(
     folder : of an interrupted training of this very configuration, to take it up again; None makes
         a new one.
 
-    Raises SourceError, UsageError, DamageError (data), DivergedError (the loss).
+    Raises SourceError, UsageError, DamageError (data), DivergedError (the loss), StreamstopError
+    (another process of this training is gone).
     """
     torch.set_num_threads(config.run.threads)
+    with joined(chosen_device(config.train.device)) as workers:
+        return _train(config, folder, command, progress, workers)
+
+
+def _train(
+    config: TrainConfig,
+    folder: Path | None,
+    command: str,
+    progress: Callable[[TrainProgress], None] | None,
+    workers: Workers,
+) -> TrainResult:
     began = time.monotonic()
     samples = _training_set(config)
     classes = config.network.classes or len(samples.classes)
@@ -69,10 +90,16 @@ def train(
         raise UsageError(
             f"network.classes = {classes}, but the labels name {len(samples.classes)} classes"
         )
-    folder = folder or new_folder(Path(config.run.out), config.run.name, to_toml(config))
+    if folder is None:
+        made = Path()
+        if workers.leads:
+            made = new_folder(Path(config.run.out), config.run.name, to_toml(config))
+        folder = Path(workers.told(str(made)))
     parts = _parts(config, samples)
     told = _Told(progress, config.train.epochs * sum(len(part.train) for part in parts))
-    results = [_one(config, samples, classes, folder / part.name, part, told) for part in parts]
+    results = [
+        _one(config, samples, classes, folder / part.name, part, told, workers) for part in parts
+    ]
     summary: dict[str, Any] = {
         "name": config.run.name,
         "command": command,
@@ -81,16 +108,21 @@ def train(
         "seed": config.run.seed,
         "classes": list(samples.classes),
         "network": config.network.name,
+        "rule": config.train.rule,
+        "learn": config.train.learn,
         "steps": config.data.steps,
         "epochs": config.train.epochs,
         "test": _overall(results),
         "parts": results,
+        "processes": workers.count,
+        "device": _device_name(workers.device),
         "seconds": round(time.monotonic() - began, 1),
         "versions": versions(),
     }
-    write_text(folder / "train.md", describe(summary))
-    write_text(folder / "train.json", json.dumps(summary, indent=2) + "\n")
-    return TrainResult(summary, folder)
+    if workers.leads:
+        write_text(folder / "train.md", describe(summary))
+        write_text(folder / "train.json", json.dumps(summary, indent=2) + "\n")
+    return TrainResult(summary, folder, workers.leads)
 
 
 def unfinished(folder: Path) -> TrainConfig:
@@ -174,11 +206,18 @@ def _parts(config: TrainConfig, samples: Samples) -> list[_Part]:
 
 
 def _one(
-    config: TrainConfig, samples: Samples, classes: int, folder: Path, part: _Part, told: _Told
+    config: TrainConfig,
+    samples: Samples,
+    classes: int,
+    folder: Path,
+    part: _Part,
+    told: _Told,
+    workers: Workers,
 ) -> dict[str, Any]:
     """Train one network, choose its best epoch, test it once; what there is to say of it."""
-    folder.mkdir(exist_ok=True)
-    trainer = Trainer(config, samples.take(part.train), classes)
+    if workers.leads:
+        folder.mkdir(exist_ok=True)
+    trainer = Trainer(config, samples.take(part.train), classes, workers)
     validation = samples.take(part.validation)
     lines = _resume(trainer, folder)
     told.add(len(lines) * len(part.train))
@@ -187,20 +226,25 @@ def _one(
         began = time.monotonic()
         told.epoch = number + 1
         loss, score = trainer.epoch(number, told.add)
-        chosen = trainer.evaluate(validation).accuracy if len(validation.y) else None
-        told.validation = chosen
-        lines.append(_line(trainer, number, loss, score, chosen, time.monotonic() - began))
-        parameters = trainer.network.parameters()
-        if chosen is None or chosen > best:
-            best = chosen or 0.0
-            write_tensors(folder / "best.safetensors", parameters)
-        write_tensors(folder / "last.safetensors", parameters)
-        text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
-        write_text(folder / "epochs.jsonl", text)
-        # Last: an epoch counts as done from here on. Whatever else was written is written again.
-        epochs = {"epochs": torch.tensor(number + 1)}
-        write_tensors(folder / "resume.safetensors", {**trainer.state(), **epochs})
-    trainer.network.load(load_file(folder / "best.safetensors"))
+        with trainer.averaged() as network:
+            chosen = trainer.evaluate(validation).accuracy if len(validation.y) else None
+            told.validation = chosen
+            lines.append(_line(trainer, number, loss, score, chosen, time.monotonic() - began))
+            if workers.leads:
+                spec, parameters = network.folded()
+                about = _about(trainer, spec, samples.classes, number)
+                if chosen is None or chosen > best:
+                    write_weights(folder / "best.safetensors", parameters, about)
+                write_weights(folder / "last.safetensors", parameters, about)
+        best = max(best, chosen or 0.0)
+        if workers.leads:
+            text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+            write_text(folder / "epochs.jsonl", text)
+            # Last: an epoch counts as done from here on. What else was written is written again.
+            epochs = {"epochs": torch.tensor(number + 1)}
+            write_tensors(folder / "resume.safetensors", {**trainer.state(), **epochs})
+    workers.total(0)  # until process 0 has written, the others wait here
+    network = _kept(trainer, folder)
     test = samples.take(part.test) if part.test is not None else None
     test = test or _test_set(config, samples.classes)
     reached = [line["validation"] or 0.0 for line in lines]
@@ -212,8 +256,43 @@ def _one(
         "best_epoch": best_epoch,
         "train": lines[best_epoch - 1]["train"],
         "validation": lines[best_epoch - 1]["validation"],
-        "test": None if test is None else _figure(trainer.evaluate(test)),
+        "test": None if test is None else _figure(trainer.evaluate(test, network)),
     }
+
+
+def _about(
+    trainer: Trainer, spec: NetworkSpec, classes: tuple[str, ...], number: int
+) -> dict[str, Any]:
+    """What a weights file says of the network in it."""
+    config = trainer.config
+    section = asdict(config.network) | {"norm": spec.neuron.norm}
+    about: dict[str, Any] = {
+        "network": section,
+        "input": list(spec.input_shape),
+        "classes": list(classes),
+        "encoding": config.network.encoding,
+        "steps": config.data.steps,
+        "epoch": number + 1,
+        "bin_us": 0 if trainer.images else config.binning.bin_us,
+        "versions": versions(),
+    }
+    if trainer.images:
+        return about | {"mean": list(trainer.mean), "deviation": list(trainer.deviation)}
+    return about | {"binning": asdict(config.binning)}
+
+
+def _kept(trainer: Trainer, folder: Path) -> Network:
+    """The network of the best epoch, as its file has it."""
+    spec, _ = trainer.network.folded()
+    network = Network(spec, trainer.config.run.seed, learn="")
+    network.to(trainer.workers.device)
+    network.autocast = trainer.network.autocast
+    network.load(read_weights(folder / "best.safetensors")[0])
+    return network
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _resume(trainer: Trainer, folder: Path) -> list[dict[str, Any]]:
@@ -279,6 +358,11 @@ def describe(summary: dict[str, Any]) -> str:
     """train.json's content as a page to read (Markdown)."""
     test = summary["test"]
     lines = [f"# Training {summary['name']}", "", f"    {summary['command']}", ""]
+    validated = any(one["validation_samples"] for one in summary["parts"])
+    chosen = "Validation chose the epoch" if validated else "The last epoch's weights were kept"
+    where = summary.get("device", "cpu")
+    if (processes := summary.get("processes", 1)) > 1:
+        where = f"{processes} processes on {where}"
     if test is None:
         lines.append("No test set.")
     else:
@@ -290,8 +374,8 @@ def describe(summary: dict[str, Any]) -> str:
         lines.append(f"Mean of the folds {test['folds_mean']:.4f}, sd {test['folds_sd']:.4f}.")
     lines += [
         f"Network {summary['network']}, T = {summary['steps']}, {summary['epochs']} epochs, seed "
-        f"{summary['seed']}, {summary['seconds']:.0f} s. Validation chose the epoch; the test "
-        "samples were seen once, at the end.",
+        f"{summary['seed']}, {summary['seconds']:.0f} s, {where}. {chosen}; the test samples were "
+        "seen once, at the end.",
         "",
         "| part | trained on | best epoch | train | validation | test |",
         "|---|---|---|---|---|---|",

@@ -11,15 +11,20 @@ import pytest
 import torch
 from event_files import random_events, write_bin
 from idx_files import write_images
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from streamstop.bundled import bundled_path
 from streamstop.cli import app
-from streamstop.datasets import load_images
+from streamstop.config import NetworkConfig
+from streamstop.datasets import Samples, load_images
 from streamstop.errors import UsageError
+from streamstop.stop.network import Network
+from streamstop.stop.networks import configured_network
 from streamstop.train_config import RECIPES, load_train_config
 from streamstop.trainer import Trainer, shifted
 from streamstop.training import train, unfinished
+from streamstop.weights_file import read_weights
 
 RECIPE_FILES = sorted(bundled_path(RECIPES).glob("*.toml"))
 
@@ -67,12 +72,31 @@ def test_a_batchs_gradient_is_the_mean_of_its_samples(tmp_path: Path) -> None:
         torch.testing.assert_close(grad, singles[name], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+VARIANTS: dict[str, dict[str, Any]] = {
+    "adam": {},
+    "sgd": {"train.optimizer": "sgd"},
+    "averaged": {"train.average": 0.9},
+    "batch-normalised, with dropout": {
+        "network.norm": "batch",
+        "network.name": "custom",
+        "network.layers": ["conv 4 kernel 5 pool 2", "linear 12 dropout 0.3"],
+        "network.channels": [],
+    },
+    "by bptt, leaky readout, at the end": {
+        "train.rule": "bptt",
+        "train.loss_at": "end",
+        "network.readout": "leaky",
+    },
+    "mixed": {"train.precision": "mixed"},
+}
+
+
+@pytest.mark.parametrize("others", VARIANTS.values(), ids=VARIANTS.keys())
 def test_resuming_gives_the_bytes_of_an_uninterrupted_training(
-    optimizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    others: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images(tmp_path / "data")
-    config = settings(tmp_path, **{"train.optimizer": optimizer, "train.warmup_epochs": 1})
+    config = settings(tmp_path, **others, **{"train.warmup_epochs": 1})
     whole = train(config).folder
     epoch = Trainer.epoch
 
@@ -96,6 +120,108 @@ def test_resuming_gives_the_bytes_of_an_uninterrupted_training(
     assert told[0] == told[1]
     with pytest.raises(UsageError, match="complete"):
         unfinished(cut)
+
+
+def samples_of(tmp_path: Path) -> Samples:
+    return load_images(images(tmp_path / "data"), "train")
+
+
+@pytest.mark.parametrize("rule", ["stop", "ottt", "sltt", "bptt"])
+@pytest.mark.parametrize("loss", ["ce", "mse", "mix"])
+def test_every_rule_learns_by_every_loss(rule: str, loss: str, tmp_path: Path) -> None:
+    samples = samples_of(tmp_path)
+    few = {"train.epochs": 6, "train.shift": 0, "train.rule": rule, "train.loss": loss}
+    trainer = Trainer(settings(tmp_path, **few), samples, 3)
+    losses = [trainer.epoch(number)[0] for number in range(6)]
+    assert losses[-1] < 0.8 * losses[0]
+    assert trainer.evaluate(samples).accuracy > 0.6
+
+
+def test_with_ottt_thresholds_and_leaks_stand_still(tmp_path: Path) -> None:
+    trainer = Trainer(settings(tmp_path, **{"train.rule": "ottt"}), samples_of(tmp_path), 3)
+    before = {name: value.clone() for name, value in trainer.network.parameters().items()}
+    trainer.epoch(0)
+    moved = {k for k, v in trainer.network.parameters().items() if not torch.equal(v, before[k])}
+    assert moved == {name for name in before if name.endswith((".weight", ".bias"))}
+
+
+def test_a_loss_at_the_end_is_that_of_the_last_step_and_so_is_the_decision(tmp_path: Path) -> None:
+    samples = samples_of(tmp_path)
+    config = settings(tmp_path, **{"train.loss_at": "end", "network.readout": "leaky"})
+    trainer = Trainer(config, samples, 3)
+    x = (samples.x.float() - trainer.mean[0]) / trainer.deviation[0]
+    network = trainer.network
+    network.rest(len(x))
+    for _ in range(config.data.steps):
+        logits = network.forward(x, traces=False)
+    expected = torch.nn.functional.cross_entropy(logits, samples.y)
+    right = int((logits.argmax(1) == samples.y).sum())
+    assert trainer.evaluate(samples) == (right, len(x))
+    told = trainer.gather(samples.x, samples.y)
+    assert float(told[0]) / len(x) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_averaged_weights_are_kept_and_the_own_ones_go_on(tmp_path: Path) -> None:
+    images(tmp_path / "data")
+    plain = train(settings(tmp_path)).folder
+    averaged = train(settings(tmp_path, **{"train.average": 0.9})).folder
+    own, kept = load_file(averaged / "resume.safetensors"), load_file(averaged / "last.safetensors")
+    going = load_file(plain / "resume.safetensors")
+    for name, value in going.items():
+        assert torch.equal(own[name], value), "averaging changed the training"
+    for name, value in kept.items():
+        assert torch.equal(own[f"average/{name}"], value)
+    assert not torch.equal(kept["conv1.weight"], own["network/conv1.weight"])
+
+
+def test_the_average_is_that_of_the_weights_after_each_update(tmp_path: Path) -> None:
+    config = settings(tmp_path, **{"train.average": 0.5, "train.batch": 60, "train.epochs": 30})
+    trainer = Trainer(config, samples_of(tmp_path), 3)
+    weight = trainer.network.parameters()["readout.weight"]
+    mean = weight.clone()
+    for number in range(12):
+        trainer.epoch(number)
+        kept = min(0.5, (1 + number) / (10 + number))
+        mean = kept * mean + (1 - kept) * weight
+    before = weight.clone()
+    with trainer.averaged() as network:
+        torch.testing.assert_close(network.parameters()["readout.weight"], mean)
+    assert torch.equal(weight, before)
+
+
+def test_mixed_precision_computes_nearly_the_same(tmp_path: Path) -> None:
+    samples = samples_of(tmp_path)
+    found = []
+    for precision in ("float32", "mixed"):
+        trainer = Trainer(settings(tmp_path, **{"train.precision": precision}), samples, 3)
+        trainer.gather(samples.x[:20], samples.y[:20])
+        found.append(trainer.network.grads["readout.weight"].clone())
+        assert all(value.dtype == torch.float32 for value in trainer.network.parameters().values())
+    assert not torch.equal(*found)
+    alike = torch.nn.functional.cosine_similarity(found[0].flatten(), found[1].flatten(), 0)
+    assert alike > 0.95
+
+
+def test_what_is_kept_says_what_network_it_is(tmp_path: Path) -> None:
+    images(tmp_path / "data")
+    batch = {"network.norm": "batch", "train.average": 0.5}
+    result = train(settings(tmp_path, **batch))
+    tensors, about = read_weights(result.folder / "best.safetensors")
+    assert about["classes"] == ["0", "1", "2"] and about["input"] == [1, 8, 8]
+    assert about["network"]["channels"] == [4, 6] and about["bin_us"] == 0
+    assert about["network"]["norm"] == "none", "running statistics were not folded in"
+    assert about["epoch"] == result.summary["parts"][0]["best_epoch"]
+    # A network made of the file alone scores on the test set what the training says of itself.
+    section = {key: tuple(v) if isinstance(v, list) else v for key, v in about["network"].items()}
+    spec = configured_network(NetworkConfig(**section), (1, 8, 8), 3)
+    network = Network(spec, seed=5)
+    network.load(tensors)
+    test = load_images(tmp_path / "data", "t10k")
+    x = (test.x.float() - about["mean"][0]) / about["deviation"][0]
+    network.rest(len(x))
+    votes = sum(network.forward(x, traces=False) for _ in range(about["steps"]))
+    assert isinstance(votes, torch.Tensor)
+    assert int((votes.argmax(1) == test.y).sum()) == result.summary["test"]["correct"]
 
 
 def test_the_test_set_changes_nothing_but_the_final_figure(tmp_path: Path) -> None:

@@ -1,0 +1,155 @@
+"""Several processes that train one network together, through torch.distributed; or one alone.
+
+It promises that what `add` sums is the same bits in every process, so that processes which began
+alike stay alike; and that where one process fails, the others do not wait for it for ever. A
+process finds its place in the environment, where `torchrun` writes it: RANK, LOCAL_RANK,
+WORLD_SIZE, MASTER_ADDR, MASTER_PORT. All processes are expected to see the same files. Nothing that
+is sent between processes is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+from torch import Tensor, distributed
+
+from streamstop.errors import StreamstopError, UsageError
+
+PATIENCE = timedelta(minutes=30)
+"""How long a process waits for one that is alive and says nothing: reading data takes its time."""
+
+MAX_TOLD = 1 << 16
+"""Bytes of the longest text that one process tells the others."""
+
+
+class Workers:
+    """This process's place among those that train one network.
+
+    rank : its number, from 0.  count : how many there are.
+    device : where the tensors are that `add` gets.
+    """
+
+    def __init__(self, rank: int = 0, count: int = 1, device: torch.device | None = None) -> None:
+        self.rank = rank
+        self.count = count
+        self.device = device or torch.device("cpu")
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes files and prints."""
+        return self.rank == 0
+
+    def share(self, samples: int) -> tuple[int, int]:
+        """First and end of this process's part of so many samples; parts differ by one at most.
+
+        >>> [Workers(rank, 3).share(4) for rank in range(3)]
+        [(0, 1), (1, 2), (2, 4)]
+        """
+        return samples * self.rank // self.count, samples * (self.rank + 1) // self.count
+
+    def add(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors, of one type and on one device, by their sums over all processes.
+
+        Raises StreamstopError where another process is gone.
+        """
+        if self.count == 1 or not tensors:
+            return
+        joined = torch.cat([one.reshape(-1) for one in tensors])
+        with _others_may_be_gone():
+            distributed.all_reduce(joined)
+        sums = joined.split([one.numel() for one in tensors])
+        for one, total in zip(tensors, sums, strict=True):
+            one.copy_(total.view(one.shape))
+
+    def total(self, number: int) -> int:
+        """The sum over all processes of a whole number."""
+        sums = torch.tensor([number], dtype=torch.int64, device=self.device)
+        self.add([sums])
+        return int(sums)
+
+    def told(self, text: str) -> str:
+        """What process 0 gave; the text of the others is not looked at."""
+        if self.count == 1:
+            return text
+        line = torch.zeros(MAX_TOLD, dtype=torch.uint8, device=self.device)
+        if self.leads:
+            said = os.fsencode(text)
+            line[: len(said)] = torch.frombuffer(bytearray(said), dtype=torch.uint8)
+        with _others_may_be_gone():
+            distributed.broadcast(line, 0)
+        return os.fsdecode(bytes(line.cpu().tolist()).rstrip(b"\0"))
+
+
+def chosen_device(name: str) -> torch.device:
+    """What "auto", "cpu" or "cuda" stands for; each process of a machine takes a GPU of its own.
+
+    Raises UsageError where there is no such device.
+    """
+    there = torch.cuda.is_available()
+    if name == "cpu" or (name == "auto" and not there):
+        return torch.device("cpu")
+    if not there:
+        raise UsageError('train.device = "cuda", but torch sees no GPU; "auto" takes the CPU then')
+    local, gpus = _placed("LOCAL_RANK", 0), torch.cuda.device_count()
+    if local >= gpus:
+        raise UsageError(
+            f"process {local} of this machine finds {gpus} GPUs; start as many processes as there "
+            'are, or say train.device = "cpu"'
+        )
+    return torch.device("cuda", local)
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Workers]:
+    """This process among its peers: alone unless the environment says otherwise.
+
+    Raises UsageError where the environment makes no sense, StreamstopError where the others cannot
+    be reached.
+    """
+    count, rank = _placed("WORLD_SIZE", 1), _placed("RANK", 0)
+    if count == 1:
+        yield Workers(device=device)
+        return
+    if rank >= count or not os.environ.get("MASTER_ADDR") or not os.environ.get("MASTER_PORT"):
+        raise UsageError(
+            f"RANK = {rank} of WORLD_SIZE = {count}, MASTER_ADDR = "
+            f"{os.environ.get('MASTER_ADDR')!r}: start several processes with torchrun "
+            "--nproc-per-node N -m streamstop train RECIPE"
+        )
+    if os.environ["MASTER_ADDR"] in ("127.0.0.1", "localhost") and sys.platform == "linux":
+        # All on this machine: no port of theirs has to be open to others.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    with _others_may_be_gone():
+        distributed.init_process_group(backend, rank=rank, world_size=count, timeout=PATIENCE)
+    yield Workers(rank, count, device)
+    # Not where something failed: the others may be in the midst of a sum, and this would wait.
+    distributed.destroy_process_group()
+
+
+@contextmanager
+def _others_may_be_gone() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise StreamstopError(
+            f"another process of this training is gone, and this one stops too ({first}); what it "
+            "says itself is the cause; the epochs done are kept"
+        ) from error
+
+
+def _placed(name: str, otherwise: int) -> int:
+    text = os.environ.get(name, "")
+    if not text:
+        return otherwise
+    if not text.isdigit():
+        raise UsageError(f"the environment says {name} = {text!r}, which is no number")
+    return int(text)

@@ -144,11 +144,20 @@ class NetworkConfig:
 class LearnerConfig:
     """The learning rule: what it changes, how fast, and when."""
 
-    rule: Literal["stop", "sltt"] = setting(
-        "stop", "with traces through time, or the same without them, to compare with"
+    rule: Literal["stop", "ottt", "sltt", "bptt"] = setting(
+        "stop", "or to compare: on weights alone, without traces, by autograd over whole segments"
     )
     learn: Literal["w", "wt", "wl", "wtl", "none"] = setting(
-        "wtl", 'weights, thresholds, leaks; the readout always; "w" with rule "stop" is OTTT'
+        "wtl", "what it moves: weights, thresholds, leaks; the readout always learns"
+    )
+    loss: Literal["ce", "mse", "mix"] = setting(
+        "ce", "cross-entropy, half the squared distance from the target, or the mean of both"
+    )
+    loss_at: Literal["step", "end"] = setting(
+        "step", "a loss in every bin that has a label, or in the last one of the segment alone"
+    )
+    smoothing: float = setting(
+        0.0, "share of each label spread over all classes", at_least=0, below=1
     )
     lr: float = setting(3e-4, "learning rate of weights and biases", at_least=0)
     lr_threshold: float = setting(3e-4, "learning rate of thresholds", at_least=0)

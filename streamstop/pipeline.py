@@ -29,6 +29,7 @@ from streamstop.prequential.protocol import TestThenTrain, Verdict
 from streamstop.run_folder import RunFolder
 from streamstop.sources import Source, open_source
 from streamstop.stop.learner import LearnerSpec, StopLearner
+from streamstop.stop.losses import Loss
 from streamstop.stop.networks import configured_network
 from streamstop.summary import summarise, versions
 from streamstop.trained import Trained
@@ -194,6 +195,7 @@ class _Run:
             "classes": list(self.classes),
             "encoding": self.config.network.encoding,
             "bin_us": self.config.binning.bin_us,
+            "binning": asdict(self.config.binning),
             "versions": versions(),
         }
 
@@ -362,6 +364,7 @@ def build_learner(config: Config, classes: int, learn: str | None = None) -> Sto
         slow=rule.slow,
         shrinkage=config.readout.shrinkage,
         rule=rule.rule,
+        loss=Loss(rule.loss, rule.loss_at, rule.smoothing),
     )
     dtype = torch.float64 if rule.precision == "float64" else torch.float32
     return StopLearner(spec, learning, config.run.seed, dtype)

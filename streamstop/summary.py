@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from streamstop.pipeline import _Run
 
 READOUTS = ("linear", "lda")
+LOSS_AT = {"step": "in every bin", "end": "in a segment's last bin"}
 RIVALS = ("no_change", "majority", "frozen", "river", "lda_counts", "frozen_linear", "frozen_lda")
 
 
@@ -43,6 +44,7 @@ def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, 
             "every": config.learner.every,
             "rule": config.learner.rule,
             "learn": config.learner.learn,
+            "loss": f"{config.learner.loss}, {LOSS_AT[config.learner.loss_at]}",
             "arrival": config.labels.arrival,
             "delay_us": config.labels.delay_us,
             "evaluation": "prequential" if work.labelled else "none: no labels",

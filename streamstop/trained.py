@@ -41,6 +41,7 @@ class Trained:
     input_shape : (polarities, height, width).
     classes : a name for each output.
     bin_us : of the bins it was trained on, 0 where it was not trained on bins.
+    values : what the cells of its input hold, as in [binning].
     """
 
     path: str
@@ -50,6 +51,7 @@ class Trained:
     input_shape: tuple[int, int, int]
     classes: tuple[str, ...]
     bin_us: int
+    values: str = "counts"
 
     @classmethod
     def read(cls, path: str) -> Trained:
@@ -71,6 +73,7 @@ class Trained:
             shape = tuple(int(side) for side in about["input"])
             named = tuple(str(name) for name in about["classes"])
             bin_us = int(about.get("bin_us") or 0)
+            values = str(dict(about.get("binning") or {}).get("values", "counts"))
         except (KeyError, TypeError, ValueError) as error:
             raise refuse(
                 f"the file does not say what network it holds ({type(error).__name__}: {error})"
@@ -90,6 +93,7 @@ class Trained:
             }
             for key, side in zip(("height", "width"), shape[1:], strict=True):
                 check(BinningConfig, "binning", key, side, origin)
+            check(BinningConfig, "binning", "values", values, origin)
             if bin_us:
                 check(BinningConfig, "binning", "bin_us", bin_us, origin)
         except UsageError as error:
@@ -104,7 +108,9 @@ class Trained:
             if not bool(torch.isfinite(tensor).all()):
                 raise refuse(f"{name} holds values that are not finite")
         rest = (UNNAMED.format(i) for i in range(len(named), outputs))
-        return cls(path, file_digest(Path(path)), tensors, network, shape, (*named, *rest), bin_us)
+        names = (*named, *rest)
+        digest = file_digest(Path(path))
+        return cls(path, digest, tensors, network, shape, names, bin_us, values)
 
     def settings(self, beside: Values) -> Values:
         """What the file says, by section and key.
@@ -114,6 +120,7 @@ class Trained:
         """
         said: Values = {("network", key): value for key, value in self.network.items()}
         said["binning", "height"], said["binning", "width"] = self.input_shape[1:]
+        said["binning", "values"] = self.values
         if self.bin_us:
             said["binning", "bin_us"] = self.bin_us
         for (section, key), value in said.items():

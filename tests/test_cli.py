@@ -68,6 +68,8 @@ def test_help_names_every_flag_an_example_and_every_exit_code() -> None:
         "source",
         "labels",
         "strict",
+        "weights",
+        "frozen",
         "set",
         "seed",
         "print-config",

@@ -29,6 +29,8 @@ from streamstop.events import SensorSize
 from streamstop.settings import choices, types
 from streamstop.stop.layers import NeuronSpec
 from streamstop.stop.lif import SURROGATES
+from streamstop.stop.losses import LossKind, LossTime
+from streamstop.stop.network import Rule
 from streamstop.stop.networks import ARCHITECTURES, CUSTOM, configured_network, named_network
 from streamstop.stop.readouts import ReadoutKind
 
@@ -121,7 +123,7 @@ def test_a_set_is_read_as_the_key_wants_it(text: str, expected: object) -> None:
         ),
         ("network.reset=zero", "must be one of soft, hard"),
         ("network.hidden=1_048_577", "must be a whole number at least 0 and at most 1048576"),
-        ("learner.rule=ottt", "must be one of stop, sltt"),
+        ("learner.rule=rtrl", "must be one of stop, ottt, sltt, bptt"),
         ("network.channels=32", "must be a list, each item a whole number at least 1"),
         ("network.channels=[8, 0]", "network.channels = [8, 0]: must be a whole number at least 1"),
         ("source.strict=1", "source.strict = 1: must be true or false"),
@@ -265,7 +267,9 @@ def test_choices_and_defaults_are_those_of_the_rooms_they_speak_of() -> None:
     assert types(NetworkConfig)["readout"] == ReadoutKind
     for key in ("reset", "threshold", "norm"):
         assert types(NetworkConfig)[key] == neuron[key]
-    assert set(choices(LearnerConfig, "rule")) == {"stop", "sltt"}
+    assert types(LearnerConfig)["rule"] == Rule
+    assert types(LearnerConfig)["loss"] == LossKind
+    assert types(LearnerConfig)["loss_at"] == LossTime
     configured = configured_network(NetworkConfig(), (2, 8, 8), 3)
     assert configured == named_network("compact", (2, 8, 8), 3)
     assert replace(SourceConfig(), sensor="346x260").sensor_size == SensorSize(346, 260)

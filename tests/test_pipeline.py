@@ -340,3 +340,27 @@ def test_objects_are_told_apart_better_than_by_counting(data_dir, tmp_path):
     assert summary["accuracy"]["segment"] >= summary["baselines"]["lda_counts"]["segment"]
     assert summary["accuracy_by_readout"]["linear"]["segment"] >= 0.72
     assert summary["accuracy_by_readout"]["linear"]["segment_last_third"] >= 0.84
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ("learner.rule=ottt",),
+        ("learner.rule=bptt",),
+        ("learner.loss=mse", "learner.smoothing=0.1"),
+        ("learner.loss=mix", "network.readout=leaky"),
+        ("learner.loss_at=end", "network.readout=leaky"),
+        ("network.readout=spiking", "network.layers=['conv 6 pool 2 dropout 0.2']"),
+    ],
+    ids=" ".join,
+)
+def test_every_rule_loss_and_readout_learns_the_two_sides(monkeypatch, tmp_path, sets):
+    """And each differs from the default: a setting that changes nothing was not heard."""
+    events, labels = scene(60)
+    packets = cut(events, [], len(labels) * SEGMENT_US)
+    own = ("network.name=custom", "network.channels=[]") if "layers" in sets[-1] else ()
+    plain = go(monkeypatch, tmp_path, packets, track(labels))
+    other = go(monkeypatch, tmp_path, packets, track(labels), "readout.decide=linear", *own, *sets)
+    assert left(plain, "weights.safetensors") != left(other, "weights.safetensors")
+    assert other.summary["accuracy"]["segment_last_third"] > 0.8
+    assert other.summary["baselines"]["frozen"]["segment"] < 1

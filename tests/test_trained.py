@@ -240,6 +240,7 @@ def test_room_that_training_left_takes_a_new_label(begin, tmp_path):
     ("text", "said"),
     [
         ("network.channels=[8]", r"network\.channels = \[8\], but .* network\.channels = \[6\]"),
+        ("binning.values=binary", r'"binary", but .* binning\.values = "counts"'),
         ("network.encoding=linear", r'"linear", but .* network\.encoding = "log"'),
         ("binning.height=32", r"binning\.height = 32, but .* binning\.height = 16"),
     ],

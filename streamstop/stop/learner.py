@@ -142,6 +142,7 @@ class StopLearner:
         self._votes = np.zeros(self.network.spec.classes)
         self._spikes: list[Tensor] = []
         self._logits: Tensor | None = None
+        self._label: int | None = None
         self._target: Tensor | None = None
         self._kept: list[Tensor] = []
         self._taught_since = 0
@@ -198,9 +199,10 @@ class StopLearner:
         assert self._logits is not None, "predict(will_learn=True) comes first"
         if not self._learned:
             self._taught_since = len(self._kept) - 1
-        self._target = self.spec.loss.target(
-            torch.tensor([label]), self._logits.shape[1], self.dtype
-        )
+        if label != self._label:
+            self._label = label
+            classes = self._logits.shape[1]
+            self._target = self.spec.loss.target(torch.tensor([label]), classes, self.dtype)
         self._learned += 1
         if self.spec.rule != "bptt" and self.spec.loss.speaks(last=False):
             self._deliver()
@@ -217,8 +219,7 @@ class StopLearner:
 
     def _deliver_through_time(self) -> None:
         """Backpropagate through all bins of the segment."""
-        assert self._target is not None
-        labels = self._target.argmax(1)
+        labels = torch.tensor([self._label])
         loss, _, found = bptt(
             self.network, self._kept, labels, self.spec.loss, since=self._taught_since
         )

@@ -44,14 +44,17 @@ class Loss:
 
     def error(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The loss summed over the batch, (), and its derivative by the logits."""
-        loss, error = logits.new_zeros(()), torch.zeros_like(logits)
-        share = 0.5 if self.kind == "mix" else 1.0
-        if self.kind != "mse":
-            log_probabilities = functional.log_softmax(logits, 1)
-            loss = loss - share * (target * log_probabilities).sum()
-            error = error.add_(log_probabilities.exp() - target, alpha=share)
-        if self.kind != "ce":
-            away = logits - target
-            loss = loss + 0.5 * share * away.square().sum()
-            error = error.add_(away, alpha=share)
+        if self.kind == "mse":
+            return _squares(logits, target)
+        log_probabilities = functional.log_softmax(logits, 1)
+        loss = -(target * log_probabilities).sum()
+        error = log_probabilities.detach().exp().sub_(target)
+        if self.kind == "mix":
+            squares, away = _squares(logits, target)
+            return (loss + squares) / 2, error.add_(away).div_(2.0)
         return loss, error
+
+
+def _squares(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    away = logits - target
+    return 0.5 * away.square().sum(), away

@@ -137,7 +137,7 @@ class Synapses:
         leak : of the neurons that are fed.  constant : x is that of the bin before, if there was
         one since `rest`.
         """
-        if constant and self.norm != "batch":
+        if constant:
             return self._forward_constant(x, leak, traces)
         x = x.reshape(x.shape[0], *self.in_shape)
         if traces == "stop":
@@ -154,7 +154,11 @@ class Synapses:
     def _forward_constant(self, x: Tensor, leak: float | Tensor, traces: Traces) -> Tensor:
         if self._current is None:
             self.trace = x.reshape(x.shape[0], *self.in_shape)
-            self._current = self._product(self.trace, self.used, self.shift)
+            if self.norm == "batch" and traces != "none":
+                made = self._normalised(self._product(self.trace, self.weight, None), 0.0, "sltt")
+            else:
+                made = self._product(self.trace, self.used, self.shift)
+            self._current = channels_last(made)
         if traces == "stop":
             self._gain = self._gain * leak + 1.0
         elif traces == "sltt":
@@ -180,7 +184,7 @@ class Synapses:
         else:
             self._seen_trace.mul_(leak).add_(seen)
         self._seen = seen
-        return seen * self.scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        return torch.addcmul(self.bias.view(1, -1, 1, 1), seen, self.scale.view(1, -1, 1, 1))
 
     def backward(self, delta: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
         """The same bin's error of the current, (batch, out, \\*out_plane), adds to `grads`.
@@ -189,17 +193,23 @@ class Synapses:
         Returns the error of the input, (batch, \\*in_shape), or None if it is not needed.
         """
         learns = "weight" in grads
-        if self._seen is not None:
-            delta = self._through_normalisation(delta, grads)
-        if learns and self._current is not None:
-            if self._gathered is None:
-                self._gathered = torch.zeros_like(delta)
-            self._gathered.add_(delta, alpha=self._gain) if isinstance(
-                self._gain, float
-            ) else self._gathered.add_(delta * self._gain)
-            learns = False
-        weight = self.weight if self._seen is not None else self.used
-        return self._errors(delta, weight, grads if learns else {}, need_input)
+        if self._current is not None:
+            if learns:
+                self._gather(delta)
+            return None
+        if self._seen is None:
+            return self._errors(delta, self.used, grads, need_input)
+        delta = self._through_normalisation(delta, grads)
+        return self._errors(delta, self.weight, grads, need_input)
+
+    def _gather(self, delta: Tensor) -> None:
+        """With a constant input all that follows is linear in the errors, and waits for `flush`."""
+        if self._gathered is None:
+            self._gathered = torch.zeros_like(delta)
+        if isinstance(self._gain, float):
+            self._gathered.add_(delta, alpha=self._gain)
+        else:
+            self._gathered.addcmul_(delta, self._gain)
 
     def _through_normalisation(self, delta: Tensor, grads: dict[str, Tensor]) -> Tensor:
         """Error before batch normalisation; its mean and variance taken as this step's."""
@@ -252,7 +262,11 @@ class Synapses:
     def flush(self, grads: dict[str, Tensor]) -> None:
         """Add what a constant input left to be computed once."""
         if self._gathered is not None and "weight" in grads:
-            self._errors(self._gathered, self.used, grads, need_input=False)
+            if self._seen is None:
+                self._errors(self._gathered, self.used, grads, need_input=False)
+            else:
+                gathered = self._through_normalisation(self._gathered, grads)
+                self._errors(gathered, self.weight, grads, need_input=False)
         self._gathered = None
 
     def settle(self, grads: dict[str, Tensor]) -> None:

@@ -177,11 +177,12 @@ def layer_of(network: Network, x: Array, labels: NDArray[np.int64], reset: str) 
     """The network's one layer, in numpy."""
     (one,), (name,) = network.layers, network.names
     x = x.reshape(*x.shape[:2], *one.in_shape)
-    edge = (one.pad, one.pad)
+    synapses = one.synapses
+    edge = (synapses.pad, synapses.pad)
     x = np.pad(x, ((0, 0), (0, 0), (0, 0), edge, edge))
-    windows = sliding_window_view(x, (one.kernel, one.kernel), (3, 4))
+    windows = sliding_window_view(x, (synapses.kernel, synapses.kernel), (3, 4))
     p = {k.removeprefix(f"{name}."): v.numpy().copy() for k, v in network.parameters().items()}
-    return Layer(windows[:, :, :, :: one.stride, :: one.stride], labels, reset, p)
+    return Layer(windows[:, :, :, :: synapses.stride, :: synapses.stride], labels, reset, p)
 
 
 def hard(t: int, v: Array) -> Array:

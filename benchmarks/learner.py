@@ -44,12 +44,15 @@ from torch.nn import functional
 from streamstop.stop.network import Network, NetworkSpec
 
 FLOOR, FLOOR_BACK = "convolutions alone, forward", "convolutions alone, backward"
+AT_ONCE = "convolutions alone, both, all T bins at once"
 
 
 class Case(NamedTuple):
     """What is run.
 
     turns : after one to warm up.  bar : what STOP's time may be of the fastest peer's.
+    theta : thresholds, such that every layer spikes: in a silent one gradients are so small that
+        their squares are denormal numbers, which processors are slow at.
     few : only contenders that learn what all can: weights, and STOP in full.
     """
 
@@ -59,6 +62,7 @@ class Case(NamedTuple):
     bins: int
     turns: int
     bar: float
+    theta: float = 1.0
     few: bool = False
 
     @property
@@ -76,8 +80,8 @@ CASES = (
     Case("compact", 32, 1, 20, 20, 0.7),
     Case("compact", 32, 1, 50, 10, 0.7),
     Case("compact", 32, 32, 20, 3, 1.0),
-    Case("vgg11", 48, 1, 10, 4, 1.0),
-    Case("vgg11", 48, 32, 2, 2, 1.0, few=True),
+    Case("vgg11", 48, 1, 10, 4, 1.0, 0.5),
+    Case("vgg11", 48, 32, 2, 2, 1.0, 0.5, few=True),
 )
 
 INTRO = (
@@ -154,13 +158,17 @@ def race(case: Case, spec: NetworkSpec) -> tuple[dict[Contender, Time], dict[Con
 
 
 class _Convolution:
-    """A layer's product alone, on tensors of its shapes, in one layout."""
+    """A layer's products alone, on tensors of its shapes, in one layout; `bins` of them at once."""
 
-    def __init__(self, network: Network, i: int, layout: torch.memory_format) -> None:
+    def __init__(
+        self, network: Network, i: int, layout: torch.memory_format, bins: int = 1
+    ) -> None:
         layer = network.layers[i]
         spec = layer.spec
-        self.x, self.weight, self.delta = (
-            t.clone(memory_format=layout) for t in (layer.trace, layer.weight, layer.state.u)
+        self.weight = layer.weight.clone(memory_format=layout)
+        self.x, self.delta = (
+            t.repeat(bins, 1, 1, 1).contiguous(memory_format=layout)
+            for t in (layer.trace, layer.state.u)
         )
         self.bias = layer.bias
         pad = spec.kernel // 2 if spec.pad < 0 else spec.pad
@@ -207,14 +215,18 @@ def parts(case: Case, spec: NetworkSpec) -> dict[str, float]:
 
         return sequence
 
-    def convolve(layout: torch.memory_format, forward: bool) -> Timed:
+    def convolve(layout: torch.memory_format, way: str, at_once: int = 1) -> Timed:
         network.rest(case.batch)
-        all_of_them = [_Convolution(network, i, layout) for i in range(len(network.layers))]
+        layers = range(len(network.layers))
+        all_of_them = [_Convolution(network, i, layout, at_once) for i in layers]
 
         def sequence() -> float:
-            for _ in bins:
+            for _ in range(case.bins // at_once):
                 for one in all_of_them:
-                    one.forward() if forward else one.backward()
+                    if way != "backward":
+                        one.forward()
+                    if way != "forward":
+                        one.backward()
             return 0.0
 
         return sequence
@@ -228,13 +240,15 @@ def parts(case: Case, spec: NetworkSpec) -> dict[str, float]:
     }
     layouts = {"rows": torch.contiguous_format, "channels": torch.channels_last}
     for layout, format_ in layouts.items():
-        sequences[f"{layout} forward"] = convolve(format_, True)
-        sequences[f"{layout} backward"] = convolve(format_, False)
+        sequences[f"{layout} forward"] = convolve(format_, "forward")
+        sequences[f"{layout} backward"] = convolve(format_, "backward")
+        sequences[f"{layout} at once"] = convolve(format_, "both", case.bins)
     best = {k: t.best for k, t in measure(max(case.turns, 2), sequences, case.bins).items()}
     floor = min(layouts, key=lambda one: best[f"{one} forward"] + best[f"{one} backward"])
     return {
         FLOOR: best[f"{floor} forward"],
         FLOOR_BACK: best[f"{floor} backward"],
+        AT_ONCE: min(best[f"{one} at once"] for one in layouts),
         "forward, without traces": best["forward"],
         "traces": best["traced"] - best["forward"],
         "backward": best["backward"] - best["traced"],
@@ -274,7 +288,7 @@ def verdict(case: Case, times: dict[Contender, Time]) -> list[str]:
 
 def section(case: Case) -> list[str]:
     """Measure one case, and what the page says of it."""
-    spec = spec_of(case.network, case.side)
+    spec = spec_of(case.network, case.side, case.theta)
     times, losses = race(case, spec)
     made_of = parts(case, spec)
     floor = made_of[FLOOR] + made_of[FLOOR_BACK]
@@ -287,10 +301,10 @@ def section(case: Case) -> list[str]:
         for library in PEERS
         if not any(one.library == library for one in times)
     ]
-    whole = sum(made_of.values()) - floor
+    whole = sum(made_of.values()) - floor - made_of[AT_ONCE]
     return [
         *provenance("learner.py", "streamstop", *PEERS)[2:],
-        f"- {case.turns} turns in alternating order after one to warm up",
+        f"- {case.turns} turns in alternating order after one to warm up; thresholds {case.theta}",
         "",
         *table(["learn", "best turn", "median", "loss"], rows),
         *verdict(case, times),
@@ -299,27 +313,72 @@ def section(case: Case) -> list[str]:
         "",
         *table(["ms"], [[name, f"{ms:.2f}"] for name, ms in made_of.items()]),
         f"The convolutions alone take {floor:.2f} ms, {floor / whole:.0%} of the step's "
-        f"{whole:.2f} ms: every contender that goes step by step has to do them.",
+        f"{whole:.2f} ms: every contender that goes step by step has to do them. Layer by layer "
+        f"they take {made_of[AT_ONCE]:.2f} ms: weights are read, and their gradient written, once "
+        "a sequence.",
+    ]
+
+
+SILENCE, SILENT = "A stream that falls silent", 1_500
+
+
+@torch.no_grad()
+def silence() -> list[str]:
+    """What a step costs long after the last event: traces that decay must not grow slow."""
+    case = CASES[0]
+    spec = spec_of(case.network, case.side)
+    network = Network(spec, 0)
+    network.rest(1)
+    error = torch.full((1, CLASSES), 0.1)
+    bins, _ = input_of(case, spec)
+    empty = torch.zeros_like(bins[0])
+
+    def step(now: Tensor) -> float:
+        begun = time.process_time()
+        network.forward(now)
+        network.backward(error)
+        return (time.process_time() - begun) * 1e3
+
+    lively = min(sum(step(now) for now in bins) / len(bins) for _ in range(10))
+    hundreds = [sum(step(empty) for _ in range(100)) / 100 for _ in range(SILENT // 100)]
+    slowest = max(hundreds)
+    return [
+        *provenance("learner.py", "streamstop", "torch")[2:],
+        "- compact, 32x32, batch 1; the rule's forward and backward pass, no update",
+        "",
+        *table(
+            ["ms a step"],
+            [
+                ["while events come", f"{lively:.2f}"],
+                ["first 100 empty bins", f"{hundreds[0]:.2f}"],
+                [f"last 100 of {SILENT:,} empty bins", f"{hundreds[-1]:.2f}"],
+                ["slowest 100 of them", f"{slowest:.2f}"],
+            ],
+        ),
+        "Traces decay towards nought and, below 1e-38, would become denormal numbers, which "
+        "processors are many times slower at: "
+        + ("they do here." if slowest > 2 * lively else "they do not."),
     ]
 
 
 def main() -> None:
     """Measure the cases asked for; each writes its section."""
     parser = argparse.ArgumentParser(description=__doc__)
-    keys = [case.key for case in CASES]
+    keys = [*(case.key for case in CASES), "silence"]
     parser.add_argument("--case", choices=keys, action="append", help="all where none is given")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "learner.md")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for case in CASES:
-        if options.case and case.key not in options.case:
+    order = [*(case.name for case in CASES), SILENCE]
+    for key, name in zip(keys, order, strict=True):
+        if options.case and key not in options.case:
             continue
-        print(f"== {case.name}", file=sys.stderr)
+        print(f"== {name}", file=sys.stderr)
         torch.manual_seed(0)
-        lines = section(case)
+        case = next((one for one in CASES if one.key == key), None)
+        lines = silence() if case is None else section(case)
         print("\n".join(lines))
-        order = [each.name for each in CASES]
-        write_section(options.out, "Time of a learning step", INTRO, order, case.name, lines)
+        write_section(options.out, "Time of a learning step", INTRO, order, name, lines)
 
 
 if __name__ == "__main__":

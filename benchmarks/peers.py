@@ -23,6 +23,7 @@ from provenance import installed
 from torch import Tensor, nn
 from torch.nn import functional
 
+from streamstop.stop.layers import NeuronSpec
 from streamstop.stop.learner import LearnerSpec, StopLearner
 from streamstop.stop.network import Network, NetworkSpec
 from streamstop.stop.networks import named_network
@@ -55,9 +56,9 @@ class Contender(NamedTuple):
         return f"{'STOP' if self.library == 'streamstop' else self.library}, {self.how}"
 
 
-def spec_of(network: str, side: int) -> NetworkSpec:
-    """A network by name on a square input of two polarities."""
-    return named_network(network, (2, side, side), CLASSES)
+def spec_of(network: str, side: int, theta: float = 1.0) -> NetworkSpec:
+    """A network by name on a square input of two polarities, its thresholds at `theta`."""
+    return named_network(network, (2, side, side), CLASSES, NeuronSpec(theta=theta))
 
 
 def one_bin(spec: NetworkSpec, batch: int, draw: torch.Generator) -> Tensor:

@@ -137,10 +137,12 @@ def network_cost(
         )
     for name, skip in network.skips.items():
         macs = skip.weight.numel() * math.prod(skip.out_plane)
-        costs.append(
+        joined = [one.name for one in costs].index(f"{name.removesuffix('.skip')}.b")
+        costs.insert(
+            joined + 1,
             LayerCost(
                 name=name,
-                what=f"conv 1x1{f', stride {skip.stride}' if skip.stride > 1 else ''}, no neurons",
+                what=f"conv 1x1{f', stride {skip.stride}' if skip.stride > 1 else ''}",
                 shape=(skip.weight.shape[0], *skip.out_plane),
                 neurons=0,
                 inputs=math.prod(skip.in_shape),
@@ -149,7 +151,7 @@ def network_cost(
                 forward=macs,
                 weight_gradient=macs if "w" in learn else 0,
                 input_gradient=macs if learn and name not in bottom else 0,
-            )
+            ),
         )
     readout = network.readout
     weight = readout.parameters()["weight"]
@@ -181,11 +183,9 @@ def _numbers(parameters: dict[str, Tensor]) -> int:
 
 def _what(layer: SpikingLayer) -> str:
     spec = layer.spec
-    if spec.kind == "linear":
-        return "linear"
-    words = [f"conv {spec.kernel}x{spec.kernel}"]
+    words = ["linear"] if spec.kind == "linear" else [f"conv {spec.kernel}x{spec.kernel}"]
     words += [f"stride {spec.stride}"] if spec.stride > 1 else []
     words += [f"groups {spec.groups}"] if spec.groups > 1 else []
-    words += [f"dropout {spec.dropout:g}"] if spec.dropout else []
     words += [f"{'max ' if spec.pooling == 'max' else ''}pool {spec.pool}"] if spec.pool > 1 else []
+    words += [f"dropout {spec.dropout:g}"] if spec.dropout else []
     return ", ".join(words)

@@ -137,6 +137,7 @@ class StopLearner:
     def _begin(self) -> None:
         self._bins = 0
         self._learned = 0
+        self._losses = 0
         self._since_update = 0
         self._loss = 0.0
         self._votes = np.zeros(self.network.spec.classes)
@@ -214,6 +215,7 @@ class StopLearner:
         assert self._logits is not None and self._target is not None
         loss, error = self.spec.loss.error(self._logits, self._target)
         self._loss += float(loss)
+        self._losses += 1
         self.network.backward(error)
         self._since_update += 1
 
@@ -227,7 +229,9 @@ class StopLearner:
         for name, grad in self.network.grads.items():
             if name in found:
                 grad.add_(found[name])
-        self._since_update += self._learned
+        losses = self._learned if self.spec.loss.speaks(last=False) else 1
+        self._losses += losses
+        self._since_update += losses
 
     def decide(self) -> Decision:
         """Both readouts' verdicts on the bins predicted since the segment began."""
@@ -235,7 +239,7 @@ class StopLearner:
         return Decision(self._votes / max(self._bins, 1), self.lda.scores(rates), rates)
 
     def end_segment(self) -> float | None:
-        """Close the segment: move what waits to be moved. Mean loss a bin, None if none learned.
+        """Close the segment: move what waits to be moved. Mean loss, None if none learned.
 
         Raises DivergedError where the loss is not finite, or a parameter is beyond RUNAWAY.
         """
@@ -244,7 +248,7 @@ class StopLearner:
                 self._deliver_through_time()
             elif self._learned and not self.spec.loss.speaks(last=False):
                 self._deliver()
-        loss = self._loss / self._learned if self._learned else None
+        loss = self._loss / self._losses if self._losses else None
         if self._since_update:
             self._update()
         if self._shadowed and self._learned:

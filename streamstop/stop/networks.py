@@ -106,10 +106,14 @@ def parse_layer(text: str) -> LayerSpec:
     kind = words[0] if words else ""
     if kind not in _ALLOWED:
         raise refuse(f"it must begin with {', '.join(_ALLOWED)}")
-    if len(words) < 2 or not words[1].isdigit() or not 1 <= int(words[1]) <= MAX_CHANNELS:
+    if len(words) < 2 or not _is_whole(words[1], 1):
         raise refuse(f"its channels, 1 to {MAX_CHANNELS}, come second")
     if len(words) % 2:
         raise refuse(f"{words[-1]!r} has no value")
+    said = ["pool" if word == "maxpool" else word for word in words[2::2]]
+    twice = [word for word in said if said.count(word) > 1]
+    if twice:
+        raise refuse(f"{twice[0]} is said twice")
     made = LayerSpec(kind, int(words[1]))
     for word, value in zip(words[2::2], words[3::2], strict=True):
         if word not in _ALLOWED[kind]:
@@ -122,8 +126,8 @@ def parse_layer(text: str) -> LayerSpec:
             if not re.fullmatch(r"0?\.[0-9]{1,6}|0", value):
                 raise refuse("dropout is a share below 1, such as 0.2")
             made = made._replace(dropout=float(value))
-        elif not value.isdigit() or not _WHOLE[word] <= int(value) <= MAX_CHANNELS:
-            raise refuse(f"{word} is a whole number of at least {_WHOLE[word]}")
+        elif not _is_whole(value, _WHOLE[word]):
+            raise refuse(f"{word} is a whole number, {_WHOLE[word]} to {MAX_CHANNELS}")
         elif word == "maxpool":
             made = made._replace(pool=int(value), pooling="max")
         else:
@@ -136,6 +140,11 @@ def parse_layer(text: str) -> LayerSpec:
 
 MAX_CHANNELS = 1 << 16
 """More is a slip of the pen."""
+
+
+def _is_whole(text: str, least: int) -> bool:
+    # Digits of other scripts, and superscripts, pass for digits where Python is asked.
+    return re.fullmatch("[0-9]{1,6}", text) is not None and least <= int(text) <= MAX_CHANNELS
 
 
 def named_network(
@@ -189,17 +198,17 @@ def named_network(
             sides = [
                 ((n + 2 * pad - layer.kernel) // layer.stride + 1) // layer.pool for n in sides
             ]
-    if min(sides) < 1:
-        raise UsageError(
-            f"{name} needs a larger input than {input_shape[1]}x{input_shape[2]}: "
-            "its kernels and pooling leave nothing of it"
-        )
+        if min(sides) < 1:  # though padding above might make a plane of nothing again
+            raise UsageError(
+                f"{name} needs a larger input than {input_shape[1]}x{input_shape[2]}: "
+                "its kernels and pooling leave nothing of it"
+            )
     below = input_shape[0]
     for layer in specs:
         if below % layer.groups or layer.channels % layer.groups:
             raise UsageError(
-                f"groups {layer.groups} divides neither or not both of {below} channels below and "
-                f"{layer.channels} of the layer"
+                f"groups {layer.groups} must divide both the {below} channels below a layer and "
+                f"its own {layer.channels}"
             )
         below = layer.channels
     return NetworkSpec(

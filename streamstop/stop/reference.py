@@ -74,7 +74,7 @@ class _Unrolled:
         self.leak = LEAK_MAX * torch.sigmoid(p["leak_logit"])
         self.theta = torch.exp(p["log_theta"]).view_as(layer.theta)
         self.synapses = _Current(layer.synapses, p)
-        self.u = torch.zeros(batch, *layer.neurons, dtype=layer.theta.dtype)
+        self.u = layer.theta.new_zeros(batch, *layer.neurons)
         self.s = torch.zeros_like(self.u)
 
     def step(self, current: Tensor, cut: Tensor) -> Tensor:

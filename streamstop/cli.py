@@ -397,7 +397,8 @@ def train(
 ) -> None:
     """Train a network over several epochs, then test it once.
 
-    What it leaves: a folder with weights (best and last), epochs.jsonl, train.json and train.md.
+    What it leaves: a folder under runs/ with the weights of the best epoch and the last, which
+    streamstop run --weights takes, epochs.jsonl, train.json, train.md and the report, train.html.
     """
     with _errors_told("go on with: streamstop train --resume FOLDER"):
         from streamstop.train_config import SMOKE, load_train_config
@@ -410,6 +411,7 @@ def train(
         from pathlib import Path
 
         from streamstop import training
+        from streamstop.report.train_page import write_train_page
         from streamstop.ui.train_progress import TrainLine
 
         if resume is not None:
@@ -426,10 +428,11 @@ def train(
             result = training.train(config, folder=folder, command=command, progress=line.update)
         if not result.leads:
             return
+        page = write_train_page(result.folder)
         if as_json:
             print(json.dumps(result.summary, indent=2))
         else:
-            print(training.describe(result.summary) + f"\nFolder: {result.folder}")
+            print(training.describe(result.summary) + f"\nReport: {page}")
         sys.stdout.flush()
 
 

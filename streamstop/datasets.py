@@ -39,16 +39,18 @@ class Samples(NamedTuple):
 
     x : uint8, (n, channels, height, width) of images, (n, T, 2, height, width) of events.
     y : int64, (n,), numbers of classes.  classes : their names.
+    simulated : whether any of it was made by a simulator.
     """
 
     x: Tensor
     y: Tensor
     classes: tuple[str, ...]
+    simulated: bool = False
 
     def take(self, which: Indices) -> Samples:
         """The samples of these numbers, in this order."""
         chosen = torch.from_numpy(which)
-        return Samples(self.x[chosen], self.y[chosen], self.classes)
+        return self._replace(x=self.x[chosen], y=self.y[chosen])
 
 
 def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
@@ -134,7 +136,7 @@ def load_events(uri: str, binning: BinningConfig, steps: int, limit: int = 0) ->
             if step < steps:
                 counts[i, step] = np.minimum(one.counts, 255)
     y = torch.tensor([segment.label for segment in segments], dtype=torch.int64)
-    return Samples(torch.from_numpy(counts), y, track.classes)
+    return Samples(torch.from_numpy(counts), y, track.classes, source.simulated)
 
 
 def deal(y: Tensor, parts: int, seed: int) -> Indices:

@@ -36,12 +36,16 @@ from streamstop.workers import Workers, chosen_device, joined
 
 
 class TrainProgress(NamedTuple):
-    """How far a training is: samples done of all epochs and folds, and the last epoch's score."""
+    """How far a training is: samples done of all epochs and folds, and the last epoch's score.
+
+    part : the fold, empty where there is one network.
+    """
 
     done: int
     total: int
     epoch: int
     validation: float | None
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ def _train(
         "command": command,
         "status": "complete",
         "data": config.data.uri,
+        "simulated": samples.simulated,
         "seed": config.run.seed,
         "classes": list(samples.classes),
         "network": config.network.name,
@@ -155,11 +160,14 @@ class _Told:
     done: int = 0
     epoch: int = 0
     validation: float | None = None
+    part: str = ""
 
     def add(self, samples: int) -> None:
         self.done += samples
         if self.progress is not None:
-            self.progress(TrainProgress(self.done, self.total, self.epoch, self.validation))
+            self.progress(
+                TrainProgress(self.done, self.total, self.epoch, self.validation, self.part)
+            )
 
 
 def _training_set(config: TrainConfig) -> Samples:
@@ -220,6 +228,7 @@ def _one(
     trainer = Trainer(config, samples.take(part.train), classes, workers)
     validation = samples.take(part.validation)
     lines = _resume(trainer, folder)
+    told.part, told.validation = part.name, None
     told.add(len(lines) * len(part.train))
     best = max((line["validation"] or 0.0 for line in lines), default=-1.0)
     for number in range(len(lines), config.train.epochs):
@@ -253,6 +262,7 @@ def _one(
         "part": part.name or "all",
         "samples": len(part.train),
         "validation_samples": len(part.validation),
+        "parameters": sum(value.numel() for value in network.parameters().values()),
         "best_epoch": best_epoch,
         "train": lines[best_epoch - 1]["train"],
         "validation": lines[best_epoch - 1]["validation"],

@@ -54,9 +54,12 @@ def write_report(run_dir: Path | str) -> Path:
         The folder is not that of a finished run.
     """
     folder = Path(run_dir)
-    page = render(load_snapshot(folder))
-    path = folder / "report.html"
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".report-", suffix=".html")
+    return put_in_place(render(load_snapshot(folder)), folder / "report.html")
+
+
+def put_in_place(page: str, path: Path) -> Path:
+    """Write a page to `path`, whole or not at all; give the path."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".html")
     try:
         # A path that is no valid text has lone surrogates in it, which no file can hold.
         with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
@@ -72,7 +75,7 @@ def write_report(run_dir: Path | str) -> Path:
 
 def render(snapshot: Snapshot) -> str:
     """The page for a snapshot."""
-    template = _environment().get_template("template.html.j2")
+    template = environment().get_template("template.html.j2")
     return template.render(
         s=snapshot,
         words=words,
@@ -105,7 +108,7 @@ def accuracy_chart(snapshot: Snapshot) -> Markup:
             "segment_windowed": "learner, last 50 segments",
             "segment": "learner, all so far",
         }.get(key, words.name_of(key))
-        note = words.percent(_last(found[key]))
+        note = words.percent(last(found[key]))
         lines.append(Line(name, found[key], colour, dash, weight, note))
     if not any(value is not None for line in lines for value in line.y):
         return Markup()
@@ -124,7 +127,7 @@ def accuracy_chart(snapshot: Snapshot) -> Markup:
         height=330,
         shade=third,
     )
-    by_end = sorted(lines, key=lambda line: -(_last(line.y) or 0.0))
+    by_end = sorted(lines, key=lambda line: -(last(line.y) or 0.0))
     return Markup('<div class="with-legend">{}{}</div>').format(drawn, charts.legend(by_end))
 
 
@@ -132,18 +135,18 @@ def layer_charts(snapshot: Snapshot) -> Markup:
     """Firing rates, thresholds and leaks by layer, and the loss: small charts side by side."""
     curves = snapshot.curves
     layers = curves.layers[:MAX_LAYERS]
-    x = _thin(curves.x)
+    x = thin(curves.x)
     charted: list[tuple[str, str, list[Line]]] = [
         ("firing", "Firing rate", _layer_lines(layers, "firing_rate")),
         ("threshold", "Threshold, mean and spread", _layer_lines(layers, "threshold")),
         ("leak", "Leak", _layer_lines(layers, "leak")),
-        ("loss", "Loss", [Line("loss", _thin(curves.loss), 6)]),
+        ("loss", "Loss", [Line("loss", thin(curves.loss), 6)]),
     ]
     out = []
     for key, name, lines in charted:
         if not any(value is not None for line in lines for value in line.y):
             continue
-        ends = "; ".join(f"{line.label} {words.figure(_last(line.y))}" for line in lines)
+        ends = "; ".join(f"{line.label} {words.figure(last(line.y))}" for line in lines)
         drawn = charts.line_chart(
             lines,
             x,
@@ -157,7 +160,7 @@ def layer_charts(snapshot: Snapshot) -> Markup:
         out.append(Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(name, drawn))
     if not out:
         return Markup()
-    keys = charts.legend([Line(c.name, (), *_layer_style(i)) for i, c in enumerate(layers)])
+    keys = charts.legend([Line(c.name, (), *layer_style(i)) for i, c in enumerate(layers)])
     return keys + Markup('<div class="small-charts">{}</div>').format(Markup().join(out))
 
 
@@ -199,7 +202,8 @@ def _numbers(snapshot: Snapshot) -> dict[str, int]:
     return {name: index for index, name in enumerate(snapshot.classes, start=1)}
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """What templates of this folder are rendered by."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("streamstop", "report"),
         autoescape=True,
@@ -214,28 +218,28 @@ def _environment() -> jinja2.Environment:
 def _layer_lines(layers: Sequence[LayerCurves], quantity: str) -> list[Line]:
     lines = []
     for index, layer in enumerate(layers):
-        y = _thin(getattr(layer, quantity))
+        y = thin(getattr(layer, quantity))
         low = high = None
         if quantity == "threshold":
-            spread = _thin(layer.threshold_sd)
+            spread = thin(layer.threshold_sd)
             both = [
                 (v, s) if v is not None and s is not None else None
                 for v, s in zip(y, spread, strict=True)
             ]
             low = [None if pair is None else pair[0] - pair[1] for pair in both]
             high = [None if pair is None else pair[0] + pair[1] for pair in both]
-        colour, dash, weight = _layer_style(index)
+        colour, dash, weight = layer_style(index)
         lines.append(Line(layer.name, y, colour, dash, weight, low=low, high=high))
     return lines
 
 
-def _layer_style(index: int) -> tuple[int, str, float]:
-    """Seven colours in turn, then the same ones dashed."""
+def layer_style(index: int) -> tuple[int, str, float]:
+    """Colour, dash and weight of a line: seven colours in turn, then the same ones dashed."""
     colours = (0, 1, 2, 3, 4, 5, 6)
     return colours[index % 7], ("", "6 3", "1.5 3")[index // 7 % 3], 1.8
 
 
-def _thin(values: tuple[T, ...]) -> tuple[T, ...]:
+def thin(values: tuple[T, ...]) -> tuple[T, ...]:
     """Every so-manieth value, the first and the last among them: a small chart has few columns."""
     every = -(-len(values) // LAYER_POINTS)
     if every < 2:
@@ -244,6 +248,6 @@ def _thin(values: tuple[T, ...]) -> tuple[T, ...]:
     return kept if (len(values) - 1) % every == 0 else (*kept, values[-1])
 
 
-def _last(values: Sequence[float | None]) -> float | None:
+def last(values: Sequence[float | None]) -> float | None:
     """The last value that is there."""
     return next((v for v in reversed(values) if v is not None), None)

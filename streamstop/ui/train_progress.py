@@ -35,7 +35,7 @@ class TrainLine:
         """Show where the training is."""
         if self.shown:
             last = "" if now.validation is None else f", validation {percent(now.validation)}"
-            said = f"epoch {now.epoch}{last}"
+            said = f"{now.part} epoch {now.epoch}{last}".strip()
             self._progress.update(self._task, total=now.total, completed=now.done, description=said)
 
     def __enter__(self) -> TrainLine:

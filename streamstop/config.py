@@ -34,6 +34,10 @@ UNLABELLED_CLASSES = 11
 MAX_OUTPUTS = 1 << 20
 """More outputs of one linear layer are a slip of the pen, and sizes shall not leave 64 bits."""
 
+TRAINED_LR_READOUT = 1e-3
+"""Of a run that begins with trained weights and says no other: Adam's first steps are as large as
+its rate, and from scratch's 1e-2 makes a trained readout forget before it learns."""
+
 MAX_US = 10**15
 """No setting speaks of more than some 30 years, so that no sum of times leaves 64 bits."""
 
@@ -162,7 +166,9 @@ class LearnerConfig:
     lr: float = setting(3e-4, "learning rate of weights and biases", at_least=0)
     lr_threshold: float = setting(3e-4, "learning rate of thresholds", at_least=0)
     lr_leak: float = setting(3e-4, "learning rate of leaks", at_least=0)
-    lr_readout: float = setting(1e-2, "learning rate of the linear readout", at_least=0)
+    lr_readout: float = setting(
+        1e-2, "learning rate of the linear readout; 1e-3 where `weights` are given", at_least=0
+    )
     update: Literal["segment", "step"] = setting(
         "segment", "one update at a segment's end, or within it"
     )
@@ -286,7 +292,8 @@ def load_config(
     if weights := chosen.get(("learner", "weights")):
         from streamstop.trained import Trained  # torch, which --help has no need to wait for
 
-        chosen = {**chosen, **Trained.read(weights).settings(beside)}
+        advised = {("learner", "lr_readout"): TRAINED_LR_READOUT}
+        chosen = {**advised, **chosen, **Trained.read(weights).settings(beside)}
     config = Config(**built(Config, chosen))
     learner = config.learner
     if learner.frozen and not learner.weights:

@@ -273,6 +273,13 @@ def test_a_recipe_gives_way_to_weights_that_it_did_not_choose(tmp_path):
     assert load_config(written_down).binning.bin_us == 20_000
 
 
+def test_a_trained_readout_learns_slower_unless_told(tmp_path):
+    flags = {"learner.weights": str(written(tmp_path / "w.safetensors"))}
+    assert load_config(None, (), flags).learner.lr_readout == 1e-3
+    assert load_config(None, ["learner.lr_readout=0.01"], flags).learner.lr_readout == 0.01
+    assert load_config(None).learner.lr_readout == 0.01
+
+
 def test_weights_are_found_beside_the_recipe(tmp_path):
     written(tmp_path / "w.safetensors")
     recipe = tmp_path / "r.toml"

@@ -39,6 +39,24 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class AugmentConfig:
+    """How training samples are changed at random, each time they are seen anew."""
+
+    shift: int = setting(0, "moved by up to so many pixels each way", at_least=0, at_most=64)
+    rotate: float = setting(0.0, "turned by up to so many degrees", at_least=0, at_most=180)
+    scale: float = setting(0.0, "made larger or smaller by up to this share", at_least=0, below=1)
+    shear: float = setting(0.0, "sheared by up to so many degrees", at_least=0, at_most=60)
+    elastic: float = setting(
+        0.0, "bent: standard deviation of a pixel's displacement, in pixels", at_least=0, at_most=64
+    )
+    elastic_sigma: float = setting(
+        4.0, "smoothness of the bending: width of its bumps in pixels", at_least=1, at_most=256
+    )
+    flip: bool = setting(False, "left and right exchanged in one half of all cases")
+    cutout: int = setting(0, "side of a square of zeros, in pixels; 0: none", at_least=0)
+
+
+@dataclass(frozen=True)
 class LearningConfig:
     """How the network is trained."""
 
@@ -70,9 +88,6 @@ class LearningConfig:
         at_least=0,
         below=1,
     )
-    shift: int = setting(
-        0, "training samples are moved by up to so many pixels", at_least=0, at_most=16
-    )
     learn: Literal["w", "wt", "wl", "wtl", "none"] = setting(
         "wtl", "what moves: weights, thresholds, leaks; the readout always learns"
     )
@@ -96,6 +111,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     binning: BinningConfig = field(default_factory=BinningConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     train: LearningConfig = field(default_factory=LearningConfig)
     run: RunConfig = field(default_factory=RunConfig)
 

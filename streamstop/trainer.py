@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from streamstop.augment import augment
 from streamstop.datasets import Samples
 from streamstop.errors import DivergedError, UsageError
 from streamstop.stop.losses import Loss
@@ -149,9 +150,7 @@ class Trainer:
             factor = self.factor(update)
             for group in self._optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
-            x, y = self.samples.x[which], self.samples.y[which]
-            if rule.shift:
-                x = shifted(x, rule.shift, draw)
+            x, y = augment(self.samples.x[which], self.config.augment, draw), self.samples.y[which]
             told += self.gather(x, y)
             if (i + 1) % LOOKED_AT == 0 or i + 1 == len(batches):
                 _look(told, number, i)
@@ -223,17 +222,20 @@ class Trainer:
         return Score(self.workers.total(int(correct)), len(samples.y))
 
     def _steps(self, x: Tensor) -> Iterator[Tensor]:
-        """The network's input at each step: the image itself, or one bin after the other."""
+        """The network's input at each step: the image itself, or one bin after the other.
+
+        From bytes to float32 in the same pass that normalises, on the device.
+        """
         x = x.to(self.workers.device, non_blocking=True)
         if self.images:
             mean, deviation = self._pixels
-            image = x.float().sub_(mean).div_(deviation)
+            image = torch.sub(x, mean).div_(deviation)
             for _ in range(self.config.data.steps):
                 yield image
             return
         for step in range(x.shape[1]):
-            counts = x[:, step].float()
-            yield counts.log1p_() if self.config.network.encoding == "log" else counts
+            counts = x[:, step]
+            yield counts.log1p() if self.config.network.encoding == "log" else counts.float()
 
     def _average(self, update: int) -> None:
         """Move the averages towards the weights; the first ones are forgotten faster."""
@@ -284,20 +286,6 @@ class Trainer:
     def _learned(self) -> dict[str, Tensor]:
         grads = self.network.grads
         return {name: v for name, v in self.network.parameters().items() if name in grads}
-
-
-def shifted(x: Tensor, by: int, draw: torch.Generator) -> Tensor:
-    """Each sample moved by up to `by` pixels down and right or up and left, zeros moving in.
-
-    x : (batch, ..., height, width).
-    """
-    moved = torch.zeros_like(x)
-    high, wide = x.shape[-2:]
-    for i, (dy, dx) in enumerate(torch.randint(-by, by + 1, (len(x), 2), generator=draw).tolist()):
-        rows, columns = slice(max(dy, 0), high + min(dy, 0)), slice(max(dx, 0), wide + min(dx, 0))
-        above, left = slice(max(-dy, 0), high - max(dy, 0)), slice(max(-dx, 0), wide - max(dx, 0))
-        moved[i, ..., rows, columns] = x[i, ..., above, left]
-    return moved
 
 
 def _look(told: Tensor, number: int, batch: int) -> None:

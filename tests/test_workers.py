@@ -55,8 +55,10 @@ def recipe(tmp_path: Path, optimizer: str) -> Path:
         epochs = 2
         batch = 10
         lr = 1e-2
-        shift = 1
         average = 0.5
+        [augment]
+        shift = 1
+        rotate = 10
     """)
     return path
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from event_files import random_events, write_bin
 from safetensors.torch import load_file, save_file
 from test_pipeline import SEGMENT_US, cut, go, scene, track
 from torch.nn import functional
@@ -26,7 +27,9 @@ from streamstop.labels import LabelTrack, Segment
 from streamstop.pipeline import RunResult
 from streamstop.stop.network import Network
 from streamstop.stop.networks import configured_network
+from streamstop.train_config import load_train_config
 from streamstop.trained import Trained
+from streamstop.training import train
 from streamstop.weights_file import file_digest, read_weights, write_weights
 
 TINY = {"channels": [6], "classes": 0, "name": "compact"}
@@ -373,3 +376,27 @@ def test_the_command_says_where_the_weights_came_from(tmp_path, monkeypatch):
     assert "Whether its training had touched it" in report
     summary = json.loads(next((tmp_path / "runs").glob("*/summary.json")).read_text())
     assert summary["weights"]["path"] == str(weights)
+
+
+def test_what_train_leaves_starts_a_run(tmp_path):
+    """Trained on one half of a folder, run on the other: the weights are all that is handed on."""
+    for i in range(24):
+        part = "train" if i % 4 < 2 else "stream"
+        events = random_events(300, width=34, height=34, seed=i)
+        events["x"] = events["x"] // 2 + 17 * (i % 2)
+        write_bin(tmp_path / part / ("left", "right")[i % 2] / f"{i}.bin", events)
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(
+        f'[data]\nuri = "{tmp_path}/train"\nkind = "events"\nsteps = 5\n[binning]\nbin_us = 3000\n'
+        "height = 16\nwidth = 16\n[network]\nchannels = [6]\nleak = 0.6\n"
+        "[train]\nepochs = 12\nbatch = 4\nlr = 2e-2\n"
+    )
+    config = load_train_config(str(recipe), (), {"run.out": str(tmp_path / "runs")})
+    weights = train(config).folder / "best.safetensors"
+    flags = {"source.uri": str(tmp_path / "stream"), "run.out": str(tmp_path / "runs")}
+    flags |= {"learner.weights": str(weights), "learner.frozen": True}
+    result = pipeline.run(load_config(None, (), flags))
+    assert result.summary["classes"] == ["left", "right"]
+    assert result.summary["protocol"]["bin_us"] == 3000
+    assert result.summary["segments"] == 12
+    assert result.summary["accuracy"]["segment"] == 1.0

@@ -271,7 +271,7 @@ def test_a_model_as_json_is_exact_and_follows_the_settings() -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["lenet6"], "one of compact, lenet5, vgg11, resnet18 (did you mean lenet5?)"),
+        (["lenet6"], "one of compact, lenet5, vgg11, resnet18, custom (did you mean lenet5?)"),
         (["vgg11", "--input", "32x32"], "--input wants CxHxW, such as 2x32x32, not '32x32'"),
         (["vgg11", "--input", "0x32x32"], "--input wants CxHxW"),
         (["vgg11", "--input", "2x0x32"], "binning.height = 0"),

@@ -10,7 +10,10 @@ from torch.nn import functional
 
 from streamstop.stop.layers import LEAK_MAX, LayerSpec, NeuronSpec, Threshold
 from streamstop.stop.lif import Reset
-from streamstop.stop.network import Network, NetworkSpec
+from streamstop.stop.losses import Loss
+from streamstop.stop.network import Network, NetworkSpec, Rule
+from streamstop.stop.readouts import Readout, ReadoutKind
+from streamstop.stop.sequence import sequence_gradients
 
 CLASSES = 5
 
@@ -28,6 +31,10 @@ class Case(NamedTuple):
     threshold: Threshold = "channel"
     norm: str = "none"
     average: bool = False
+    readout: ReadoutKind = "linear"
+    readout_leak: float = 0.9
+    rule: Rule = "stop"
+    learn: str = "wtl"
 
 
 def build(case: Case, seed: int = 0) -> Network:
@@ -40,19 +47,33 @@ def build(case: Case, seed: int = 0) -> Network:
         threshold=case.threshold,
         norm=case.norm,
     )
-    spec = NetworkSpec(case.shape, case.layers, CLASSES, neuron, case.average)
-    network = Network(spec, seed, dtype=torch.float64)
+    spec = NetworkSpec(
+        case.shape,
+        case.layers,
+        CLASSES,
+        neuron,
+        case.average,
+        case.readout,
+        case.readout_leak,
+    )
+    network = Network(spec, seed, learn=case.learn, rule=case.rule, dtype=torch.float64)
     draw = torch.Generator().manual_seed(seed + 1000)
-    for i, layer in enumerate(network.layers):
+    readout = network.readout
+    spiking = [] if isinstance(readout, Readout) else [readout.layer]
+    for i, layer in enumerate([*network.layers, *spiking]):
         channels = len(layer.bias)
         layer.bias.copy_(0.2 * torch.rand(channels, generator=draw, dtype=torch.float64) + 0.05)
         spread = torch.rand(layer.log_theta.shape, generator=draw, dtype=torch.float64)
         layer.log_theta.copy_(spread * 0.8 - 0.6)  # thresholds from 0.55 to 1.2
         leak = min(case.leak * (1 - 0.05 * i), 0.98)
         layer.leak_logit.fill_(torch.logit(torch.tensor(leak / LEAK_MAX, dtype=torch.float64)))
-    shape = network.readout.weight.shape
-    network.readout.weight.copy_(torch.randn(shape, generator=draw, dtype=torch.float64))
-    network.readout.bias.copy_(torch.randn(shape[0], generator=draw, dtype=torch.float64))
+    if isinstance(readout, Readout):
+        shape = readout.weight.shape
+        readout.weight.copy_(torch.randn(shape, generator=draw, dtype=torch.float64))
+        readout.bias.copy_(torch.randn(shape[0], generator=draw, dtype=torch.float64))
+    for name, value in network.parameters().items():
+        if name.endswith(".scale"):
+            value.copy_(0.5 + torch.rand(value.shape, generator=draw, dtype=torch.float64))
     network.refresh()
     return network
 
@@ -78,6 +99,19 @@ def stop_grads(
         network.backward(logits.softmax(1) - target)
     grads = network.settle() if settled else network.grads
     return {name: grad.clone() for name, grad in grads.items()}
+
+
+def by_rule(
+    network: Network, x: Tensor, labels: Tensor, loss: Loss | None = None, *, constant: bool = False
+) -> dict[str, Tensor]:
+    """Settled gradients of one batch of sequences, by whichever rule the network follows."""
+    sequence_gradients(network, x, labels, loss or Loss(), constant=constant)
+    return {name: grad.clone() for name, grad in network.grads.items()}
+
+
+def only(grads: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those of `grads` that `like` has too."""
+    return {name: grads[name] for name in like}
 
 
 def worst(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, float]:

@@ -397,8 +397,9 @@ def train(
 ) -> None:
     """Train a network over several epochs, then test it once.
 
-    What it leaves: a folder under runs/ with the weights of the best epoch and the last, which
-    streamstop run --weights takes, epochs.jsonl, train.json, train.md and the report, train.html.
+    What it leaves: a folder under runs/ with the weights of the best epoch and the last,
+    epochs.jsonl, train.json, train.md and the report, train.html. Weights that were trained on
+    events start a stream: streamstop run --weights FILE.
     """
     with _errors_told("go on with: streamstop train --resume FOLDER"):
         from streamstop.train_config import SMOKE, load_train_config

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from nets import CLASSES, Case, build, inputs, stop_grads, worst
+from nets import CLASSES, Case, build, inputs, only, stop_grads, worst
 from torch.nn import functional
 
+from streamstop.stop.blocks import ResidualBlock
 from streamstop.stop.layers import LayerSpec
 from streamstop.stop.lif import SURROGATES
 from streamstop.stop.network import Network
@@ -94,19 +95,73 @@ BLOCKS = {
     "block keeps the shape": (LayerSpec("conv", 4), LayerSpec("block", 4)),
     "block changes it": (LayerSpec("conv", 4), LayerSpec("block", 6, stride=2)),
     "block at the bottom": (LayerSpec("block", 4), LayerSpec("conv", 5)),
+    "block at the bottom keeps the shape": (LayerSpec("block", 3), LayerSpec("linear", 9)),
     "two blocks": (LayerSpec("block", 4, stride=2), LayerSpec("block", 4)),
 }
 
 
+@pytest.mark.parametrize("norm", ["none", "weight"])
+@pytest.mark.parametrize("join", ["spikes", "membrane"])
 @pytest.mark.parametrize("layers", BLOCKS.values(), ids=BLOCKS.keys())
-def test_residual_blocks_drop_the_same_path_and_no_other(layers):
-    case = Case((2, 6, 6), layers, bins=15)
+def test_residual_blocks_drop_the_same_path_and_no_other(layers, join, norm):
+    joined = tuple(one._replace(join=join) if one.kind == "block" else one for one in layers)
+    case = Case((3, 6, 6), joined, bins=15, norm=norm)
     network = build(case)
     x, labels = inputs(case)
     ours = stop_grads(network, x, labels)
-    cut = worst(ours, bptt_grads(network, x, labels, same_step_only=True))
+    reference = bptt_grads(network, x, labels, same_step_only=True)
+    # A way of synapses without neurons: its bias would be its neurons' twice, and stays.
+    assert reference.keys() - ours.keys() == {f"{name}.bias" for name in network.skips}
+    assert bool(network.skips) == (join == "membrane" and any(b.way for b in blocks_of(network)))
+    cut = worst(ours, only(reference, ours))
     assert max(cut.values()) < TOLERANCE, cut
-    assert max(worst(ours, bptt_grads(network, x, labels)).values()) > 0.1
+    assert max(worst(ours, only(bptt_grads(network, x, labels), ours)).values()) > 0.1
+
+
+def blocks_of(network: Network) -> list[ResidualBlock]:
+    return [stage for stage in network.stages if isinstance(stage, ResidualBlock)]
+
+
+def test_what_leaves_a_block_is_spikes_or_their_sum():
+    """Where membranes are added, 0 or 1; where spikes are, up to 2."""
+    largest = {}
+    for join in ("spikes", "membrane"):
+        layers = (LayerSpec("conv", 4), LayerSpec("block", 4, join=join))
+        network = build(Case((2, 6, 6), layers))
+        x, _ = inputs(Case((2, 6, 6), layers), density=0.6)
+        network.rest(3)
+        seen = []
+        for now in x:
+            network.forward(now)
+            seen.append(network.features.clone())
+        assert set(torch.stack(seen).unique().tolist()) <= {0.0, 1.0, 2.0}
+        largest[join] = float(torch.stack(seen).max())
+    assert largest == {"spikes": 2.0, "membrane": 1.0}
+
+
+def test_a_membrane_takes_up_the_way_as_current():
+    """With the block's second weights at nothing, its neurons integrate what came in, alone."""
+    layers = (LayerSpec("block", 2, join="membrane"),)
+    case = Case((2, 4, 4), layers)
+    network = build(case)
+    (block,) = blocks_of(network)
+    b = block.parts["b"]
+    b.weight.zero_()
+    b.bias.zero_()
+    network.refresh()
+    network.rest(case.batch)
+    u, s = torch.zeros_like(b.state.u), torch.zeros_like(b.state.s)
+    for now in inputs(case)[0]:
+        u = b.leak * (u - b.theta * s) + now
+        s = (u >= b.theta).to(u.dtype)
+        network.forward(now)
+        torch.testing.assert_close(b.state.u, u, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("more", ({"kernel": 5}, {"pool": 2}, {"groups": 2}, {"pad": 0}))
+def test_a_block_takes_nothing_that_it_does_not_know(more):
+    with pytest.raises(ValueError, match="a block has channels, a stride and a dropout"):
+        build(Case((2, 6, 6), (LayerSpec("block", 4, **more),)))
 
 
 def test_sltt_is_stop_that_forgets_between_bins():

@@ -178,9 +178,9 @@ class _Unroller:
                 extra = x, x.detach()
             else:
                 skip = self.skips[id(block.way)]
-                extra = skip.of(x), skip.of(x.detach())
-            made: Tensor = self._layer(block.parts["b"], inner, extra)
-            return made
+                made = skip.of(x)
+                extra = made, skip.of(x.detach()) if self.same_step_only else made
+            return self._layer(block.parts["b"], inner, extra)  # type: ignore[no-any-return]
         way = block.parts.get("way")
         round_it = x if way is None else self._layer(way, x)
         return self._layer(block.parts["b"], inner) + round_it  # type: ignore[no-any-return]

@@ -1,0 +1,225 @@
+"""What each part of STOP is worth: weights, thresholds, leaks; and beside it OTTT, SLTT and BPTT.
+
+Three sets: MNIST as constant current (`mnist-lenet5`, on a part of its training images), N-MNIST
+(`nmnist-compact`, five folds, one a seed), and real objects before a DVS128 (short windows, the
+first 70 % of each stream to train on, the last 30 % to test on). On each, every rule trains the
+network of the recipe on the same samples for the same number of epochs with the same optimiser, and
+is tested once, after its last epoch; nothing is chosen by the test set. STOP on weights alone is
+OTTT, so that the two are one row.
+
+Runs are kept in runs/ablation.jsonl: a benchmark that was interrupted goes on, and `--shard 0/2` and
+`--shard 1/2` share the work. Writes docs/results/ablation.md of what there is; says which sets are
+missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import contest
+import numpy as np
+import torch
+from contest import SEEDS, Job, Rule, Store
+from page import table
+from provenance import ROOT, provenance
+
+from streamstop.datasets import Samples, deal, load_events, load_images
+from streamstop.train_config import TrainConfig, load_train_config
+
+STORE, PAGE = ROOT / "runs" / "ablation.jsonl", ROOT / "docs" / "results" / "ablation.md"
+DATA = Path(os.environ.get("STREAMSTOP_TEST_DATA", ROOT.parent / "shared" / "data"))
+RULES = (contest.W, contest.WT, contest.WL, contest.WTL, contest.SLTT, contest.BPTT_WTL)
+
+
+@cache
+def mnist(config: TrainConfig, seed: int) -> tuple[Samples, Samples]:
+    """The first images of the training set, and the whole test set; the same for every seed."""
+    folder = Path(config.data.uri)
+    return load_images(folder, "train", config.data.limit), load_images(folder, "t10k")
+
+
+@cache
+def _nmnist(config: TrainConfig) -> Samples:
+    return load_events(config.data.uri, config.binning, config.data.steps)
+
+
+def nmnist(config: TrainConfig, seed: int) -> tuple[Samples, Samples]:
+    """Fold number `seed` of five to test on, the others to train on."""
+    samples = _nmnist(config)
+    dealt = deal(samples.y, len(SEEDS), 0)
+    held = dealt == seed % len(SEEDS)
+    return samples.take(np.flatnonzero(~held)), samples.take(np.flatnonzero(held))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A set and what is done on it.
+
+    title : of its section.  about : what the samples are.  data : where they are.
+    recipe : of the training.  sets : what of it is set otherwise.
+    samples : to train and to test on, of the configuration and a seed.
+    """
+
+    title: str
+    about: str
+    data: Path
+    recipe: str
+    sets: Mapping[str, Any]
+    samples: Callable[[TrainConfig, int], tuple[Samples, Samples]]
+
+
+TASKS = {
+    "mnist": Task(
+        "MNIST, `lenet5`",
+        "Each seed draws the network and the order of samples; the test images are all 10,000.",
+        DATA / "mnist",
+        "mnist-lenet5",
+        {"data.limit": 12_000, "train.epochs": 5},
+        mnist,
+    ),
+    "nmnist": Task(
+        "N-MNIST, 1,000 recordings, `compact`",
+        "Five folds, one a seed: the spread is that of seeds and of folds. Leads are paired, seed "
+        "by seed.",
+        DATA / "nmnist-small" / "Train",
+        "nmnist-compact",
+        {"train.epochs": 10},
+        nmnist,
+    ),
+}
+
+
+def configured(task: Task, rule: Rule, seed: int, sets: Sequence[str] = ()) -> TrainConfig:
+    """The configuration of a run."""
+    fixed = {**task.sets, **rule.settings, "data.uri": str(task.data), "train.device": "cpu"}
+    # What the command line sets is to win over what the task sets, though not over these.
+    asked = {text.partition("=")[0].strip() for text in sets}
+    chosen = {key: value for key, value in fixed.items() if key not in asked}
+    return load_train_config(task.recipe, sets, {**chosen, "run.seed": seed})
+
+
+def jobs_of(name: str, seeds: Sequence[int], sets: Sequence[str] = ()) -> list[Job]:
+    """Every run of a task, seed by seed."""
+    task = TASKS[name]
+
+    def learn(rule: Rule, seed: int) -> dict[str, Any]:
+        config = configured(task, rule, seed, sets)
+        # The samples depend on neither rule nor seed of the configuration, and are read once.
+        plain = configured(task, contest.WTL, 0, sets)
+        return contest.train_once(config, *task.samples(plain, seed))
+
+    return [
+        Job(name, rule.name, seed, fingerprint(task, rule, sets), partial(learn, rule, seed))
+        for seed in seeds
+        for rule in RULES
+    ]
+
+
+def fingerprint(task: Task, rule: Rule, sets: Sequence[str]) -> str:
+    """Of all settings but where the data are, which may lie elsewhere on another machine."""
+    return contest.digest(configured(task, rule, 0, [*sets, "data.uri=here"]))
+
+
+def section(name: str, store: Store, sets: Sequence[str]) -> list[str]:
+    """What is found of a set."""
+    task = TASKS[name]
+    found = contest.by_rule(jobs_of(name, SEEDS, sets), store.done())
+    runs_of_all = [run for runs in found.values() for run in runs.values()]
+    if not runs_of_all:
+        why = "not run yet" if task.data.exists() else "the data are not on this machine"
+        return [f"## {task.title}", "", f"Not there: {why}.", ""]
+    weights = contest.accuracies(found[contest.W.name])
+    rows = []
+    for rule, runs in found.items():
+        got = contest.accuracies(runs)
+        said = contest.counted(runs, len(SEEDS))
+        mean = contest.spread(list(got.values())) + (said and f" ({said})")
+        lead = "" if rule == contest.W.name else contest.paired(got, weights)
+        layers = [contest.mean_of(runs, key) for key in ("leaks", "thresholds")]
+        rows.append([rule, mean, lead, *layers])
+    heads = ["accuracy, mean ± sd", "lead on weights alone, mean (standard error)"]
+    config, run = configured(task, contest.WTL, 0, sets), runs_of_all[0]
+    rule = config.train
+    return [
+        f"## {task.title}",
+        "",
+        f"{run['train_samples']} samples to train on, {run['test_samples']} to test on. "
+        f"{task.about} Recipe `{task.recipe}`, T = {config.data.steps}, leak "
+        f"{config.network.leak:g} and threshold {config.network.theta:g} at the start; "
+        f"{rule.epochs} epochs, batch {rule.batch}, rates {rule.lr:g} (weights), "
+        f"{rule.lr_threshold:g} (thresholds), {rule.lr_leak:g} (leaks), the last epoch's weights.",
+        "",
+        *table([*heads, "leaks at the end", "thresholds at the end"], rows),
+        *verdict({rule: contest.accuracies(runs) for rule, runs in found.items()}),
+    ]
+
+
+def verdict(found: Mapping[str, Mapping[int, float]]) -> list[str]:
+    """Whether all three parameters are at least as good as weights alone."""
+    full, weights = (list(found[one.name].values()) for one in (contest.WTL, contest.W))
+    if not full or not weights:
+        return []
+    lead = sum(full) / len(full) - sum(weights) / len(weights)
+    met = "met" if lead >= 0 else "**not met**"
+    return [
+        f"- asked: all three at least as good as weights alone; they lead by {lead:+.3f}: {met}.",
+        "",
+    ]
+
+
+def write_page(store: Store, sets: Sequence[str]) -> None:
+    """The page, of all runs that there are."""
+    lines = [
+        "# What each part of the rule is worth",
+        "",
+        *provenance("ablation.py", "streamstop", "torch", "numpy"),
+        f"- seeds {SEEDS[0]}-{SEEDS[-1]}; settings were chosen on seeds from 100 on",
+        "",
+        "On each set every rule trains the same network on the same samples for the same number of "
+        "epochs with the same optimiser, and is tested once, at the end. These are comparisons of "
+        "rules under a small budget, not the best that each can do.",
+        "",
+    ]
+    for name in TASKS:
+        lines += section(name, store, sets)
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    print(f"wrote {PAGE.relative_to(ROOT)}")
+
+
+def main() -> None:
+    """Do the runs that are missing, write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="sets and rules ('nmnist', 'BPTT') with this")
+    parser.add_argument("--shard", default="0/1", help="do the first of two shares: 0/2")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--set", action="append", default=[], dest="sets", help="a setting")
+    parser.add_argument("--page", action="store_true", help="write the page, run nothing")
+    parser.add_argument("--store", type=Path, default=STORE)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    store = Store(args.store)
+    jobs = [
+        job
+        for name, task in TASKS.items()
+        if task.data.exists()
+        for job in jobs_of(name, args.seeds, args.sets)
+        if args.only in f"{job.task} {job.rule}"
+    ]
+    if not args.page:
+        store.run(jobs, contest.read_shard(args.shard))
+    if set(args.seeds) == set(SEEDS) and not args.sets:
+        write_page(store, args.sets)
+
+
+if __name__ == "__main__":
+    main()

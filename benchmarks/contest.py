@@ -1,0 +1,209 @@
+"""Rules against each other on one task: what they are, their runs on disk, means and spreads.
+
+A run is one line of JSON in a file that is only ever appended to, so that a benchmark that was
+killed goes on where it was, and several processes share the work. A line is found again by all that
+its figure depends on: the task, the rule, the seed, and every setting, by a digest of them. It does
+not know what the tasks are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from streamstop.datasets import Samples
+from streamstop.errors import DivergedError
+from streamstop.train_config import TrainConfig
+from streamstop.trainer import Trainer
+
+SEEDS = range(5)
+"""Seeds of the figures on a page; settings are chosen on others."""
+
+
+class Rule(NamedTuple):
+    """A way to learn: its name in the tables, and the two settings that make it."""
+
+    name: str
+    learn: str
+    rule: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As overrides of a training's configuration."""
+        return {"train.learn": self.learn, "train.rule": self.rule}
+
+
+W = Rule("STOP: weights (the same as OTTT)", "w", "stop")
+WT = Rule("STOP: weights, thresholds", "wt", "stop")
+WL = Rule("STOP: weights, leaks", "wl", "stop")
+WTL = Rule("STOP: weights, thresholds, leaks", "wtl", "stop")
+SLTT = Rule("SLTT: weights, no traces", "w", "sltt")
+SLTT_WTL = Rule("no traces: weights, thresholds, leaks", "wtl", "sltt")
+BPTT = Rule("BPTT: weights", "w", "bptt")
+BPTT_WTL = Rule("BPTT: weights, thresholds, leaks", "wtl", "bptt")
+FROZEN = Rule("frozen: the readout alone", "none", "stop")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to do.
+
+    task, rule, seed : what to say of it.
+    digest : of everything else that its figure depends on.
+    do : does it; the figures of it.
+    """
+
+    task: str
+    rule: str
+    seed: int
+    digest: str
+    do: Callable[[], dict[str, Any]]
+
+    @property
+    def key(self) -> tuple[str, str, int, str]:
+        """What tells it from all other runs."""
+        return self.task, self.rule, self.seed, self.digest
+
+
+def digest(*settings: Any) -> str:
+    """A short name for settings: dataclasses, named tuples, numbers, text and lists of them."""
+    text = json.dumps(settings, default=asdict, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def train_once(config: TrainConfig, train: Samples, test: Samples) -> dict[str, Any]:
+    """Train for all epochs, test once, at the end; accuracy is None where it diverged."""
+    began = time.process_time()
+    trainer = Trainer(config, train, len(train.classes))
+    found: dict[str, Any] = {"test_samples": len(test.y), "train_samples": len(train.y)}
+    try:
+        for number in range(config.train.epochs):
+            loss, seen = trainer.epoch(number)
+    except DivergedError as error:
+        return {**found, "accuracy": None, "diverged": str(error)}
+    with trainer.averaged() as network:
+        accuracy = trainer.evaluate(test, network).accuracy
+        leaks = [round(float(one.leak), 4) for one in network.layers]
+        thresholds = [round(float(one.theta.mean()), 4) for one in network.layers]
+    return {
+        **found,
+        "accuracy": accuracy,
+        "train_accuracy": seen.accuracy,
+        "loss": loss,
+        "leaks": leaks,
+        "thresholds": thresholds,
+        "cpu_seconds": round(time.process_time() - began, 1),
+    }
+
+
+class Store:
+    """Runs that were done, a line of JSON each, in a file that several processes append to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every run; a line cut short by a crash counts as none."""
+        found = []
+        for text in self.path.read_text(encoding="utf-8").splitlines() if self.exists() else []:
+            try:
+                found.append(json.loads(text))
+            except ValueError:
+                continue
+        return found
+
+    def exists(self) -> bool:
+        """Whether any run was done."""
+        return self.path.exists()
+
+    def done(self) -> dict[tuple[str, str, int, str], dict[str, Any]]:
+        """Runs by their keys."""
+        return {(one["task"], one["rule"], one["seed"], one["digest"]): one for one in self.lines()}
+
+    def add(self, job: Job, found: Mapping[str, Any]) -> None:
+        """Append a run; whole, as the system appends it in one piece."""
+        said = {"task": job.task, "rule": job.rule, "seed": job.seed, "digest": job.digest}
+        line = json.dumps({**said, **found}, separators=(",", ":")) + "\n"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            size = os.fstat(handle).st_size
+            # A line that a crash cut short must not swallow this one.
+            cut = size and os.pread(handle, 1, size - 1) != b"\n"
+            os.write(handle, ("\n" * bool(cut) + line).encode())
+        finally:
+            os.close(handle)
+
+    def run(self, jobs: Sequence[Job], shard: tuple[int, int] = (0, 1)) -> None:
+        """Do what is not done of the jobs whose turn it is: number shard[0] of every shard[1]."""
+        for number, job in enumerate(jobs):
+            if number % shard[1] != shard[0] or job.key in self.done():
+                continue
+            found = job.do()
+            self.add(job, found)
+            print(f"{job.task} | {job.rule} | seed {job.seed} | {found}", flush=True)
+
+
+def read_shard(text: str) -> tuple[int, int]:
+    """The shard "0/2" is the first of two."""
+    number, _, of = text.partition("/")
+    shard = int(number), int(of)
+    if not 0 <= shard[0] < shard[1]:
+        raise ValueError(f"a shard is such as 0/2 or 1/2, not {text!r}")
+    return shard
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation."""
+    if not values:
+        return ""
+    sd = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.3f}{sd}"
+
+
+def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> str:
+    """Mean of our lead, seed by seed, and its standard error."""
+    leads = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+    if len(leads) < 2:
+        return ""
+    return f"{statistics.fmean(leads):+.3f} ({statistics.stdev(leads) / math.sqrt(len(leads)):.3f})"
+
+
+def by_rule(
+    jobs: Iterable[Job], done: Mapping[tuple[str, str, int, str], Mapping[str, Any]]
+) -> dict[str, dict[int, Mapping[str, Any]]]:
+    """What was found, by rule and seed, of those jobs that are done."""
+    found: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for job in jobs:
+        runs = found.setdefault(job.rule, {})
+        if job.key in done:
+            runs[job.seed] = done[job.key]
+    return found
+
+
+def accuracies(runs: Mapping[int, Mapping[str, Any]]) -> dict[int, float]:
+    """Accuracy by seed, of runs that did not diverge."""
+    return {seed: one["accuracy"] for seed, one in runs.items() if one["accuracy"] is not None}
+
+
+def counted(runs: Mapping[int, Mapping[str, Any]], wanted: int) -> str:
+    """How many runs a mean is of, where it is not all: empty, or such as "3 of 5 runs"."""
+    good = len(accuracies(runs))
+    if good == wanted:
+        return ""
+    diverged = len(runs) - good
+    return f"{good} of {wanted} runs" + (f", {diverged} diverged" if diverged else "")
+
+
+def mean_of(runs: Mapping[int, Mapping[str, Any]], key: str) -> str:
+    """Each layer's mean over runs of what stands under `key`, from the input upwards."""
+    lists = [one[key] for one in runs.values() if one.get(key)]
+    return " ".join(f"{statistics.fmean(layer):.2f}" for layer in zip(*lists, strict=True))

@@ -1,0 +1,78 @@
+"""The benchmarks of rules, on little: every contender runs, and the page says what was found."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import ablation
+import contest
+import order
+
+TINY = ["train.epochs=1", 'network.layers=["conv 3 pool 2"]']
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order, "MOVING_SAMPLES", (80, 40))
+
+
+@pytest.mark.usefixtures("small")
+def test_every_contender_of_the_order_task_is_run_and_stands_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = contest.Store(tmp_path / "order.jsonl")
+    store.run(order.jobs_of("moving", [0, 1], TINY))
+    lines = store.lines()
+    assert len(lines) == 2 * (len(order.RULES) + 1)
+    assert all(0 <= one["accuracy"] <= 1 for one in lines)
+    text = "\n".join(order.section("moving", store, TINY))
+    for rule in (*(one.name for one in order.RULES), order.LDA):
+        assert f"| {rule} |" in text
+    assert "2 of 5 runs" in text
+    leaks = {one["rule"]: one.get("leaks") for one in lines}
+    assert leaks[contest.W.name] == leaks[contest.FROZEN.name] == [0.9]
+    assert leaks[contest.WTL.name] != [0.9]
+
+
+def test_what_is_asked_is_said_to_be_met_or_not() -> None:
+    found = {
+        contest.WTL.name: {0: 0.8, 1: 0.9},
+        contest.SLTT.name: {0: 0.6, 1: 0.6},
+        order.LDA: {0: 0.7},
+        contest.BPTT_WTL.name: {0: 0.9, 1: 0.9},
+    }
+    lines = order.verdict(found)
+    assert [("not met" in line) for line in lines] == [False, True, True]
+    assert "+0.250" in lines[0] and "+0.150" in lines[1] and "+0.050 behind" in lines[2]
+
+
+def test_settings_of_a_run_and_their_fingerprints() -> None:
+    task = order.TASKS["moving"]
+    config = order.configured(task, contest.SLTT, 7, ["train.lr=0.5"])
+    assert (config.train.rule, config.train.learn, config.run.seed) == ("sltt", "w", 7)
+    assert config.train.lr == 0.5
+    one, same, other = (
+        {job.key for job in order.jobs_of("moving", [0], sets)}
+        for sets in ([], [], ["train.lr=0.5"])
+    )
+    assert one == same
+    assert {key[1] for key in one & other} == {order.LDA}
+
+
+def test_a_set_of_the_ablation_is_named_with_its_recipe_and_says_when_it_was_not_run(
+    tmp_path: Path,
+) -> None:
+    store = contest.Store(tmp_path / "ablation.jsonl")
+    for name, task in ablation.TASKS.items():
+        config = ablation.configured(task, contest.WT, 3, ["train.epochs=2"])
+        assert (config.train.learn, config.train.epochs, config.run.seed) == ("wt", 2, 3)
+        text = "\n".join(ablation.section(name, store, ()))
+        assert "Not there" in text
+    assert ablation.verdict({contest.WTL.name: {0: 0.5}, contest.W.name: {0: 0.6}})[0].endswith(
+        "**not met**."
+    )

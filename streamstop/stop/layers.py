@@ -181,6 +181,7 @@ class SpikingLayer:
         self.state = LIFState.rest((batch, *self.neurons), dtype, device, self.neuron.reset)
         self.mask: Tensor | None = None
         self._delta: Tensor | None = None
+        self._out: Tensor | None = None
         self._e_bias = 0.0
         self._on_kernels = self.fused and self.state.u.device.type == "cpu"
         if self._on_kernels:
@@ -219,10 +220,12 @@ class SpikingLayer:
         by = self.spec.pool
         if by == 1 or self.spec.pooling == "max":
             return self._pooled(self.state.s)
-        batch, channels = len(self.state.s), self.neurons[0]
-        out = np.empty((batch * self.out_shape[1], self.out_shape[2] * channels), number)
-        kernels.pool()(s, out, self.neurons[1], by, channels, number(1 / by**2))
-        return _plane(out, batch, self.out_shape)
+        if self._out is None:
+            batch, (channels, high, wide) = len(self.state.s), self.out_shape
+            self._out = self.log_theta.new_empty(batch, high, wide, channels).permute(0, 3, 1, 2)
+            self._out_row = _rows(self._out)
+        kernels.pool()(s, self._out_row, self.neurons[1], by, self.neurons[0], number(1 / by**2))
+        return self._out
 
     def _by_torch(self, current: Tensor, traces: Traces) -> Tensor:
         lif_step_(self.state, current, self.leak, self.theta, traces, self.neuron.reset)
@@ -336,11 +339,4 @@ class SpikingLayer:
 def _rows(tensor: Tensor) -> NDArray[Any]:
     """(batch, channels, height, width) as (batch * height, width * channels), for the kernels."""
     batch, channels, high, wide = tensor.shape
-    inner = tensor.permute(0, 2, 3, 1).contiguous()
-    return inner.view(batch * high, wide * channels).numpy()
-
-
-def _plane(rows: NDArray[Any], batch: int, shape: tuple[int, int, int]) -> Tensor:
-    """What `_rows` made rows of, sharing memory."""
-    channels, high, wide = shape
-    return torch.from_numpy(rows).view(batch, high, wide, channels).permute(0, 3, 1, 2)
+    return tensor.permute(0, 2, 3, 1).contiguous().numpy().reshape(batch * high, wide * channels)

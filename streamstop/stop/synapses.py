@@ -19,11 +19,14 @@ turns those into plain weights and biases. A stream has no batch: there it is re
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+
+from streamstop.stop import kernels
 
 Traces = Literal["none", "stop", "sltt"]
 """What advances beside the membrane: nothing (no learning), the traces of STOP, or only their
@@ -35,6 +38,9 @@ BATCH_MOMENTUM = 0.1
 """How much of a step's mean and variance enters the running ones."""
 
 EPSILON = 1e-5
+
+SPARSE_CHANNELS = 4
+"""Inputs of more channels are spikes of a layer, and dense enough for a dense product."""
 
 
 class Synapses:
@@ -109,6 +115,7 @@ class Synapses:
     def refresh(self) -> None:
         """Recompute what the weights become, after they moved."""
         self.used, self.shift = self.weight, self.bias
+        self._weight_rows: NDArray[Any] | None = None
         if self.norm == "weight":
             self.used = standardised(self.weight, self.size)
         elif self.norm == "batch":
@@ -128,6 +135,17 @@ class Synapses:
         self._current: Tensor | None = None
         self._gathered: Tensor | None = None
         self._gain: Tensor | float = 0.0
+        # One sample of few channels is a stream's bin: mostly zeros, and not worth a dense product.
+        self._sparse = (
+            batch == 1
+            and not self.linear
+            and self.stride == self.groups == 1
+            and self.in_shape[0] <= SPARSE_CHANNELS
+            and self.norm != "batch"
+            and self.trace.device.type == "cpu"
+            and self.compute is None
+        )
+        self._patches: Tensor | None = None
         self._seen: Tensor | None = None  # with norm="batch": this step's normalised current
         self._seen_trace: Tensor | None = None
 
@@ -170,7 +188,30 @@ class Synapses:
             made = _multiply(self, x.to(self.compute), weight.to(self.compute), None)
             made = made.to(self.weight.dtype)
             return made if bias is None else made.add_(bias.view(1, -1, 1, 1))
+        if self._sparse and bias is not None:
+            return self._sparse_product(x, weight, bias)
         return _multiply(self, x, weight, bias)
+
+    def _sparse_product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        if self._weight_rows is None:
+            self._weight_rows = weight.permute(2, 3, 1, 0).contiguous().numpy()
+        out = torch.empty((1, *self.out_plane, len(bias)), dtype=bias.dtype)
+        kernels.convolve_sparse()(
+            x[0].numpy(), self._weight_rows, bias.numpy(), self.pad, out[0].numpy()
+        )
+        return out.permute(0, 3, 1, 2)
+
+    def _sparse_errors(self, delta: Tensor, grads: dict[str, Tensor]) -> None:
+        """Weight gradient of the sparse product: one matrix product of patches and errors."""
+        if self._patches is None:
+            size = (self.kernel, self.kernel, self.in_shape[0], *self.out_plane)
+            self._patches = delta.new_zeros(size)
+        kernels.patches()(self.trace[0].numpy(), self.pad, self._patches.numpy())
+        outputs, positions = delta.shape[1], delta.shape[2] * delta.shape[3]
+        rows = delta.permute(0, 2, 3, 1).reshape(positions, outputs)
+        made = self._patches.view(-1, positions) @ rows
+        grad = made.view(self.kernel, self.kernel, -1, outputs).permute(3, 2, 0, 1)
+        grads["weight"].add_(grad)
 
     def _normalised(self, y: Tensor, leak: float | Tensor, traces: Traces) -> Tensor:
         over = (0, 2, 3)
@@ -226,6 +267,10 @@ class Synapses:
     ) -> Tensor | None:
         """Weight gradient into `grads`, if it is there; error of the input, if needed."""
         learns = "weight" in grads
+        if self._sparse and not need_input:
+            if learns:
+                self._sparse_errors(delta, grads)
+            return None
         trace = self.trace
         if self.compute is not None:
             delta, trace, weight = (t.to(self.compute) for t in (delta, trace, weight))

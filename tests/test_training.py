@@ -25,6 +25,7 @@ from streamstop.train_config import RECIPES, load_train_config
 from streamstop.trainer import Trainer
 from streamstop.training import train, unfinished
 from streamstop.weights_file import read_weights
+from streamstop.workers import Workers
 
 RECIPE_FILES = sorted(bundled_path(RECIPES).glob("*.toml"))
 
@@ -202,6 +203,33 @@ def test_mixed_precision_computes_nearly_the_same(tmp_path: Path) -> None:
     assert alike > 0.95
 
 
+ELSEWHERE: tuple[dict[str, Any], ...] = (
+    {"train.rule": "stop", "train.optimizer": "sgd"},
+    {"train.rule": "sltt", "train.average": 0.9, "network.norm": "weight"},
+    {"train.rule": "bptt", "network.reset": "hard", "network.threshold": "neuron"},
+    {"train.precision": "mixed", "network.norm": "batch", "network.readout": "spiking"},
+    {"network.name": "resnet18", "network.readout": "leaky", "train.loss": "mix"},
+)
+
+
+@pytest.mark.parametrize("others", ELSEWHERE)
+def test_nothing_stays_behind_on_another_device(others: dict[str, Any], tmp_path: Path) -> None:
+    """The "meta" device computes shapes only, and like a GPU refuses most tensors of the CPU."""
+    samples = samples_of(tmp_path)
+    config = settings(tmp_path, **{"network.channels": [], **others})
+    trainer = Trainer(config, samples, 3, Workers(device=torch.device("meta")))
+    before = len(trainer.state())
+    assert trainer.gather(samples.x[:4], samples.y[:4]).device.type == "meta"
+    trainer._optimizer.step()
+    with trainer.averaged() as network:
+        kept = network.folded()[1]
+    state = trainer.state()
+    assert len(state) > before
+    trainer.restore(state)
+    for name, value in {**kept, **state}.items():
+        assert value.device.type == "meta" or name.endswith("/step"), name
+
+
 def test_what_is_kept_says_what_network_it_is(tmp_path: Path) -> None:
     images(tmp_path / "data")
     batch = {"network.norm": "batch", "train.average": 0.5}
@@ -216,7 +244,7 @@ def test_what_is_kept_says_what_network_it_is(tmp_path: Path) -> None:
     spec = configured_network(NetworkConfig(**section), (1, 8, 8), 3)
     network = Network(spec, seed=5)
     network.load(tensors)
-    test = load_images(tmp_path / "data", "t10k")
+    test = load_images(tmp_path / "data", "test")
     x = (test.x.float() - about["mean"][0]) / about["deviation"][0]
     network.rest(len(x))
     votes = sum(network.forward(x, traces=False) for _ in range(about["steps"]))

@@ -288,7 +288,14 @@ def comparisons(view: TrainView) -> Iterator[tuple[str, str]]:
             if held
             else "after the last epoch; nothing chose between epochs"
         )
-        yield "Tested", f"The test set was read once, {chosen}."
+        late = number(view.setting("data", "test_share", 0.0))
+        what = f"The last {percent(late)} of each recording, or class," if late else "The test set"
+        yield "Tested", f"{what} was scored once, {chosen}."
+        if late:
+            yield (
+                "Not the same",
+                "A figure on other recordings: training and test share days, sensors and objects.",
+            )
     if view.tested:
         yield (
             "May be set beside",

@@ -126,7 +126,10 @@ def test_what_it_says(tmp_path: Path) -> None:
         "lenet5, trained by STOP for 10 epochs, told 97.73 % of 10,000 real samples right" in said
     )
     assert "Wilson's 95 % interval: 97.42 % to 98.00 %" in said
-    assert "read once, after 600 samples held out of the training set had chosen the epoch" in said
+    assert (
+        "The test set was scored once, after 600 samples held out of the training set had chosen the epoch"
+        in said
+    )
     assert "61,936 parameters" in said and "2 processes" in said
     assert "train.lr 0.25" in said and "train.average 0.99" in said
     assert "train.epochs" not in said, "a default was listed among what is not"
@@ -139,7 +142,14 @@ def test_folds_are_said_to_be_folds(tmp_path: Path) -> None:
     assert "97.73 % of 30,000 real samples right, each by a network that had not trained on" in said
     assert "Standard deviation of the folds: 2.8 points" in said
     assert said.count("fold-") == 3 and "the data set's own test part" in said
-    assert "was read once" not in said
+    assert "was scored once, after 600" not in said
+
+
+def test_a_test_part_of_the_same_recordings_is_said_to_be_one(tmp_path: Path) -> None:
+    said = page(training(tmp_path / "t", config="[data]\ntest_share = 0.3\n")).text
+    said = said.replace("\N{NO-BREAK SPACE}", " ")
+    assert "The last 30.0 % of each recording, or class, was scored once" in said
+    assert "A figure on other recordings" in said
 
 
 @pytest.mark.parametrize(

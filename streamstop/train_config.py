@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from streamstop.bundled import find_recipe
-from streamstop.config import BinningConfig, NetworkConfig, RunConfig, built, given, read_recipe
+from streamstop.config import (
+    MAX_US,
+    BinningConfig,
+    NetworkConfig,
+    RunConfig,
+    built,
+    given,
+    read_recipe,
+)
 from streamstop.errors import UsageError
 from streamstop.settings import setting
 
@@ -23,14 +31,31 @@ RECIPES = "pipelines/train"
 class DataConfig:
     """What a network is trained and tested on."""
 
-    uri: str = setting("", "folder of MNIST-like idx.gz files, or of labelled recordings")
+    uri: str = setting(
+        "", "folder or tar of images (MNIST, CIFAR, train/CLASS/*.jpg), or folder of recordings"
+    )
     kind: Literal["images", "events"] = setting("images", "static images, or event recordings")
     test: str = setting(
-        "", "folder of the test set; empty: images' t10k files in uri; no test set of events"
+        "", "where the test set is; empty: in uri for images, and for events as test_share says"
+    )
+    test_share: float = setting(
+        0.0,
+        "last share of each recording's windows, or of each class's recordings, to test on",
+        at_least=0,
+        below=1,
+    )
+    window_us: int = setting(
+        0,
+        "cut recordings into samples of this length; 0: a sample is the first steps of each",
+        at_least=0,
+        at_most=MAX_US,
     )
     steps: int = setting(4, "time steps of a sample, T", at_least=1, at_most=10_000)
     validation: float = setting(
-        0.1, "share of the training set that chooses the best epoch", at_least=0, below=1
+        0.1,
+        "share of the training set that chooses the best epoch: drawn, or the last windows",
+        at_least=0,
+        below=1,
     )
     folds: int = setting(
         0, "cross-validation on the training set in so many parts; 0: none", at_least=0, at_most=100
@@ -135,8 +160,36 @@ def load_train_config(
     config = TrainConfig(**built(TrainConfig, {**values, **given(TrainConfig, sets, overrides)}))
     if not config.data.uri:
         raise UsageError("data.uri is empty: say where the training set is")
-    if config.data.folds == 1:
-        raise UsageError("data.folds = 1: cross-validation needs at least 2 folds, 0 is none")
-    if config.data.folds and config.data.test:
-        raise UsageError("data.folds and data.test exclude each other: each fold is tested in turn")
+    _check_data(config.data, config.binning.bin_us)
     return config
+
+
+def _check_data(data: DataConfig, bin_us: int) -> None:
+    """Raise UsageError where the settings of [data] exclude each other."""
+    if data.folds == 1:
+        raise UsageError("data.folds = 1: cross-validation needs at least 2 folds, 0 is none")
+    for key in ("test", "test_share"):
+        if data.folds and getattr(data, key):
+            raise UsageError(
+                f"data.folds and data.{key} exclude each other: each fold is tested in turn"
+            )
+    if data.kind == "images" and (data.window_us or data.test_share):
+        raise UsageError(
+            'data.window_us and data.test_share cut recordings; with data.kind = "images" there '
+            "are none"
+        )
+    if data.test and data.test_share:
+        raise UsageError(
+            "data.test and data.test_share exclude each other: one test set, in a place of its own "
+            "or cut from the training set's end"
+        )
+    if data.window_us and data.folds:
+        raise UsageError(
+            "data.folds and data.window_us exclude each other: drawn folds would test on windows "
+            "whose neighbours in time were trained on; take data.test_share"
+        )
+    if data.window_us and data.window_us != data.steps * bin_us:
+        raise UsageError(
+            f"data.window_us = {data.window_us} must be data.steps * binning.bin_us, here "
+            f"{data.steps} * {bin_us}"
+        )

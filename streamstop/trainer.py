@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from streamstop.augment import augment
-from streamstop.datasets import Samples
+from streamstop.datasets import Samples, channel_statistics
 from streamstop.errors import DivergedError, UsageError
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network
@@ -84,7 +84,7 @@ class Trainer:
             self.network.autocast = torch.bfloat16
         self.loss = Loss(rule.loss, rule.loss_at, rule.smoothing)
         self.images = x.ndim == 4
-        self.mean, self.deviation = _statistics(x) if self.images else ((), ())
+        self.mean, self.deviation = channel_statistics(x) if self.images else ((), ())
         self._pixels = tuple(
             torch.tensor(one, device=self.workers.device).view(-1, 1, 1)
             for one in (self.mean, self.deviation)
@@ -295,19 +295,3 @@ def _look(told: Tensor, number: int, batch: int) -> None:
             f"the loss is {loss} in epoch {number + 1}, by update {batch + 1}; the epochs before "
             "it are kept; lower [train] lr"
         )
-
-
-def _statistics(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, from how often each of 256 values occurs.
-
-    x : uint8, (n, channels, height, width).
-    """
-    values = torch.arange(256, dtype=torch.float64)
-    means, deviations = [], []
-    for channel in range(x.shape[1]):
-        often = torch.bincount(x[:, channel].flatten(), minlength=256).double()
-        mean = (often * values).sum() / often.sum()
-        variance = (often * (values - mean).square()).sum() / often.sum()
-        means.append(float(mean))
-        deviations.append(max(float(variance.sqrt()), 1.0))
-    return tuple(means), tuple(deviations)

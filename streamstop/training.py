@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from streamstop.config import to_toml
-from streamstop.datasets import Indices, Samples, deal, load_events, load_images, split
+from streamstop.datasets import Indices, Samples, deal, load_test_set, load_training_set, split
 from streamstop.errors import UsageError
 from streamstop.run_folder import new_folder, write_tensors, write_text
 from streamstop.stop.network import Network, NetworkSpec
@@ -88,7 +88,7 @@ def _train(
     workers: Workers,
 ) -> TrainResult:
     began = time.monotonic()
-    samples = _training_set(config)
+    samples = load_training_set(config.data, config.binning)
     classes = config.network.classes or len(samples.classes)
     if classes < len(samples.classes):
         raise UsageError(
@@ -170,30 +170,6 @@ class _Told:
             )
 
 
-def _training_set(config: TrainConfig) -> Samples:
-    data = config.data
-    if data.kind == "events":
-        return load_events(data.uri, config.binning, data.steps, data.limit)
-    return load_images(Path(data.uri), "train", data.limit)
-
-
-def _test_set(config: TrainConfig, classes: tuple[str, ...]) -> Samples | None:
-    """The test set, read here for the first time; None where there is none."""
-    data = config.data
-    if data.kind == "images":
-        test = load_images(Path(data.test or data.uri), "t10k", data.limit)
-        return test._replace(classes=classes)
-    if not data.test:
-        return None
-    test = load_events(data.test, config.binning, data.steps, data.limit)
-    if test.classes != classes:
-        raise UsageError(
-            f"the test set's classes ({', '.join(test.classes[:8])}) are not those of the training "
-            f"set ({', '.join(classes[:8])}): {data.test}"
-        )
-    return test
-
-
 def _parts(config: TrainConfig, samples: Samples) -> list[_Part]:
     data, seed = config.data, config.run.seed
     everything = np.arange(len(samples.y))
@@ -202,7 +178,8 @@ def _parts(config: TrainConfig, samples: Samples) -> list[_Part]:
     for fold in range(max(data.folds, 1)):
         rest = everything if dealt is None else np.flatnonzero(dealt != fold)
         test = None if dealt is None else np.flatnonzero(dealt == fold)
-        train, validation = split(samples.y[torch.from_numpy(rest)], data.validation, seed)
+        drawn = None if data.window_us else seed
+        train, validation = split(samples.y[torch.from_numpy(rest)], data.validation, drawn)
         if not len(train) or (data.validation and not len(validation)):
             raise UsageError(
                 f"data.validation = {data.validation} of {len(rest)} samples leaves {len(train)} "
@@ -255,7 +232,7 @@ def _one(
     workers.total(0)  # until process 0 has written, the others wait here
     network = _kept(trainer, folder)
     test = samples.take(part.test) if part.test is not None else None
-    test = test or _test_set(config, samples.classes)
+    test = test or load_test_set(config.data, config.binning, samples)
     reached = [line["validation"] or 0.0 for line in lines]
     best_epoch = reached.index(max(reached)) + 1 if len(validation.y) else len(lines)
     return {

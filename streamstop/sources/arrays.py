@@ -34,6 +34,12 @@ from streamstop.sources.columns import column_order, events_from, find_columns
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 MAX_ROW_BYTES = 1 << 10
 
+UNITS_US = {"us": 1, "ms": 1000}
+"""What times may be in."""
+
+MAX_TIME = 1 << 53
+"""Times beyond this in a larger unit than us are damage."""
+
 
 class _Array(NamedTuple):
     """An array in a file: the archive's member it is ("" in an .npy), its type, and its rows."""
@@ -51,6 +57,7 @@ class ArrayRecording:
     ----------
     path : the file.
     columns : order of the columns of a table of shape (n, 4).
+    unit : of its times, "us" or "ms".
 
     Raises
     ------
@@ -58,11 +65,14 @@ class ArrayRecording:
         If it cannot be read, would need pickle, or is in none of the known shapes.
     """
 
-    def __init__(self, path: str, columns: str = "txyp") -> None:
+    def __init__(self, path: str, columns: str = "txyp", unit: str = "us") -> None:
         self.path = path
         self.sensor: SensorSize | None = None
         self.simulated = False
         self._order = column_order(columns, path)
+        if unit not in UNITS_US:
+            raise SourceError(f"times are in {' or '.join(UNITS_US)}, not in {unit!r}: {path}")
+        self._unit_us = UNITS_US[unit]
         with Path(path).open("rb") as file:
             self.format = "npz" if file.read(2) == b"PK" else "npy"
         try:
@@ -175,7 +185,10 @@ class ArrayRecording:
             else:
                 grid = values.reshape(rows, 4)
                 table = {name: grid[:, i] for i, name in enumerate(self._order)}
-        return events_from(**table)
+        events = events_from(**table)
+        if self._unit_us > 1:  # what would leave 64 bits stays too late for any stream
+            events["t"] = events["t"].clip(-MAX_TIME, MAX_TIME) * self._unit_us
+        return events
 
     def _damage(self, row: int, reason: str) -> Damage:
         lost = sum(one.width * one.dtype.itemsize for one in self._arrays.values())

@@ -9,12 +9,16 @@ segment.
 A recording's classes stand in the label CSV beside it (`rec_labels.csv` or `rec.csv` beside
 `rec.aedat4`, with the columns of the DVS-Gesture set). Without one, its class is the name of its
 folder; or, of a file right in the given folder, its own name without the suffix.
+
+DVS-Gesture as tonic unpacks it, `user01_led/4.npy`, is known by these names: the class is the
+file's number, and its table is x, y, p, t with times in ms, on the DVS128.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -46,15 +50,23 @@ DOCUMENTS = ("README", "LICENSE", "LICENCE", "MANIFEST")
 
 ORDERS = ("iid", "round-robin", "by-class")
 
+_TONIC_GESTURE = re.compile(r"(?:.*/)?user\d\d_[a-z_]+/(\d+)\.npy")
+_TONIC_OPTIONS = {"columns": "xypt", "unit": "ms"}
+_TONIC_SENSOR = SensorSize(128, 128)
+
 _log = logging.getLogger(__name__)
 
 
 class _Found(NamedTuple):
-    """A file of the folder: its path from there, its class or its label CSV."""
+    """A file of the folder: its path from there, its class or its label CSV.
+
+    tonic : whether it is one of DVS-Gesture's as tonic unpacks them.
+    """
 
     name: str
     label: str
     csv: Path | None
+    tonic: bool = False
 
 
 @dataclass
@@ -123,8 +135,9 @@ class FolderSource:
         inferred: list[SensorSize] = []
         self._recordings: list[_Labelled] = []
         for file in files:
-            recording = open_recording(str(Path(path, file.name)))
-            known = sensor or recording.sensor
+            options = _TONIC_OPTIONS if file.tonic else None
+            recording = open_recording(str(Path(path, file.name)), options)
+            known = sensor or (_TONIC_SENSOR if file.tonic else recording.sensor)
             found = survey(recording, coordinates=known is None, strict=strict)
             if known is not None:
                 sensors.setdefault(known, file.name)
@@ -231,8 +244,9 @@ def _labelled_files(root: Path) -> list[_Found]:
         if path.suffix.lower() == ".csv" and _holds_labels(path):
             label_files.add(path)
         elif recognise(str(path)) is not None:
-            label = path.stem if path.parent == root else path.parent.name
-            found.append(_Found(path.relative_to(root).as_posix(), label, None))
+            tonic = _TONIC_GESTURE.fullmatch(path.as_posix())
+            label = path.stem if tonic or path.parent == root else path.parent.name
+            found.append(_Found(path.relative_to(root).as_posix(), label, None, bool(tonic)))
         elif path.stem.upper() not in DOCUMENTS:
             unknown.append(path)
     for i, one in enumerate(found):

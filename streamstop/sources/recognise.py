@@ -55,7 +55,7 @@ FORMATS = (
     Format("AEDAT 1.0 or 2.0", "aedat:AedatRecording", _begins(b"#!AER-DAT1.0", b"#!AER-DAT2.0")),
     Format("AEDAT 3.1", "", _begins(b"#!AER-DAT3")),
     Format("AEDAT of another version", "", _begins(b"#!AER-DAT")),
-    Format("NumPy .npy", "arrays:ArrayRecording", _begins(b"\x93NUMPY"), ("columns",)),
+    Format("NumPy .npy", "arrays:ArrayRecording", _begins(b"\x93NUMPY"), ("columns", "unit")),
     Format(
         "NumPy .npz",
         "arrays:ArrayRecording",

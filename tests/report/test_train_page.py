@@ -126,10 +126,7 @@ def test_what_it_says(tmp_path: Path) -> None:
         "lenet5, trained by STOP for 10 epochs, told 97.73 % of 10,000 real samples right" in said
     )
     assert "Wilson's 95 % interval: 97.42 % to 98.00 %" in said
-    assert (
-        "The test set was scored once, after 600 samples held out of the training set had chosen the epoch"
-        in said
-    )
+    assert "The test set was scored once, after 600 samples held out of the training set" in said
     assert "61,936 parameters" in said and "2 processes" in said
     assert "train.lr 0.25" in said and "train.average 0.99" in said
     assert "train.epochs" not in said, "a default was listed among what is not"

@@ -51,7 +51,7 @@ class _Cifar(NamedTuple):
 
 CIFAR = {
     "CIFAR-10": _Cifar(
-        {"train": r"data_batch_[1-9]\d*\.bin", "test": r"test_batch\.bin"},
+        {"train": r"data_batch_[1-5]\.bin", "test": r"test_batch\.bin"},
         1,
         10,
         "batches.meta.txt",
@@ -62,7 +62,7 @@ CIFAR = {
 }
 
 _CIFAR_SHAPE = (3, 32, 32)
-_PICKLED = re.compile(r"(?:.*/)?(?:cifar-100?-(?:batches-py|python)/.*|data_batch_1|batches\.meta)")
+_PICKLED = re.compile(r"(?:.*/)?(?:data_batch_1|test_batch|batches\.meta|train|test|meta)")
 _IMAGE = re.compile(r"(?:.*/)?(train|test)/([^/]+)/[^/]+\.(?:jpe?g|png)", re.IGNORECASE)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -64,7 +65,8 @@ def load_events(
         in_test = (
             _late(segments, window_us, test_share) if window_us else _last(segments, test_share)
         )
-        chosen = [i for i in chosen if in_test[i] is (part == "test")][: limit or None]
+        chosen = [i for i in chosen if in_test[i] is (part == "test")]
+        chosen = _in_turn(segments, chosen)[: limit or None]
         if not chosen:
             raise UsageError(
                 f"data.test_share = {test_share} of {len(segments)} samples leaves none in the "
@@ -78,7 +80,7 @@ def load_events(
         )
     counts = np.zeros(shape, np.uint8)
     row = {which: i for i, which in enumerate(chosen)}
-    end_us = segments[chosen[-1]].end_us
+    end_us = max(segments[i].end_us for i in chosen)
     starts = [segment.start_us for segment in segments]
     binner = Binner(
         source.sensor,
@@ -104,6 +106,17 @@ def load_events(
             break
     y = torch.tensor([segments[i].label for i in chosen], dtype=torch.int64)
     return Samples(torch.from_numpy(counts), y, track.classes, source.simulated)
+
+
+def _in_turn(segments: Sequence[Segment], chosen: Sequence[int]) -> list[int]:
+    """The first of each class, then the second of each, and so on."""
+    often: Counter[int] = Counter()
+    turns = []
+    for i in chosen:
+        label = segments[i].label
+        turns.append((often[label], label, i))
+        often[label] += 1
+    return [i for _, _, i in sorted(turns)]
 
 
 def _late(windows: Sequence[Segment], window_us: int, share: float) -> list[bool | None]:

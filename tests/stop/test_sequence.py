@@ -230,7 +230,7 @@ def test_products_in_bfloat16_are_near_those_in_float32(norm, constant):
     network.rest(case.batch)
     rough = network.forward(x[0])
     assert rough.dtype == torch.float32
-    assert cosine(rough, said) > 0.99
+    assert cosine(rough, said) > 0.95
     network.autocast = None
     for name in statistics:
         network.parameters()[name].copy_(statistics[name])

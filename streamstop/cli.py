@@ -402,7 +402,7 @@ def train(
     events start a stream: streamstop run --weights FILE.
     """
     with _errors_told("go on with: streamstop train --resume FOLDER"):
-        from streamstop.train_config import SMOKE, load_train_config
+        from streamstop.train_config import load_train_config
 
         if (recipe is None) == (resume is None):
             raise UsageError("train wants a recipe, or --resume with a folder, and not both")
@@ -419,8 +419,8 @@ def train(
             config = training.unfinished(Path(resume))
         else:
             assert recipe is not None
-            flags = {"run.seed": seed, "run.out": out, **(SMOKE if smoke else {})}
-            config = load_train_config(recipe, sets or (), flags)
+            flags = {"run.seed": seed, "run.out": out}
+            config = load_train_config(recipe, sets or (), flags, smoke=smoke)
         folder = None if resume is None else Path(resume)
         command = shlex.join(["streamstop", *sys.argv[1:]])
         if _peers() > 1:

@@ -7,7 +7,7 @@ what `to_toml` wrote reads back as the same `TrainConfig`. It does not look at t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from streamstop.bundled import find_recipe
@@ -141,27 +141,49 @@ class TrainConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
 
-SMOKE = {"data.limit": 40, "train.epochs": 1, "train.batch": 10}
-"""What `--smoke` overrides: a handful of samples, seconds."""
+SMOKE = {"data.limit": 20, "train.epochs": 1, "train.batch": 10}
+"""What `--smoke` overrides: a handful of samples, seconds. Their size is bounded too."""
+
+SMOKE_STEPS = 3
+SMOKE_CELLS = 34
 
 
 def load_train_config(
-    recipe: str, sets: Sequence[str] = (), overrides: Mapping[str, Any] | None = None
+    recipe: str,
+    sets: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    smoke: bool = False,
 ) -> TrainConfig:
     """The configuration of a training: a recipe, then `sets`, then `overrides`.
 
     recipe : path of a TOML file, or the name of one in `pipelines/train/`.
     sets, overrides : as in `streamstop.config.load_config`.
+    smoke : only to see that it runs: SMOKE, fewer steps, and bins of fewer cells.
 
     Raises UsageError as that does, and where the settings exclude each other.
     """
     paths = (("data", "uri"), ("data", "test"))
     values = read_recipe(TrainConfig, find_recipe(recipe, RECIPES), paths)
+    overrides = {**(overrides or {}), **(SMOKE if smoke else {})}
     config = TrainConfig(**built(TrainConfig, {**values, **given(TrainConfig, sets, overrides)}))
     if not config.data.uri:
         raise UsageError("data.uri is empty: say where the training set is")
     _check_data(config.data, config.binning.bin_us)
-    return config
+    return _smaller(config) if smoke else config
+
+
+def _smaller(config: TrainConfig) -> TrainConfig:
+    """The same with few steps a sample and few cells a bin."""
+    data, binning = config.data, config.binning
+    steps = min(data.steps, SMOKE_STEPS)
+    window_us = steps * binning.bin_us if data.window_us else 0
+    height, width = (min(cells, SMOKE_CELLS) for cells in (binning.height, binning.width))
+    return replace(
+        config,
+        data=replace(data, steps=steps, window_us=window_us),
+        binning=replace(binning, height=height, width=width),
+    )
 
 
 def _check_data(data: DataConfig, bin_us: int) -> None:

@@ -1,18 +1,31 @@
-"""Every recipe in `pipelines/` can be read, and runs: a few segments of it, on the real thing."""
+"""Every recipe in `pipelines/` can be read, and runs: a few segments of it, on the real thing.
+
+Those of trainings run on a handful of samples in the layout that their data come in, made here;
+where the real set is there, a few of its samples are read.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from event_files import aedat2_bytes, random_events, write_bin
+from idx_files import write_images
+from image_files import tar_of, write_cifar10, write_cifar100, write_picture
 from typer.testing import CliRunner
 
 from streamstop.bundled import bundled_path
 from streamstop.cli import app
 from streamstop.config import load_config, to_toml
+from streamstop.datasets import load_training_set
 from streamstop.pipeline import build_learner
 from streamstop.stop.networks import configured_network
+from streamstop.train_config import RECIPES as TRAININGS
+from streamstop.train_config import load_train_config
 
 RECIPES = sorted(bundled_path("pipelines").glob("*.toml"))
 SHARED = Path("..", "shared", "data")
@@ -86,3 +99,134 @@ def test_the_demo_runs_with_another_network_or_rule(sets: list[str], tmp_path: P
         config.learner.rule,
         configured_network(config.network, (2, 32, 32), 2).neuron,
     )
+
+
+DRAW = np.random.default_rng(0)
+
+
+def mnist(folder: Path) -> list[str]:
+    for part in ("train", "t10k"):
+        write_images(folder, part, DRAW.integers(0, 256, (30, 28, 28)), np.arange(30) % 10)
+    return [f"data.uri={folder}"]
+
+
+def cifar10_packed(folder: Path) -> list[str]:
+    x = DRAW.integers(0, 256, (30, 3, 32, 32))
+    write_cifar10(folder / "set" / "cifar-10-batches-bin", x, np.arange(30) % 10)
+    return [f"data.uri={tar_of(folder / 'set', folder / 'cifar-10-binary.tar.gz')}"]
+
+
+def cifar10_pictures(folder: Path) -> list[str]:
+    for part in ("train", "test"):
+        for label in range(10):
+            for i in range(3):
+                pixels = DRAW.integers(0, 256, (32, 32, 3))
+                write_picture(folder / "set" / part / f"class{label}" / f"{i:04}.jpg", pixels)
+    return [f"data.uri={tar_of(folder / 'set', folder / 'cifar10_jpg.tar')}"]
+
+
+def cifar100(folder: Path) -> list[str]:
+    x = DRAW.integers(0, 256, (30, 3, 32, 32))
+    write_cifar100(folder, x, np.arange(30) % 20, np.arange(30) * 3)
+    return [f"data.uri={folder}"]
+
+
+def nmnist(folder: Path) -> list[str]:
+    for i in range(20):
+        write_bin(folder / str(i % 10) / f"{i:05}.bin", random_events(300, width=34, height=34))
+    return [f"data.uri={folder}"]
+
+
+def gestures(folder: Path) -> list[str]:
+    for part, users in (("Train", (1, 2)), ("Test", (24, 29))):
+        for user in users:
+            for label in range(11):
+                events = random_events(200)
+                table = np.stack([events[name] for name in ("x", "y", "p", "t")], 1)
+                path = folder / f"ibmGesture{part}" / f"user{user:02}_led" / f"{label}.npy"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                np.save(path, table.astype(np.float64))
+    return [f"data.uri={folder}/ibmGestureTrain", f"data.test={folder}/ibmGestureTest"]
+
+
+def cifar10_dvs(folder: Path) -> list[str]:
+    for label in ("airplane", "automobile", "bird"):
+        (folder / label).mkdir(parents=True)
+        for i in range(10):
+            path = folder / label / f"cifar10_{label}_{i}.aedat"
+            path.write_bytes(aedat2_bytes(random_events(300, seed=i)))
+    return [f"data.uri={folder}"]
+
+
+def objects(folder: Path) -> list[str]:
+    folder.mkdir()
+    for label in ("box", "mug"):
+        events = random_events(2000)
+        events["t"] *= 80
+        (folder / f"{label}.aedat").write_bytes(aedat2_bytes(events))
+    return [f"data.uri={folder}"]
+
+
+LAYOUTS: dict[str, tuple[Callable[[Path], list[str]], int]] = {
+    "mnist-lenet5": (mnist, 20),
+    "cifar10-vgg11": (cifar10_packed, 20),
+    "cifar10-resnet18": (cifar10_pictures, 20),
+    "cifar100-vgg11": (cifar100, 20),
+    "cifar100-resnet18": (cifar100, 20),
+    "nmnist-compact": (nmnist, 20),
+    "dvs-gesture-vgg11": (gestures, 20),
+    "cifar10dvs-vgg11": (cifar10_dvs, 3),
+    "objects-compact": (objects, 20),
+    "objects-compact-500": (objects, 20),
+}
+"""How each training's data are laid out, and how many samples its smoke variant tests on."""
+
+
+def test_every_training_has_a_layout() -> None:
+    found = {path.stem for path in bundled_path(TRAININGS).glob("*.toml")}
+    assert found == set(LAYOUTS)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_training_says_whose_figure_it_is_after_and_what_it_needs(name: str) -> None:
+    text = (bundled_path(TRAININGS) / f"{name}.toml").read_text(encoding="utf-8")
+    head = "\n".join(line for line in text.splitlines() if line.startswith("#"))
+    assert "The paper's figure: " in head and "Data: " in head and "--set data.uri=" in head
+    config = load_train_config(name)
+    assert config.network.name in head.replace("`", "")
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_training_smokes(name: str, tmp_path: Path) -> None:
+    write, tested = LAYOUTS[name]
+    sets = [word for text in write(tmp_path / "data") for word in ("--set", text)]
+    args = ["train", name, "--smoke", "--json", "--out", str(tmp_path / "runs"), *sets]
+    result = CliRunner().invoke(app, args)
+    assert result.exit_code == 0, result.stderr
+    summary = json.loads(result.stdout)
+    assert (summary["status"], summary["epochs"]) == ("complete", 1)
+    assert summary["test"]["samples"] == tested
+    assert summary["network"] == load_train_config(name).network.name
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert (folder / "best.safetensors").is_file() or (folder / "fold-1").is_dir()
+
+
+REAL = {
+    "mnist-lenet5": (1, 28, 28),
+    "cifar10-vgg11": (3, 32, 32),
+    "nmnist-compact": (10, 2, 34, 34),
+    "objects-compact-500": (10, 2, 32, 32),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_training_reads_the_real_set(name: str, data_dir: Path) -> None:
+    config = load_train_config(name, overrides={"data.limit": 20})
+    uri = data_dir / Path(config.data.uri).relative_to(SHARED)
+    if not uri.exists():
+        pytest.skip(f"not here: {uri}")
+    config = load_train_config(name, overrides={"data.limit": 20, "data.uri": str(uri)})
+    samples = load_training_set(config.data, config.binning)
+    assert samples.x.shape == (20, *REAL[name]) and samples.x.dtype == torch.uint8
+    assert len(samples.classes) == (7 if name.startswith("objects") else 10)
+    assert len(samples.y.unique()) >= 6

@@ -9,25 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from event_files import random_events, write_bin
 from idx_files import write_images
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from streamstop.bundled import bundled_path
 from streamstop.cli import app
 from streamstop.config import NetworkConfig
 from streamstop.datasets import Samples, load_images
 from streamstop.errors import UsageError
 from streamstop.stop.network import Network
 from streamstop.stop.networks import configured_network
-from streamstop.train_config import RECIPES, load_train_config
+from streamstop.train_config import load_train_config
 from streamstop.trainer import Trainer
 from streamstop.training import train, unfinished
 from streamstop.weights_file import read_weights
 from streamstop.workers import Workers
-
-RECIPE_FILES = sorted(bundled_path(RECIPES).glob("*.toml"))
 
 
 def images(folder: Path, size: int = 8, n: int = 60, classes: int = 3) -> Path:
@@ -263,23 +259,6 @@ def test_the_test_set_changes_nothing_but_the_final_figure(tmp_path: Path) -> No
     for one in (*first.summary["parts"], *second.summary["parts"]):
         del one["test"]
     assert first.summary["parts"] == second.summary["parts"]
-
-
-@pytest.mark.parametrize("recipe", RECIPE_FILES, ids=lambda recipe: recipe.stem)
-def test_a_recipe_smokes(recipe: Path, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    if load_train_config(recipe.stem).data.kind == "images":
-        images(data, size=28, n=50, classes=10)
-    else:
-        for i in range(20):
-            events = random_events(300, width=34, height=34, seed=i)
-            write_bin(data / str(i % 2) / f"{i}.bin", events)
-    args = ["train", recipe.stem, "--smoke", "--json", "--set", f"data.uri={data}"]
-    result = CliRunner().invoke(app, [*args, "--out", str(tmp_path / "runs")])
-    assert result.exit_code == 0, result.stderr
-    summary = json.loads(result.stdout)
-    assert (summary["status"], summary["epochs"]) == ("complete", 1)
-    assert summary["test"]["samples"] == (40 if recipe.stem.startswith("mnist") else 20)
 
 
 def test_resume_and_a_recipe_exclude_each_other(tmp_path: Path) -> None:

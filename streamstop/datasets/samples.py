@@ -80,7 +80,8 @@ def split(y: Tensor, share: float, seed: int | None) -> tuple[Indices, Indices]:
         often = np.bincount(y.numpy())
         ends = np.cumsum(often)
         for end, count in zip(ends, often, strict=True):
-            held[by_class[end - int(count * share + 1e-9) : end]] = True
+            last = max(int(count * share + 1e-9), int(share > 0))
+            held[by_class[end - min(last, count) : end]] = True
     else:
         passed = np.floor(np.arange(len(by_class) + 1) * share + 1e-9)
         held[by_class[np.diff(passed) > 0]] = True

@@ -132,7 +132,7 @@ class StopLearner:
             layer, _, kind = name.rpartition(".")
             rate = self.spec.lr_readout if layer == "readout" else rates.get(kind, self.spec.lr)
             groups.append({"params": [value], "lr": rate})
-        return torch.optim.Adam(groups, betas=self.spec.betas)
+        return torch.optim.Adam(groups, betas=self.spec.betas, fused=True)
 
     def _begin(self) -> None:
         self._bins = 0
@@ -311,11 +311,14 @@ class StopLearner:
         """Bytes of all that the learner carries through the stream, the same from the first bin on.
 
         Parameters, gradients, the optimiser's two moments, neurons and traces, spike sums, and the
-        discriminant's means and covariance, whether or not they were needed yet.
+        discriminant's means and covariance, whether or not they were needed yet. Under rule "bptt"
+        the bins of the segment so far come on top, and grow.
         """
         networks = [self.network, self.decider] if self._shadowed else [self.network]
         grads = sum(_bytes(g) for g in self.network.grads.values())
         held = 3 * grads  # the gradient itself, and Adam's first and second moments
+        held += sum(_bytes(x) for x in self._kept)
+        held += self.network.waiting_bytes()
         for one in networks:
             held += sum(_bytes(p) for p in one.parameters().values()) + one.state_bytes()
         spikes = self.decider.spikes()

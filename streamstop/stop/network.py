@@ -294,6 +294,11 @@ class Network:
         skips = sum(s.trace.numel() * s.trace.element_size() for s in self.skips.values())
         return skips + self.readout.state_bytes() + sum(one.state_bytes() for one in self.layers)
 
+    def waiting_bytes(self) -> int:
+        """Bytes of what may wait for one product (`synapses`), where weights learn."""
+        learning = [one.synapses for one in self.layers] + list(self.skips.values())
+        return sum(one.waiting_bytes() for one in learning) if "w" in self._learn else 0
+
     def spikes(self) -> list[Tensor]:
         """Each layer's spikes of the last bin, (batch, \\*neurons)."""
         return [layer.state.s for layer in self._named.values()]

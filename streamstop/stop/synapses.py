@@ -8,6 +8,10 @@ The trace decays with the leak of the neurons that the synapses feed. Where the 
 every bin (a static image as constant current), so is what it becomes, and the trace is that image
 times a number: current and weight gradient are then computed once a sequence, exactly.
 
+Errors travel within their own bin, and weights stand still between two updates: so where a batch is
+small and weights are many, the traces and errors of up to WAITING samples wait to be multiplied in
+one product, which writes the gradient once. What waits is bounded by that, not by the stream.
+
 With `norm="weight"` the synapses are scaled standardised weights (Brock et al., ICLR 2021): each
 output's weights less their mean, over their standard deviation, times gain / sqrt(fan-in). It looks
 at weights, never at data, and so is legal online. With `norm="batch"` each step of a batch is
@@ -38,6 +42,9 @@ BATCH_MOMENTUM = 0.1
 """How much of a step's mean and variance enters the running ones."""
 
 EPSILON = 1e-5
+
+WAITING = 8
+"""So many samples' traces and errors make one product for the weight gradient."""
 
 SPARSE_CHANNELS = 4
 """Inputs of more channels are spikes of a layer, and dense enough for a dense product."""
@@ -145,7 +152,11 @@ class Synapses:
             and self.trace.device.type == "cpu"
             and self.compute is None
         )
+        passing = math.prod(self.in_shape) + self._outputs()
+        self._slots = WAITING // batch if self.weight.numel() > passing else 1
         self._patches: Tensor | None = None
+        self._waiting = 0
+        self._kept_traces: Tensor | None = None
         self._seen: Tensor | None = None  # with norm="batch": this step's normalised current
         self._seen_trace: Tensor | None = None
 
@@ -238,10 +249,49 @@ class Synapses:
             if learns:
                 self._gather(delta)
             return None
-        if self._seen is None:
-            return self._errors(delta, self.used, grads, need_input)
-        delta = self._through_normalisation(delta, grads)
-        return self._errors(delta, self.weight, grads, need_input)
+        weight = self.used
+        if self._seen is not None:
+            delta, weight = self._through_normalisation(delta, grads), self.weight
+        if learns and self._sparse and not need_input:
+            self._sparse_errors(delta, grads)
+            return None
+        if learns and self._slots > 1:
+            self._keep(delta, grads)
+            learns = False
+        return self._errors(delta, self.trace, weight, grads if learns else {}, need_input)
+
+    def _keep(self, delta: Tensor, grads: dict[str, Tensor]) -> None:
+        """Let this bin's trace and error wait; deliver all that wait once there is no room."""
+        batch = len(delta)
+        if self._kept_traces is None:
+            room = self._slots * batch
+            self._kept_traces = channels_last(self.trace.new_zeros(room, *self.trace.shape[1:]))
+            self._kept_deltas = channels_last(delta.new_zeros(room, *delta.shape[1:]))
+        place = slice(self._waiting * batch, (self._waiting + 1) * batch)
+        self._kept_traces[place].copy_(self.trace)
+        self._kept_deltas[place].copy_(delta)
+        self._waiting += 1
+        if self._waiting == self._slots:
+            self._deliver(grads)
+
+    def _deliver(self, grads: dict[str, Tensor]) -> None:
+        """The weight gradient of all that waits."""
+        if self._waiting and self._kept_traces is not None:
+            end = self._waiting * len(self.trace)
+            self._errors(
+                self._kept_deltas[:end], self._kept_traces[:end], self.used, grads, need_input=False
+            )
+        self._waiting = 0
+
+    def waiting_bytes(self) -> int:
+        """Bytes of what may wait, whether or not anything does."""
+        if self._slots <= 1:
+            return 0
+        numbers = self._slots * len(self.trace) * (math.prod(self.in_shape) + self._outputs())
+        return numbers * self.weight.element_size()
+
+    def _outputs(self) -> int:
+        return len(self.bias) * math.prod(self.out_plane)
 
     def _gather(self, delta: Tensor) -> None:
         """With a constant input all that follows is linear in the errors, and waits for `flush`."""
@@ -263,15 +313,15 @@ class Synapses:
         return (delta - mean).addcmul_(self._seen, along, value=-1.0).mul_(by)
 
     def _errors(
-        self, delta: Tensor, weight: Tensor, grads: dict[str, Tensor], need_input: bool
+        self,
+        delta: Tensor,
+        trace: Tensor,
+        weight: Tensor,
+        grads: dict[str, Tensor],
+        need_input: bool,
     ) -> Tensor | None:
         """Weight gradient into `grads`, if it is there; error of the input, if needed."""
         learns = "weight" in grads
-        if self._sparse and not need_input:
-            if learns:
-                self._sparse_errors(delta, grads)
-            return None
-        trace = self.trace
         if self.compute is not None:
             delta, trace, weight = (t.to(self.compute) for t in (delta, trace, weight))
         if self.linear:
@@ -305,14 +355,14 @@ class Synapses:
         return down if down is None or self.compute is None else down.to(self.weight.dtype)
 
     def flush(self, grads: dict[str, Tensor]) -> None:
-        """Add what a constant input left to be computed once."""
+        """Add what a constant input left to be computed once, and what waits."""
         if self._gathered is not None and "weight" in grads:
-            if self._seen is None:
-                self._errors(self._gathered, self.used, grads, need_input=False)
-            else:
-                gathered = self._through_normalisation(self._gathered, grads)
-                self._errors(gathered, self.weight, grads, need_input=False)
+            gathered = self._gathered
+            if self._seen is not None:
+                gathered = self._through_normalisation(gathered, grads)
+            self._errors(gathered, self.trace, self.used, grads, need_input=False)
         self._gathered = None
+        self._deliver(grads)
 
     def settle(self, grads: dict[str, Tensor]) -> None:
         """Turn the gradient of what the weights become into that of the weights."""

@@ -102,7 +102,7 @@ class StopLearner:
         self.spec = spec
         self.network = Network(network, seed, learn=spec.learn, rule=spec.rule, dtype=dtype)
         self.dtype = dtype
-        # After hundreds of silent bins traces fall below 1e-38, where processors are 20 times slower.
+        # After hundreds of silent bins traces fall below 1e-38, where processors are far slower.
         torch.set_flush_denormal(True)
         if network.neuron.norm == "batch":
             raise UsageError(

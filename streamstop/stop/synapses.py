@@ -398,6 +398,7 @@ def standardised_grad(weight: Tensor, size: float, grad: Tensor) -> Tensor:
     centred = weight - weight.mean(over, keepdim=True)
     deviation = centred.square().mean(over, keepdim=True).sqrt()
     divisor = deviation + 1e-6
-    along = (grad * centred).mean(over, keepdim=True) / (deviation * divisor)
+    spread = (deviation * divisor).clamp_(min=1e-12)  # of one input, 0: there is no direction
+    along = (grad * centred).mean(over, keepdim=True) / spread
     full = (grad - centred * along) * (size / divisor)
     return full - full.mean(over, keepdim=True)

@@ -218,3 +218,10 @@ def test_gradient_of_standardised_weights_equals_autograd():
     g = torch.randn((5, 3, 3, 3), dtype=torch.float64, generator=draw)
     (expected,) = torch.autograd.grad((standardised(weight, 0.3) * g).sum(), [weight])
     torch.testing.assert_close(standardised_grad(weight.detach(), 0.3, g), expected)
+
+
+def test_of_a_single_input_standardised_weights_are_nothing_and_their_gradient_none():
+    """What is left of one number less its mean: such an output never speaks, nor is it told."""
+    weight = torch.tensor([0.3, -2.0]).view(2, 1, 1, 1)
+    assert not standardised(weight, 1.0).any()
+    assert standardised_grad(weight, 1.0, torch.ones(2, 1, 1, 1)).tolist() == [[[[0.0]]]] * 2

@@ -94,4 +94,5 @@ def moving_patterns(
         torch.from_numpy(x.astype(np.uint8)),
         torch.from_numpy(y.astype(np.int64)),
         DIRECTIONS,
+        simulated=True,
     )

@@ -64,7 +64,7 @@ def mirrored(samples: Samples) -> Samples:
     samples : of `ARM_TURNS`, all four classes in that order.
     """
     assert samples.classes == ARM_TURNS
-    return Samples(samples.x.flip(-1), len(ARM_TURNS) - 1 - samples.y, samples.classes)
+    return samples._replace(x=samples.x.flip(-1), y=len(ARM_TURNS) - 1 - samples.y)
 
 
 def gesture_windows(
@@ -101,7 +101,7 @@ def gesture_windows(
                 windows.append(one[:, ::-1] if params.swap and draw.random() < 0.5 else one)
                 labels.append(label)
     x = torch.from_numpy(np.stack(windows))
-    return Samples(x, torch.tensor(labels, dtype=torch.int64), tuple(gestures))
+    return Samples(x, torch.tensor(labels, dtype=torch.int64), tuple(gestures), simulated=True)
 
 
 def _bins(gesture: str, subject: Subject, occasion: int, params: WindowParams) -> NDArray[np.uint8]:

@@ -19,8 +19,22 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 Kernel = Callable[..., None]
+
+
+def channels_last(tensor: Tensor) -> Tensor:
+    """The same, the second of four axes innermost in memory: what CPUs convolve fastest."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+
+
+def rows(tensor: Tensor) -> NDArray[Any]:
+    """(batch, channels, height, width) as (batch * height, width * channels), for the kernels."""
+    batch, channels, high, wide = tensor.shape
+    return tensor.permute(0, 2, 3, 1).contiguous().numpy().reshape(batch * high, wide * channels)
 
 
 def _compiled(function: Callable[..., None]) -> Kernel:
@@ -151,6 +165,69 @@ def pool() -> Kernel:
                         out[r, x * channels + c] += line[(x * by + j) * channels + c]
             for i in range(out.shape[1]):
                 out[r, i] *= share
+
+    return _compiled(kernel)
+
+
+@cache
+def moments() -> Kernel:
+    """Sums over rows: (y, sums), y (rows, n); sums (2, n) gain y and y squared."""
+
+    def kernel(y, sums):  # type: ignore[no-untyped-def]
+        for r in range(y.shape[0]):
+            for i in range(y.shape[1]):
+                sums[0, i] += y[r, i]
+                sums[1, i] += y[r, i] * y[r, i]
+
+    return _compiled(kernel)
+
+
+@cache
+def normalise() -> Kernel:
+    """Batch normalisation with its trace: (y, mean, by, scale, bias, kept, trace, out).
+
+    y becomes (y - mean) * by; trace becomes kept * trace + y; out = y * scale + bias. Arrays
+    (rows, n), what belongs to channels (n,).
+    """
+
+    def kernel(y, mean, by, scale, bias, kept, trace, out):  # type: ignore[no-untyped-def]
+        for r in range(y.shape[0]):
+            for i in range(y.shape[1]):
+                seen = (y[r, i] - mean[i]) * by[i]
+                y[r, i] = seen
+                trace[r, i] = kept * trace[r, i] + seen
+                out[r, i] = seen * scale[i] + bias[i]
+
+    return _compiled(kernel)
+
+
+@cache
+def normalised_sums() -> Kernel:
+    """What its backward pass needs of a batch: (delta, seen, trace, sums).
+
+    sums (3, n) gain delta, delta * seen and delta * trace, over rows.
+    """
+
+    def kernel(delta, seen, trace, sums):  # type: ignore[no-untyped-def]
+        for r in range(delta.shape[0]):
+            for i in range(delta.shape[1]):
+                d = delta[r, i]
+                sums[0, i] += d
+                sums[1, i] += d * seen[r, i]
+                sums[2, i] += d * trace[r, i]
+
+    return _compiled(kernel)
+
+
+@cache
+def normalised_error() -> Kernel:
+    """Its backward pass: (delta, seen, mean, along, by, out): out = (delta - mean - seen * along) *
+    by, all as in `normalise`."""
+
+    def kernel(delta, seen, mean, along, by, out):  # type: ignore[no-untyped-def]
+        for r in range(delta.shape[0]):
+            for i in range(delta.shape[1]):
+                out[r, i] = (delta[r, i] - mean[i] - seen[r, i] * along[i]) * by[i]
 
     return _compiled(kernel)
 

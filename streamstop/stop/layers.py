@@ -23,7 +23,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -185,7 +184,7 @@ class SpikingLayer:
         self._e_bias = 0.0
         self._on_kernels = self.fused and self.state.u.device.type == "cpu"
         if self._on_kernels:
-            self._rows = [_rows(tensor) for tensor in self.state[:4]]
+            self._rows = [kernels.rows(tensor) for tensor in self.state[:4]]
             if not hasattr(self, "_sums"):
                 length = self.neurons[2] * self.neurons[0]
                 self._sums = np.zeros((3, length), NUMPY[dtype])
@@ -208,7 +207,7 @@ class SpikingLayer:
     def _on_rows(self, current: Tensor, traces: Traces) -> Tensor:
         u, s, e_theta, e_leak = self._rows
         number = self._number
-        row = _rows(current)
+        row = kernels.rows(current)
         if traces == "none":
             kernels.advance_untraced(number)(u, s, row, self._theta_row, self._leak_number)
         else:
@@ -223,7 +222,7 @@ class SpikingLayer:
         if self._out is None:
             batch, (channels, high, wide) = len(self.state.s), self.out_shape
             self._out = self.log_theta.new_empty(batch, high, wide, channels).permute(0, 3, 1, 2)
-            self._out_row = _rows(self._out)
+            self._out_row = kernels.rows(self._out)
         kernels.pool()(s, self._out_row, self.neurons[1], by, self.neurons[0], number(1 / by**2))
         return self._out
 
@@ -262,9 +261,9 @@ class SpikingLayer:
         number = self._number
         if self._delta is None:
             self._delta = torch.empty_like(self.state.u)
-            self._delta_row = _rows(self._delta)
+            self._delta_row = kernels.rows(self._delta)
         kernels.deliver(number, self.neuron.surrogate)(
-            _rows(g),
+            kernels.rows(g),
             u,
             e_theta,
             e_leak,
@@ -334,9 +333,3 @@ class SpikingLayer:
         if g.shape[2:] != (high, wide):  # rows that the pooling left out carry no error
             g = functional.pad(g, (0, wide - g.shape[3], 0, high - g.shape[2]))
         return g
-
-
-def _rows(tensor: Tensor) -> NDArray[Any]:
-    """(batch, channels, height, width) as (batch * height, width * channels), for the kernels."""
-    batch, channels, high, wide = tensor.shape
-    return tensor.permute(0, 2, 3, 1).contiguous().numpy().reshape(batch * high, wide * channels)

@@ -25,7 +25,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from streamstop.stop.synapses import Traces, channels_last
+from streamstop.stop.kernels import channels_last
+from streamstop.stop.synapses import Traces
 
 Reset = Literal["soft", "hard"]
 

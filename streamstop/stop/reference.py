@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from streamstop.stop.batch_norm import EPSILON, MOMENTUM
 from streamstop.stop.blocks import ResidualBlock
 from streamstop.stop.layers import LEAK_MAX, SpikingLayer
 from streamstop.stop.lif import SURROGATES
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network
 from streamstop.stop.readouts import SpikingReadout
-from streamstop.stop.synapses import BATCH_MOMENTUM, EPSILON, Synapses, standardised
+from streamstop.stop.synapses import Synapses, standardised
 
 
 class _Spike(torch.autograd.Function):
@@ -47,20 +48,20 @@ class _Current:
             self.weight = standardised(self.weight, synapses.size)
 
     def of(self, x: Tensor) -> Tensor:
-        one, batch = self.synapses, self.synapses.norm == "batch"
+        one, normal = self.synapses, self.synapses.normalisation
         y = functional.conv2d(
             x.reshape(x.shape[0], *one.in_shape),
             self.weight,
-            None if batch else self.p["bias"],
+            None if normal else self.p["bias"],
             one.stride,
             one.pad,
             groups=one.groups,
         )
-        if not batch:
+        if normal is None:
             return y
         variance, mean = torch.var_mean(y, (0, 2, 3), correction=0, keepdim=True)
-        one.mean.lerp_(mean.detach().flatten(), BATCH_MOMENTUM)
-        one.variance.lerp_(variance.detach().flatten(), BATCH_MOMENTUM)
+        normal.mean.lerp_(mean.detach().flatten(), MOMENTUM)
+        normal.variance.lerp_(variance.detach().flatten(), MOMENTUM)
         scale, bias = self.p["scale"].view(1, -1, 1, 1), self.p["bias"].view(1, -1, 1, 1)
         return (y - mean) / (variance + EPSILON).sqrt() * scale + bias
 

@@ -14,10 +14,7 @@ one product, which writes the gradient once. What waits is bounded by that, not 
 
 With `norm="weight"` the synapses are scaled standardised weights (Brock et al., ICLR 2021): each
 output's weights less their mean, over their standard deviation, times gain / sqrt(fan-in). It looks
-at weights, never at data, and so is legal online. With `norm="batch"` each step of a batch is
-normalised by its own mean and variance (Ioffe and Szegedy 2015), as the paper does between
-convolution and membrane; running averages of them stand in where nothing is learned, and `folded`
-turns those into plain weights and biases. A stream has no batch: there it is refused.
+at weights, never at data, and so is legal online. `norm="batch"` is `batch_norm`'s matter.
 """
 
 from __future__ import annotations
@@ -31,17 +28,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from streamstop.stop import kernels
+from streamstop.stop.batch_norm import BatchNorm
+from streamstop.stop.kernels import channels_last
 
 Traces = Literal["none", "stop", "sltt"]
 """What advances beside the membrane: nothing (no learning), the traces of STOP, or only their
 same-step part, as in SLTT (Meng et al., ICCV 2023)."""
 
 Norm = Literal["none", "weight", "batch"]
-
-BATCH_MOMENTUM = 0.1
-"""How much of a step's mean and variance enters the running ones."""
-
-EPSILON = 1e-5
 
 WAITING = 8
 """So many samples' traces and errors make one product for the weight gradient."""
@@ -63,7 +57,7 @@ class Synapses:
     Attributes
     ----------
     weight : (out, in / groups, kernel, kernel), channels innermost in memory.  bias : (out,).
-    scale, mean, variance : (out,), with norm="batch" alone: its gain and its running statistics.
+    normalisation : BatchNorm with norm="batch", else None.
     trace : (batch, \\*in_shape).
     compute : dtype in which the products are computed; None for that of the weights.
     """
@@ -93,10 +87,7 @@ class Synapses:
         weight = torch.randn(shape, generator=generator, dtype=torch.float64)
         self.weight = channels_last((weight * self.size).to(dtype))
         self.bias = torch.zeros(channels, dtype=dtype)
-        if norm == "batch":
-            self.scale = torch.ones(channels, dtype=dtype)
-            self.mean = torch.zeros(channels, dtype=dtype)
-            self.variance = torch.ones(channels, dtype=dtype)
+        self.normalisation = BatchNorm(channels, dtype) if norm == "batch" else None
         self.rest(1)
         self.refresh()
 
@@ -108,14 +99,13 @@ class Synapses:
     def parameters(self) -> dict[str, Tensor]:
         """The tensors by name, running statistics among them, which no gradient moves."""
         named = {"weight": self.weight, "bias": self.bias}
-        if self.norm == "batch":
-            named |= {"scale": self.scale, "mean": self.mean, "variance": self.variance}
-        return named
+        return named | (self.normalisation.parameters() if self.normalisation else {})
 
     def to(self, device: torch.device) -> None:
         """Move parameters; the state begins anew with `rest`."""
-        for name, value in self.parameters().items():
-            setattr(self, name, value.to(device))
+        self.weight, self.bias = self.weight.to(device), self.bias.to(device)
+        if self.normalisation is not None:
+            self.normalisation.to(device)
         self.rest(1)
         self.refresh()
 
@@ -125,15 +115,14 @@ class Synapses:
         self._weight_rows: NDArray[Any] | None = None
         if self.norm == "weight":
             self.used = standardised(self.weight, self.size)
-        elif self.norm == "batch":
+        elif self.normalisation is not None:
             self.used, self.shift = self.folded()
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weights and biases that do what these do with running statistics, without any."""
-        if self.norm != "batch":
+        if self.normalisation is None:
             return self.used, self.bias
-        by = self.scale / (self.variance + EPSILON).sqrt()
-        return self.weight * by.view(-1, 1, 1, 1), self.bias - self.mean * by
+        return self.normalisation.folded(self.weight, self.bias)
 
     def rest(self, batch: int) -> None:
         """Clear the trace."""
@@ -148,7 +137,7 @@ class Synapses:
             and not self.linear
             and self.stride == self.groups == 1
             and self.in_shape[0] <= SPARSE_CHANNELS
-            and self.norm != "batch"
+            and self.normalisation is None
             and self.trace.device.type == "cpu"
             and self.compute is None
         )
@@ -157,8 +146,8 @@ class Synapses:
         self._patches: Tensor | None = None
         self._waiting = 0
         self._kept_traces: Tensor | None = None
-        self._seen: Tensor | None = None  # with norm="batch": this step's normalised current
-        self._seen_trace: Tensor | None = None
+        if self.normalisation is not None:
+            self.normalisation.rest()
 
     def forward(self, x: Tensor, leak: float | Tensor, traces: Traces, constant: bool) -> Tensor:
         """Current (batch, out, \\*out_plane) of the input x (batch, ...).
@@ -176,15 +165,17 @@ class Synapses:
                 self.trace.mul_(leak).add_(x)
         elif traces == "sltt":
             self.trace = x
-        if self.norm == "batch" and traces != "none":
-            return self._normalised(self._product(x, self.weight, None), leak, traces)
+        if self.normalisation is not None and traces != "none":
+            made = self._product(x, self.weight, None)
+            return self.normalisation.forward(made, self.bias, leak if traces == "stop" else 0.0)
         return self._product(x, self.used, self.shift)
 
     def _forward_constant(self, x: Tensor, leak: float | Tensor, traces: Traces) -> Tensor:
         if self._current is None:
             self.trace = x.reshape(x.shape[0], *self.in_shape)
-            if self.norm == "batch" and traces != "none":
-                made = self._normalised(self._product(self.trace, self.weight, None), 0.0, "sltt")
+            if self.normalisation is not None and traces != "none":
+                made = self._product(self.trace, self.weight, None)
+                made = self.normalisation.forward(made, self.bias, 0.0)
             else:
                 made = self._product(self.trace, self.used, self.shift)
             self._current = channels_last(made)
@@ -224,20 +215,6 @@ class Synapses:
         grad = made.view(self.kernel, self.kernel, -1, outputs).permute(3, 2, 0, 1)
         grads["weight"].add_(grad)
 
-    def _normalised(self, y: Tensor, leak: float | Tensor, traces: Traces) -> Tensor:
-        over = (0, 2, 3)
-        variance, mean = torch.var_mean(y, over, correction=0)
-        self.mean.lerp_(mean, BATCH_MOMENTUM)
-        self.variance.lerp_(variance, BATCH_MOMENTUM)
-        self._deviation = (variance + EPSILON).sqrt_()
-        seen = y.sub_(mean.view(1, -1, 1, 1)).div_(self._deviation.view(1, -1, 1, 1))
-        if traces == "sltt" or self._seen_trace is None:
-            self._seen_trace = seen.clone()
-        else:
-            self._seen_trace.mul_(leak).add_(seen)
-        self._seen = seen
-        return torch.addcmul(self.bias.view(1, -1, 1, 1), seen, self.scale.view(1, -1, 1, 1))
-
     def backward(self, delta: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
         """The same bin's error of the current, (batch, out, \\*out_plane), adds to `grads`.
 
@@ -250,8 +227,8 @@ class Synapses:
                 self._gather(delta)
             return None
         weight = self.used
-        if self._seen is not None:
-            delta, weight = self._through_normalisation(delta, grads), self.weight
+        if self.normalisation is not None:
+            delta, weight = self.normalisation.backward(delta, grads), self.weight
         if learns and self._sparse and not need_input:
             self._sparse_errors(delta, grads)
             return None
@@ -302,16 +279,6 @@ class Synapses:
         else:
             self._gathered.addcmul_(delta, self._gain)
 
-    def _through_normalisation(self, delta: Tensor, grads: dict[str, Tensor]) -> Tensor:
-        """Error before batch normalisation; its mean and variance taken as this step's."""
-        assert self._seen is not None and self._seen_trace is not None
-        over = (0, 2, 3)
-        if "scale" in grads:
-            grads["scale"].add_((delta * self._seen_trace).sum(over))
-        mean, along = delta.mean(over, keepdim=True), (delta * self._seen).mean(over, keepdim=True)
-        by = (self.scale / self._deviation).view(1, -1, 1, 1)
-        return (delta - mean).addcmul_(self._seen, along, value=-1.0).mul_(by)
-
     def _errors(
         self,
         delta: Tensor,
@@ -358,8 +325,8 @@ class Synapses:
         """Add what a constant input left to be computed once, and what waits."""
         if self._gathered is not None and "weight" in grads:
             gathered = self._gathered
-            if self._seen is not None:
-                gathered = self._through_normalisation(gathered, grads)
+            if self.normalisation is not None:
+                gathered = self.normalisation.backward(gathered, grads)
             self._errors(gathered, self.trace, self.used, grads, need_input=False)
         self._gathered = None
         self._deliver(grads)
@@ -368,11 +335,6 @@ class Synapses:
         """Turn the gradient of what the weights become into that of the weights."""
         if "weight" in grads and self.norm == "weight":
             grads["weight"].copy_(standardised_grad(self.weight, self.size, grads["weight"]))
-
-
-def channels_last(tensor: Tensor) -> Tensor:
-    """The same, the second of four axes innermost in memory: what CPUs convolve fastest."""
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
 
 
 def _out(side: int, synapses: Synapses) -> int:

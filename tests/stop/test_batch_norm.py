@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from streamstop.errors import UsageError
+from streamstop.stop.batch_norm import EPSILON, MOMENTUM
 from streamstop.stop.layers import LayerSpec, NeuronSpec
 from streamstop.stop.learner import LearnerSpec, StopLearner
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network
 from streamstop.stop.reference import bptt_grads
 from streamstop.stop.sequence import sequence_gradients
-from streamstop.stop.synapses import BATCH_MOMENTUM, EPSILON
 
 TOLERANCE = 1e-10
 
@@ -67,14 +67,16 @@ def test_running_statistics_follow_every_step_and_only_where_it_learns():
     for now in x:
         network.forward(now)
         y = functional.conv2d(now, layer.weight, None, 1, 1).transpose(0, 1).flatten(1)
-        mean += BATCH_MOMENTUM * (y.mean(1) - mean)
-        variance += BATCH_MOMENTUM * (y.var(1, correction=0) - variance)
-        torch.testing.assert_close(synapses.mean, mean, rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(synapses.variance, variance, rtol=1e-12, atol=1e-12)
+        mean += MOMENTUM * (y.mean(1) - mean)
+        variance += MOMENTUM * (y.var(1, correction=0) - variance)
+        torch.testing.assert_close(synapses.normalisation.mean, mean, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(
+            synapses.normalisation.variance, variance, rtol=1e-12, atol=1e-12
+        )
     network.rest(ONE.batch)
     for now in x:
         network.forward(now, traces=False)
-    torch.testing.assert_close(synapses.mean, mean, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(synapses.normalisation.mean, mean, rtol=1e-12, atol=1e-12)
     assert {"conv1.mean", "conv1.variance"} <= network.parameters().keys()
     assert not {"conv1.mean", "conv1.variance"} & network.grads.keys()
     assert "conv1.scale" in network.grads

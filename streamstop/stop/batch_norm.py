@@ -1,0 +1,133 @@
+"""Batch normalisation of an input current, step by step, for training in batches.
+
+Each step of a batch is normalised by its own mean and variance (Ioffe and Szegedy 2015), as the
+paper does between convolution and membrane::
+
+    y_n = (y - mean(y)) / sqrt(var(y) + EPSILON)        current = scale * y_n + bias
+    e_scale[t] = leak * e_scale[t-1] + y_n[t]           dscale += sum delta * e_scale
+
+Backwards it takes mean and variance as this step's; what they were in the steps before is in the
+traces, and no error goes there. Running averages stand in where nothing is learned. A stream has no
+batch, so what leaves a training are plain weights and biases that `folded` makes of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from streamstop.stop import kernels
+
+MOMENTUM = 0.1
+"""How much of a step's mean and variance enters the running ones."""
+
+EPSILON = 1e-5
+
+
+class BatchNorm:
+    """Scale, running statistics, and this step's.
+
+    Attributes
+    ----------
+    scale, mean, variance : (channels,).
+    """
+
+    def __init__(self, channels: int, dtype: torch.dtype) -> None:
+        self.scale = torch.ones(channels, dtype=dtype)
+        self.mean = torch.zeros(channels, dtype=dtype)
+        self.variance = torch.ones(channels, dtype=dtype)
+        self.rest()
+
+    def parameters(self) -> dict[str, Tensor]:
+        """The tensors by name; no gradient moves the running statistics."""
+        return {"scale": self.scale, "mean": self.mean, "variance": self.variance}
+
+    def to(self, device: torch.device) -> None:
+        """Move parameters."""
+        for name, value in self.parameters().items():
+            setattr(self, name, value.to(device))
+        self.rest()
+
+    def rest(self) -> None:
+        """Forget the steps before."""
+        self.seen: Tensor | None = None
+        self._trace: Tensor | None = None
+
+    def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights (channels, ...) and biases that do the same with running statistics."""
+        by = self.scale / (self.variance + EPSILON).sqrt()
+        return weight * by.view(-1, 1, 1, 1), bias - self.mean * by
+
+    def forward(self, y: Tensor, bias: Tensor, leak: float | Tensor) -> Tensor:
+        """The current of y (batch, channels, height, width), which is consumed.
+
+        leak : of the trace; 0 for one that remembers nothing.
+        """
+        fast = y.device.type == "cpu"
+        y = kernels.channels_last(y)  # as rows it is then the same memory
+        if fast:
+            variance, mean = _moments(y)
+        else:
+            variance, mean = torch.var_mean(y, (0, 2, 3), correction=0)
+        self.mean.lerp_(mean, MOMENTUM)
+        self.variance.lerp_(variance, MOMENTUM)
+        self._by = (variance + EPSILON).rsqrt_()
+        if self._trace is None:
+            self._trace = torch.zeros_like(y)
+        if not fast:
+            self.seen = y.sub_(_over(mean)).mul_(_over(self._by))
+            self._trace.mul_(leak).add_(self.seen)
+            return torch.addcmul(_over(bias), self.seen, _over(self.scale))
+        current = torch.empty_like(y)
+        plane = kernels.rows(y)
+        rows = (_row(one, y) for one in (mean, self._by, self.scale, bias))
+        kept = plane.dtype.type(float(leak))
+        kernels.normalise()(plane, *rows, kept, kernels.rows(self._trace), kernels.rows(current))
+        self.seen = y
+        return current
+
+    def backward(self, delta: Tensor, grads: dict[str, Tensor]) -> Tensor:
+        """Error of the current to that of y; the scale's adds to `grads`."""
+        assert self.seen is not None and self._trace is not None
+        count = delta.numel() // delta.shape[1]
+        if delta.device.type != "cpu":
+            over = (0, 2, 3)
+            sums = [delta.sum(over), (delta * self.seen).sum(over), (delta * self._trace).sum(over)]
+        else:
+            plane = kernels.rows(delta)
+            made = np.zeros((3, plane.shape[1]), plane.dtype)
+            seen = kernels.rows(self.seen)
+            kernels.normalised_sums()(plane, seen, kernels.rows(self._trace), made)
+            sums = list(torch.from_numpy(made).view(3, -1, delta.shape[1]).sum(1))
+        if "scale" in grads:
+            grads["scale"].add_(sums[2])
+        mean, along, by = sums[0] / count, sums[1] / count, self.scale * self._by
+        if delta.device.type != "cpu":
+            return (delta - _over(mean)).addcmul_(self.seen, _over(along), value=-1).mul_(_over(by))
+        out = torch.empty_like(self.seen)
+        of_rows = (_row(one, delta) for one in (mean, along, by))
+        kernels.normalised_error()(plane, seen, *of_rows, kernels.rows(out))
+        return out
+
+
+def _over(of_channels: Tensor) -> Tensor:
+    return of_channels.view(1, -1, 1, 1)
+
+
+def _row(of_channels: Tensor, like: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.floating]]:
+    made: np.ndarray[tuple[int, ...], np.dtype[np.floating]]
+    made = of_channels.repeat(like.shape[3]).numpy()
+    return made
+
+
+def _moments(y: Tensor) -> tuple[Tensor, Tensor]:
+    """Variance and mean of each channel, in one pass."""
+    plane = kernels.rows(y)
+    sums = np.zeros((2, plane.shape[1]), plane.dtype)
+    kernels.moments()(plane, sums)
+    of_channels = torch.from_numpy(sums).double().view(2, -1, y.shape[1]).sum(1)
+    of_channels /= y.numel() // y.shape[1]
+    mean = of_channels[0]
+    variance = (of_channels[1] - mean.square()).clamp_(min=0.0)
+    return variance.to(y.dtype), mean.to(y.dtype)

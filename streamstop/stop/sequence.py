@@ -32,8 +32,8 @@ def sequence_gradients(
     bins : tensors (batch, channels, height, width), one a step.  labels : (batch,).
     constant : every bin is the same.  first, of : as in `Network.rest`.
 
-    Returns the loss summed over samples and steps, (), and the logits summed over steps,
-    (batch, classes). The settled gradients, sums likewise, are in `network.grads`, in place of what
+    Returns the loss summed over samples and steps, (), and the logits that decide, (batch,
+    classes): summed over the steps that the loss speaks at. The settled gradients, sums likewise, are in `network.grads`, in place of what
     was there.
     """
     network.rest(len(labels), first=first, of=of)
@@ -47,8 +47,8 @@ def sequence_gradients(
         if target is None:
             target = loss.target(labels, logits.shape[1], logits.dtype)
             total, votes = logits.new_zeros(()), torch.zeros_like(logits)
-        votes += logits
         if loss.speaks(last):
+            votes += logits
             value, error = loss.error(logits, target)
             total += value
             network.backward(error)
@@ -64,7 +64,7 @@ def _through_time(
     for name, grad in network.grads.items():
         if name in found:
             grad.copy_(found[name])
-    return total, torch.stack(said).sum(0)
+    return total, torch.stack(said).sum(0) if loss.speaks(last=False) else said[-1]
 
 
 def _with_last(bins: Iterable[Tensor]) -> Iterator[tuple[Tensor, bool]]:

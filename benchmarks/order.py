@@ -130,7 +130,7 @@ TASKS = {
             "train.batch": 32,
             "train.lr": 5e-3,
             "train.lr_threshold": 5e-3,
-            "train.lr_leak": 5e-3,
+            "train.lr_leak": 1.5e-3,
         },
     ),
     "gestures": Task(
@@ -145,11 +145,11 @@ TASKS = {
         {
             "network.layers": ["conv 16 kernel 5 stride 2 pool 2", "conv 32 pool 2"],
             "data.steps": GESTURES.steps,
-            "train.epochs": 16,
+            "train.epochs": 14,
             "train.batch": 32,
             "train.lr": 5e-3,
             "train.lr_threshold": 5e-3,
-            "train.lr_leak": 5e-3,
+            "train.lr_leak": 1.5e-3,
             "augment.shift": 2,
         },
     ),

@@ -37,6 +37,7 @@ class BatchNorm:
         self.scale = torch.ones(channels, dtype=dtype)
         self.mean = torch.zeros(channels, dtype=dtype)
         self.variance = torch.ones(channels, dtype=dtype)
+        self._trace: Tensor | None = None
         self.rest()
 
     def parameters(self) -> dict[str, Tensor]:
@@ -47,12 +48,13 @@ class BatchNorm:
         """Move parameters."""
         for name, value in self.parameters().items():
             setattr(self, name, value.to(device))
+        self._trace = None
         self.rest()
 
     def rest(self) -> None:
         """Forget the steps before."""
         self.seen: Tensor | None = None
-        self._trace: Tensor | None = None
+        self._rested = True
 
     def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Weights (channels, ...) and biases that do the same with running statistics."""
@@ -73,8 +75,11 @@ class BatchNorm:
         self.mean.lerp_(mean, MOMENTUM)
         self.variance.lerp_(variance, MOMENTUM)
         self._by = (variance + EPSILON).rsqrt_()
-        if self._trace is None:
+        if self._trace is None or self._trace.shape != y.shape:
             self._trace = torch.zeros_like(y)
+        elif self._rested:
+            self._trace.zero_()
+        self._rested = False
         if not fast:
             self.seen = y.sub_(_over(mean)).mul_(_over(self._by))
             self._trace.mul_(leak).add_(self.seen)

@@ -126,6 +126,7 @@ class SpikingLayer:
         self.log_theta = torch.full(thresholds, math.log(neuron.theta), dtype=dtype)
         logit = math.log(neuron.leak / (LEAK_MAX - neuron.leak))
         self.leak_logit = torch.tensor(logit, dtype=dtype)
+        self._batch = 0
         self.fused = neuron.reset == "soft" and neuron.threshold != "neuron"
         self.refresh()
         self.rest(1)
@@ -154,6 +155,7 @@ class SpikingLayer:
         """Move parameters; the state begins anew."""
         self.synapses.to(device)
         self.log_theta, self.leak_logit = self.log_theta.to(device), self.leak_logit.to(device)
+        self._batch = 0
         self.refresh()
         self.rest(1)
 
@@ -177,10 +179,16 @@ class SpikingLayer:
         """Put the neurons at rest and clear the presynaptic trace."""
         dtype, device = self.log_theta.dtype, self.log_theta.device
         self.synapses.rest(batch)
-        self.state = LIFState.rest((batch, *self.neurons), dtype, device, self.neuron.reset)
+        if self._batch == batch:
+            for tensor in self.state:
+                tensor.zero_()
+        else:
+            shape = (batch, *self.neurons)
+            self.state: LIFState = LIFState.rest(shape, dtype, device, self.neuron.reset)
+            self._delta: Tensor | None = None
+            self._out: Tensor | None = None
+            self._batch = batch
         self.mask: Tensor | None = None
-        self._delta: Tensor | None = None
-        self._out: Tensor | None = None
         self._e_bias = 0.0
         self._on_kernels = self.fused and self.state.u.device.type == "cpu"
         if self._on_kernels:

@@ -68,7 +68,7 @@ class LIFState(NamedTuple):
     ) -> LIFState:
         """A population at rest: all zeros, `shape` = (batch, \\*neurons)."""
         u, s, e_theta, e_leak = (
-            channels_last(torch.zeros(shape, dtype=dtype, device=device)) for _ in range(4)
+            channels_last(torch.empty(shape, dtype=dtype, device=device)).zero_() for _ in range(4)
         )
         e_bias = torch.zeros(() if reset == "soft" else shape, dtype=dtype, device=device)
         return cls(u, s, e_theta, e_leak, e_bias)

@@ -33,8 +33,8 @@ def sequence_gradients(
     constant : every bin is the same.  first, of : as in `Network.rest`.
 
     Returns the loss summed over samples and steps, (), and the logits that decide, (batch,
-    classes): summed over the steps that the loss speaks at. The settled gradients, sums likewise, are in `network.grads`, in place of what
-    was there.
+    classes): summed over the steps that the loss speaks at. The settled gradients, sums likewise,
+    are in `network.grads`, in place of what was there.
     """
     network.rest(len(labels), first=first, of=of)
     network.zero_grads()

@@ -82,6 +82,7 @@ class Synapses:
         self.kernel, self.stride, self.pad, self.groups = kernel, stride, pad, groups
         self.norm = norm
         self.compute: torch.dtype | None = None
+        self._cleared: Tensor | None = None
         shape = (channels, in_shape[0] // groups, kernel, kernel)
         self.size = gain / math.sqrt(math.prod(shape[1:]))
         weight = torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -106,6 +107,7 @@ class Synapses:
         self.weight, self.bias = self.weight.to(device), self.bias.to(device)
         if self.normalisation is not None:
             self.normalisation.to(device)
+        self._cleared = None
         self.rest(1)
         self.refresh()
 
@@ -126,8 +128,11 @@ class Synapses:
 
     def rest(self, batch: int) -> None:
         """Clear the trace."""
-        size = (batch, *self.in_shape)
-        self.trace = channels_last(torch.zeros(size, dtype=self.weight.dtype).to(self.bias.device))
+        if self._cleared is None or len(self._cleared) != batch:
+            self._cleared = channels_last(self.bias.new_empty(batch, *self.in_shape))
+            self._kept_traces: Tensor | None = None
+            self._patches: Tensor | None = None
+        self.trace = self._cleared.zero_()
         self._current: Tensor | None = None
         self._gathered: Tensor | None = None
         self._gain: Tensor | float = 0.0
@@ -143,9 +148,7 @@ class Synapses:
         )
         passing = math.prod(self.in_shape) + self._outputs()
         self._slots = WAITING // batch if self.weight.numel() > passing else 1
-        self._patches: Tensor | None = None
         self._waiting = 0
-        self._kept_traces: Tensor | None = None
         if self.normalisation is not None:
             self.normalisation.rest()
 
@@ -273,8 +276,8 @@ class Synapses:
     def _gather(self, delta: Tensor) -> None:
         """With a constant input all that follows is linear in the errors, and waits for `flush`."""
         if self._gathered is None:
-            self._gathered = torch.zeros_like(delta)
-        if isinstance(self._gain, float):
+            self._gathered = delta * self._gain
+        elif isinstance(self._gain, float):
             self._gathered.add_(delta, alpha=self._gain)
         else:
             self._gathered.addcmul_(delta, self._gain)

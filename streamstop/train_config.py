@@ -113,6 +113,9 @@ class LearningConfig:
         at_least=0,
         below=1,
     )
+    discriminant: bool = setting(
+        False, "when trained, fit a discriminant readout on firing rates, and test it beside"
+    )
     learn: Literal["w", "wt", "wl", "wtl", "none"] = setting(
         "wtl", "what moves: weights, thresholds, leaks; the readout always learns"
     )

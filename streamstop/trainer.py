@@ -15,14 +15,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from streamstop.augment import augment
 from streamstop.datasets import Samples, channel_statistics
 from streamstop.errors import DivergedError, UsageError
 from streamstop.stop.losses import Loss
-from streamstop.stop.network import Network
+from streamstop.stop.network import Network, pooled_rates
 from streamstop.stop.networks import configured_network
 from streamstop.stop.sequence import sequence_gradients
 from streamstop.train_config import TrainConfig
@@ -220,6 +222,26 @@ class Trainer:
             assert votes is not None
             correct += (votes.argmax(1) == y).sum()
         return Score(self.workers.total(int(correct)), len(samples.y))
+
+    @torch.no_grad()
+    def rates(self, samples: Samples, network: Network) -> NDArray[np.float64]:
+        """What a discriminant readout sees of samples: square roots of firing rates, as in a run.
+
+        Returns (n, features); every process computes all.
+        """
+        found = []
+        for x in samples.x.split(EVALUATION_BATCH):
+            network.rest(len(x))
+            sums: list[Tensor] = []
+            for one in self._steps(x):
+                network.forward(one, traces=False, constant=self.images)
+                spikes = network.spikes()
+                sums = sums or [torch.zeros_like(s) for s in spikes]
+                for total, s in zip(sums, spikes, strict=True):
+                    total += s
+            rates = pooled_rates([total / self.config.data.steps for total in sums])
+            found.append(rates.sqrt().double().cpu().numpy())
+        return np.concatenate(found)
 
     def _steps(self, x: Tensor) -> Iterator[Tensor]:
         """The network's input at each step: the image itself, or one bin after the other.

@@ -27,6 +27,8 @@ from streamstop.config import to_toml
 from streamstop.datasets import Indices, Samples, deal, load_test_set, load_training_set, split
 from streamstop.errors import UsageError
 from streamstop.run_folder import new_folder, write_tensors, write_text
+from streamstop.stop.lda import StreamingLDA
+from streamstop.stop.learner import LearnerSpec
 from streamstop.stop.network import Network, NetworkSpec
 from streamstop.summary import versions
 from streamstop.train_config import TrainConfig, load_train_config
@@ -117,7 +119,8 @@ def _train(
         "learn": config.train.learn,
         "steps": config.data.steps,
         "epochs": config.train.epochs,
-        "test": _overall(results),
+        "test": _overall(results, "test"),
+        "test_discriminant": _overall(results, "test_discriminant"),
         "parts": results,
         "processes": workers.count,
         "device": _device_name(workers.device),
@@ -233,6 +236,10 @@ def _one(
     network = _kept(trainer, folder)
     test = samples.take(part.test) if part.test is not None else None
     test = test or load_test_set(config.data, config.binning, samples)
+    discriminant: dict[str, Any] | None = None
+    if test is not None and config.train.discriminant:
+        known = samples.take(np.sort(np.concatenate([part.train, part.validation])))
+        discriminant = _figure(_discriminant(trainer, network, known, test, classes))
     reached = [line["validation"] or 0.0 for line in lines]
     best_epoch = reached.index(max(reached)) + 1 if len(validation.y) else len(lines)
     return {
@@ -244,7 +251,19 @@ def _one(
         "train": lines[best_epoch - 1]["train"],
         "validation": lines[best_epoch - 1]["validation"],
         "test": None if test is None else _figure(trainer.evaluate(test, network)),
+        "test_discriminant": discriminant,
     }
+
+
+def _discriminant(
+    trainer: Trainer, network: Network, known: Samples, test: Samples, classes: int
+) -> Score:
+    """The second readout of a run, LDA on firing rates: one pass over all but the test set."""
+    readout = StreamingLDA(classes, LearnerSpec.shrinkage)
+    for rates, label in zip(trainer.rates(known, network), known.y.tolist(), strict=True):
+        readout.learn(rates, label)
+    said = [int(readout.scores(rates).argmax()) for rates in trainer.rates(test, network)]
+    return Score(sum(a == b for a, b in zip(said, test.y.tolist(), strict=True)), len(said))
 
 
 def _about(
@@ -328,12 +347,12 @@ def _figure(score: Score) -> dict[str, Any]:
     }
 
 
-def _overall(results: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The test figure: of the one network, or of all folds together with their spread."""
-    tested = [result["test"] for result in results if result["test"] is not None]
+def _overall(results: list[dict[str, Any]], key: str) -> dict[str, Any] | None:
+    """A test figure: of the one network, or of all folds together with their spread."""
+    tested = [result[key] for result in results if result[key] is not None]
     if not tested:
         return None
-    correct, samples = (sum(one[key] for one in tested) for key in ("correct", "samples"))
+    correct, samples = (sum(one[what] for one in tested) for what in ("correct", "samples"))
     figure = _figure(Score(correct, samples))
     if len(tested) > 1:
         each = [one["accuracy"] for one in tested]
@@ -359,6 +378,12 @@ def describe(summary: dict[str, Any]) -> str:
         )
     if test is not None and "folds_mean" in test:
         lines.append(f"Mean of the folds {test['folds_mean']:.4f}, sd {test['folds_sd']:.4f}.")
+    if second := summary.get("test_discriminant"):
+        folds = f", mean of the folds {second['folds_mean']:.4f}" if "folds_mean" in second else ""
+        lines.append(
+            f"By the discriminant readout, LDA on this network's firing rates: "
+            f"{second['accuracy']:.4f} ({second['correct']} of {second['samples']}{folds})."
+        )
     lines += [
         f"Network {summary['network']}, T = {summary['steps']}, {summary['epochs']} epochs, seed "
         f"{summary['seed']}, {summary['seconds']:.0f} s, {where}. {chosen}; the test samples were "

@@ -311,13 +311,13 @@ LAYER_FEATURES = 512
 def pooled_rates(rates: Sequence[Tensor]) -> Tensor:
     """Firing rates of all layers, each averaged over the finest square grid it can afford.
 
-    rates : per layer (1, channels, height, width), spikes per bin.
-    Returns a vector of at most LAYER_FEATURES numbers a layer (or one a channel, if those are
-    more). Its square root has nearly constant variance where spikes are rare (Bartlett 1936), which
-    is what a discriminant with one shared covariance wants.
+    rates : per layer (batch, channels, height, width), spikes per bin.
+    Returns (batch, features), at most LAYER_FEATURES numbers a layer (or one a channel, if those
+    are more). Its square root has nearly constant variance where spikes are rare (Bartlett 1936),
+    which is what a discriminant with one shared covariance wants.
     """
     pooled = []
     for r in rates:
         cells = max(math.isqrt(LAYER_FEATURES // r.shape[1]), 1)
-        pooled.append(functional.adaptive_avg_pool2d(r, min(cells, r.shape[-1])).flatten())
-    return torch.cat(pooled)
+        pooled.append(functional.adaptive_avg_pool2d(r, min(cells, r.shape[-1])).flatten(1))
+    return torch.cat(pooled, 1)

@@ -31,12 +31,6 @@ def layer_of(
     )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def subnormal_numbers():
-    """As a process begins: a learner, built by an earlier test, takes them for zero."""
-    torch.set_flush_denormal(False)
-
-
 GRADIENTS = st.lists(
     st.floats(min_value=-1e6, max_value=1e6, allow_nan=False, width=32), min_size=1, max_size=60
 )

@@ -92,7 +92,7 @@ def test_state_does_not_grow():
     [(8, 16, 512), (32, 32, 512), (64, 16, 256), (500, 4, 500), (700, 4, 700), (3, 5, 75)],
 )
 def test_pooled_rates_are_bounded(channels, side, length):
-    rates = pooled_rates([torch.full((1, channels, side, side), 0.25)])
+    (rates,) = pooled_rates([torch.full((1, channels, side, side), 0.25)])
     assert len(rates) == length <= max(LAYER_FEATURES, channels)
     assert rates.tolist() == pytest.approx([0.25] * length)
 
@@ -101,6 +101,6 @@ def test_pooled_rates_average_and_keep_the_order_of_layers():
     first = torch.arange(16.0).view(1, 1, 4, 4)
     second = torch.full((1, 512, 2, 2), 2.0)
     second[0, 1] = torch.tensor([[1.0, 3.0], [5.0, 7.0]])
-    rates = pooled_rates([first, second])
+    (rates,) = pooled_rates([first, second])
     assert rates[:16].tolist() == first.flatten().tolist()
     assert rates[16:19].tolist() == [2.0, 4.0, 2.0]

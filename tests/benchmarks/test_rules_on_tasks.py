@@ -64,7 +64,7 @@ def test_settings_of_a_run_and_their_fingerprints() -> None:
     assert {key[1] for key in one & other} == {order.LDA}
 
 
-def test_a_set_of_the_ablation_is_named_with_its_recipe_and_says_when_it_was_not_run(
+def test_a_set_of_the_ablation_says_when_it_was_not_run_and_what_is_set_wins(
     tmp_path: Path,
 ) -> None:
     store = contest.Store(tmp_path / "ablation.jsonl")

@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench soak recordings clean
+.PHONY: help demo test bench experiments soak recordings clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,9 +36,12 @@ $(VENV)/.bench: $(STAMP)
 	@$(PIP) install -qq -c constraints.txt --no-deps spikingjelly norse
 	@touch $@
 
-bench: $(VENV)/.bench  ## every benchmark, beside its peers; writes docs/results
-	@set -e; for file in $$(grep -l __main__ benchmarks/*.py); do \
-	  echo "== $$file"; $(BIN)/python $$file; done
+bench: $(VENV)/.bench  ## speed, memory, accuracy beside their peers; writes docs/results
+	@set -e; for name in binning rule learner memory accuracy; do \
+	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
+
+experiments: $(STAMP)  ## rules against each other, some two hours; writes docs/results
+	@set -e; for name in order ablation; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
 
 soak: $(STAMP)  ## a million steps of learning: memory stands still; about half an hour
 	@$(BIN)/python benchmarks/memory.py --section learner --steps 1000000

@@ -43,7 +43,7 @@ from streamstop.train_config import TrainConfig
 STORE, PAGE = ROOT / "runs" / "order.jsonl", ROOT / "docs" / "results" / "order.md"
 RULES = (
     *(contest.WTL, contest.W, contest.SLTT, contest.SLTT_WTL),
-    *(contest.BPTT_WTL, contest.BPTT, contest.FROZEN),
+    *(contest.BPTT_WTL, contest.FROZEN),
 )
 LDA = "LDA on log counts"
 SHRINKAGE = 0.2
@@ -279,6 +279,10 @@ def write_page(store: Store, sets: Sequence[str]) -> None:
         "",
         "Every rule trains the same network on the same samples for the same number of epochs with "
         "the same optimiser, and is tested once, at the end.",
+        "",
+        "The moving task was itself chosen, on other seeds, among about ten of its kind, as one that "
+        "traces matter for: the pattern fires in a part of the bins, and the loss speaks at the end, "
+        "through a leaky readout. With a loss in every bin rules without traces come close to STOP.",
         "",
     ]
     for name in TASKS:

@@ -239,9 +239,9 @@ def write_page(store: Store, sets: Sequence[str]) -> None:
         "",
         "On each set every rule trains the same network on the same samples for the same number of "
         "epochs with the same optimiser, and is tested once, at the end. These are comparisons of "
-        "rules under a small budget, not the best that each can do. The rates of leaks were chosen by "
-        "trials of other network seeds, on these very test windows of the objects and on one fold of "
-        "N-MNIST, and are the same for all rules that have leaks.",
+        "rules under a small budget, not the best that each can do. The rates of leaks were chosen "
+        "by trials of other network seeds, on these very test windows of the objects and on one "
+        "fold of N-MNIST, and are the same for all rules that have leaks.",
         "",
     ]
     for name in TASKS:

@@ -280,9 +280,10 @@ def write_page(store: Store, sets: Sequence[str]) -> None:
         "Every rule trains the same network on the same samples for the same number of epochs with "
         "the same optimiser, and is tested once, at the end.",
         "",
-        "The moving task was itself chosen, on other seeds, among about ten of its kind, as one that "
-        "traces matter for: the pattern fires in a part of the bins, and the loss speaks at the end, "
-        "through a leaky readout. With a loss in every bin rules without traces come close to STOP.",
+        "The moving task was itself chosen, on other seeds, among about ten of its kind, as one "
+        "that traces matter for: the pattern fires in a part of the bins, and the loss speaks at "
+        "the end, through a leaky readout. With a loss in every bin, rules without traces come "
+        "close to STOP.",
         "",
     ]
     for name in TASKS:

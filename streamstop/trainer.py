@@ -72,16 +72,19 @@ class Trainer:
         self.samples = samples
         self.workers = workers or Workers()
         rule, x = config.train, samples.x
-        if config.network.norm == "batch" and self.workers.count > 1:
+        normal, last = config.network.norm == "batch", len(samples.y) % rule.batch or rule.batch
+        if normal and last < self.workers.count:
             raise UsageError(
-                'network.norm = "batch" takes means over a whole batch, which several processes '
-                'share; train in one process, or take network.norm = "weight"'
+                f'network.norm = "batch" needs a sample for each of {self.workers.count} processes '
+                f"in every batch, and the last of each epoch has {last}: choose another train.batch"
             )
         shape = (int(x.shape[-3]), int(x.shape[-2]), int(x.shape[-1]))
         spec = configured_network(config.network, shape, classes)
         learn = "" if rule.learn == "none" else rule.learn
         self.network = Network(spec, config.run.seed, learn=learn, rule=rule.rule)
         self.network.to(self.workers.device)
+        if normal and self.workers.count > 1:
+            self.network.share_batches(self.workers.add)
         if rule.precision == "mixed":
             self.network.autocast = torch.bfloat16
         self.loss = Loss(rule.loss, rule.loss_at, rule.smoothing)

@@ -169,6 +169,7 @@ def objects(folder: Path) -> list[str]:
 
 LAYOUTS: dict[str, tuple[Callable[[Path], list[str]], int]] = {
     "mnist-lenet5": (mnist, 20),
+    "mnist-lenet5-wide": (mnist, 20),
     "cifar10-vgg11": (cifar10_packed, 20),
     "cifar10-resnet18": (cifar10_pictures, 20),
     "cifar100-vgg11": (cifar100, 20),
@@ -213,6 +214,7 @@ def test_a_training_smokes(name: str, tmp_path: Path) -> None:
 
 REAL = {
     "mnist-lenet5": (1, 28, 28),
+    "mnist-lenet5-wide": (1, 28, 28),
     "cifar10-vgg11": (3, 32, 32),
     "nmnist-compact": (10, 2, 34, 34),
     "objects-compact-500": (10, 2, 32, 32),

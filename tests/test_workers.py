@@ -94,11 +94,18 @@ def ended(started: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
     return [(one.returncode, *text) for one, text in zip(started, told, strict=True)]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_two_processes_give_the_weights_of_one(optimizer: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "sets"),
+    [("sgd", []), ("adam", []), ("sgd", ["network.norm=batch", "train.batch=9"])],
+    ids=["sgd", "adam", "batches normalised"],
+)
+def test_two_processes_give_the_weights_of_one(
+    optimizer: str, sets: list[str], tmp_path: Path
+) -> None:
     path = recipe(tmp_path, optimizer)
-    alone = train(load_train_config(str(path), [], {"run.out": str(tmp_path / "one")}))
+    alone = train(load_train_config(str(path), sets, {"run.out": str(tmp_path / "one")}))
     args = ["-m", "streamstop", "train", str(path), "--json", "--out", str(tmp_path / "two")]
+    args += [word for one in sets for word in ("--set", one)]
     (first, said, errors), (second, silent, others) = ended(processes(2, args))
     assert (first, second) == (0, 0), errors + others
     assert silent == "", "a process other than the first printed"
@@ -157,8 +164,8 @@ def test_what_cannot_be_shared_is_refused(tmp_path: Path) -> None:
     config = load_train_config(str(recipe(tmp_path, "sgd")), ["network.norm=batch"])
     samples = load_images(tmp_path / "data", "train")
     assert Trainer(config, samples, 3, Workers(0, 1)).network.spec.neuron.norm == "batch"
-    with pytest.raises(UsageError, match="whole batch"):
-        Trainer(config, samples, 3, Workers(0, 2))
+    with pytest.raises(UsageError, match="another train.batch"):
+        Trainer(config, samples, 3, Workers(0, len(samples.y) % 10 + 1))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ batch, so what leaves a training are plain weights and biases that `folded` make
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,7 +33,11 @@ class BatchNorm:
     Attributes
     ----------
     scale, mean, variance : (channels,).
+    together : where several processes share a batch, replaces tensors by their sums over all of
+        them; None for one process.
     """
+
+    together: Callable[[Sequence[Tensor]], None] | None = None
 
     def __init__(self, channels: int, dtype: torch.dtype) -> None:
         self.scale = torch.ones(channels, dtype=dtype)
@@ -72,6 +78,9 @@ class BatchNorm:
             variance, mean = _moments(y)
         else:
             variance, mean = torch.var_mean(y, (0, 2, 3), correction=0)
+        self._count = float(y.numel() // y.shape[1])
+        if self.together is not None:
+            variance, mean = self._joint(variance, mean)
         self.mean.lerp_(mean, MOMENTUM)
         self.variance.lerp_(variance, MOMENTUM)
         self._by = (variance + EPSILON).rsqrt_()
@@ -92,10 +101,21 @@ class BatchNorm:
         self.seen = y
         return current
 
+    def _joint(self, variance: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of the whole batch, of those of this process's share."""
+        assert self.together is not None
+        count = mean.new_tensor([self._count], dtype=torch.float64)
+        first, second = mean.double(), variance.double() + mean.double().square()
+        sums = torch.cat([count, first * count, second * count])
+        self.together([sums])
+        self._count = float(sums[0])
+        first, second = (sums[1:] / sums[0]).chunk(2)
+        variance = (second - first.square()).clamp_(min=0.0)
+        return variance.to(mean.dtype), first.to(mean.dtype)
+
     def backward(self, delta: Tensor, grads: dict[str, Tensor]) -> Tensor:
         """Error of the current to that of y; the scale's adds to `grads`."""
         assert self.seen is not None and self._trace is not None
-        count = delta.numel() // delta.shape[1]
         if delta.device.type != "cpu":
             over = (0, 2, 3)
             sums = [delta.sum(over), (delta * self.seen).sum(over), (delta * self._trace).sum(over)]
@@ -107,7 +127,9 @@ class BatchNorm:
             sums = list(torch.from_numpy(made).view(3, -1, delta.shape[1]).sum(1))
         if "scale" in grads:
             grads["scale"].add_(sums[2])
-        mean, along, by = sums[0] / count, sums[1] / count, self.scale * self._by
+        if self.together is not None:  # the scale's sum is one of the gradients, and joins later
+            self.together(sums[:2])
+        mean, along, by = sums[0] / self._count, sums[1] / self._count, self.scale * self._by
         if delta.device.type != "cpu":
             return (delta - _over(mean)).addcmul_(self.seen, _over(along), value=-1).mul_(_over(by))
         out = torch.empty_like(self.seen)

@@ -8,7 +8,7 @@ bins there are only the layers' states: their size is fixed, whatever the length
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -201,6 +201,15 @@ class Network:
     def autocast(self, dtype: torch.dtype | None) -> None:
         for synapses in (*(one.synapses for one in self.layers), *self.skips.values()):
             synapses.compute = dtype
+
+    def share_batches(self, together: Callable[[Sequence[Tensor]], None]) -> None:
+        """Normalise batches that several processes share as one, as `BatchNorm.together` says."""
+        synapses = [one.synapses for one in self.layers] + list(self.skips.values())
+        if isinstance(self.readout, SpikingReadout):
+            synapses.append(self.readout.layer.synapses)
+        for one in synapses:
+            if one.normalisation is not None:
+                one.normalisation.together = together
 
     def refresh(self) -> None:
         """Take up parameters that moved: recompute leaks, thresholds and synapses."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import sys
 import tomllib
@@ -44,7 +45,8 @@ def page(folders: list[Path]) -> str:
             [f"seed {run['seed']}", *cells, shown, ", ".join(best), f"{run['seconds']:.0f}"]
         )
     lines = [f"# Training {runs[0]['name']}, {len(runs)} seeds", ""]
-    lines += [f"    {run['command']}" for run in runs]
+    # Where a folder was put is nobody else's matter.
+    lines += [f"    {re.sub(r' --out [^ ]+', '', run['command'])}" for run in runs]
     lines.append("")
     for key, head in keys.items():
         got = [run[key]["accuracy"] for run in runs]

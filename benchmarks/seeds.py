@@ -44,7 +44,8 @@ def page(folders: list[Path]) -> str:
         rows.append(
             [f"seed {run['seed']}", *cells, shown, ", ".join(best), f"{run['seconds']:.0f}"]
         )
-    lines = [f"# Training {runs[0]['name']}, {len(runs)} {'seed' if len(runs) == 1 else 'seeds'}", ""]
+    seeds = "1 seed" if len(runs) == 1 else f"{len(runs)} seeds"
+    lines = [f"# Training {runs[0]['name']}, {seeds}", ""]
     # Where a folder was put is nobody else's matter.
     lines += [f"    {re.sub(r' --out [^ ]+', '', run['command'])}" for run in runs]
     lines.append("")

@@ -31,6 +31,7 @@ def settings(folder: Path) -> dict[str, Any]:
 def page(folders: list[Path]) -> str:
     """The page, in Markdown."""
     runs = [json.loads((folder / "train.json").read_text(encoding="utf-8")) for folder in folders]
+    runs.sort(key=lambda run: int(run["seed"]))
     if any(settings(folder) != settings(folders[0]) for folder in folders):
         sys.exit("these trainings differ in more than their seed")
     keys = {"test": "test", "test_discriminant": "test, discriminant readout"}

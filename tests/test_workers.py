@@ -164,7 +164,7 @@ def test_what_cannot_be_shared_is_refused(tmp_path: Path) -> None:
     config = load_train_config(str(recipe(tmp_path, "sgd")), ["network.norm=batch"])
     samples = load_images(tmp_path / "data", "train")
     assert Trainer(config, samples, 3, Workers(0, 1)).network.spec.neuron.norm == "batch"
-    with pytest.raises(UsageError, match="another train.batch"):
+    with pytest.raises(UsageError, match="choose another"):
         Trainer(config, samples, 3, Workers(0, len(samples.y) % 10 + 1))
 
 

@@ -156,6 +156,8 @@ class SpikingLayer:
         self.synapses.to(device)
         self.log_theta, self.leak_logit = self.log_theta.to(device), self.leak_logit.to(device)
         self._batch = 0
+        if hasattr(self, "_sums"):
+            self._sums.fill(0.0)
         self.refresh()
         self.rest(1)
 

@@ -181,7 +181,14 @@ class Network:
 
         Raises KeyError for a missing name and RuntimeError for a shape that does not fit.
         """
-        for name, value in self.parameters().items():
+        own = self.parameters()
+        for name, value in own.items():  # all of them first: nothing is half loaded
+            if parameters[name].shape != value.shape:
+                raise RuntimeError(
+                    f"{name} is {tuple(parameters[name].shape)} here and {tuple(value.shape)} in "
+                    "the network"
+                )
+        for name, value in own.items():
             value.copy_(parameters[name])
         self.refresh()
 

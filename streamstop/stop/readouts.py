@@ -184,6 +184,5 @@ class SpikingReadout:
     def twin(self) -> SpikingReadout:
         """The same readout with parameters and state of its own."""
         made = copy.deepcopy(self)
-        made.refresh()
-        made.rest(1)  # its rows are views of its own state
+        made.layer.to(made.layer.bias.device)  # its buffers are views of its own state
         return made

@@ -53,6 +53,20 @@ def test_loading_refuses_what_does_not_fit():
         network.load({k: v for k, v in parameters.items() if k != "conv1.bias"})
     with pytest.raises(RuntimeError):
         network.load(parameters | {"conv1.weight": torch.zeros(4, 2, 5, 5)})
+    before = {k: v.clone() for k, v in network.parameters().items()}
+    with pytest.raises(RuntimeError, match="log_theta"):  # which would fit by broadcasting
+        network.load({k: v + 1 for k, v in parameters.items()} | {"conv1.log_theta": torch.ones(1)})
+    assert all(torch.equal(v, before[k]) for k, v in network.parameters().items())
+
+
+def test_moving_to_a_device_forgets_gradients():
+    network = build(CASE)
+    stop_grads(network, *inputs(CASE))
+    x, _ = inputs(CASE)
+    network.rest(3)
+    network.backward(network.forward(x[0]).softmax(1))
+    network.to("cpu")
+    assert not any(grad.any() for grad in network.grads.values())
 
 
 def test_rest_forgets_the_past_entirely():

@@ -14,7 +14,6 @@ are missing.
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -253,14 +252,7 @@ def write_page(store: Store, sets: Sequence[str]) -> None:
 
 def main() -> None:
     """Do the runs that are missing, write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="sets and rules ('nmnist', 'BPTT') with this")
-    parser.add_argument("--shard", default="0/1", help="do the first of two shares: 0/2")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
-    parser.add_argument("--set", action="append", default=[], dest="sets", help="a setting")
-    parser.add_argument("--page", action="store_true", help="write the page, run nothing")
-    parser.add_argument("--store", type=Path, default=STORE)
-    args = parser.parse_args()
+    args = contest.command_line(__doc__, "sets and rules ('nmnist', 'BPTT')", STORE).parse_args()
     torch.set_num_threads(1)
     store = Store(args.store)
     jobs = [

@@ -8,6 +8,7 @@ not know what the tasks are.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import math
@@ -150,6 +151,20 @@ class Store:
             found = job.do()
             self.add(job, found)
             print(f"{job.task} | {job.rule} | seed {job.seed} | {found}", flush=True)
+
+
+def command_line(about: str | None, only: str, store: Path) -> argparse.ArgumentParser:
+    """What the programs that hold contests are asked with; only : what `--only` may name."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--only", default="", help=f"{only} with this")
+    parser.add_argument("--shard", default="0/1", help="do the first of two shares: 0/2")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=list(SEEDS), help="to choose on: 100"
+    )
+    parser.add_argument("--set", action="append", default=[], dest="sets", help="a setting")
+    parser.add_argument("--page", action="store_true", help="write the page, run nothing")
+    parser.add_argument("--store", type=Path, default=store)
+    return parser
 
 
 def read_shard(text: str) -> tuple[int, int]:

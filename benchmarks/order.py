@@ -14,13 +14,11 @@ docs/results/order.md of what there is.
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -295,16 +293,7 @@ def write_page(store: Store, sets: Sequence[str]) -> None:
 
 def main() -> None:
     """Do the runs that are missing, write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help="tasks and rules ('moving', 'SLTT') with this")
-    parser.add_argument("--shard", default="0/1", help="do the first of two shares: 0/2")
-    parser.add_argument(
-        "--seeds", type=int, nargs="+", default=list(SEEDS), help="to choose on: 100"
-    )
-    parser.add_argument("--set", action="append", default=[], dest="sets", help="a setting")
-    parser.add_argument("--page", action="store_true", help="write the page, run nothing")
-    parser.add_argument("--store", type=Path, default=STORE)
-    args = parser.parse_args()
+    args = contest.command_line(__doc__, "tasks and rules ('moving', 'SLTT')", STORE).parse_args()
     torch.set_num_threads(1)
     store = Store(args.store)
     jobs = [

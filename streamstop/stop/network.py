@@ -136,6 +136,13 @@ class Network:
     def _holders(self) -> dict[str, SpikingLayer | Synapses | Readout | SpikingReadout]:
         return {**self._named, **self.skips, "readout": self.readout}
 
+    def _synapses(self) -> dict[str, Synapses]:
+        """All that may be normalised, by the name of what holds it."""
+        found = {name: layer.synapses for name, layer in self._named.items()} | self.skips
+        if isinstance(self.readout, SpikingReadout):
+            found["readout"] = self.readout.layer.synapses
+        return found
+
     @property
     def names(self) -> list[str]:
         """Names of the spiking layers, e.g. "conv1", "block2.a", "linear3"."""
@@ -211,10 +218,7 @@ class Network:
 
     def share_batches(self, together: Callable[[Sequence[Tensor]], None]) -> None:
         """Normalise batches that several processes share as one, as `BatchNorm.together` says."""
-        synapses = [one.synapses for one in self.layers] + list(self.skips.values())
-        if isinstance(self.readout, SpikingReadout):
-            synapses.append(self.readout.layer.synapses)
-        for one in synapses:
+        for one in self._synapses().values():
             if one.normalisation is not None:
                 one.normalisation.together = together
 
@@ -298,10 +302,7 @@ class Network:
             for name, value in self.parameters().items()
             if name.rpartition(".")[2] not in ("scale", "mean", "variance")
         }
-        synapses = {name: layer.synapses for name, layer in self._named.items()} | self.skips
-        if isinstance(self.readout, SpikingReadout):
-            synapses["readout"] = self.readout.layer.synapses
-        for name, one in synapses.items():
+        for name, one in self._synapses().items():
             folded[f"{name}.weight"], folded[f"{name}.bias"] = one.folded()
         return plain, folded
 

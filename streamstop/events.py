@@ -43,12 +43,15 @@ class Damage:
     lost_bytes : bytes passed over.
     reason : one short sentence, for the ledger and the report.
     path : the file.
+    lost_us : from the last event before it to the first after it; None where no event follows, or
+        it is not known.
     """
 
     offset: int
     lost_bytes: int
     reason: str
     path: str
+    lost_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class Packet:
     until_us : the source vouches that time has come this far, even where no event says so (the end
         of a recorded segment, a live clock); None where the events alone tell the time.
     dropped : events the source received but did not hand over, by cause.
-    damage : stretches of input that could not be read, met since the packet before.
+    damage : stretches of input that could not be read, between the packet before and these events.
     """
 
     events: Events

@@ -18,6 +18,7 @@ from typing import Protocol, Self
 from streamstop.errors import SourceError, UsageError
 from streamstop.events import Packet, SensorSize
 from streamstop.labels import LabelTrack
+from streamstop.sources.byte_reader import STDIN
 
 
 class Source(Protocol):
@@ -152,6 +153,8 @@ def _sensor_size(text: str) -> SensorSize:
 
 def _kind(path: str) -> str:
     """ "file" or "folder"; an error that helps for anything else."""
+    if path == STDIN:
+        return "file"
     if re.match(r"[a-z][a-z0-9+.-]+:", path) and not Path(path).exists():
         raise SourceError(
             f"sources of the kind {path.partition(':')[0]!r} are not known to this version; known "

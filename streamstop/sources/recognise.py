@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import NamedTuple
 
 from streamstop.errors import SourceError
 from streamstop.labels import is_label_csv
+from streamstop.sources.byte_reader import inner_suffix
 from streamstop.sources.recording import Recording, read_start
 
 HEAD_BYTES = 1 << 12
@@ -100,7 +100,7 @@ def recognise(path: str) -> Format | None:
             "this is a Git LFS pointer, not the recording itself; fetch it with `git lfs pull` in "
             f"its repository: {path}"
         )
-    suffix = Path(path).suffix.lower()
+    suffix = inner_suffix(path)
     return next((one for one in FORMATS if one.test(head, suffix)), None)
 
 

@@ -8,11 +8,15 @@ damage inside the file: what can be read is read, and the packet says what was l
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 from typing import Protocol
 
 from streamstop.errors import SourceError
 from streamstop.events import Cursor, Packet, SensorSize
+from streamstop.sources.byte_reader import open_bytes
+
+MAX_HELD = 64
+"""So many packets of damage wait for the event after them, which tells how long it lasted."""
 
 
 class Recording(Protocol):
@@ -39,21 +43,45 @@ class Recording(Protocol):
 
 
 def read_packets(recording: Recording, start: Cursor | None = None) -> Iterator[Packet]:
-    """The packets of a recording, whoever's error it is that ends them told as ours.
+    """The packets of a recording, damage with the time it took, errors told as ours.
 
     Raises
     ------
     SourceError
         If the file is gone or no longer readable; the packets before that were handed over.
     """
+    last_us = start.t_us if start is not None and start.event else None
+    held: list[Packet] = []
     try:
-        yield from recording.packets(start)
+        for packet in recording.packets(start):
+            if packet.damage and not len(packet.events) and len(held) < MAX_HELD:
+                held.append(packet)
+                continue
+            first_us = int(packet.events["t"][0]) if len(packet.events) else None
+            for one in held:
+                yield _timed(one, last_us, first_us)
+            held.clear()
+            yield _timed(packet, last_us, first_us)
+            last_us = int(packet.events["t"][-1]) if first_us is not None else last_us
+        yield from held
     except OSError as error:
+        yield from held
         raise SourceError(f"could not be read on: {error.strerror}: {recording.path}") from error
 
 
+def _timed(packet: Packet, last_us: int | None, first_us: int | None) -> Packet:
+    """The packet, its damage told from the event before to the one after."""
+    if not packet.damage or last_us is None or first_us is None:
+        return packet
+    took = max(first_us - last_us, 0)
+    damage = tuple(
+        one if one.lost_us is not None else replace(one, lost_us=took) for one in packet.damage
+    )
+    return replace(packet, damage=damage)
+
+
 def read_start(path: str, size: int) -> bytes:
-    """The first `size` bytes of a file, or fewer where it is shorter.
+    """The first `size` bytes of a file, decompressed, or fewer where it is shorter.
 
     Raises
     ------
@@ -61,7 +89,7 @@ def read_start(path: str, size: int) -> bytes:
         If the file is missing, no file, or not readable.
     """
     try:
-        with Path(path).open("rb") as file:
-            return file.read(size)
+        with open_bytes(path) as data:
+            return data.read_at(0, size)
     except OSError as error:
-        raise SourceError(f"cannot be opened: {error.strerror}: {path}") from error
+        raise SourceError(f"cannot be read: {error.strerror}: {path}") from error

@@ -174,7 +174,7 @@ def open_bytes(path: str) -> ByteReader:
             _standard_input = ByteReader(STDIN, sys.stdin.buffer)
         return _standard_input
     try:
-        return ByteReader(path, Path(path).open("rb", buffering=0))  # type: ignore[arg-type]
+        return ByteReader(path, Path(path).open("rb", buffering=0))
     except OSError as error:
         raise SourceError(f"cannot be opened: {error.strerror}: {path}") from error
 

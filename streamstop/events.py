@@ -79,6 +79,7 @@ class Packet:
         of a recorded segment, a live clock); None where the events alone tell the time.
     dropped : events the source received but did not hand over, by cause.
     damage : stretches of input that could not be read, between the packet before and these events.
+    arrived_s : when its events came in (live) or were due (paced), by `time.monotonic`; else None.
     """
 
     events: Events
@@ -86,6 +87,7 @@ class Packet:
     until_us: int | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     damage: tuple[Damage, ...] = ()
+    arrived_s: float | None = None
 
 
 def empty_events(n: int = 0) -> Events:

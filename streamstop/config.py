@@ -56,6 +56,17 @@ class SourceConfig:
         form=(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}", "WIDTHxHEIGHT, such as 346x260"),
     )
     strict: bool = setting(False, "stop at the first damaged input instead of counting it")
+    speed: float = setting(
+        0.0,
+        "replay recordings at so many times real time; 0: as fast as it goes",
+        at_least=0.0,
+        at_most=1e6,
+    )
+    seconds: float = setting(
+        0.0, "end a live run after so long; 0: when the source ends, or Ctrl-C", at_least=0.0
+    )
+    record: bool = setting(True, "keep what a live source sent in the run folder, to replay it")
+    record_mb: int = setting(4096, "megabytes that may be kept so", at_least=1)
 
     @property
     def sensor_size(self) -> SensorSize | None:

@@ -17,6 +17,8 @@ class Meters:
         self._process = psutil.Process()
         self._p50 = stats.Quantile(0.5)
         self._p99 = stats.Quantile(0.99)
+        self._latency = (stats.Quantile(0.5), stats.Quantile(0.99))
+        self._answers = 0
         self._started = time.perf_counter()
         self._stopped: float | None = None
         self.steps = 0
@@ -45,6 +47,20 @@ class Meters:
         self.steps += 1
         self._p50.update(took)
         self._p99.update(took)
+
+    def answered(self, arrived_s: float) -> None:
+        """A bin's prediction is out, whose latest events came in at `arrived_s`, monotonic."""
+        took = (time.monotonic() - arrived_s) * 1e3
+        self._answers += 1
+        for quantile in self._latency:
+            quantile.update(took)
+
+    def latency_ms(self) -> tuple[float | None, float | None]:
+        """Median and 99th percentile from event to prediction, in ms; None where none was timed."""
+        if not self._answers:
+            return None, None
+        p50, p99 = (quantile.get() for quantile in self._latency)
+        return p50, p99
 
     @property
     def wall_s(self) -> float:

@@ -14,28 +14,36 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from streamstop.binning import Bin, Binner
 from streamstop.bundled import bundled_path
 from streamstop.config import UNLABELLED_CLASSES, Config, to_toml
-from streamstop.errors import DamageError, DivergedError, UsageError
+from streamstop.errors import DamageError, DivergedError, SourceError, UsageError
 from streamstop.labels import LabelTrack, Segment
 from streamstop.ledger import Ledger
 from streamstop.meters import Meters
 from streamstop.prequential.protocol import TestThenTrain, Verdict
 from streamstop.run_folder import RunFolder
 from streamstop.sources import Source, open_source
+from streamstop.sources.live import LiveSource
+from streamstop.sources.paced import PacedSource
 from streamstop.stop.learner import LearnerSpec, StopLearner
 from streamstop.stop.losses import Loss
 from streamstop.stop.networks import configured_network
 from streamstop.summary import summarise, versions
 from streamstop.trained import Trained
 
+if TYPE_CHECKING:
+    from streamstop.sources.tee import TeeWriter
+
 LINE_EVERY = 100
 """Bins between two lines of metrics.jsonl where there are no segments."""
+
+RECORDING = "recording.aedat4"
+"""In a live run's folder: what the source sent, to run again."""
 
 EXIT_CODES = {"complete": 0, "damaged": 4, "diverged": 5, "interrupted": 130}
 
@@ -74,7 +82,7 @@ def run(
 
     Raises
     ------
-    SourceError, UsageError : nothing was run, no folder is left.
+    SourceError, UsageError : nothing was run; where a folder is left, it is an unfinished one.
     """
     torch.set_num_threads(config.run.threads)
     uri = config.source.uri or str(bundled_path("recordings/gestures"))
@@ -88,7 +96,15 @@ def run(
         order=config.segments.order,
         limit=config.segments.limit,
         align_us=config.binning.bin_us,
+        seconds=config.source.seconds,
     )
+    if config.source.speed and not opened.live:
+        opened = PacedSource(
+            opened,
+            config.source.speed,
+            tick_us=config.binning.bin_us,
+            gap_us=config.binning.gap_us,
+        )
     if config.labels.arrival == "delayed" and not config.labels.delay_us:
         raise UsageError(
             'labels.arrival = "delayed" needs labels.delay_us, from the beginning of a segment to '
@@ -157,12 +173,15 @@ class _Run:
         self.segments = 0
         self._ended = 0
         self._said = ""
+        self._arrived_s: float | None = None
+        self._tee: TeeWriter | None = None
         self._first_us: int | None = None
         self._now_us = self._clock_us = 0
 
     def stream(self, folder: RunFolder) -> str:
         """Run to the end of the source; returns how it ended, a key of EXIT_CODES."""
         self.folder = folder
+        self._record()
         status = "complete"
         self.meters.start()
         try:
@@ -177,8 +196,14 @@ class _Run:
         except DivergedError as error:
             status, self.message = "diverged", str(error)
             self._write(self.test.undelivered)
-        except DamageError as error:
+        except (DamageError, SourceError) as error:
+            if not self.ledger.received and isinstance(error, SourceError):
+                raise
             status, self.message = "damaged", str(error)
+            if isinstance(error, SourceError):  # it broke off: what came before is a stream
+                for one in self.binner.flush():
+                    self._bin(one)
+                self._end_segment()
         self._write(self.test.finish(self._clock_us))
         self.meters.stop()
         if not self.labelled and self.bins % LINE_EVERY:
@@ -201,12 +226,43 @@ class _Run:
 
     def _all_bins(self) -> Iterator[Bin]:
         """Every bin of the source, each packet's events entered in the ledger first."""
+        came_s: float | None = None
         for packet in self.source:
             self.ledger.take(packet)
-            yield from self.binner.push(packet.events)
+            for one in self.binner.push(packet.events):
+                # The packet that closes a bin may hold events of it, or only later ones.
+                within = packet.events["t"][0] < one.clock_us + self.binner.bin_us
+                self._arrived_s = packet.arrived_s if within else came_s
+                yield one
+            came_s = packet.arrived_s if len(packet.events) else came_s
             if packet.until_us is not None:
+                self._arrived_s = came_s
                 yield from self.binner.advance(packet.until_us)
+        self._arrived_s = None
         yield from self.binner.flush()
+
+    def _record(self) -> None:
+        """Have a live source write down what it hands over, beside the run's results."""
+        wanted = self.config.source
+        if isinstance(self.source, LiveSource) and wanted.record:
+            from streamstop.sources.tee import TeeWriter
+
+            self._tee = TeeWriter(
+                self.folder.path / RECORDING,
+                self.source.sensor,
+                max_bytes=wanted.record_mb * 1_000_000,
+            )
+            self.source.tee = self._tee
+
+    def recording(self) -> dict[str, Any] | None:
+        """What was recorded of a live source, for the summary; None where nothing was."""
+        if self._tee is None:
+            return None
+        return {
+            "file": RECORDING,
+            "events": self._tee.events,
+            "events_not_recorded": self._tee.not_recorded,
+        }
 
     @property
     def stream_us(self) -> int:
@@ -228,6 +284,8 @@ class _Run:
             else:
                 prediction = self.learner.predict(x, will_learn=False)
                 said, scored = self.test.say(prediction.linear), []
+        if self._arrived_s is not None and one.events:
+            self.meters.answered(self._arrived_s)
         self.bins += 1
         self._write(scored)
         self._said = self.classes[said]

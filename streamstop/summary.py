@@ -24,6 +24,7 @@ def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, 
     tallies = {key: tally.as_dict() for key, tally in scores.tallies.items()}
     wall, stream = work.meters.wall_s, work.stream_us / 1e6
     p50, p99 = work.meters.step_ms()
+    latency_p50, latency_p99 = work.meters.latency_ms()
     network = work.learner.network
     layers = [
         {"name": name, "shape": list(layer.neurons), "parameters": _size(layer.parameters())}
@@ -65,11 +66,14 @@ def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, 
         "per_class": scores.per_class() if scored else [],
         "predictions": dict(work.predictions),
         "ledger": work.ledger.as_dict(),
+        "recording": work.recording(),
         "speed": {
             "events_per_s": work.ledger.received / wall if wall else None,
             "real_time_factor": stream / wall if wall else None,
             "step_ms_p50": p50,
             "step_ms_p99": p99,
+            "latency_ms_p50": latency_p50,
+            "latency_ms_p99": latency_p99,
             "wall_s": wall,
             "stream_s": stream,
         },

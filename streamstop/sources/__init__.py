@@ -19,6 +19,7 @@ from streamstop.errors import SourceError, UsageError
 from streamstop.events import Packet, SensorSize
 from streamstop.labels import LabelTrack
 from streamstop.sources.byte_reader import STDIN
+from streamstop.sources.feeds import CAMERAS, SCHEMES, is_live
 
 
 class Source(Protocol):
@@ -53,10 +54,6 @@ class Source(Protocol):
     ) -> None: ...
 
 
-CAMERAS = ("davis346", "davis240", "dvxplorer", "evk4", "camera")
-"""Plain words that name a camera; "camera" is whichever is attached."""
-
-
 def open_source(
     uri: str,
     *,
@@ -68,20 +65,23 @@ def open_source(
     order: str = "iid",
     limit: int = 0,
     align_us: int = 10_000,
+    seconds: float = 0.0,
 ) -> Source:
-    """Open a camera, a file or a folder of labelled recordings.
+    """Open a camera, a socket, a file or a folder of labelled recordings.
 
     Parameters
     ----------
-    uri : a camera's name (see `CAMERAS`), or a path, with options of the format after a `?`:
-        `rec.bin?sensor=34x34`, `rec.csv?columns=txyp`. A path that is a camera's name is written
-        `./davis346`.
+    uri : a camera's name or a socket (see `streamstop.sources.feeds`), or a path, with options of
+        the format after a `?`: `rec.bin?sensor=34x34`, `rec.csv?columns=txyp`. A path that is a
+        camera's name is written `./davis346`.
     labels : path of a label CSV, for a single file.
     sensor : pixels of the sensor, where the file does not say; `?sensor=` says the same.
     strict : stop at the first damage.
     seed, length_us, order, limit : how labelled recordings become segments; see
         `streamstop.sources.folder.FolderSource` and `streamstop.sources.files.FileSource`.
-    align_us : the width of a bin, which the segments of a folder are laid out to.
+    align_us : the width of a bin, which the segments of a folder are laid out to, and after which
+        the clock of a live source speaks.
+    seconds : end a live source after so long; 0: never.
 
     Raises
     ------
@@ -92,10 +92,20 @@ def open_source(
     DamageError
         If it is damaged and `strict`; of a single file, perhaps only when it is read.
     """
-    if uri in CAMERAS:
-        from streamstop.sources.cameras import open_camera
+    if is_live(uri):
+        if sensor is not None and "sensor=" not in uri:
+            uri += f"{'&' if '?' in uri else '?'}sensor={sensor}"
+        from streamstop.sources.live import open_live
 
-        open_camera(uri)
+        return open_live(
+            uri,
+            labels=labels,
+            length_us=length_us,
+            limit=limit,
+            strict=strict,
+            seconds=seconds,
+            tick_us=align_us,
+        )
     path, options = _parts(uri)
     if "sensor" in options:
         sensor = _sensor_size(options.pop("sensor"))
@@ -156,9 +166,11 @@ def _kind(path: str) -> str:
     if path == STDIN:
         return "file"
     if re.match(r"[a-z][a-z0-9+.-]+:", path) and not Path(path).exists():
+        sockets = ", ".join(f"{one}://" for one in SCHEMES)
         raise SourceError(
             f"sources of the kind {path.partition(':')[0]!r} are not known to this version; known "
-            f"are files, folders of recordings, and the cameras {', '.join(CAMERAS)}: {path}"
+            f"are files, folders of recordings, {sockets} and the cameras {', '.join(CAMERAS)}: "
+            f"{path}"
         )
     try:
         if Path(path).is_dir():

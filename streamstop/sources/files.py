@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -16,14 +15,11 @@ from streamstop.errors import UsageError
 from streamstop.events import Packet, SensorSize
 from streamstop.labels import (
     LabelTrack,
-    Segment,
     fit_intervals,
-    named,
     read_label_csv,
-    sorted_classes,
 )
 from streamstop.sources.recording import Recording, read_packets
-from streamstop.sources.segments import Survey, cut_intervals, refuse_damage, survey, usual_sensor
+from streamstop.sources.segments import Survey, label_track, refuse_damage, survey, usual_sensor
 
 PROBE_PACKETS = 16
 """How much of a file is read to see whether its events lie on the sensor that the user named."""
@@ -148,26 +144,5 @@ def _check_sensor(recording: Recording, sensor: SensorSize) -> None:
 def _track(name: str, labels: str, found: Survey, length_us: int, limit: int) -> LabelTrack:
     if not found.events:
         raise UsageError(f"the recording holds no events for labels to fit: {name}")
-    read = read_label_csv(labels)
-    intervals = cut_intervals(
-        fit_intervals(read, found.first_us, found.last_us, labels), length_us
-    )[: limit or None]
-    if not intervals:
-        raise UsageError(
-            f"no segment is left: every labelled interval is shorter than segments.length_us = "
-            f"{length_us}: {labels}"
-        )
-    classes = sorted_classes(one.name for one in intervals)
-    return LabelTrack(
-        named(classes, Path(labels).parent),
-        [
-            Segment(
-                one.start_us,
-                one.end_us,
-                classes.index(one.name),
-                name,
-                one.start_us - found.first_us,
-            )
-            for one in intervals
-        ],
-    )
+    intervals = fit_intervals(read_label_csv(labels), found.first_us, found.last_us, labels)
+    return label_track(name, labels, intervals, found.first_us, length_us, limit)

@@ -30,7 +30,9 @@ from streamstop.events import (
     SensorSize,
     empty_events,
 )
-from streamstop.labels import LabelTrack
+from streamstop.labels import LabelTrack, read_label_csv
+from streamstop.sources.feeds import open_feed
+from streamstop.sources.segments import label_track
 
 RING_EVENTS = 1 << 22
 """Events that may wait for the learner: 64 MB."""
@@ -313,3 +315,36 @@ class LiveSource:
             text = f"reading broke off with {type(error).__name__}: {error}: {self.name}"
             reason = None if self._stop.is_set() else SourceError(text)
         self._ring.end(reason)
+
+
+def open_live(
+    uri: str,
+    *,
+    labels: str | None = None,
+    length_us: int = 0,
+    limit: int = 0,
+    strict: bool = False,
+    seconds: float = 0.0,
+    tick_us: int = 10_000,
+) -> LiveSource:
+    """Open a camera or a socket.
+
+    Parameters
+    ----------
+    labels : path of a label CSV, whose times are those that the origin's events will have.
+    length_us, limit : how labelled intervals become segments; see
+        `streamstop.sources.files.FileSource`.
+    strict, seconds, tick_us : see `LiveSource`.
+
+    Raises
+    ------
+    SourceError
+        If nothing can be opened under that name.
+    UsageError
+        If the URI or the labels make no sense.
+    """
+    track = None
+    if labels is not None:
+        intervals = read_label_csv(labels)
+        track = label_track(uri, labels, intervals, intervals[0].start_us, length_us, limit)
+    return LiveSource(open_feed(uri), labels=track, strict=strict, seconds=seconds, tick_us=tick_us)

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from streamstop.errors import DamageError, UsageError
 from streamstop.events import Cursor, Damage, Packet, SensorSize
-from streamstop.labels import Interval
+from streamstop.labels import Interval, LabelTrack, Segment, named, sorted_classes
 from streamstop.sources.recording import Recording, read_packets
 
 MAX_DAMAGE = 64
@@ -161,6 +162,42 @@ def cut_intervals(intervals: Sequence[Interval], length_us: int) -> list[Interva
         for one in intervals
         for start in range(one.start_us, one.end_us - length_us + 1, length_us)
     ]
+
+
+def label_track(
+    name: str,
+    labels: str,
+    intervals: Sequence[Interval],
+    first_us: int,
+    length_us: int,
+    limit: int = 0,
+) -> LabelTrack:
+    """The label track of a single stream.
+
+    Parameters
+    ----------
+    name : of the stream, for the segments.
+    labels : the label CSV; names of classes may lie beside it.
+    intervals : in the stream's own time, in time order, apart.
+    first_us : where the stream begins.
+    length_us, limit : see `cut_intervals`; no more than so many segments, 0 for all.
+
+    Raises
+    ------
+    UsageError
+        If no segment is left.
+    """
+    wanted = cut_intervals(intervals, length_us)[: limit or None]
+    if not wanted:
+        raise UsageError(
+            f"no segment is left: every labelled interval is shorter than segments.length_us = "
+            f"{length_us}: {labels}"
+        )
+    classes = sorted_classes(one.name for one in wanted)
+    segments = [
+        Segment(*one[:2], classes.index(one.name), name, one.start_us - first_us) for one in wanted
+    ]
+    return LabelTrack(named(classes, Path(labels).parent), segments)
 
 
 def cut(

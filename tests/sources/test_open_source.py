@@ -140,8 +140,8 @@ def test_labels_go_with_a_file(tmp_path: Path) -> None:
 
 
 def test_an_unknown_scheme_is_named() -> None:
-    with pytest.raises(SourceError, match="'udp' are not known to this version"):
-        open_source("udp://127.0.0.1:3333?sensor=346x260")
+    with pytest.raises(SourceError, match="'zmq' are not known to this version"):
+        open_source("zmq://127.0.0.1:3333?sensor=346x260")
 
 
 def test_a_reader_is_imported_when_a_file_needs_it() -> None:

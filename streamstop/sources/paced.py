@@ -1,0 +1,109 @@
+"""A recording replayed at the speed of its own time, or at any multiple of it.
+
+It promises the events of the recording in their order, cut finer and handed over when they are due,
+on a schedule counted from the beginning, so that no delay adds up. Where time jumps, the schedule
+begins anew there: a jump is not waited for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamstop.events import Cursor, Packet
+from streamstop.sources import Source
+
+
+def paced(
+    packets: Iterable[Packet],
+    speed: float,
+    *,
+    tick_us: int = 10_000,
+    gap_us: int = 1_000_000,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Packet]:
+    """The same events, each stretch of `tick_us` when its last one is due.
+
+    Parameters
+    ----------
+    packets : of a recording.
+    speed : times real time, above 0.
+    tick_us : of the recording's time; how finely packets are cut.
+    gap_us : a longer step in time, forwards or back, is a jump.
+
+    Yields
+    ------
+    Packet : `arrived_s` is when it was due, whether or not it was asked for in time.
+    """
+    start_s, start_us, now_us = 0.0, 0, None
+    cursor = Cursor()
+    for packet in packets:
+        done, n = 0, len(packet.events)
+        if not n:
+            yield packet
+        while done < n:
+            t = packet.events["t"][done:]
+            if now_us is None or not now_us - gap_us <= int(t[0]) <= now_us + gap_us:
+                start_s, start_us, now_us = clock(), int(t[0]), int(t[0])
+            for count, latest_us in _stretches(t, now_us, tick_us, gap_us):
+                due_s = start_s + (latest_us - start_us) / (speed * 1e6)
+                if (wait_s := due_s - clock()) > 0:
+                    sleep(wait_s)
+                yield Packet(
+                    packet.events[done : done + count],
+                    packet.cursor if done + count == n else cursor,
+                    packet.until_us if done + count == n else None,
+                    packet.dropped if not done else {},
+                    packet.damage if not done else (),
+                    due_s,
+                )
+                done, now_us = done + count, latest_us
+        cursor = packet.cursor
+
+
+def _stretches(
+    t: NDArray[Any], now_us: int, tick_us: int, gap_us: int
+) -> Iterator[tuple[int, int]]:
+    """How many events are due together, and the latest time among them, up to the first jump.
+
+    t : times of the events, shape (n,), the first of them no jump.  now_us : the latest before.
+    """
+    latest = np.maximum.accumulate(np.maximum(t, now_us))
+    jumps = (t < latest - gap_us) | (np.diff(latest, prepend=now_us) > gap_us)
+    end = int(jumps.argmax()) if jumps.any() else len(t)
+    cuts = np.flatnonzero(np.diff(latest[:end] // tick_us)) + 1
+    for first, last in pairwise((0, *cuts.tolist(), end)):
+        yield last - first, int(latest[last - 1])
+
+
+class PacedSource:
+    """A source whose packets come when they are due; see `paced` and `Source`."""
+
+    def __init__(self, source: Source, speed: float, *, tick_us: int, gap_us: int) -> None:
+        self.name, self.format = source.name, source.format
+        self.sensor, self.simulated = source.sensor, source.simulated
+        self.live, self.origin_us, self.labels = source.live, source.origin_us, source.labels
+        self._source = source
+        self._speed, self._tick_us, self._gap_us = speed, tick_us, gap_us
+
+    def __iter__(self) -> Iterator[Packet]:
+        return paced(self._source, self._speed, tick_us=self._tick_us, gap_us=self._gap_us)
+
+    def __enter__(self) -> Self:
+        self._source.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._source.__exit__(kind, error, trace)

@@ -50,9 +50,6 @@ class DataConfig:
         at_least=0,
         at_most=MAX_US,
     )
-    overlap: int = setting(
-        1, "windows begun per window_us in the training part; 1: none overlap", at_least=1
-    )
     steps: int = setting(4, "time steps of a sample, T", at_least=1, at_most=10_000)
     validation: float = setting(
         0.1,
@@ -187,7 +184,7 @@ def _smaller(config: TrainConfig) -> TrainConfig:
     height, width = (min(cells, SMOKE_CELLS) for cells in (binning.height, binning.width))
     return replace(
         config,
-        data=replace(data, steps=steps, window_us=window_us, overlap=min(data.overlap, steps)),
+        data=replace(data, steps=steps, window_us=window_us),
         binning=replace(binning, height=height, width=width),
     )
 
@@ -215,11 +212,6 @@ def _check_data(data: DataConfig, bin_us: int) -> None:
         raise UsageError(
             "data.folds and data.window_us exclude each other: drawn folds would test on windows "
             "whose neighbours in time were trained on; take data.test_share"
-        )
-    if data.overlap > 1 and (not data.window_us or data.validation or data.overlap > data.steps):
-        raise UsageError(
-            f"data.overlap = {data.overlap} wants data.window_us, at least as many data.steps, and "
-            "data.validation = 0: windows that overlap would give away those that choose the epoch"
         )
     if data.window_us and data.window_us != data.steps * bin_us:
         raise UsageError(

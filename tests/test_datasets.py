@@ -304,22 +304,6 @@ def test_windows_are_cut_and_the_last_are_the_test(tmp_path: Path) -> None:
     assert len(whole.y) == 16 > len(train.y) + len(test.y)
 
 
-def test_windows_begun_in_between_hold_the_ends_of_their_neighbours(tmp_path: Path) -> None:
-    stream(tmp_path, "mug", 1030)
-    stream(tmp_path, "box", 640)
-    args: dict[str, Any] = {"window_us": 100, "test_share": 0.25, "part": "train"}
-    apart = load_events(str(tmp_path), TEN, 10, **args)
-    both = load_events(str(tmp_path), TEN, 10, **args, overlap=2)
-    # mug trains on 7 windows in a row, box on 4: 6 and 3 lie between two of them.
-    assert torch.equal(both.x[:11], apart.x) and len(both.y) == 11 + 6 + 3
-    assert both.y[11:].tolist().count(0) == 3
-    for x, y in zip(both.x[11:], both.y[11:], strict=True):
-        first, second = (int(half.sum((0, 1, 2)).argmax()) for half in (x[:5], x[5:]))
-        assert second == (first + 1) % 4 and x.sum() == 100
-        assert (x[:5].sum((0, 1, 2)) > 0).sum() == (x[5:].sum((0, 1, 2)) > 0).sum() == 1
-        assert y in (0, 1)
-
-
 def test_without_windows_the_last_recordings_of_each_class_are_the_test(tmp_path: Path) -> None:
     for label in ("cat", "dog"):
         for i in range(12):
@@ -384,7 +368,6 @@ EXCLUDED = {
     "data.folds and data.window_us": {"data.folds": 2, "data.window_us": 40_000},
     "data.test and data.test_share": {"data.test": "b", "data.test_share": 0.1},
     r"must be data.steps \* binning.bin_us, here 4": {"data.window_us": 1000},
-    r"data.overlap = 2 wants": {"data.overlap": 2},
     "there are none": {"data.kind": "images", "data.test_share": 0.1},
 }
 

@@ -44,7 +44,6 @@ def load_training_set(data: DataConfig, binning: BinningConfig) -> Samples:
         window_us=data.window_us,
         test_share=data.test_share,
         part="train" if data.test_share else "all",
-        overlap=data.overlap,
     )
 
 

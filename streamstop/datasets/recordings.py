@@ -35,7 +35,6 @@ def load_events(
     window_us: int = 0,
     test_share: float = 0.0,
     part: Literal["all", "train", "test"] = "all",
-    overlap: int = 1,
 ) -> Samples:
     """A folder of labelled recordings, the first `steps` bins of each; shorter ones end in silence.
 
@@ -46,8 +45,6 @@ def load_events(
         without, the last recordings of each class, in the order of names (numbers in them by value)
         are.
     part : "all", or the "train" or "test" windows or recordings.
-    overlap : windows begun in the time of one; those between two that follow each other in one
-        recording, both of the part, come after all the others.
 
     Raises SourceError or UsageError as `FolderSource`, DamageError where a recording is damaged,
     UsageError where a part is empty or would take more than MAX_CACHE_BYTES.
@@ -107,29 +104,8 @@ def load_events(
                 counts[row[i], step] = np.minimum(one.counts, 255)
         if bins and bins[-1].end_us >= end_us:
             break
-    labels = np.array([segments[i].label for i in chosen], np.int64)
-    if overlap > 1:
-        pairs = _neighbours(segments, chosen, window_us)
-        later = [k * steps // overlap for k in range(1, overlap)]
-        between = [np.concatenate([counts[i, k:], counts[j, :k]]) for k in later for i, j in pairs]
-        counts = np.concatenate([counts, *(one[None] for one in between)])
-        labels = np.concatenate([labels, *(labels[[i for i, _ in pairs]] for _ in later)])
-    y = torch.from_numpy(labels)
-    samples = Samples(torch.from_numpy(counts), y, track.classes, source.simulated)
-    return samples.take(np.arange(len(y))[: limit or None])
-
-
-def _neighbours(
-    windows: Sequence[Segment], chosen: Sequence[int], window_us: int
-) -> list[tuple[int, int]]:
-    """Rows of the chosen windows that follow each other without a gap in one recording's label."""
-    row = {(windows[i].recording, windows[i].recording_us): j for j, i in enumerate(chosen)}
-    pairs = [(j, row.get((name, at_us + window_us))) for (name, at_us), j in row.items()]
-    return [
-        (i, j)
-        for i, j in pairs
-        if j is not None and windows[chosen[i]].label == windows[chosen[j]].label
-    ]
+    y = torch.tensor([segments[i].label for i in chosen], dtype=torch.int64)
+    return Samples(torch.from_numpy(counts), y, track.classes, source.simulated)
 
 
 def _in_turn(segments: Sequence[Segment], chosen: Sequence[int]) -> list[int]:

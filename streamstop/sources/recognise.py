@@ -61,17 +61,15 @@ FORMATS = (
         "arrays:ArrayRecording",
         lambda head, suffix: head.startswith(b"PK\x03\x04") and suffix == ".npz",
     ),
-    Format("Prophesee EVT3", "faery_files:FaeryRecording", _percent_line(rb"evt 3|format EVT3")),
-    Format(
-        "Prophesee EVT2.1", "faery_files:FaeryRecording", _percent_line(rb"evt 2\.1|format EVT21")
-    ),
-    Format("Prophesee EVT2", "faery_files:FaeryRecording", _percent_line(rb"evt 2|format EVT2")),
+    Format("Prophesee EVT3", "evt:EvtRecording", _percent_line(rb"evt 3|format EVT3")),
+    Format("Prophesee EVT2.1", "evt:EvtRecording", _percent_line(rb"evt 2\.1|format EVT21")),
+    Format("Prophesee EVT2", "evt:EvtRecording", _percent_line(rb"evt 2|format EVT2")),
     Format(
         "Prophesee DAT",
         "dat:DatRecording",
         _percent_line(rb"Data file containing|Version"),
     ),
-    Format("Event Stream .es", "faery_files:FaeryRecording", _begins(b"Event Stream")),
+    Format("Event Stream .es", "event_stream:EventStreamRecording", _begins(b"Event Stream")),
     Format("HDF5", "", _begins(b"\x89HDF\r\n\x1a\n")),
     Format("rosbag", "", _begins(b"#ROSBAG")),
     Format("N-MNIST .bin", "nmnist:BinRecording", lambda _, suffix: suffix == ".bin"),

@@ -10,7 +10,7 @@ from event_files import Whole, same
 from streamstop.errors import SourceError
 from streamstop.events import make_events
 from streamstop.sources.dat import DatRecording
-from streamstop.sources.faery_files import FaeryRecording
+from streamstop.sources.evt import EvtRecording
 
 
 def test_evt3_has_the_times_its_words_say(data_dir: Path) -> None:
@@ -31,7 +31,7 @@ def test_evt3_has_the_times_its_words_say(data_dir: Path) -> None:
             times.append(high << 12 | low)
     truth = np.load(data_dir / "formats" / "evt3.npy")
     expected = make_events(times, truth["x"], truth["y"], truth["p"])
-    ours = Whole(FaeryRecording(str(data_dir / "formats" / "evt3.raw")).packets()).events
+    ours = Whole(EvtRecording(str(data_dir / "formats" / "evt3.raw")).packets()).events
     assert same(ours, expected)
     ahead = truth["t"] - ours["t"]
     assert set(np.unique(np.diff(ahead)).tolist()) == {0, 4096}
@@ -46,7 +46,7 @@ def test_evt2_agrees_with_its_words(data_dir: Path) -> None:
     t = (words[last_high] & 0xFFFFFFF) << 6 | words >> 22 & 0x3F
     on = kind <= 1
     expected = make_events(t, words >> 11 & 0x7FF, words & 0x7FF, kind == 1)[on]
-    ours = Whole(FaeryRecording(str(data_dir / "formats" / "evt2.raw")).packets()).events
+    ours = Whole(EvtRecording(str(data_dir / "formats" / "evt2.raw")).packets()).events
     assert same(ours, expected)
 
 
@@ -76,32 +76,3 @@ def test_dat_of_triggers_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rec.dat").write_bytes(b"% Version 2\n\x0e\x08" + bytes(16))
     with pytest.raises(SourceError, match="0x0e"):
         DatRecording(str(tmp_path / "rec.dat"))
-
-
-@pytest.mark.parametrize(
-    ("line", "size"),
-    [
-        (b"% geometry 640x480\n", (640, 480)),
-        (b"% format EVT2;height=720;width=1280\n", (1280, 720)),
-        (b"% format EVT2;width=320;height=320\n", (320, 320)),
-        (b"", None),
-    ],
-)
-def test_the_header_tells_the_sensor(
-    tmp_path: Path, line: bytes, size: tuple[int, int] | None
-) -> None:
-    words = np.array([0x80000001, 0x10000000 | 5 << 11 | 6], "<u4").tobytes()
-    (tmp_path / "rec.raw").write_bytes(b"% evt 2.0\n" + line + words)
-    recording = FaeryRecording(str(tmp_path / "rec.raw"))
-    assert recording.format == "evt2"
-    assert recording.sensor == size
-    assert Whole(recording.packets()).events.tolist() == [(64, 5, 6, True)]
-
-
-@pytest.mark.parametrize("name", ["evt2.raw", "evt3.raw", "ncars.es"])
-def test_reading_goes_on_from_any_packet(data_dir: Path, name: str) -> None:
-    recording = FaeryRecording(str(data_dir / "formats" / name))
-    packets = list(recording.packets())
-    events = Whole(packets).events
-    for packet in packets[:: max(len(packets) // 3, 1)]:
-        assert same(Whole(recording.packets(packet.cursor)).events, events[packet.cursor.event :])

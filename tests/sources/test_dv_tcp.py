@@ -55,7 +55,8 @@ def free_port() -> int:
 
 def all_of(feed: DvTcpFeed, events: int = 1 << 62) -> tuple[Events, list[Damage]]:
     """What a feed gives until its end, or until so many events have come."""
-    parts, damage, end = [empty_events()], [], time.monotonic() + 20
+    parts, end = [empty_events()], time.monotonic() + 20
+    damage: list[Damage] = []
     while sum(map(len, parts)) < events and (got := feed.read(0.2)) is not None:
         assert time.monotonic() < end
         parts.append(got.events)

@@ -8,7 +8,8 @@ and counts them. It listens on this machine alone unless the URI names another a
 tell who sends, nor what the network lost on the way: the layout has no sequence numbers.
 
 Layout: an event is two little-endian u16, `y | p << 15` and `x | flag << 15`. Where the flag is 0 a
-u32 time in us follows, whose wraps (71.6 min) are undone. An event without a time gets that of its
+u32 time in us follows, whose wraps (71.6 min) are undone, a silence longer than half of that
+being taken for a step back. An event without a time gets that of its
 arrival, in us since the feed began, on the clock of the timestamps where there have been some.
 """
 

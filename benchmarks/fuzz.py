@@ -1,0 +1,311 @@
+"""A hundred thousand mutations of each format: no crash, no hang, little memory, right reports.
+
+Every mutation is drawn from its format and its number alone, so that `--format evt3 --only 4711`
+repeats one. Readers run in a process of their own, a few thousand mutations each; what it is at
+stands in memory that both processes see, so that a crash or a hang is charged to its mutation and
+the next process goes on after it. Counts are kept in a file for each format: a run that was stopped
+goes on where it was, and one of another version of the readers begins anew. What is demanded of a
+mutation stands in `tests/corrupt/mutations.py`, what is known of a format in `mutation_seeds.py`.
+Writes docs/results/fuzz.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import mmap
+import os
+import re
+import resource
+import signal
+import struct
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from page import table, write_section
+from provenance import ROOT, provenance
+
+sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "corrupt"))
+
+from mutation_seeds import MAKERS, seed_of
+from mutations import Edit, Seed, check, check_resumed, mutate, read
+
+from streamstop.errors import StreamstopError
+from streamstop.inspection import inspect
+from streamstop.sources.recognise import open_recording
+
+PAGE = ROOT / "docs" / "results" / "fuzz.md"
+TITLE = "Damaged files"
+INTRO = """Recordings of 3,000 events or so, changed at a known place and read to their end: bits
+flipped, bytes set, stretches filled, inserted, deleted, doubled, cut off, lengths set to extremes,
+two files spliced. Of each is demanded: no crash, no error but our own, under 2 s of processor time,
+memory under 64 MB and 4 times the file above what the process had, packets and cursors in order,
+every event before the change as it was, every one after it where the format can find its way again,
+and that told damage touches the change or follows it. Every 16th is also read on from a cursor and
+inspected. `tests/corrupt/mutation_seeds.py` says what each format can notice."""
+
+BATCH = 5000
+LIMIT_S = 2.0
+HANG_S = 30.0
+"""On the clock, where a busy machine makes everything slow; LIMIT_S is of processor time."""
+
+LIMIT_BYTES = 64 << 20
+GUARD_BYTES = 2 << 30
+MAX_FINDINGS = 200
+SLOT = struct.Struct("<qdqq")
+"""What a worker shares: the mutation it is at, its processor time, findings, peak memory."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--mutations", type=int, default=100_000, help="of each format")
+    parser.add_argument("--format", choices=sorted(MAKERS), action="append")
+    parser.add_argument("--only", type=int, help="repeat this one mutation and say what is wrong")
+    parser.add_argument("--state", type=Path, default=ROOT / "runs" / "fuzz")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--fresh", action="store_true", help="forget what was done before")
+    asked = parser.parse_args()
+    formats = asked.format or list(MAKERS)
+    if asked.only is not None:
+        _repeat(formats, asked.only)
+        return
+    asked.state.mkdir(parents=True, exist_ok=True)
+    for name in formats:
+        if not _sound(name):
+            continue
+        state = _load(asked.state / f"{name}.json", fresh=asked.fresh)
+        while state["done"] < asked.mutations:
+            _batch(name, state, min(BATCH, asked.mutations - state["done"]))
+            (asked.state / f"{name}.json").write_text(json.dumps(state, indent=1))
+        print(_line(name, state), flush=True)
+        for finding in state["findings"][:5]:
+            print(f"  {finding['at']}: {finding['what'][:300]}", flush=True)
+    _write_page(asked.page, asked.state)
+
+
+def _load(path: Path, *, fresh: bool) -> dict[str, Any]:
+    version = _version()
+    if path.exists() and not fresh:
+        state: dict[str, Any] = json.loads(path.read_text())
+        if state["version"] == version:
+            return state
+    nothing = {"wrong": {}, "findings": [], "opened": 0, "damage_told": 0, "peak_bytes": 0}
+    return {"version": version, "done": 0, "seconds": 0.0, "slowest_s": 0.0, **nothing}
+
+
+def _version() -> str:
+    """A digest of the readers and of what is demanded of them."""
+    digest = hashlib.sha256()
+    sources = sorted((ROOT / "streamstop" / "sources").glob("*.py"))
+    for path in (*sources, *sorted((ROOT / "tests" / "corrupt").glob("mutation*.py"))):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _batch(name: str, state: dict[str, Any], count: int) -> None:
+    """Mutations from where the state is on, until they are done or the process is."""
+    first = state["done"]
+    shared = mmap.mmap(-1, SLOT.size)
+    SLOT.pack_into(shared, 0, first, 0.0, 0, 0)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as work:
+        said = Path(work, "said.json")
+        child = os.fork()
+        if not child:
+            code = 70
+            try:
+                _work(name, first, first + count, shared, Path(work), said)
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        why = _watch(child, shared)
+        answer = json.loads(said.read_text()) if said.exists() else {}
+    at = SLOT.unpack_from(shared, 0)[0]
+    for finding in answer.get("findings", ()):
+        _note(state, finding["at"], finding["what"])
+    for key in ("opened", "damage_told"):
+        state[key] += answer.get(key, 0)
+    for key in ("slowest_s", "peak_bytes"):
+        state[key] = max(state[key], answer.get(key, 0))
+    state["seconds"] += time.monotonic() - began
+    if why:
+        _note(state, at, why)
+        state["done"] = at + 1
+    else:
+        state["done"] = first + count
+
+
+def _watch(child: int, shared: mmap.mmap) -> str:
+    """Wait for the worker; why it ended before its work was done, "" where it did not."""
+    at, since = -1, time.monotonic()
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            code = os.waitstatus_to_exitcode(status)
+            if code < 0:
+                return f"crash: the process ended by {signal.Signals(-code).name}"
+            return f"crash: the process ended with {code}" if code else ""
+        now = SLOT.unpack_from(shared, 0)[0]
+        if now != at:
+            at, since = now, time.monotonic()
+        elif time.monotonic() - since > HANG_S:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return f"hang: more than {HANG_S:.0f} s"
+        time.sleep(0.05)
+
+
+def _work(name: str, first: int, last: int, shared: mmap.mmap, work: Path, said: Path) -> None:
+    """Read the mutations [first, last); what is found is written after each finding."""
+    seed = seed_of(name)
+    path = work / seed.file_name
+    _warm(seed, path)
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (_address_space() + GUARD_BYTES,) * 2)
+    allowed = LIMIT_BYTES + 4 * 2 * len(seed.content)
+    answer: dict[str, Any] = {
+        "findings": [], "opened": 0, "damage_told": 0, "slowest_s": 0.0, "peak_bytes": 0
+    }  # fmt: skip
+    for number in range(first, last):
+        SLOT.pack_into(shared, 0, number, 0.0, 0, 0)
+        began = time.process_time()
+        wrong = _one(seed, number, path, answer)
+        took = time.process_time() - began
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - used
+        if took > LIMIT_S:
+            wrong.append(f"slow: {took:.1f} s of processor time")
+        if grown > allowed > answer["peak_bytes"]:
+            wrong.append(f"memory: {grown >> 20} MB more than before")
+        answer["slowest_s"] = max(answer["slowest_s"], took)
+        answer["peak_bytes"] = max(answer["peak_bytes"], grown)
+        answer["findings"] += [{"at": number, "what": what} for what in wrong]
+        if wrong or number % 500 == 499:
+            said.write_text(json.dumps(answer))
+    said.write_text(json.dumps(answer))
+
+
+def _one(seed: Seed, number: int, path: Path, answer: dict[str, Any]) -> list[str]:
+    draw = Random(f"{seed.format}:{number}")
+    content, edit = mutate(draw, seed)
+    try:
+        got, wrong = check(seed, content, edit, path)
+        answer["opened"] += not got.error
+        answer["damage_told"] += bool(got.damage)
+        if number % 16 == 0 and not got.error:
+            wrong += check_resumed(got, open_recording(str(path)), draw)
+        if number % 16 == 1:
+            with suppress(StreamstopError):
+                inspect(str(path)).as_json()
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(where.filename).name}:{where.lineno}"
+        wrong = [f"error not ours: {type(error).__name__} at {place}: {error}"]
+    return [f"{edit}: {one}" for one in wrong]
+
+
+def _warm(seed: Seed, path: Path) -> None:
+    """What is imported and compiled on first use belongs to the process, not to a mutation."""
+    for end in (None, -7, -99):
+        path.write_bytes(seed.content[:end])
+        if not read(path).error:
+            inspect(str(path)).as_json()
+
+
+def _sound(name: str) -> bool:
+    """Whether the seed itself is read as it should be; says so where it is not."""
+    seed = seed_of(name)
+    with tempfile.TemporaryDirectory() as work:
+        edit = Edit("none", 0, 0, True)
+        wrong = check(seed, seed.content, edit, Path(work, seed.file_name))[1]
+    for one in wrong:
+        print(f"{name}: left out, its seed is not read: {one}", flush=True)
+    return not wrong
+
+
+def _address_space() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def _note(state: dict[str, Any], at: int, what: str) -> None:
+    kind = _kind(what)
+    state["wrong"][kind] = state["wrong"].get(kind, 0) + 1
+    if len(state["findings"]) < MAX_FINDINGS:
+        state["findings"].append({"at": at, "what": what})
+
+
+def _kind(what: str) -> str:
+    """One of the table's columns."""
+    what = re.sub(r"^Edit\([^)]*\): ", "", what)
+    for kind in ("crash", "hang", "slow", "memory", "error not ours"):
+        if what.startswith(kind):
+            return {"slow": "hang"}.get(kind, kind)
+    return "report"
+
+
+def _line(name: str, state: dict[str, Any]) -> str:
+    speed = state["done"] / state["seconds"] if state["seconds"] else 0
+    wrong = ", ".join(f"{count} {kind}" for kind, count in sorted(state["wrong"].items()))
+    return f"{name}: {state['done']} mutations, {speed:.0f} a second; {wrong or 'nothing wrong'}"
+
+
+def _write_page(page: Path, folder: Path) -> None:
+    rows = []
+    for name in MAKERS:
+        path = folder / f"{name}.json"
+        if not path.exists():
+            continue
+        state = json.loads(path.read_text())
+        if not state["done"]:
+            continue
+        wrong = Counter(state["wrong"])
+        counts = [wrong[k] for k in ("crash", "hang", "memory", "error not ours", "report")]
+        rows.append(
+            (
+                name,
+                f"{state['done']:,}",
+                f"{state['opened']:,}",
+                f"{state['damage_told']:,}",
+                *map(str, counts),
+                f"{state['slowest_s']:.2f} s",
+                f"{state['peak_bytes'] / 1e6:.1f} MB",
+                f"{state['done'] / state['seconds']:.0f}",
+                state["version"],
+            )
+        )
+    heads = (
+        "mutations", "read", "told damage", "crashes", "hangs", "too much memory",
+        "errors not ours", "wrong reports", "slowest", "memory", "a second", "readers",
+    )  # fmt: skip
+    body = [*provenance("fuzz.py", "numpy", "lz4", "zstandard", "h5py"), "", *table(heads, rows)]
+    write_section(page, TITLE, INTRO, ["Formats"], "Formats", body)
+
+
+def _repeat(formats: list[str], number: int) -> None:
+    """One mutation in this process, everything said."""
+    with tempfile.TemporaryDirectory() as work:
+        for name in formats:
+            seed = seed_of(name)
+            path = Path(work, seed.file_name)
+            content, edit = mutate(Random(f"{name}:{number}"), seed)
+            print(name, edit)
+            got, wrong = check(seed, content, edit, path)
+            print(f"  {len(got.events)} of {len(seed.events)} events; error: {got.error or 'none'}")
+            for damage in got.damage:
+                print(f"  {damage}")
+            for one in wrong or ("nothing wrong",):
+                print(f"  {one}")
+
+
+if __name__ == "__main__":
+    main()

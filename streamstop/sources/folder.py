@@ -26,8 +26,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-import numpy as np
-
 from streamstop.errors import SourceError, UsageError
 from streamstop.events import Cursor, Damage, Packet, SensorSize, empty_events
 from streamstop.labels import (
@@ -41,14 +39,13 @@ from streamstop.labels import (
     read_label_csv,
     sorted_classes,
 )
+from streamstop.sources.orders import ORDERS, Offered, Order
 from streamstop.sources.recognise import HEAD_BYTES, open_recording, recognise
 from streamstop.sources.recording import Recording, read_start
 from streamstop.sources.segments import Piece, cut, read_piece, survey, usual_sensor
 
 DOCUMENTS = ("README", "LICENSE", "LICENCE", "MANIFEST")
 """Files of these names, with any suffix, go with recordings and are passed over without a word."""
-
-ORDERS = ("iid", "round-robin", "by-class")
 
 _TONIC_GESTURE = re.compile(r"(?:.*/)?user\d\d_[a-z_]+/(\d+)\.npy")
 _TONIC_OPTIONS = {"columns": "xypt", "unit": "ms"}
@@ -94,7 +91,9 @@ class FolderSource:
     length_us : length of a segment; a piece shorter than that at the end of a recording, or of a
         labelled interval, is dropped as "segment_tail". 0: whole recordings or intervals.
     order : "iid" (drawn from the seed), "round-robin" (one segment of each recording in turn, in
-        the order of time within a recording, classes alternating), "by-class" (class after class).
+        the order of time within a recording, classes alternating), "by-class" (class after class);
+        or a function of the pieces, whose events are dropped as "held_out" where it leaves some out
+        (`streamstop.sources.orders.Order`).
     limit : stop after so many segments, the events of the others being dropped as "segment_limit";
         0: all.
     seed : of the iid order.
@@ -120,14 +119,14 @@ class FolderSource:
         path: str,
         *,
         length_us: int = 0,
-        order: str = "iid",
+        order: str | Order = "iid",
         limit: int = 0,
         seed: int = 0,
         align_us: int = 10_000,
         strict: bool = False,
         sensor: SensorSize | None = None,
     ) -> None:
-        if order not in ORDERS:
+        if isinstance(order, str) and order not in ORDERS:
             raise UsageError(f"segments.order = {order!r} is not one of {', '.join(ORDERS)}")
         self.name = path
         files = _labelled_files(Path(path))
@@ -165,18 +164,30 @@ class FolderSource:
         formats = {one.recording.format for one in self._recordings}
         self.format = formats.pop() if len(formats) == 1 else "folder"
         self.simulated = any(one.recording.simulated for one in self._recordings)
-        self._order = _order(self._recordings, order, seed)
-        if not self._order:
+        if not any(one.pieces for one in self._recordings):
             longest = f" in one of at least {length_us} us" if length_us else ""
             raise UsageError(
                 f"no segment is left: none of the {len(files)} recordings holds an event{longest}; "
                 f"choose a smaller segments.length_us: {path}"
             )
-        if limit:
-            for which, piece in self._order[limit:]:
-                self._recordings[which].dropped["segment_limit"] += piece.events
-            del self._order[limit:]
+        self._order = self._chosen(ORDERS[order] if isinstance(order, str) else order, seed, limit)
         self.labels: LabelTrack | None = self._track(align_us)
+
+    def _chosen(self, order: Order, seed: int, limit: int) -> list[tuple[int, Piece]]:
+        """The stream's pieces, each with its recording's number; the others' events are dropped."""
+        pieces = [(which, one) for which, own in enumerate(self._recordings) for one in own.pieces]
+        offered = []
+        for which, piece in pieces:
+            one = self._recordings[which]
+            offered.append(Offered(one.name, piece.name, piece.start_us - one.first_us))
+        chosen = list(order(offered, seed))
+        for i in set(range(len(pieces))).difference(chosen):
+            which, piece = pieces[i]
+            self._recordings[which].dropped["held_out"] += piece.events
+        for i in chosen[limit:] if limit else ():
+            which, piece = pieces[i]
+            self._recordings[which].dropped["segment_limit"] += piece.events
+        return [pieces[i] for i in chosen[: limit or None]]
 
     def _track(self, align_us: int) -> LabelTrack:
         """The segments end to end; classes are those of all recordings, cut off or not."""
@@ -303,31 +314,3 @@ def _one_sensor(stated: dict[SensorSize, str], inferred: list[SensorSize], path:
         )
     both = [*stated, *inferred] or [SensorSize(1, 1)]
     return SensorSize(max(s.width for s in both), max(s.height for s in both))
-
-
-def _order(recordings: list[_Labelled], order: str, seed: int) -> list[tuple[int, Piece]]:
-    """All pieces, each with its recording's number, in the order they arrive."""
-    numbers = range(len(recordings))
-    pieces = [(which, piece) for which in numbers for piece in recordings[which].pieces]
-    if order == "iid":
-        drawn = np.random.default_rng(seed).permutation(len(pieces))
-        return [pieces[i] for i in drawn]
-    classes = sorted_classes(piece.name for _, piece in pieces)
-    rank = {name: i for i, name in enumerate(classes)}
-    if order == "by-class":
-        return sorted(pieces, key=lambda item: rank[item[1].name])  # stable: time order within
-    # Recordings take turns class by class, or whole recordings would come class after class.
-    turns: list[tuple[int, int, int]] = []
-    nth: Counter[str] = Counter()
-    for which in numbers:
-        if own := recordings[which].pieces:
-            turns.append((nth[own[0].name], rank[own[0].name], which))
-            nth[own[0].name] += 1
-    in_turn = [which for _, _, which in sorted(turns)]
-    rounds = max((len(one.pieces) for one in recordings), default=0)
-    return [
-        (which, recordings[which].pieces[i])
-        for i in range(rounds)
-        for which in in_turn
-        if i < len(recordings[which].pieces)
-    ]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from streamstop.events import SensorSize, make_events
 from streamstop.labels import LabelTrack
 from streamstop.sources.aedat4_writer import write_aedat4
 from streamstop.sources.folder import FolderSource
+from streamstop.sources.orders import Offered
 
 ORDERS = ["iid", "round-robin", "by-class"]
 HEADER = "class,startTime_usec,endTime_usec\n"
@@ -348,3 +350,28 @@ def test_nmnist_is_1000_segments_of_10_classes(data_dir: Path) -> None:
     whole = Whole(source)
     assert len(whole.events) == size // 5
     assert not whole.dropped
+
+
+def test_an_order_may_be_a_function_of_names_and_places(folder: Path) -> None:
+    seen: list[Offered] = []
+
+    def backwards(offered: Sequence[Offered], seed: int) -> list[int]:
+        seen.extend(offered)
+        return list(range(seed, len(offered)))[::-1]
+
+    source = FolderSource(str(folder), length_us=7000, order=backwards, seed=2)
+    pieces = [(one.recording, one.start_us) for one in seen]
+    assert order_of(source) == pieces[2:][::-1]
+    assert seen[0] == Offered("10/0.bin", "10", 0)
+    assert seen[1] == Offered("10/0.bin", "10", 7000)
+
+
+def test_events_of_pieces_that_an_order_leaves_out_are_counted(folder: Path) -> None:
+    def first_two(offered: Sequence[Offered], seed: int) -> list[int]:
+        return [0, 1]
+
+    source = FolderSource(str(folder), order=first_two)
+    whole = Whole(source)
+    assert len(track(source)) == 2
+    assert (len(whole.events), whole.dropped) == (2000, {"held_out": 4000})
+    assert track(source).classes == ("9", "10", "b")

@@ -32,7 +32,7 @@ COUNT : events in `out`.
 STATE_SIZE = 12
 
 WAIT_TIME, WAIT_ROW, WAIT_HIGH, WAIT_START = 1, 2, 4, 8
-"""Bits of MODE: any time word; a row; a TIME_HIGH that follows closely; the first TIME_HIGH."""
+"""Bits of MODE: any time word; a row; a TIME_HIGH close to the time before; the first TIME_HIGH."""
 
 MORE, FULL, CUT = range(3)
 """Why a loop returned: no words left; `out` is full; damage begins, and `out` holds what lies
@@ -63,14 +63,14 @@ def _clean(words: Any, first: int, shift: int, known: Any) -> bool:
 
 @numba.njit(inline="never")
 def _recovers(words: Any, first: int, shift: int, at: int, bits: int, near: int, high: int) -> bool:
-    """Whether a TIME_HIGH among the next LOOK_AHEAD words follows closely on `high`.
+    """Whether a TIME_HIGH among the next LOOK_AHEAD words lies close to `high`.
 
     shift, at, bits : where in a word its kind and its TIME_HIGH lie.
     """
     top = (1 << bits) - 1
     for i in range(first, min(first + LOOK_AHEAD, len(words))):
         word = np.int64(words[i])
-        if (word >> shift) & 15 == 8 and ((word >> at) - high) & top <= near:
+        if (word >> shift) & 15 == 8 and ((word >> at) - high + near) & top <= 2 * near:
             return True
     return False
 
@@ -102,11 +102,12 @@ def _time_high(
         if ahead:
             state[HIGH], state[LOW] = high + ahead, 0
         return True
-    if mode & WAIT_HIGH:
-        return True
     steady = state[STEADY] == STEADY_ENOUGH
     if ahead >= size - near and (steady or value < high & (size - 1)):
         step = ahead - size
+        mode &= ~WAIT_HIGH
+    elif mode & WAIT_HIGH:
+        return True
     elif steady:
         if _recovers(words, i + 1, shift, at, bits, near, high):
             return False

@@ -13,12 +13,23 @@ from collections.abc import Iterator
 import numpy as np
 
 from streamstop.errors import SourceError
-from streamstop.events import Cursor, Packet, SensorSize
+from streamstop.events import (
+    EVENT_DTYPE,
+    MAX_PACKET_EVENTS,
+    Cursor,
+    Damage,
+    Events,
+    Packet,
+    SensorSize,
+    empty_events,
+)
+from streamstop.sources.byte_reader import open_bytes
+from streamstop.sources.evt import SIMULATED_SOURCE
 from streamstop.sources.recording import read_start
-from streamstop.sources.records import Columns, record_packets
 
 MAX_HEADER_BYTES = 1 << 16
 EVENT_TYPES = (0x00, 0x0C, 0x28)
+RECORD_BYTES = 8
 
 
 class DatRecording:
@@ -31,7 +42,6 @@ class DatRecording:
     """
 
     format = "dat"
-    simulated = False
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -48,6 +58,8 @@ class DatRecording:
                 f"type {types} and 8 bytes: {path}"
             )
         self._header_bytes = end + 2
+        marked = rb"% *source +" + SIMULATED_SOURCE.encode()
+        self.simulated = re.search(marked, start[:end]) is not None
         stated = [
             re.search(rb"% *" + side + rb" +(\d{1,5})\s", start[:end], re.IGNORECASE)
             for side in (b"Width", b"Height")
@@ -57,16 +69,26 @@ class DatRecording:
 
     def packets(self, start: Cursor | None = None) -> Iterator[Packet]:
         """Packets from `start` on; see `Recording.packets`."""
-        return record_packets(
-            self.path,
-            start,
-            header_bytes=self._header_bytes,
-            record_bytes=8,
-            time_bits=32,
-            decode=_decode,
-        )
+        from streamstop.sources._dat_loop import NO_TIME, decode  # numba, when a file needs it
 
-
-def _decode(block: bytes) -> Columns:
-    time, data = np.frombuffer(block, "<u4").reshape(-1, 2).T
-    return Columns(time, data & 0x3FFF, (data >> 14) & 0x3FFF, (data >> 28) & 1)
+        path, offset, index, last_us = self.path, self._header_bytes, 0, NO_TIME
+        if start is not None and start.event:
+            offset, index, last_us = start.offset, start.event, start.t_us
+        with open_bytes(path) as data:
+            size = RECORD_BYTES * MAX_PACKET_EVENTS
+            while block := data.read_at(offset, size):
+                n = len(block) // RECORD_BYTES
+                if n:
+                    events: Events = np.empty(n, EVENT_DTYPE)
+                    records = np.frombuffer(block, "<u8", n)
+                    last_us = int(decode(records, events.view(np.int64).reshape(-1, 2), last_us))
+                    offset, index = offset + n * RECORD_BYTES, index + n
+                    yield Packet(events, Cursor(path, offset, index, last_us))
+                data.release(offset)
+                if len(block) < size:
+                    break
+            damage = data.fault
+            if rest := len(block) % RECORD_BYTES:
+                damage = (Damage(offset, rest, "the file ends inside an event", path), *damage)
+            if damage:
+                yield Packet(empty_events(), Cursor(path, offset, index, last_us), damage=damage)

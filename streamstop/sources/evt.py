@@ -88,13 +88,16 @@ class EvtRecording:
             self._swapped = self._looks_swapped()
 
     def _looks_swapped(self) -> bool:
-        """Whether a file that does not say it has the halves of its 64 bits the other way round."""
+        """Whether a file that does not say it has the halves of its 64 bits the other way round.
+
+        In the right order a file begins with TIME_HIGH, or they follow each other closely.
+        """
         start = read_start(self.path, self._header_bytes + (1 << 12))[self._header_bytes :]
-        halves = np.frombuffer(start, "<u4", len(start) // 8 * 2).reshape(-1, 2) >> 28
-        known = np.isin(halves, (0x0, 0x1, 0x8, 0xA, 0xE, 0xF)).sum(axis=0)
-        high = [int(column.argmax()) if column.any() else len(column) for column in (halves == 8).T]
-        # More words of kinds that exist; else the one that tells the time first.
-        return (int(known[0]), -high[0]) > (int(known[1]), -high[1])
+        halves = np.frombuffer(start, "<u4", len(start) // 8 * 2).reshape(-1, 2)
+        swapped, straight = (_time_begins(column) for column in halves.T)
+        if (swapped[1] == 0) != (straight[1] == 0):
+            return swapped[1] == 0
+        return swapped < straight
 
     def packets(self, start: Cursor | None = None) -> Iterator[Packet]:
         """Packets from `start` on; see `Recording.packets`."""
@@ -254,6 +257,15 @@ class _Decoder:
         untimed = int(self._state[self._loops.UNTIMED])
         self._state[self._loops.UNTIMED] = 0
         return {"untimed": untimed} if untimed else {}
+
+
+def _time_begins(halves: NDArray[Any]) -> tuple[int, int]:
+    """Where the first two TIME_HIGH that agree stand, and the first at all, if these tell kinds."""
+    at = np.flatnonzero(halves >> 28 == 8)
+    values = halves[at].astype(np.int64)
+    agree = np.flatnonzero((values[1:] - values[:-1]) & 0xFFFFFFF <= 1 << 10)
+    never = len(halves)
+    return int(at[agree[0]]) if len(agree) else never, int(at[0]) if len(at) else never
 
 
 def _memory() -> tuple[Events, NDArray[Any]]:

@@ -282,6 +282,15 @@ def test_evt3_a_time_that_leaps_there_and_back(tmp_path: Path) -> None:
     assert [(one.offset, one.lost_bytes) for one in whole.damage] == [(start + 320, 8)]
 
 
+def test_evt2_a_time_that_leaps_after_one_that_crept_ahead(tmp_path: Path) -> None:
+    """The first damaged time is near enough to pass; the true ones lie behind it, and are found."""
+    counts = [*range(30), 30 | 512, 31 | 1 << 20, *range(32, 60)]
+    words = [word for k in counts for word in (high2(k), event2(0, k & 63, 1))]
+    whole = read(tmp_path / "a.raw", "evt2", words)
+    assert whole.events["t"].tolist() == [k << 6 for k in counts if k != 31 | 1 << 20]
+    assert [one.lost_bytes for one in whole.damage] == [8]
+
+
 def test_evt3_time_leaps_for_good(tmp_path: Path) -> None:
     """A camera that was silent, or lost a stretch: no later time agrees with the one before."""
     counts = [*range(20), *range(1000, 1020)]
@@ -401,11 +410,11 @@ def test_dat_is_written_as_others_read_it(tmp_path: Path) -> None:
     assert same(by_faery(tmp_path / "a.dat"), events)
 
 
-@pytest.mark.parametrize("write", [write_evt3, write_evt2])
+@pytest.mark.parametrize("write", [write_evt3, write_evt2, write_dat])
 def test_the_file_says_that_no_camera_made_it(tmp_path: Path, write: type[write_evt3]) -> None:
     events = random_events(10)
     write(tmp_path / "a.raw", events, WIDE, simulated=True)
-    recording = EvtRecording(str(tmp_path / "a.raw"))
+    recording = open_recording(str(tmp_path / "a.raw"))
     assert recording.simulated
     assert same(Whole(recording.packets()).events, events)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import faery
@@ -76,3 +77,33 @@ def test_dat_of_triggers_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rec.dat").write_bytes(b"% Version 2\n\x0e\x08" + bytes(16))
     with pytest.raises(SourceError, match="0x0e"):
         DatRecording(str(tmp_path / "rec.dat"))
+
+
+def dat(times: list[int]) -> bytes:
+    words = [word for k, t in enumerate(times) for word in (t % (1 << 32), k | 7 << 14 | 1 << 28)]
+    return b"% Version 2\n\x0c\x08" + np.array(words, "<u4").tobytes()
+
+
+def test_dat_wraps_twice_and_steps_back(tmp_path: Path) -> None:
+    """Also before zero, and with a packet's end anywhere."""
+    times = [5, -7, 5] + [k << 30 for k in range(1, 11)] + [(10 << 30) - 3]
+    (tmp_path / "rec.dat").write_bytes(dat(times))
+    recording = DatRecording(str(tmp_path / "rec.dat"))
+    whole = Whole(recording.packets())
+    assert whole.events["t"].tolist() == times
+    assert whole.events["x"].tolist() == list(range(len(times)))
+    assert set(whole.events["y"].tolist()) == {7}
+    assert whole.events["p"].all()
+
+
+def test_dat_goes_on_from_any_packet_and_tells_a_cut(tmp_path: Path) -> None:
+    times = [k * 50_000 for k in range(150_000)]
+    (tmp_path / "rec.dat.gz").write_bytes(gzip.compress(dat(times) + bytes(5), 1))
+    recording = DatRecording(str(tmp_path / "rec.dat.gz"))
+    whole = Whole(recording.packets())
+    assert whole.events["t"].tolist() == times
+    assert [one.lost_bytes for one in whole.damage] == [5]
+    assert len(whole.packets[-1].events) == 0
+    for packet in whole.packets:
+        rest = Whole(recording.packets(packet.cursor))
+        assert same(rest.events, whole.events[packet.cursor.event :])

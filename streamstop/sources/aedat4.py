@@ -49,7 +49,13 @@ MAX_BLOCK_BYTES = 1 << 27
 million events; cameras write ten thousand or so."""
 
 _PIECE = 1 << 20
+_LIKELY_RATIO = 64
+"""Events are seldom packed tighter than that; what says it is, is unpacked piece by piece."""
+_USUAL_HEAD = bytes.fromhex("10000000 45565453 0000 0600 0800 0400 06000000 04000000")
+"""What stands between the size and the number of events in the packets of every writer met yet."""
+_USUAL_COUNT, _USUAL_END = 28, 32
 _POLARITY_BYTE = 12
+_POLARITY_BIT = 32
 # What a packet starts with after its 8 bytes of stream and size, by compression, and how far from
 # the packet's start: the frame magic of LZ4 or zstd, or the identifier of a bare flatbuffer.
 _STARTS = {
@@ -118,6 +124,7 @@ class Aedat4Recording:
         if start is not None and start.offset:
             offset, index, t_us, skip = start.offset, start.event, start.t_us, start.skip
         cut_off = False
+        unpack = Unpacker(self._header.compression)
         with Path(self.path).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             while offset < size and offset != self._header.table_offset:
@@ -137,7 +144,7 @@ class Aedat4Recording:
                     offset = following
                     continue
                 try:
-                    events = _events(_decompress(file.read(length), self._header.compression))
+                    events = _events(unpack(file.read(length)))
                 except _UnreadableError as error:
                     if not self._packet_at(file, following, size):
                         following = self._next_packet(file, offset + 9, size)
@@ -152,7 +159,9 @@ class Aedat4Recording:
                     offset = following
                     continue
                 for first in range(skip, len(events), MAX_PACKET_EVENTS):
-                    part = events[first : first + MAX_PACKET_EVENTS]
+                    part = events
+                    if len(events) > MAX_PACKET_EVENTS or skip:
+                        part = events[first : first + MAX_PACKET_EVENTS]
                     index, t_us, last = index + len(part), int(part["t"][-1]), first + len(part)
                     whole = last == len(events)
                     at = Cursor(
@@ -288,56 +297,98 @@ def _field(buffer: bytes, table: int, number: int) -> int:
     return table + offset if offset else 0
 
 
-def _decompress(block: bytes, compression: str) -> bytes:
-    """The block's content, never more than MAX_BLOCK_BYTES: a bomb costs no more than that."""
-    if compression == "none":
-        return block
-    pieces: list[bytes] = []
-    total = 0
-    try:
-        for piece in _lz4_pieces(block) if compression == "lz4" else _zstd_pieces(block):
-            pieces.append(piece)
+class Unpacker:
+    """Unpacks blocks of one compression.
+
+    A block never becomes more than MAX_BLOCK_BYTES, and memory is taken for what it says it will be
+    only where that is no wild claim: a bomb costs no more than that.
+    """
+
+    def __init__(self, compression: str) -> None:
+        self._compression = compression
+        self._zstd = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+        self._lz4 = lz4.frame.LZ4FrameDecompressor()
+
+    def __call__(self, block: bytes) -> bytes:
+        """The content of a block.
+
+        Raises
+        ------
+        _UnreadableError
+            If it cannot be unpacked, or unpacks to too much.
+        """
+        if self._compression == "none":
+            return block
+        try:
+            if self._compression == "lz4":
+                return self._joined(self._lz4_pieces(block))
+            stated = zstandard.frame_content_size(block)
+            if 0 < stated <= min(MAX_BLOCK_BYTES, _PIECE + _LIKELY_RATIO * len(block)):
+                return self._zstd.decompress(block, allow_extra_data=False)
+            return self._joined(self._zstd_pieces(block))
+        except (RuntimeError, zstandard.ZstdError) as error:
+            raise _UnreadableError(f"{self._compression} decompression failed ({error})") from error
+
+    def _joined(self, pieces: Iterator[bytes]) -> bytes:
+        parts: list[bytes] = []
+        total = 0
+        for piece in pieces:
+            parts.append(piece)
             total += len(piece)
             if total > MAX_BLOCK_BYTES:
                 raise _UnreadableError(
                     f"it unpacks to more than the {MAX_BLOCK_BYTES} bytes allowed"
                 )
-    except (RuntimeError, zstandard.ZstdError) as error:
-        raise _UnreadableError(f"{compression} decompression failed ({error})") from error
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
-
-def _lz4_pieces(block: bytes) -> Iterator[bytes]:
-    unpacker = lz4.frame.LZ4FrameDecompressor()
-    yield unpacker.decompress(block, max_length=_PIECE)
-    while not unpacker.eof:
-        piece = unpacker.decompress(b"", max_length=_PIECE)
-        if not piece and not unpacker.eof:
-            raise _UnreadableError("the compressed block is cut short")
-        yield piece
-    if unpacker.unused_data:
-        raise _UnreadableError("the packet is longer than the compressed block in it")
-
-
-def _zstd_pieces(block: bytes) -> Iterator[bytes]:
-    with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(block) as reader:
-        while piece := reader.read(_PIECE):
+    def _lz4_pieces(self, block: bytes) -> Iterator[bytes]:
+        self._lz4.reset()
+        yield self._lz4.decompress(block, max_length=_PIECE)
+        while not self._lz4.eof:
+            piece = self._lz4.decompress(b"", max_length=_PIECE)
+            if not piece and not self._lz4.eof:
+                raise _UnreadableError("the compressed block is cut short")
             yield piece
+        if self._lz4.unused_data:
+            raise _UnreadableError("the packet is longer than the compressed block in it")
+
+    def _zstd_pieces(self, block: bytes) -> Iterator[bytes]:
+        with self._zstd.stream_reader(block) as reader:
+            while piece := reader.read(_PIECE):
+                yield piece
 
 
 def _events(buffer: bytes) -> Events:
-    """The events of an EventPacket flatbuffer, with its length in front."""
+    """The events of an EventPacket flatbuffer, with its length in front; read-only."""
+    head = buffer[:_USUAL_END]
+    if head[4:_USUAL_COUNT] == _USUAL_HEAD and len(head) == _USUAL_END:
+        size, count, vector = _u32(head, 0), _u32(head, _USUAL_COUNT), _USUAL_COUNT
+    else:
+        size, count, vector = _event_vector(buffer)
+    if size != len(buffer) - 4:
+        raise _UnreadableError(f"it is of {len(buffer) - 4} bytes, but says {size}")
+    if not count:
+        return empty_events()
+    _need(buffer, vector + 4, EVENT_DTYPE.itemsize * count)
+    events: Events = np.frombuffer(buffer, EVENT_DTYPE, count, vector + 4)
+    if not events.flags.aligned:
+        events = events.copy()
+    # The second word of an event is x, y, polarity and padding. A bool of any byte but 0 and 1 is
+    # undefined in numpy.
+    words = events.view(np.uint64)[1::2]
+    if int(np.bitwise_or.reduce(words)) >> _POLARITY_BIT & 0xFE:
+        events = events.copy()
+        polarity = events.view(np.uint8)[_POLARITY_BYTE :: EVENT_DTYPE.itemsize]
+        np.minimum(polarity, 1, out=polarity)
+    return events
+
+
+def _event_vector(buffer: bytes) -> tuple[int, int, int]:
+    """The size a packet of events says it has, how many events, and where their number stands."""
     if buffer[8:12] != b"EVTS":
         raise _UnreadableError("the packet does not hold events")
-    if _u32(buffer, 0) != len(buffer) - 4:
-        raise _UnreadableError(f"it is of {len(buffer) - 4} bytes, but says {_u32(buffer, 0)}")
     vector = _field(buffer, 4 + _u32(buffer, 4), 0)
     if not vector:
-        return empty_events()
+        return _u32(buffer, 0), 0, 0
     vector += _u32(buffer, vector)
-    count = _u32(buffer, vector)
-    _need(buffer, vector + 4, EVENT_DTYPE.itemsize * count)
-    raw = np.frombuffer(buffer, np.uint8, EVENT_DTYPE.itemsize * count, vector + 4).copy()
-    polarity = raw.reshape(-1, EVENT_DTYPE.itemsize)[:, _POLARITY_BYTE]
-    np.minimum(polarity, 1, out=polarity)  # a bool of any other byte is undefined in numpy
-    return raw.view(EVENT_DTYPE)
+    return _u32(buffer, 0), _u32(buffer, vector), vector

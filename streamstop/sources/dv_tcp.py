@@ -30,7 +30,7 @@ from streamstop.sources.aedat4 import (
     MAX_BLOCK_BYTES,
     MAX_HEADER_BYTES,
     SIMULATED_SOURCE,
-    _decompress,
+    Unpacker,
     _events,
     _Header,
     _read_header,
@@ -87,7 +87,7 @@ class DvTcpFeed:
         self._ended = False
         try:
             header = self._header()
-            self._compression = header.compression
+            self._unpack = Unpacker(header.compression)
             self._streams = header.streams
             self._stream, self.sensor, self.simulated = _event_stream(header, sensor, self.name)
             self._ends_empty = ENDS_EMPTY.items() <= header.streams[self._stream].items()
@@ -186,7 +186,7 @@ class DvTcpFeed:
             if stream == self._stream:
                 block = bytes(memoryview(self._data)[at + 8 : at + 8 + size])
                 try:
-                    parts.append(_events(_decompress(block, self._compression)))
+                    parts.append(_events(self._unpack(block)))
                     count += len(parts[-1])
                     self._ended |= self._ends_empty and not len(parts[-1])
                 except _UnreadableError as error:

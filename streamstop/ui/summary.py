@@ -121,7 +121,15 @@ def _speed(snapshot: Snapshot) -> str:
         f"{words.with_unit(speed.get('real_time_factor'), words.TIMES)} real time, "
         f"{words.with_unit(speed.get('step_ms_p50'), 'ms')} a step "
         f"(99th percentile {words.with_unit(speed.get('step_ms_p99'), 'ms')})"
-    )
+    ) + _latency(speed)
+
+
+def _latency(speed: Mapping[str, Any]) -> str:
+    """From event to prediction, where events come at their own time."""
+    if speed.get("latency_ms_p50") is None:
+        return ""
+    p50, p99 = (words.with_unit(speed.get(f"latency_ms_{p}"), "ms") for p in ("p50", "p99"))
+    return f"; {p50} from event to prediction (99th percentile {p99})"
 
 
 def _plain(text: str) -> str:

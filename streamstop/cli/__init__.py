@@ -1,0 +1,66 @@
+"""The command line: it parses, calls, prints, and turns errors into exit codes.
+
+It promises that with `--json` standard output holds JSON and nothing else. It decides nothing: what
+a recipe means is `streamstop.config`'s to say, what a run does `pipeline`'s. A module a command, or
+a few that belong together; libraries are imported as late as possible, --help waits for none.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+# Idle threads of libgomp spin by default, and where cores are busy that makes a step of 0.7 ms one
+# of 88 ms. It must be set before torch is imported, and torch is imported as late as possible.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import typer
+
+from streamstop import __version__
+from streamstop.cli.model import model
+from streamstop.cli.run import RUN_EPILOG, run
+from streamstop.cli.train import TRAIN_EPILOG, train
+
+app = typer.Typer(
+    name="streamstop",
+    help="Event cameras in, a spiking network that learns while it watches, an honest score out.",
+    epilog="Start with: [bold]streamstop run[/bold] (no camera, no download), then "
+    "[bold]streamstop run --help[/bold].",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """The entry point of the `streamstop` command."""
+    app(prog_name="streamstop")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"streamstop {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            metavar="",
+            help="Print the version.",
+            callback=_print_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    """Event cameras in, a spiking network that learns while it watches, an honest score out."""
+
+
+app.command(epilog=RUN_EPILOG)(run)
+app.command(epilog=TRAIN_EPILOG)(train)
+app.command()(model)

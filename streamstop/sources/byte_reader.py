@@ -3,7 +3,8 @@
 Formats read their bytes through here, so that each of them can be compressed with gzip, zstd or xz
 and come through a pipe. Offsets count in what was decompressed. It promises bounded memory: what
 was not released is kept, which is a format's look-ahead; and that the bytes before a fault of the
-compression are handed over, the fault told after them.
+compression are handed over, the fault told after them (of a pipe, which has no second reading, all
+but those that came in one bite with it).
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ SUFFIXES = (".gz", ".zst", ".xz")
 _PIECE = 1 << 20
 _MEMORY = 1 << 27
 """What a compressed file may ask for to be unpacked; the usual levels need an eighth of it."""
+_BITE = 1 << 16
+"""A compressed file is unpacked by so much, and what holds a fault byte by byte."""
 _MAGIC_BYTES = max(map(len, COMPRESSIONS))
 _FAULTS = (EOFError, OSError, zlib.error, lzma.LZMAError)
 
@@ -71,7 +74,8 @@ class ByteReader:
         magic = next((one for one in COMPRESSIONS if first.startswith(one)), None)
         if magic is not None:
             self.compression = COMPRESSIONS[magic]
-            self._pieces = _unpacked(self.compression, chain([first], _rest(file)))
+            self._packed = _Bites(first, file)
+            self._pieces = _unpacked(self.compression, iter(self._packed))
         elif path == STDIN:
             self._pieces = chain([first], _rest(file))
         else:
@@ -83,6 +87,11 @@ class ByteReader:
         if self._seekable:
             return os.fstat(self._file.fileno()).st_size
         return self._start + len(self._kept) if self._ended else None
+
+    @property
+    def seekable(self) -> bool:
+        """Whether bytes can be read in any order."""
+        return self._seekable
 
     @property
     def fault(self) -> tuple[Damage, ...]:
@@ -98,6 +107,9 @@ class ByteReader:
 
     def read_at(self, offset: int, size: int) -> bytes:
         """`size` bytes from `offset` on, fewer only where they end.
+
+        Where bytes are read onwards only, a read that begins beyond all that was read before
+        releases what it passes over.
 
         Raises
         ------
@@ -117,10 +129,21 @@ class ByteReader:
                 "standard input can be read once only, and this needs a second pass; save it to a "
                 f"file, or say the sensor with ?sensor=WIDTHxHEIGHT: {self.path}"
             )
+        passes = offset > self._start + len(self._kept)
         while not self._ended and self._start + len(self._kept) < offset + size:
             self._take_piece()
+            if passes:
+                self.release(offset)
         first = offset - self._start
         return bytes(memoryview(self._kept)[first : first + size])
+
+    def reaches(self, offset: int) -> bool:
+        """Whether there are bytes up to `offset`; what lies before it is kept."""
+        if self._seekable:
+            return offset <= os.fstat(self._file.fileno()).st_size
+        while not self._ended and self._start + len(self._kept) < offset:
+            self._take_piece()
+        return offset <= self._start + len(self._kept)
 
     def release(self, offset: int) -> None:
         """Promise that nothing before `offset` will be asked for again."""
@@ -150,9 +173,27 @@ class ByteReader:
         try:
             piece = next(self._pieces, b"")
         except _FAULTS as error:
-            self._fault, piece = str(error) or type(error).__name__, b""
-        self._ended = not piece
+            self._fault, piece = str(error) or type(error).__name__, self._salvaged()
+            self._ended = True
+        self._ended = self._ended or not piece
         self._kept += piece
+
+    def _salvaged(self) -> bytes:
+        """What the unpacker had made of the bite that holds the fault when it came upon it.
+
+        It does not hand that over itself, so all is unpacked again, that bite byte by byte.
+        """
+        if self.path == STDIN or not self.compression:
+            return b""
+        passed, salvaged = self._start + len(self._kept), bytearray()
+        try:
+            with Path(self.path).open("rb", buffering=0) as file:
+                for piece in _unpacked(self.compression, _one_by_one(file, self._packed.begun)):
+                    salvaged += piece[max(passed, 0) :]
+                    passed -= len(piece)
+        except _FAULTS:
+            pass
+        return bytes(salvaged)
 
 
 _standard_input: ByteReader | None = None
@@ -191,6 +232,33 @@ def _rest(file: BinaryIO) -> Iterator[bytes]:
         yield piece
 
 
+class _Bites:
+    """What is to be unpacked, and where the bite that was taken last begins."""
+
+    def __init__(self, first: bytes, file: BinaryIO) -> None:
+        self._first, self._file = first, file
+        self.begun = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        taken = 0
+        for piece in chain([self._first], _rest(self._file)):
+            for at in range(0, len(piece), _BITE):
+                self.begun, bite = taken, piece[at : at + _BITE]
+                taken += len(bite)
+                yield bite
+
+
+def _one_by_one(file: BinaryIO, begun: int) -> Iterator[bytes]:
+    """The bytes of a file up to `begun` in bites, one by one from there on."""
+    at = 0
+    while bite := file.read(min(_BITE, begun - at) if at < begun else _BITE):
+        if at < begun:
+            yield bite
+        else:
+            yield from (bite[i : i + 1] for i in range(len(bite)))
+        at += len(bite)
+
+
 def _unpacked(compression: str, packed: Iterator[bytes]) -> Iterator[bytes]:
     """The content of a compressed stream of one or more members, in pieces of bounded size.
 
@@ -210,7 +278,7 @@ def _unpacked(compression: str, packed: Iterator[bytes]) -> Iterator[bytes]:
                 block = next(packed, b"")
                 if not block:
                     raise EOFError("it ends too early")
-        while not block.strip(b"\0"):  # members may be padded
+        while not (block := block.lstrip(b"\0")):  # members may be padded
             block = next(packed, b"")
             if not block:
                 return

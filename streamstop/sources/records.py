@@ -8,13 +8,13 @@ a silence longer than that (35 minutes for 32 bits, 4.2 s for 23) cannot be told
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamstop.events import MAX_PACKET_EVENTS, Cursor, Damage, Packet, empty_events, make_events
+from streamstop.sources.byte_reader import open_bytes
 
 
 class Columns(NamedTuple):
@@ -65,28 +65,26 @@ def record_packets(
     offset, index, last_us = header_bytes, 0, None
     if start is not None and start.offset > header_bytes:
         offset, index, last_us = start.offset, start.event, start.t_us
-    with Path(path).open("rb") as file:
-        file.seek(offset)
-        while block := file.read(record_bytes * MAX_PACKET_EVENTS):
+    with open_bytes(path) as data:
+        size = record_bytes * MAX_PACKET_EVENTS
+        while True:
+            block = data.read_at(offset, size)
             rest = len(block) % record_bytes
-            damage: tuple[Damage, ...] = ()
-            if rest:  # a regular file gives short blocks only at its end
-                at = offset + len(block) - rest
-                damage = (Damage(at, rest, "the file ends inside an event", path),)
-                block = block[:-rest]
-            offset += len(block)
-            if not block:
-                yield Packet(
-                    empty_events(), Cursor(path, offset, index, last_us or 0), damage=damage
-                )
-                return
-            columns = decode(block)
-            t = unwrap(columns.time, time_bits, last_us)
-            last_us = int(t[-1])
-            events = make_events(t, columns.x, columns.y, columns.p)
-            if columns.keep is not None:
-                events = events[columns.keep]
-            index += len(events)
-            yield Packet(
-                events, Cursor(path, offset, index, last_us), dropped=columns.dropped, damage=damage
-            )
+            if whole := len(block) - rest:
+                columns = decode(block[:whole] if rest else block)
+                t = unwrap(columns.time, time_bits, last_us)
+                last_us = int(t[-1])
+                events = make_events(t, columns.x, columns.y, columns.p)
+                if columns.keep is not None:
+                    events = events[columns.keep]
+                offset, index = offset + whole, index + len(events)
+                at = Cursor(path, offset, index, last_us)
+                yield Packet(events, at, dropped=columns.dropped)
+            data.release(offset)
+            if len(block) < size:
+                break
+        damage = data.fault
+        if rest:
+            damage = (Damage(offset, rest, "the file ends inside an event", path), *damage)
+        if damage:
+            yield Packet(empty_events(), Cursor(path, offset, index, last_us or 0), damage=damage)

@@ -43,4 +43,4 @@ def decode(records: Any, out: Any, last_us: int) -> int:
         out[at, 1] = (
             (record >> 32) & 0x3FFF | (record >> 30) & 0x3FFF0000 | (record >> 28) & 0x100000000
         )
-    return turns + before
+    return int(turns + before)

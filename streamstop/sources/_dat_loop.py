@@ -26,7 +26,7 @@ def decode(records: Any, out: Any, last_us: int) -> int:
     """
     size, half = np.int64(1 << 32), np.int64(1 << 31)
     if last_us == NO_TIME:
-        last_us = np.int64(records[0]) & (size - 1)
+        last_us = int(np.int64(records[0]) & (size - 1))
     before = last_us & (size - 1)
     turns = last_us - before
     for i in range(len(records)):

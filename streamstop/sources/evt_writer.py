@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamstop.errors import UsageError
-from streamstop.events import MAX_PACKET_EVENTS, Events, SensorSize
+from streamstop.events import Events, SensorSize
 from streamstop.sources.evt import SIMULATED_SOURCE
+from streamstop.sources.writing import pieces, whole_file
 
 MAX_SILENCE_US = 24 * 3600 * 1_000_000
 """A longer one would be megabytes of nothing but time, and is more likely a damaged time."""
@@ -98,7 +99,7 @@ def write_dat(
     def write(file: BinaryIO) -> int:
         file.write(header.encode() + bytes((0x0C, 8)))
         written, last_us = 0, 0
-        for events in _pieces(packets):
+        for events in pieces(packets):
             longest = (1 << (DAT_TIME_BITS - 1)) - 1
             first = longest if written else (1 << DAT_TIME_BITS) - 1
             last_us = _check(events, sensor, written, last_us, first, longest, "DAT")
@@ -110,7 +111,7 @@ def write_dat(
             written += len(events)
         return written
 
-    return _whole(path, write)
+    return whole_file(path, write)
 
 
 def _write_evt(
@@ -128,7 +129,7 @@ def _write_evt(
 
     def write(file: BinaryIO) -> int:
         written, t0_us, last = 0, 0, _Last(-1, 0, -1)
-        for events in _pieces(packets):
+        for events in pieces(packets):
             if not written:
                 t0_us = max(int(events["t"][0]), 0) >> time_bits << time_bits
                 file.write(_evt_header(version, sensor, simulated, t0_us))
@@ -146,7 +147,7 @@ def _write_evt(
             file.write(_evt_header(version, sensor, simulated, 0))
         return written
 
-    return _whole(path, write)
+    return whole_file(path, write)
 
 
 def _evt_header(version: str, sensor: SensorSize, simulated: bool, t0_us: int) -> bytes:
@@ -162,31 +163,12 @@ def _evt_header(version: str, sensor: SensorSize, simulated: bool, t0_us: int) -
     return "\n".join(lines).encode()
 
 
-def _pieces(packets: Events | Iterable[Events]) -> Iterator[Events]:
-    """The events in arrays of bounded size, none of them empty."""
-    for packet in [packets] if isinstance(packets, np.ndarray) else packets:
-        for first in range(0, len(packet), MAX_PACKET_EVENTS):
-            yield packet[first : first + MAX_PACKET_EVENTS]
-
-
 def _parts(events: Events, last_us: int) -> Iterator[Events]:
     """The events in stretches whose silences do not add up to more words than a piece may have."""
     silent = np.diff(events["t"], prepend=last_us) // _HIGH_EVERY_US
     piece = np.cumsum(silent) // _PIECE_WORDS
     cuts = np.flatnonzero(np.diff(piece)) + 1
     yield from np.split(events, cuts)
-
-
-def _whole(path: str | Path, write: Callable[[BinaryIO], int]) -> int:
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            written = write(file)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return written
 
 
 def _check_sensor(sensor: SensorSize, most: int, name: str) -> None:

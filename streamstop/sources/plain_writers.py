@@ -1,0 +1,150 @@
+"""Writes events for people and programs without a camera library: .csv, .npz, N-MNIST's .bin.
+
+They promise that `streamstop.sources` reads back exactly what was given, that the same events give
+the same bytes however they are cut into packets, and that a file stands under its name only when it
+is whole. They do not sort.
+"""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, BinaryIO
+
+import numpy as np
+
+from streamstop.errors import UsageError
+from streamstop.events import EVENT_DTYPE, Events, SensorSize
+from streamstop.sources.writing import pieces, refuse_outside, whole_file
+
+_COLUMNS = ("t", "x", "y", "p")
+_BIN_TIME_BITS = 23
+
+
+def write_csv(
+    path: str | Path,
+    packets: Events | Iterable[Events],
+    sensor: SensorSize,
+    *,
+    simulated: bool = False,
+) -> int:
+    """Write events as text, one a line, under a header that tells the sensor; returns how many.
+
+    The header is that of faery, `t,x@346,y@260,on`. A text has no place for `simulated`: its name
+    is.
+
+    Raises
+    ------
+    UsageError
+        If an event lies outside the sensor. No file is left then.
+    """
+
+    def write(file: BinaryIO) -> int:
+        file.write(f"t,x@{sensor.width},y@{sensor.height},on\n".encode())
+        written = 0
+        for events in pieces(packets):
+            refuse_outside(events, sensor, written)
+            columns = (events[name].tolist() for name in ("t", "x", "y"))
+            on = events["p"].astype(np.int8).tolist()
+            lines = map("%d,%d,%d,%d\n".__mod__, zip(*columns, on, strict=True))
+            file.write("".join(lines).encode())
+            written += len(events)
+        return written
+
+    return whole_file(path, write)
+
+
+def write_npz(
+    path: str | Path,
+    packets: Events | Iterable[Events],
+    sensor: SensorSize,
+    *,
+    simulated: bool = False,
+) -> int:
+    """Write events as an .npz of columns t, x, y and p, `sensor_size` beside them; as `write_csv`.
+
+    simulated : is told by an array of that name. Columns wait in temporary files, not in memory.
+    """
+
+    def write(file: BinaryIO) -> int:
+        with ExitStack() as stack:
+            columns = {name: stack.enter_context(TemporaryFile()) for name in _COLUMNS}
+            written = 0
+            for events in pieces(packets):
+                refuse_outside(events, sensor, written)
+                for name, column in columns.items():
+                    column.write(events[name].tobytes())
+                written += len(events)
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, column in columns.items():
+                    column.seek(0)
+                    _member(archive, name, EVENT_DTYPE[name], written, column)
+                size = np.array(sensor, np.int64)
+                _member(archive, "sensor_size", size.dtype, 2, size.tobytes())
+                if simulated:
+                    _member(archive, "simulated", np.dtype(bool), 1, b"\1")
+        return written
+
+    return whole_file(path, write)
+
+
+def _member(
+    archive: zipfile.ZipFile, name: str, dtype: np.dtype, rows: int, content: IO[bytes] | bytes
+) -> None:
+    member = zipfile.ZipInfo(f"{name}.npy")  # its date is 1980: np.savez's is now
+    member.compress_type = zipfile.ZIP_DEFLATED
+    about = {"descr": dtype.str, "fortran_order": False, "shape": (rows,)}
+    with archive.open(member, "w", force_zip64=True) as file:
+        np.lib.format.write_array_header_1_0(file, about)
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            shutil.copyfileobj(content, file, 1 << 20)
+
+
+def write_bin(
+    path: str | Path,
+    packets: Events | Iterable[Events],
+    sensor: SensorSize,
+    *,
+    simulated: bool = False,
+) -> int:
+    """Write events as N-MNIST's .bin, which tells neither sensor nor `simulated`; as `write_csv`.
+
+    Raises
+    ------
+    UsageError
+        If the sensor is larger than 256x256, the first time is not below 2**23 us, or a time lies
+        2**22 us (4.2 s) or more from the one before, which no reader could tell from a wrap.
+    """
+    if max(sensor) > 256:
+        raise UsageError(f".bin holds coordinates up to 255, and the sensor is of {sensor}")
+
+    def write(file: BinaryIO) -> int:
+        written, last_us = 0, None
+        for events in pieces(packets):
+            refuse_outside(events, sensor, written)
+            t = events["t"]
+            steps = np.diff(t, prepend=t[0] if last_us is None else last_us)
+            far = np.abs(steps) >= 1 << (_BIN_TIME_BITS - 1)
+            far[0] |= last_us is None and not 0 <= t[0] < 1 << _BIN_TIME_BITS
+            if far.any():
+                at = int(far.argmax())
+                raise UsageError(
+                    f"event {written + at} at t = {t[at]} us is too far from what lies before it "
+                    "for .bin, whose times have 23 bits; nothing was written"
+                )
+            low = t & ((1 << _BIN_TIME_BITS) - 1)
+            rows = np.empty((len(t), 5), np.uint8)
+            rows[:, 0], rows[:, 1] = events["x"], events["y"]
+            rows[:, 2] = low >> 16 | events["p"].astype(np.int64) << 7
+            rows[:, 3], rows[:, 4] = low >> 8 & 0xFF, low & 0xFF
+            file.write(rows.tobytes())
+            written, last_us = written + len(t), int(t[-1])
+        return written
+
+    return whole_file(path, write)

@@ -1,0 +1,123 @@
+"""Which formats are written, and by what: one table, and one function that writes them all.
+
+A file's name tells the format by its suffix, where that is no question; `.gz`, `.zst` or `.xz`
+after it compress the file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from streamstop.errors import UsageError
+from streamstop.events import Events, SensorSize
+from streamstop.sources.byte_reader import SUFFIXES, inner_suffix
+from streamstop.sources.writing import whole_file
+
+Writer = Callable[..., int]
+
+WRITERS = {
+    "aedat4": "aedat4_writer:write_aedat4",
+    "aedat3": "aedat3_writer:write_aedat3",
+    "aedat2": "aedat2_writer:write_aedat2",
+    "evt3": "evt_writer:write_evt3",
+    "evt2": "evt_writer:write_evt2",
+    "dat": "evt_writer:write_dat",
+    "npz": "plain_writers:write_npz",
+    "csv": "plain_writers:write_csv",
+    "bin": "plain_writers:write_bin",
+}
+"""By the format's short name, "module:function" in `streamstop.sources`."""
+
+BY_SUFFIX = {
+    ".aedat4": "aedat4",
+    ".raw": "evt3",
+    ".dat": "dat",
+    ".npz": "npz",
+    ".csv": "csv",
+    ".bin": "bin",
+}
+"""What a suffix stands for. `.aedat` is of several versions, and has to be told."""
+
+
+def format_of(path: str | Path, format: str = "") -> str:
+    """The short name of the format that a file of this name is written in.
+
+    Raises
+    ------
+    UsageError
+        If it is not known, or not told by the name alone.
+    """
+    known = ", ".join(WRITERS)
+    if format:
+        if format not in WRITERS:
+            raise UsageError(f"format {format!r} is not written; written are {known}: {path}")
+        return format
+    suffix = inner_suffix(str(path))
+    if suffix == ".aedat":
+        raise UsageError(f".aedat may be AEDAT 2.0 or 3.1; say --format aedat2 or aedat3: {path}")
+    if suffix not in BY_SUFFIX:
+        raise UsageError(
+            f"the name does not tell the format; end it in {', '.join(BY_SUFFIX)}, or say "
+            f"--format, one of {known}: {path}"
+        )
+    return BY_SUFFIX[suffix]
+
+
+def write_recording(
+    path: str | Path,
+    packets: Events | Iterable[Events],
+    sensor: SensorSize,
+    *,
+    format: str = "",
+    simulated: bool = False,
+) -> int:
+    """Write events to a file of any known format; returns how many.
+
+    Parameters
+    ----------
+    path : file to write; it appears when complete and replaces what stood there.
+    packets : an array of EVENT_DTYPE, shape (n,), or any number of them in turn.
+    sensor : pixels of the sensor.
+    format : a key of WRITERS; "" for what the suffix says.
+    simulated : marks the events as made by no camera, where the format has a place for it.
+
+    Raises
+    ------
+    UsageError
+        If the format is not known, or cannot say these events. No file is left then.
+    """
+    module, _, name = WRITERS[format_of(path, format)].partition(":")
+    write: Writer = getattr(import_module(f"streamstop.sources.{module}"), name)
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        return write(path, packets, sensor, simulated=simulated)
+    plain = path.with_name(path.name + ".plain")
+    try:
+        written = write(plain, packets, sensor, simulated=simulated)
+
+        def pack(file: BinaryIO) -> None:
+            with plain.open("rb") as source, _packing(file, path.suffix.lower()) as packed:
+                shutil.copyfileobj(source, packed, 1 << 20)
+
+        whole_file(path, pack)
+    finally:
+        plain.unlink(missing_ok=True)
+    return written
+
+
+def _packing(file: BinaryIO, suffix: str) -> AbstractContextManager[Any]:
+    """What is written there, compressed into `file`."""
+    if suffix == ".gz":
+        return gzip.GzipFile("", "wb", 6, file, mtime=0)
+    if suffix == ".xz":
+        return lzma.LZMAFile(file, "wb")
+    import zstandard
+
+    return zstandard.ZstdCompressor(level=9).stream_writer(file, closefd=False)

@@ -3,7 +3,9 @@
 It reads the first event stream of a file (`stream` picks another), packets compressed with LZ4,
 zstd or not at all, one packet in memory at a time. Damage in one packet costs that packet: reading
 goes on at the next one that can be found. Frames, IMU samples and triggers are passed over without
-being read, so damage in them goes unseen. Every length is checked against the file and against a
+being read, so damage in them goes unseen; but for the marks that the tee of a live run wrote among
+the triggers, which are handed over as what they were: time that passed, in its place among the
+events. Every length is checked against the file and against a
 cap before memory is taken for it.
 
 Layout: the line `#!AER-DAT4.0`, an `IOHeader` flatbuffer that holds an XML text, then packets of
@@ -13,12 +15,10 @@ packets at the end is not needed and not read. An event is 16 bytes and is `EVEN
 
 from __future__ import annotations
 
-import os
-import re
+import io
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 from xml.etree import ElementTree
 
@@ -37,18 +37,25 @@ from streamstop.events import (
     SensorSize,
     empty_events,
 )
+from streamstop.sources.aedat4_search import PIECE, PacketSearch
+from streamstop.sources.byte_reader import ByteReader, open_bytes
+from streamstop.sources.recording import read_start
 
 MAGIC = b"#!AER-DAT4.0\r\n"
 SIMULATED_SOURCE = "streamstop-simulate"
 """The source name, in a file's header, of events that no camera made."""
+TEE_MODULE = "streamstop-tee"
+"""What a file's header calls the writer of a clock's marks; see `streamstop.sources.tee`."""
 
 COMPRESSIONS = {"none": 0, "lz4": 1, "zstd": 3}
 MAX_HEADER_BYTES = 1 << 22
+_LENGTH_END = len(MAGIC) + 4
 MAX_BLOCK_BYTES = 1 << 27
 """A packet larger than this, before or after decompression, is taken for damage. It holds 8
 million events; cameras write ten thousand or so."""
+MAX_MARKS = 1 << 10
+"""More marks than this in one packet are damage: no tee writes so many."""
 
-_PIECE = 1 << 20
 _LIKELY_RATIO = 64
 """Events are seldom packed tighter than that; what says it is, is unpacked piece by piece."""
 _USUAL_HEAD = bytes.fromhex("10000000 45565453 0000 0600 0800 0400 06000000 04000000")
@@ -56,13 +63,6 @@ _USUAL_HEAD = bytes.fromhex("10000000 45565453 0000 0600 0800 0400 06000000 0400
 _USUAL_COUNT, _USUAL_END = 28, 32
 _POLARITY_BYTE = 12
 _POLARITY_BIT = 32
-# What a packet starts with after its 8 bytes of stream and size, by compression, and how far from
-# the packet's start: the frame magic of LZ4 or zstd, or the identifier of a bare flatbuffer.
-_STARTS = {
-    "none": (re.compile(rb"EVTS|FRME|IMUS|TRIG"), 16),
-    "lz4": (re.compile(rb"\x04\x22\x4d\x18"), 8),
-    "zstd": (re.compile(rb"\x28\xb5\x2f\xfd"), 8),
-}
 
 
 class _UnreadableError(Exception):
@@ -97,10 +97,7 @@ class Aedat4Recording:
     def __init__(self, path: str, stream: str = "") -> None:
         self.path = path
         try:
-            with Path(path).open("rb") as file:
-                self._header = _read_header(file)
-        except OSError as error:
-            raise SourceError(f"cannot be opened: {error.strerror}: {path}") from error
+            self._header = _read_header(io.BytesIO(_start(path)))
         except _UnreadableError as error:
             raise SourceError(
                 f"AEDAT4 header damaged: {error}; nothing could be read: {path}"
@@ -114,101 +111,127 @@ class Aedat4Recording:
             raise SourceError(f"no event stream{which}; the header names {named or 'none'}: {path}")
         self._event_streams = frozenset(events)
         self._stream = int(wanted)
+        # Marks speak of the first event stream, the only one that a tee writes.
+        self._marks = {
+            i for i, of in streams.items() if _is_marks(of) and self._stream == events[0]
+        }
         info = streams[self._stream]
         self.simulated = info.get("source", "").startswith(SIMULATED_SOURCE)
         self.sensor = _sensor_size(info)
 
     def packets(self, start: Cursor | None = None) -> Iterator[Packet]:
         """Packets from `start` on; see `Recording.packets`."""
-        offset, index, t_us, skip = self._header.end, 0, 0, 0
+        with open_bytes(self.path) as data:
+            yield from self._packets(data, start)
+
+    def _packets(self, data: ByteReader, start: Cursor | None) -> Iterator[Packet]:
+        header, path = self._header, self.path
+        search = PacketSearch(
+            data, header.compression, header.streams, header.table_offset, MAX_BLOCK_BYTES
+        )
+        unpack = Unpacker(header.compression)
+        offset, index, t_us, skip = header.end, 0, 0, 0
         if start is not None and start.offset:
             offset, index, t_us, skip = start.offset, start.event, start.t_us, start.skip
         cut_off = False
-        unpack = Unpacker(self._header.compression)
-        with Path(self.path).open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            while offset < size and offset != self._header.table_offset:
-                if not self._packet_at(file, offset, size):
-                    found = self._next_packet(file, offset + 1, size)
-                    cut_off = found == size
-                    reason = "the file ends inside a packet" if cut_off else "no packet starts here"
-                    yield self._damaged(
-                        offset, found, reason, Cursor(self.path, found, index, t_us)
-                    )
-                    offset, skip = found, 0
-                    continue
-                file.seek(offset)
-                stream, length = struct.unpack("<ii", file.read(8))
-                following = offset + 8 + length
-                if stream not in self._event_streams:
-                    offset = following
-                    continue
-                try:
-                    events = _events(unpack(file.read(length)))
-                except _UnreadableError as error:
-                    if not self._packet_at(file, following, size):
-                        following = self._next_packet(file, offset + 9, size)
-                    yield self._damaged(
-                        offset, following, str(error), Cursor(self.path, following, index, t_us)
-                    )
-                    offset, skip = following, 0
-                    continue
-                if stream != self._stream:
-                    at = Cursor(self.path, following, index, t_us)
-                    yield Packet(empty_events(), at, dropped={"other_stream": len(events)})
-                    offset = following
-                    continue
-                for first in range(skip, len(events), MAX_PACKET_EVENTS):
-                    part = events
-                    if len(events) > MAX_PACKET_EVENTS or skip:
-                        part = events[first : first + MAX_PACKET_EVENTS]
-                    index, t_us, last = index + len(part), int(part["t"][-1]), first + len(part)
-                    whole = last == len(events)
-                    at = Cursor(
-                        self.path, following if whole else offset, index, t_us, 0 if whole else last
-                    )
-                    yield Packet(part, at)
+        while not search.ends(offset):
+            found = search.at(offset)
+            if found is None:
+                following, cut_off = search.after(offset + 1)
+                reason = "the file ends inside a packet" if cut_off else "no packet starts here"
+                at = Cursor(path, following, index, t_us)
+                yield _damaged(offset, following, reason, at)
                 offset, skip = following, 0
-            if self._header.table_offset > size and not cut_off:
-                reason = "the file ends before the table of packets that its header points to"
-                yield self._damaged(
-                    size, self._header.table_offset, reason, Cursor(self.path, size, index, t_us)
-                )
+                continue
+            stream, length = found
+            following = offset + 8 + length
+            if stream in self._event_streams or stream in self._marks:
+                try:
+                    block = unpack(data.read_at(offset + 8, length))
+                    if header.compression == "none" and search.within(offset + 9, following):
+                        raise _UnreadableError("another packet begins inside it")
+                    parts = self._parts(block, stream, Cursor(path, offset, index, t_us, skip))
+                except _UnreadableError as error:
+                    search.wasted(length)
+                    if not search.ends(following) and search.at(following) is None:
+                        following, _ = search.after(offset + 9)
+                    at = Cursor(path, following, index, t_us)
+                    yield _damaged(offset, following, str(error), at)
+                else:
+                    for packet in parts:
+                        index, t_us = packet.cursor.event, packet.cursor.t_us
+                        if not packet.cursor.skip:
+                            packet = replace(packet, cursor=Cursor(path, following, index, t_us))
+                        yield packet
+            offset, skip = following, 0
+            data.release(offset)
+        yield from self._end(data, offset, Cursor(path, offset, index, t_us), cut_off)
 
-    def _damaged(self, offset: int, end: int, reason: str, cursor: Cursor) -> Packet:
-        damage = Damage(offset, end - offset, reason, self.path)
-        return Packet(empty_events(), cursor, damage=(damage,))
+    def _parts(self, block: bytes, stream: int, at: Cursor) -> Iterator[Packet]:
+        """What a block holds from `at.skip` on, in packets; only the last one's cursor has no skip.
 
-    def _packet_at(self, file: BinaryIO, offset: int, size: int) -> bool:
-        """Whether a packet of this file can start at `offset`, or the packets end there."""
-        if offset in (size, self._header.table_offset):
-            return True
-        pattern, lead = _STARTS[self._header.compression]
-        file.seek(offset)
-        head = file.read(lead + 4)
-        if len(head) < lead + 4 or not pattern.match(head, lead):
-            return False
-        stream, length = struct.unpack_from("<ii", head)
-        return (
-            stream in self._header.streams
-            and 0 < length <= MAX_BLOCK_BYTES
-            and offset + 8 + length <= size
-        )
+        Raises
+        ------
+        _UnreadableError
+            At once, if it cannot be read.
+        """
+        if stream in self._marks:
+            return _mark_packets(_marks(block), at)
+        events = _events(block)
+        if stream != self._stream:
+            return iter([Packet(empty_events(), at, dropped={"other_stream": len(events)})])
+        return _event_packets(events, at)
 
-    def _next_packet(self, file: BinaryIO, offset: int, size: int) -> int:
-        """The first offset from `offset` on where a packet can start; the end if none."""
-        pattern, lead = _STARTS[self._header.compression]
-        end = self._header.table_offset if offset <= self._header.table_offset <= size else size
-        at = offset
-        while at < end:
-            file.seek(at)
-            piece = file.read(_PIECE + lead + 4)
-            for match in pattern.finditer(piece, lead):
-                candidate = at + match.start() - lead
-                if candidate < end and self._packet_at(file, candidate, size):
-                    return candidate
-            at += _PIECE
-        return end
+    def _end(
+        self, data: ByteReader, offset: int, cursor: Cursor, cut_off: bool
+    ) -> Iterator[Packet]:
+        """What is wrong with the end of the file, if anything."""
+        if not data.seekable:  # a sum over the whole may stand there
+            for at in range(offset, offset + MAX_BLOCK_BYTES, PIECE):
+                data.release(at)
+                if not data.reaches(at + 1):
+                    break
+        if data.fault:
+            yield Packet(empty_events(), cursor, damage=data.fault)
+        elif offset < self._header.table_offset and not cut_off:
+            reason = "the file ends before the table of packets that its header points to"
+            yield _damaged(offset, self._header.table_offset, reason, cursor)
+
+
+def _damaged(offset: int, end: int, reason: str, cursor: Cursor) -> Packet:
+    damage = Damage(offset, end - offset, reason, cursor.path)
+    return Packet(empty_events(), cursor, damage=(damage,))
+
+
+def _event_packets(events: Events, at: Cursor) -> Iterator[Packet]:
+    index = at.event
+    for first in range(at.skip, len(events), MAX_PACKET_EVENTS):
+        part = events
+        if len(events) > MAX_PACKET_EVENTS or at.skip:
+            part = events[first : first + MAX_PACKET_EVENTS]
+        index, last = index + len(part), first + len(part)
+        skip = 0 if last == len(events) else last
+        yield Packet(part, Cursor(at.path, at.offset, index, int(part["t"][-1]), skip))
+
+
+def _mark_packets(marks: list[int], at: Cursor) -> Iterator[Packet]:
+    for i, until_us in enumerate(marks[at.skip :], at.skip + 1):
+        cursor = replace(at, skip=i if i < len(marks) else 0)
+        yield Packet(empty_events(), cursor, until_us=until_us)
+
+
+def _start(path: str) -> bytes:
+    """The start of a file, with its header if that may be read."""
+    start = read_start(path, _LENGTH_END)
+    if len(start) < _LENGTH_END:
+        return start
+    (length,) = struct.unpack_from("<I", start, len(MAGIC))
+    return read_start(path, _LENGTH_END + min(length, MAX_HEADER_BYTES))
+
+
+def _is_marks(stream: dict[str, str]) -> bool:
+    """Whether a stream of the header holds what a clock said to the tee of a live run."""
+    return stream.get("typeIdentifier") == "TRIG" and stream.get("originalModuleName") == TEE_MODULE
 
 
 def _read_header(file: BinaryIO) -> _Header:
@@ -323,7 +346,7 @@ class Unpacker:
             if self._compression == "lz4":
                 return self._joined(self._lz4_pieces(block))
             stated = zstandard.frame_content_size(block)
-            if 0 < stated <= min(MAX_BLOCK_BYTES, _PIECE + _LIKELY_RATIO * len(block)):
+            if 0 < stated <= min(MAX_BLOCK_BYTES, PIECE + _LIKELY_RATIO * len(block)):
                 return self._zstd.decompress(block, allow_extra_data=False)
             return self._joined(self._zstd_pieces(block))
         except (RuntimeError, zstandard.ZstdError) as error:
@@ -343,9 +366,9 @@ class Unpacker:
 
     def _lz4_pieces(self, block: bytes) -> Iterator[bytes]:
         self._lz4.reset()
-        yield self._lz4.decompress(block, max_length=_PIECE)
+        yield self._lz4.decompress(block, max_length=PIECE)
         while not self._lz4.eof:
-            piece = self._lz4.decompress(b"", max_length=_PIECE)
+            piece = self._lz4.decompress(b"", max_length=PIECE)
             if not piece and not self._lz4.eof:
                 raise _UnreadableError("the compressed block is cut short")
             yield piece
@@ -354,7 +377,7 @@ class Unpacker:
 
     def _zstd_pieces(self, block: bytes) -> Iterator[bytes]:
         with self._zstd.stream_reader(block) as reader:
-            while piece := reader.read(_PIECE):
+            while piece := reader.read(PIECE):
                 yield piece
 
 
@@ -392,3 +415,20 @@ def _event_vector(buffer: bytes) -> tuple[int, int, int]:
         return _u32(buffer, 0), 0, 0
     vector += _u32(buffer, vector)
     return _u32(buffer, 0), _u32(buffer, vector), vector
+
+
+def _marks(buffer: bytes) -> list[int]:
+    """The times in a TriggerPacket flatbuffer, with its length in front."""
+    if buffer[8:12] != b"TRIG":
+        raise _UnreadableError("the packet does not hold triggers")
+    vector = _field(buffer, 4 + _u32(buffer, 4), 0)
+    vector += _u32(buffer, vector) if vector else 0
+    count = _u32(buffer, vector) if vector else 0
+    if count > MAX_MARKS:
+        raise _UnreadableError(f"it claims {count} marks, more than the {MAX_MARKS} allowed")
+    marks = []
+    for line in range(vector + 4, vector + 4 + 4 * count, 4):
+        time = _field(buffer, line + _u32(buffer, line), 0)
+        _need(buffer, time, 8)
+        marks.append(int.from_bytes(buffer[time : time + 8], "little", signed=True) if time else 0)
+    return marks

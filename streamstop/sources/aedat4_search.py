@@ -1,0 +1,113 @@
+"""Where the packets of an AEDAT4 file lie: whether one can start here, and where the next one can.
+
+A packet can start where a stream of the header and a length that the file holds stand before the
+magic of the file's compression. Whether it can be read is for the reader to say: it tells what
+turned out not to be, so that a file made of false starts costs no more than a few times its size.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Collection
+
+from streamstop.sources.byte_reader import ByteReader
+
+PIECE = 1 << 20
+
+# What a packet starts with after its 8 bytes of stream and size, by compression, and how far from
+# the packet's start: the frame magic of LZ4 or zstd, or the identifier of a bare flatbuffer.
+_STARTS = {
+    "none": (re.compile(rb"EVTS|FRME|IMUS|TRIG"), 16),
+    "lz4": (re.compile(rb"\x04\x22\x4d\x18"), 8),
+    "zstd": (re.compile(rb"\x28\xb5\x2f\xfd"), 8),
+}
+
+_PATIENCE = 1 << 28
+"""After so many bytes of packets that could not be read, only short ones are found any more."""
+_SHORT = 1 << 18
+
+
+class PacketSearch:
+    """Packets of one reading of a file.
+
+    Parameters
+    ----------
+    data : the file's bytes.
+    compression : "none", "lz4" or "zstd".
+    streams : ids that the header names.
+    table_offset : where the table of packets is said to begin, and packets end.
+    max_length : no packet is longer.
+    """
+
+    def __init__(
+        self,
+        data: ByteReader,
+        compression: str,
+        streams: Collection[int],
+        table_offset: int,
+        max_length: int,
+    ) -> None:
+        self._data, self._streams = data, streams
+        self._pattern, self._lead = _STARTS[compression]
+        self._table_offset, self._max_length = table_offset, max_length
+        self._wasted = 0
+
+    def ends(self, offset: int) -> bool:
+        """Whether no packet can follow: the table or the end of the file is at `offset`."""
+        return offset == self._table_offset or not self._data.reaches(offset + 1)
+
+    def at(self, offset: int) -> tuple[int, int] | None:
+        """Stream and length of the packet that can start at `offset`; None where none can."""
+        head = self._data.read_at(offset, self._lead + 4)
+        if len(head) < self._lead + 4 or not self._pattern.match(head, self._lead):
+            return None
+        return self._possible(head[:8], offset, self._max_length)
+
+    def after(self, offset: int) -> tuple[int, bool]:
+        """The first place from `offset` on where a packet can start, else where they end.
+
+        Returns
+        -------
+        offset : of it. What lies before is released.
+        cut_off : whether the file ends there.
+        """
+        lead, table = self._lead, self._table_offset
+        longest = self._max_length if self._wasted < _PATIENCE else _SHORT
+        at = offset
+        while True:
+            piece = self._data.read_at(at, PIECE + lead + 4)
+            for match in self._pattern.finditer(piece, lead):
+                first = match.start() - lead
+                # Beyond the table, too: after bytes that were put in it is not where it should be.
+                if self._possible(piece[first : first + 8], at + first, longest):
+                    return at + first, False
+            if len(piece) < PIECE + lead + 4:
+                end = at + len(piece)
+                return (table, table == end) if offset <= table <= end else (end, True)
+            at += PIECE
+            self._data.release(at)
+
+    def within(self, first: int, end: int) -> bool:
+        """Whether a packet can start in [first, end), and none at `end`, nor is that the end.
+
+        Then what seemed to be one packet is a damaged one that reaches into another.
+        """
+        if self.ends(end) or self.at(end) is not None:
+            return False
+        piece = self._data.read_at(first, end - first + self._lead + 4)
+        places = (match.start() - self._lead for match in self._pattern.finditer(piece, self._lead))
+        return any(
+            first + at < end and self._possible(piece[at : at + 8], first + at, self._max_length)
+            for at in places
+        )
+
+    def wasted(self, length: int) -> None:
+        """A packet of this length could not be read."""
+        self._wasted += length
+
+    def _possible(self, head: bytes, offset: int, longest: int) -> tuple[int, int] | None:
+        stream, length = struct.unpack("<ii", head)
+        if stream not in self._streams or not 0 < length <= longest:
+            return None
+        return (stream, length) if self._data.reaches(offset + 8 + length) else None

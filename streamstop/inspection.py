@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from streamstop.errors import StreamstopError, UsageError
 from streamstop.events import Damage, Events, Packet, SensorSize
 from streamstop.labels import is_label_csv, read_label_csv, sorted_classes
-from streamstop.sources import _kind, _parts, _sensor_size, open_source
+from streamstop.sources import kind_of, open_source, sensor_size, uri_parts
 from streamstop.sources.byte_reader import STDIN, SUFFIXES, open_bytes
 from streamstop.sources.feeds import is_live
 from streamstop.sources.recognise import open_recording, recognise
@@ -250,10 +250,10 @@ def inspect(
         raise UsageError(
             f"inspect reads recordings, and this is a live source; record it first: {uri}"
         )
-    path, options = _parts(uri)
+    path, options = uri_parts(uri)
     if "sensor" in options:
-        sensor = _sensor_size(options.pop("sensor"))
-    if _kind(path) == "folder":
+        sensor = sensor_size(options.pop("sensor"))
+    if kind_of(path) == "folder":
         return _inspect_folder(uri, path, sensor, strict, progress)
     known = recognise(path)
     recording = open_recording(path, options)
@@ -289,9 +289,9 @@ def inspect(
 
 def packets_of(uri: str, sensor: SensorSize | None = None) -> Iterator[Packet]:
     """The packets of what `inspect` was called with, once more."""
-    path, options = _parts(uri)
+    path, options = uri_parts(uri)
     options.pop("sensor", None)
-    if _kind(path) == "folder":
+    if kind_of(path) == "folder":
         return iter(open_source(path, sensor=sensor))
     return read_packets(open_recording(path, options))
 

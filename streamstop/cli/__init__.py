@@ -18,6 +18,7 @@ import typer
 
 from streamstop import __version__
 from streamstop.cli.model import model
+from streamstop.cli.recordings import convert, doctor, inspect, record, stream
 from streamstop.cli.run import RUN_EPILOG, run
 from streamstop.cli.train import TRAIN_EPILOG, train
 
@@ -64,3 +65,5 @@ def _options(
 app.command(epilog=RUN_EPILOG)(run)
 app.command(epilog=TRAIN_EPILOG)(train)
 app.command()(model)
+for command in (inspect, convert, record, stream, doctor):
+    app.command()(command)

@@ -106,10 +106,10 @@ def open_source(
             seconds=seconds,
             tick_us=align_us,
         )
-    path, options = _parts(uri)
+    path, options = uri_parts(uri)
     if "sensor" in options:
-        sensor = _sensor_size(options.pop("sensor"))
-    kind = _kind(path)
+        sensor = sensor_size(options.pop("sensor"))
+    kind = kind_of(path)
     if kind == "folder":
         from streamstop.sources.folder import FolderSource
 
@@ -140,7 +140,7 @@ def open_source(
     )
 
 
-def _parts(uri: str) -> tuple[str, dict[str, str]]:
+def uri_parts(uri: str) -> tuple[str, dict[str, str]]:
     """The path and the options of a URI."""
     path, mark, query = uri.rpartition("?")
     if not mark or Path(uri).exists():
@@ -154,14 +154,15 @@ def _parts(uri: str) -> tuple[str, dict[str, str]]:
     return path, options
 
 
-def _sensor_size(text: str) -> SensorSize:
+def sensor_size(text: str) -> SensorSize:
+    """The size that a text like 346x260 says; UsageError where it says none."""
     size = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
     if size is None:
         raise UsageError(f"a sensor's size is written like 346x260, not {text!r}")
     return SensorSize(int(size[1]), int(size[2]))
 
 
-def _kind(path: str) -> str:
+def kind_of(path: str) -> str:
     """ "file" or "folder"; an error that helps for anything else."""
     if path == STDIN:
         return "file"

@@ -22,12 +22,14 @@ from streamstop.binning import Bin, Binner
 from streamstop.bundled import bundled_path
 from streamstop.config import UNLABELLED_CLASSES, Config, to_toml
 from streamstop.errors import DamageError, DivergedError, SourceError, UsageError
+from streamstop.events import SensorSize, make_events
 from streamstop.labels import LabelTrack, Segment
 from streamstop.ledger import Ledger
 from streamstop.meters import Meters
 from streamstop.prequential.protocol import TestThenTrain, Verdict
 from streamstop.run_folder import RunFolder
 from streamstop.sources import Source, open_source
+from streamstop.sources.feeds import is_live
 from streamstop.sources.live import LiveSource
 from streamstop.sources.paced import PacedSource
 from streamstop.stop.learner import LearnerSpec, StopLearner
@@ -86,6 +88,8 @@ def run(
     """
     torch.set_num_threads(config.run.threads)
     uri = config.source.uri or str(bundled_path("recordings/gestures"))
+    if is_live(uri):
+        _warm_up(config)
     opened = open_source(
         uri,
         labels=config.source.labels or None,
@@ -426,6 +430,22 @@ def build_learner(config: Config, classes: int, learn: str | None = None) -> Sto
     )
     dtype = torch.float64 if rule.precision == "float64" else torch.float32
     return StopLearner(spec, learning, config.run.seed, dtype)
+
+
+def _warm_up(config: Config) -> None:
+    """Compile what a bin needs, on one that nobody sees: in a live run the first would wait."""
+    b = config.binning
+    binner = Binner(SensorSize(1, 1), bin_us=1, height=b.height, width=b.width)
+    list(binner.push(make_events([0], [0], [0], [True])))
+    learner = build_learner(config, UNLABELLED_CLASSES)
+    learner.begin_segment()
+    for will_learn in (True, False):
+        learner.predict(
+            torch.zeros(1, 2, b.height, b.width, dtype=learner.dtype), will_learn=will_learn
+        )
+        if will_learn:
+            learner.learn(0)
+    learner.end_segment()
 
 
 def _still(config: Config) -> Config:

@@ -31,6 +31,9 @@ class Build:
     slant : how far circles lean, radians. flatness : height of a circle over its width.
     lift_px : how much higher or lower than usual the hands are held.
     sway_px, sway_hz : movement of the whole body while standing.
+    low_px : how much lower than usual both hands work together.
+    uneven : how much more the right hand claps than the left, -1 to 1. rise : how much the hands
+        rise on parting, as a share of the way.
     """
 
     centre_px: Point
@@ -46,6 +49,9 @@ class Build:
     lift_px: float
     sway_px: float
     sway_hz: float
+    low_px: float = 0.0
+    uneven: float = 0.0
+    rise: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +185,9 @@ def _assemble(moment: _Moment, hands: _Hands) -> Pose:
 
 def _clap(m: _Moment) -> _Hands:
     apart = 3.0 + 9.0 * m.reach * (1 + m.wave(1.7))
-    return _Hands(m.hand(-apart, 20), m.hand(apart, 20), (1.15, 1.1))
+    right, left = apart * (1.0 + m.build.uneven), apart * (1.0 - m.build.uneven)
+    rise, y = m.build.rise, 20 + m.build.low_px
+    return _Hands(m.hand(-right, y - rise * right), m.hand(left, y - rise * left), (1.15, 1.1))
 
 
 def _wave(m: _Moment, side: float) -> _Hands:
@@ -212,14 +220,15 @@ def _one_arm(m: _Moment, side: float, target: Point) -> _Hands:
 def _roll(m: _Moment) -> _Hands:
     radius = 9.0 * m.reach
     up, near = radius * m.wave(1.5), 0.12 * m.wave(1.5, 0.25)
-    return _Hands(m.hand(5, 20 + up), m.hand(-5, 20 - up), (1.1 + near, 1.1 - near))
+    y = 20 + m.build.low_px
+    return _Hands(m.hand(5, y + up), m.hand(-5, y - up), (1.1 + near, 1.1 - near))
 
 
 def _drums(m: _Moment) -> _Hands:
     def stroke(ahead: float) -> float:
         rise = m.wave(1.5, ahead)
         # Hands rise slowly and fall fast: the square keeps them low for less of the time.
-        return 26 - 10 * m.reach * (rise + 0.35 * rise * rise)
+        return 26 + m.build.low_px - 10 * m.reach * (rise + 0.35 * rise * rise)
 
     return _Hands(m.hand(-17, stroke(0.0)), m.hand(17, stroke(0.5)), (1.15, 1.1))
 
@@ -227,7 +236,9 @@ def _drums(m: _Moment) -> _Hands:
 def _guitar(m: _Moment) -> _Hands:
     strum = 9.0 * m.reach * m.wave(2.0)
     slide = 2.5 * m.wave(0.5)
-    right, left = m.hand(-6 + 0.3 * strum, 36 + strum), m.hand(30 + slide, 14 - slide)
+    low = m.build.low_px
+    right = m.hand(-6 + 0.3 * strum, 36 + low + strum)
+    left = m.hand(30 + slide, 14 + low - slide)
     return _Hands(right, left, (1.15, 1.0), (False, True))
 
 

@@ -136,7 +136,7 @@ class DvsPixelModel:
         leak_hz = _spread(draw, params.leak_hz, params.leak_hz * params.leak_mismatch, n)
         self.hot = draw.random(n) < params.hot_fraction
         leak_hz[self.hot] = params.hot_hz
-        self._leak_per_us = leak_hz * 1e-6 * self.theta_on
+        self.leak_per_us = leak_hz * 1e-6 * self.theta_on
         # A sensor that has long been running has its leakage at any phase, not all at zero.
         phase = np.where(leak_hz > 0, draw.random(n), 0.0) * self.theta_on
         self.state = PixelState(
@@ -214,7 +214,7 @@ class DvsPixelModel:
         self, level: Floats, before_us: int, t_us: int, noise: _Noise
     ) -> tuple[Floats, Ints, Events]:
         """The differencing amplifier and its comparators over one step."""
-        slope = (level - self.state.level) / (t_us - before_us) + self._leak_per_us
+        slope = (level - self.state.level) / (t_us - before_us) + self.leak_per_us
         held = self.state.held_until_us.copy()
         since = np.maximum(held, before_us).astype(np.float64)
         start = np.where(held > before_us, 0.0, self.state.difference)

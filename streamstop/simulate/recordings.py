@@ -91,15 +91,15 @@ def _poses(plan: Plan, subject: Subject, order: list[int], seed: int) -> Iterato
     for gesture in order:
         occasion = Performance.draw((seed << 4) + gesture)
         first = pose_at(GESTURES[gesture], subject.build, 0.0, occasion)
-        yield from _between(last, first, gap)
+        yield from between(last, first, gap)
         for step in range(length):
             last = pose_at(GESTURES[gesture], subject.build, step * STEP_US * 1e-6, occasion)
             yield last
     # After the last label too: a recording that ended with it would end at its last event.
-    yield from _between(last, rest, gap)
+    yield from between(last, rest, gap)
 
 
-def _between(one: Pose, other: Pose, steps: int) -> Iterator[Pose]:
+def between(one: Pose, other: Pose, steps: int) -> Iterator[Pose]:
     """From one pose to another, slow at both ends."""
     for step in range(steps):
         share = step / steps

@@ -255,6 +255,7 @@ class _Run:
                 self.folder.path / RECORDING,
                 self.source.sensor,
                 max_bytes=wanted.record_mb * 1_000_000,
+                simulated=self.source.simulated,
             )
             self.source.tee = self._tee
 

@@ -31,7 +31,7 @@ from streamstop.events import Events, Packet, SensorSize, empty_events
 from streamstop.sources import Source, open_source
 from streamstop.sources.addresses import LOOPBACK, MAX_SIDE, Address, parse_address
 from streamstop.sources.aedat4 import COMPRESSIONS, MAGIC, SIMULATED_SOURCE
-from streamstop.sources.aedat4_writer import _description, _event_packet, _header
+from streamstop.sources.aedat4_writer import description, event_packet, file_header
 from streamstop.sources.dv_tcp import ENDS_EMPTY
 from streamstop.sources.paced import paced
 
@@ -335,7 +335,7 @@ class _DvServer:
     def send(self, events: Events, sent: Sent) -> bool:
         for first in range(0, len(events), PACKET_EVENTS):
             part = events[first : first + PACKET_EVENTS]
-            packet = _packet(_event_packet(part), self._compress)
+            packet = _packet(event_packet(part), self._compress)
             if not self._put(packet):
                 sent.ended = "the client hung up"
                 return False
@@ -355,7 +355,7 @@ class _DvServer:
 
     def finish(self, sent: Sent) -> None:
         """Say that this was all, and give the client a moment to take it and hang up."""
-        if self._put(_packet(_event_packet(empty_events()), self._compress)):
+        if self._put(_packet(event_packet(empty_events()), self._compress)):
             select.select([self._socket], [], [], LINGER_S)
 
     def close(self) -> None:
@@ -381,8 +381,8 @@ def _packet(content: bytes, compress: Callable[[bytes], Any]) -> bytes:
 def stream_header(sensor: SensorSize, compression: str, *, simulated: bool) -> bytes:
     """What a DV server sends first: the header of an AEDAT4 file, without the file's first line."""
     attributes = {"source": SIMULATED_SOURCE if simulated else "streamstop", **ENDS_EMPTY}
-    xml = _description(sensor, compression, attributes).encode()
-    return _header(compression, -1, xml)[len(MAGIC) :]
+    xml = description(sensor, compression, attributes).encode()
+    return file_header(compression, -1, xml)[len(MAGIC) :]
 
 
 def _compressor(compression: str) -> Callable[[bytes], Any]:

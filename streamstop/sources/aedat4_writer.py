@@ -97,8 +97,8 @@ def _write(
     zstd_level: int,
     attributes: Mapping[str, str],
 ) -> int:
-    xml = _description(sensor, compression, attributes).encode()
-    file.write(_header(compression, -1, xml))
+    xml = description(sensor, compression, attributes).encode()
+    file.write(file_header(compression, -1, xml))
     lines: list[tuple[int, ...]] = []
     written = 0
     for packet in _repacked(parts, packet_events):
@@ -110,15 +110,15 @@ def _write(
                 f"({packet['x'][at]}, {packet['y'][at]}), outside the sensor of {sensor}; "
                 "nothing was written"
             )
-        block = _compress(_event_packet(packet), compression, zstd_level)
+        block = compressed(event_packet(packet), compression, zstd_level)
         first_us, last_us = int(packet["t"][0]), int(packet["t"][-1])
         lines.append((0, 0, len(block), file.tell() + 8, len(packet), first_us, last_us))
         file.write(struct.pack("<ii", 0, len(block)) + block)
         written += len(packet)
     table_offset = file.tell()
-    file.write(_compress(_packet_table(lines), compression, zstd_level))
+    file.write(compressed(packet_table(lines), compression, zstd_level))
     file.seek(0)
-    file.write(_header(compression, table_offset, xml))
+    file.write(file_header(compression, table_offset, xml))
     return written
 
 
@@ -139,7 +139,8 @@ def _repacked(parts: Iterable[Events], packet_events: int) -> Iterator[Events]:
         yield packet[:filled]
 
 
-def _compress(block: bytes, compression: str, zstd_level: int) -> bytes:
+def compressed(block: bytes, compression: str, zstd_level: int) -> bytes:
+    """The content of a packet as it stands in the file."""
     if compression == "lz4":
         return bytes(lz4.frame.compress(block, compression_level=9, content_checksum=True))
     if compression == "zstd":
@@ -151,7 +152,8 @@ def _compress(block: bytes, compression: str, zstd_level: int) -> bytes:
 # prefix included, and 8-byte values lie on multiples of 8, as flatbuffers' own writer has it.
 
 
-def _header(compression: str, table_offset: int, xml: bytes) -> bytes:
+def file_header(compression: str, table_offset: int, xml: bytes) -> bytes:
+    """The first line and the IOHeader; table_offset: of the table of packets, -1 for none."""
     body = struct.pack("<I4s", 20, b"IOHE")
     body += struct.pack("<5H2x", 10, 20, 4, 8, 16)  # vtable at 12
     body += struct.pack("<iiqI", 12, COMPRESSIONS[compression], table_offset, 4)  # table at 24
@@ -160,7 +162,8 @@ def _header(compression: str, table_offset: int, xml: bytes) -> bytes:
     return MAGIC + struct.pack("<I", len(body)) + body
 
 
-def _event_packet(events: Events) -> bytes:
+def event_packet(events: Events) -> bytes:
+    """An EventPacket flatbuffer, its length in front."""
     body = struct.pack("<I4s", 16, b"EVTS")
     body += struct.pack("<3H2x", 6, 8, 4)  # vtable at 12
     body += struct.pack("<iII", 8, 4, len(events))  # table at 20, then the vector's length
@@ -168,7 +171,8 @@ def _event_packet(events: Events) -> bytes:
     return struct.pack("<I", len(body)) + body
 
 
-def _packet_table(lines: list[tuple[int, ...]]) -> bytes:
+def packet_table(lines: list[tuple[int, ...]]) -> bytes:
+    """The table of packets, lines in the order of `_TABLE_LINE`'s fields."""
     n = len(lines)
     vtable = 32 + 4 * n + -(32 + 4 * n) % 8
     first = vtable + 16
@@ -188,7 +192,12 @@ def _packet_table(lines: list[tuple[int, ...]]) -> bytes:
     return struct.pack("<I", len(body)) + body
 
 
-def _description(sensor: SensorSize, compression: str, attributes: Mapping[str, str]) -> str:
+def description(
+    sensor: SensorSize, compression: str, attributes: Mapping[str, str], marks_by: str = ""
+) -> str:
+    """The XML of a header: one stream of events, and one of triggers where `marks_by` names who
+    writes them."""
+
     def attribute(key: str, value: object, kind: str = "string") -> str:
         return f"<attr key={quoteattr(key)} type={quoteattr(kind)}>{escape(str(value))}</attr>"
 
@@ -208,6 +217,22 @@ def _description(sensor: SensorSize, compression: str, attributes: Mapping[str, 
             *(attribute(key, value) for key, value in sorted(attributes.items())),
             "</node>",
             "</node>",
+            *(
+                (
+                    '<node name="1" path="/mainloop/Recorder/outInfo/1/">',
+                    attribute("compression", compression.upper()),
+                    attribute("originalModuleName", marks_by),
+                    attribute("originalOutputName", "marks"),
+                    attribute("typeDescription", "Time that passed without events."),
+                    attribute("typeIdentifier", "TRIG"),
+                    '<node name="info" path="/mainloop/Recorder/outInfo/1/info/">',
+                    attribute("source", "streamstop"),
+                    "</node>",
+                    "</node>",
+                )
+                if marks_by
+                else ()
+            ),
             "</node>",
             "</dv>",
             "",

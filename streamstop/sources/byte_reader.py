@@ -137,6 +137,16 @@ class ByteReader:
         first = offset - self._start
         return bytes(memoryview(self._kept)[first : first + size])
 
+    def read_ready(self, offset: int, least: int, most: int) -> bytes:
+        """At least `least` bytes from `offset` on, and up to `most`; fewer only where they end.
+
+        Of a pipe what is there already, so that a slow one is not waited for longer than need be.
+        """
+        if self.path != STDIN:
+            return self.read_at(offset, most)
+        self.reaches(offset + least)
+        return self.read_at(offset, min(max(self._start + len(self._kept) - offset, least), most))
+
     def reaches(self, offset: int) -> bool:
         """Whether there are bytes up to `offset`; what lies before it is kept."""
         if self._seekable:

@@ -2,7 +2,7 @@
 
 It promises that no value is wrapped into a range where it would look right: a coordinate that does
 not fit becomes 65535, which every sensor rejects; polarity is ON for anything above zero. Times are
-whole microseconds; a table in seconds is refused, not guessed at.
+whole microseconds unless the unit is said; a table in seconds is refused, not guessed at.
 """
 
 from __future__ import annotations
@@ -23,6 +23,12 @@ NAMES = {
     "p": ("p", "ps", "pol", "polarity", "polarities", "on"),
 }
 """What the four columns are called elsewhere, in lower case."""
+
+UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000}
+"""What times may be in."""
+
+MAX_TIME = 1 << 62
+"""Times beyond this become this, which is too late for any stream."""
 
 _OUTSIDE = 0xFFFF
 
@@ -57,17 +63,51 @@ def column_order(order: str, path: str) -> str:
     return order
 
 
-def events_from(t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any]) -> Events:
+def time_unit(unit: str, path: str) -> int:
+    """Microseconds in a unit.
+
+    Raises
+    ------
+    SourceError
+        If it is not one of UNITS_US.
+    """
+    if unit not in UNITS_US:
+        raise SourceError(f"times are in {', '.join(UNITS_US)}, not in {unit!r}: {path}")
+    return UNITS_US[unit]
+
+
+def events_from(
+    t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any], unit_us: int = 1
+) -> Events:
     """Events from four numeric columns of equal length, shape (n,).
+
+    unit_us : microseconds in the unit of `t`. In a larger unit times may have a fraction; they are
+        rounded to the nearest microsecond.
 
     Raises
     ------
     ValueError
-        If a time is no whole number.
+        If a time is not finite, or has a fraction of a microsecond where that is the unit.
+
+    >>> events_from(*np.array([[0.0038115], [96], [133], [0]]), unit_us=1_000_000)["t"].tolist()
+    [3812]
     """
-    if t.dtype.kind == "f" and not (np.isfinite(t) & (t == np.floor(t))).all():
-        raise ValueError("times are not whole numbers of microseconds")
-    return make_events(t.astype(np.int64), _coordinate(x), _coordinate(y), p > 0)
+    if t.dtype.kind == "f" and not np.isfinite(t).all():
+        raise ValueError("times are not finite")
+    if t.dtype.kind == "f" and unit_us == 1 and not (t == np.floor(t)).all():
+        raise ValueError(
+            "times are not whole numbers of microseconds; if they are seconds, say ?unit=s"
+        )
+    if t.dtype.kind == "f":
+        times = np.rint(t.astype(np.float64) * unit_us).clip(-MAX_TIME, MAX_TIME).astype(np.int64)
+    else:
+        limit = MAX_TIME // unit_us
+        times = (
+            t
+            if unit_us == 1
+            else t.clip(max(-limit, np.iinfo(t.dtype).min), min(limit, np.iinfo(t.dtype).max))
+        ).astype(np.int64) * unit_us
+    return make_events(times, _coordinate(x), _coordinate(y), p > 0)
 
 
 def _coordinate(column: NDArray[Any]) -> NDArray[np.uint16]:

@@ -6,17 +6,20 @@ it. Formats that are known but not read are named in the message, so that nobody
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import NamedTuple
 
-from streamstop.errors import SourceError
+from streamstop.errors import SourceError, UsageError
 from streamstop.labels import is_label_csv
 from streamstop.sources.byte_reader import inner_suffix
 from streamstop.sources.recording import Recording, read_start
 
 HEAD_BYTES = 1 << 12
+
+_TEXT = (".csv", ".txt")
 
 _Test = Callable[[bytes, str], bool]
 
@@ -27,7 +30,7 @@ class Format(NamedTuple):
     name : as people call it.
     opens : "module:class" in `streamstop.sources`; "" where this version does not read it.
     test : whether a file that begins with these bytes and has this suffix is one.
-    options : what may be asked for after `?` in the URI, beside `sensor`.
+    options : what may be asked for after `?` in the URI, beside COMMON_OPTIONS.
     """
 
     name: str
@@ -47,7 +50,9 @@ def _percent_line(pattern: bytes) -> _Test:
 
 
 def _is_text(head: bytes) -> bool:
-    return bool(head) and not re.search(rb"[\x00-\x08\x0e-\x1f]", head)
+    """Whether the first line is text: damage further on costs its own lines only."""
+    line = head.split(b"\n", 1)[0]
+    return bool(line) and not re.search(rb"[\x00-\x08\x0e-\x1f]", line)
 
 
 FORMATS = (
@@ -60,6 +65,7 @@ FORMATS = (
         "NumPy .npz",
         "arrays:ArrayRecording",
         lambda head, suffix: head.startswith(b"PK\x03\x04") and suffix == ".npz",
+        ("columns", "unit"),
     ),
     Format("Prophesee EVT3", "evt:EvtRecording", _percent_line(rb"evt 3|format EVT3")),
     Format("Prophesee EVT2.1", "evt:EvtRecording", _percent_line(rb"evt 2\.1|format EVT21")),
@@ -70,16 +76,59 @@ FORMATS = (
         _percent_line(rb"Data file containing|Version"),
     ),
     Format("Event Stream .es", "event_stream:EventStreamRecording", _begins(b"Event Stream")),
-    Format("HDF5", "", _begins(b"\x89HDF\r\n\x1a\n")),
+    Format("HDF5", "hdf5:Hdf5Recording", _begins(b"\x89HDF\r\n\x1a\n"), ("unit",)),
     Format("rosbag", "", _begins(b"#ROSBAG")),
     Format("N-MNIST .bin", "nmnist:BinRecording", lambda _, suffix: suffix == ".bin"),
     Format(
         "events as .csv",
         "text:CsvRecording",
-        lambda head, suffix: suffix == ".csv" and _is_text(head) and not is_label_csv(head),
-        ("columns",),
+        lambda head, suffix: suffix in _TEXT and _is_text(head) and not is_label_csv(head),
+        ("columns", "unit"),
     ),
 )
+
+
+SHORT = {
+    "aedat4": "AEDAT4",
+    "aedat1": "AEDAT 1.0 or 2.0",
+    "aedat2": "AEDAT 1.0 or 2.0",
+    "aedat3": "AEDAT 3.1",
+    "npy": "NumPy .npy",
+    "npz": "NumPy .npz",
+    "evt2": "Prophesee EVT2",
+    "evt21": "Prophesee EVT2.1",
+    "evt2.1": "Prophesee EVT2.1",
+    "evt3": "Prophesee EVT3",
+    "dat": "Prophesee DAT",
+    "es": "Event Stream .es",
+    "hdf5": "HDF5",
+    "h5": "HDF5",
+    "bin": "N-MNIST .bin",
+    "nmnist": "N-MNIST .bin",
+    "csv": "events as .csv",
+    "txt": "events as .csv",
+}
+"""What may be asked for with `?format=`, and the name in `FORMATS` of each."""
+
+COMMON_OPTIONS = ("sensor", "format", "start_us", "stop_us")
+"""What may be asked for of any file."""
+
+
+def _stated(format: str, path: str) -> Format:
+    """The format of a short name.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name.
+    """
+    name = SHORT.get(format.lower())
+    if name is None:
+        near = difflib.get_close_matches(format.lower(), SHORT, n=1, cutoff=0.4)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        known = ", ".join(SHORT)
+        raise UsageError(f"no format is called {format!r}{meant} (known: {known}): {path}")
+    return next(one for one in FORMATS if one.name == name)
 
 
 def recognise(path: str) -> Format | None:
@@ -103,29 +152,41 @@ def recognise(path: str) -> Format | None:
 
 
 def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recording:
-    """The recording in a file; `options` are the format's own, as text.
+    """The recording in a file.
+
+    options : the format's own, as text, and `format`, a short name of it, which is then not asked
+        of the content.
 
     Raises
     ------
     SourceError
         If the file cannot be opened, is of no known format or of one that is not read, or an
         option is not one of the format's.
+    UsageError
+        If no format is called as stated.
     """
+    options = dict(options or {})
+    stated = options.pop("format", "")
     known = recognise(path)
+    if stated:
+        known = _stated(stated, path)
     if known is None:
         if is_label_csv(read_start(path, HEAD_BYTES)):
             raise SourceError(
                 f"these are labels, not events; give the recording, and this with --labels: {path}"
             )
         read = ", ".join(one.name for one in FORMATS if one.opens)
-        raise SourceError(f"unknown format; known are {read}: {path}")
+        raise SourceError(
+            f"unknown format; known are {read}; if it is one of these, say ?format= with one of "
+            f"{', '.join(SHORT)}: {path}"
+        )
     if not known.opens:
         raise SourceError(f"recognised as {known.name}, which this version does not read: {path}")
-    for key in options or {}:
+    for key in options:
         if key not in known.options:
-            takes = ", ".join(("sensor", *known.options))
+            takes = ", ".join((*COMMON_OPTIONS[:1], *known.options, *COMMON_OPTIONS[1:]))
             raise SourceError(f"{known.name} takes no option {key!r} (it takes {takes}): {path}")
     module, _, kind = known.opens.partition(":")
     opens = getattr(import_module(f"streamstop.sources.{module}"), kind)
-    recording: Recording = opens(path, **(options or {}))
+    recording: Recording = opens(path, **options)
     return recording

@@ -68,7 +68,7 @@ def record_packets(
     with open_bytes(path) as data:
         size = record_bytes * MAX_PACKET_EVENTS
         while True:
-            block = data.read_at(offset, size)
+            block = data.read_ready(offset, record_bytes, size)
             rest = len(block) % record_bytes
             if whole := len(block) - rest:
                 columns = decode(block[:whole] if rest else block)
@@ -81,7 +81,7 @@ def record_packets(
                 at = Cursor(path, offset, index, last_us)
                 yield Packet(events, at, dropped=columns.dropped)
             data.release(offset)
-            if len(block) < size:
+            if len(block) < record_bytes:
                 break
         damage = data.fault
         if rest:

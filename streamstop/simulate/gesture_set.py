@@ -12,12 +12,10 @@ The real set: Amir et al. (2017), A low power, fully event-based gesture recogni
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,16 +33,12 @@ from streamstop.simulate.performers import (
     set_lighting,
 )
 from streamstop.simulate.recordings import Label, between
+from streamstop.simulate.set_folder import Progress, claim, in_processes
 
 GENERATOR = 1
 """Grows with every change that alters an event; a set begun by another is not taken up again."""
 
 MAX_USERS = 999
-README = "README.txt"
-_OPTIONS_LINE = "options: "
-
-Progress = Callable[[str, int, int], None]
-"""Called with what has been written, how many of the set stand, and how many there will be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +74,20 @@ class SetOptions:
         set_lighting(LIGHTING_NAMES[0], self.mains_hz)
 
 
+class _Plan(NamedTuple):
+    """One recording of the set."""
+
+    folder: Path
+    user: int
+    lighting: str
+    options: SetOptions
+
+    @property
+    def path(self) -> Path:
+        """Where it is, by the real set's names."""
+        return self.folder / f"user{self.user:02d}_{self.lighting}.aedat"
+
+
 def write_gesture_set(
     out: str | Path,
     options: SetOptions | None = None,
@@ -107,56 +115,33 @@ def write_gesture_set(
     for name, value, most in (
         ("users", users, MAX_USERS),
         ("lightings", lightings, len(LIGHTING_NAMES)),
-        ("jobs", jobs, 256),
     ):
         if not 1 <= value <= most:
             raise UsageError(f"{name} = {value} is out of range, 1 to {most}")
     folder = Path(out)
-    _claim(folder, options)
-    plans = [(user, name) for user in range(1, users + 1) for name in LIGHTING_NAMES[:lightings]]
+    # Not the number of users: a set may grow.
+    claim(
+        folder,
+        "DVS-Gesture set (Amir et al. 2017), AEDAT 3.1 with label CSVs,",
+        "people of capsules",
+        asdict(options),
+    )
+    plans = [
+        _Plan(folder, user, name, options)
+        for user in range(1, users + 1)
+        for name in LIGHTING_NAMES[:lightings]
+    ]
     _write_lists(folder, plans, users)
-    missing = [plan for plan in plans if not recording_path(folder, *plan).exists()]
-    done = len(plans) - len(missing)
-
-    def told(plan: tuple[int, str]) -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(recording_path(folder, *plan).name, done, len(plans))
-
-    if jobs == 1 or len(missing) < 2:
-        for plan in missing:
-            write_recording(folder, *plan, options)
-            told(plan)
-        return len(missing)
-    # Spawned, not forked: whoever calls may have threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(missing)), mp_context=context) as workers:
-        running = {
-            workers.submit(write_recording, folder, *plan, options): plan for plan in missing
-        }
-        try:
-            for one in as_completed(running):
-                one.result()
-                told(running[one])
-        except BaseException:
-            workers.shutdown(wait=False, cancel_futures=True)
-            raise
-    return len(missing)
+    return in_processes(plans, [plan.path for plan in plans], write_recording, jobs, progress)
 
 
-def recording_path(folder: Path, user: int, lighting: str) -> Path:
-    """Where a recording of the set is, by the real set's names."""
-    return folder / f"user{user:02d}_{lighting}.aedat"
-
-
-def write_recording(folder: Path, user: int, lighting: str, options: SetOptions) -> None:
+def write_recording(plan: _Plan) -> None:
     """Write one recording and its labels; it appears when it is whole."""
     from streamstop.sources.aedat3_writer import write_aedat3
 
-    parts, labels = record_user(user, lighting, options)
-    path = recording_path(folder, user, lighting)
+    parts, labels = record_user(plan.user, plan.lighting, plan.options)
     rows = [",".join(CSV_COLUMNS), *(",".join(str(v) for v in label) for label in labels)]
+    path = plan.path
     path.with_name(f"{path.stem}_labels.csv").write_text("\n".join(rows) + "\n")
     write_aedat3(path, parts, SENSOR, simulated=True)
 
@@ -225,36 +210,12 @@ def users_to_test(users: int) -> range:
     return range(users - round(users / 5) + 1, users + 1)
 
 
-def _write_lists(folder: Path, plans: list[tuple[int, str]], users: int) -> None:
+def _write_lists(folder: Path, plans: Sequence[_Plan], users: int) -> None:
     names = [f"{name},{number}" for number, name in enumerate(GESTURES, start=1)]
     (folder / CLASS_NAMES).write_text("\n".join(["action,label", *names]) + "\n")
     held_out = users_to_test(users)
     for part, tested in (("train", False), ("test", True)):
-        chosen = [plan for plan in plans if (plan[0] in held_out) is tested]
-        lines = [f"{recording_path(folder, *plan).name}\n" for plan in chosen]
-        (folder / f"trials_to_{part}.txt").write_text("".join(lines))
-
-
-def _claim(folder: Path, options: SetOptions) -> None:
-    """Make the folder, or find that it holds a set of these very options; write its README."""
-    line = _OPTIONS_LINE + json.dumps(asdict(options), sort_keys=True)
-    readme = folder / README
-    if readme.exists():
-        stated = [one for one in readme.read_text().splitlines() if one.startswith(_OPTIONS_LINE)]
-        if stated != [line]:
-            there = stated[0].removeprefix(_OPTIONS_LINE) if stated else "something else"
-            raise UsageError(
-                f"the folder holds {there}, where {line.removeprefix(_OPTIONS_LINE)} is asked for; "
-                f"choose another folder: {folder}"
-            )
-        return
-    if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"the folder holds files of something else; choose another: {folder}")
-    folder.mkdir(parents=True, exist_ok=True)
-    readme.write_text(
-        "SIMULATED. No camera and no person made these recordings.\n\n"
-        "They have the layout of the DVS-Gesture set (Amir et al. 2017), AEDAT 3.1 with label\n"
-        "CSVs, and were made by streamstop.simulate: capsules before a model of a DVS128.\n"
-        "A figure on them is no figure on the DVS-Gesture set.\n\n"
-        f"{line}\n"
-    )
+        chosen = [plan for plan in plans if (plan.user in held_out) is tested]
+        (folder / f"trials_to_{part}.txt").write_text(
+            "".join(f"{plan.path.name}\n" for plan in chosen)
+        )

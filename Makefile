@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench experiments soak recordings clean
+.PHONY: help demo test bench experiments soak fuzz recordings clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,7 +37,7 @@ $(VENV)/.bench: $(STAMP)
 	@touch $@
 
 bench: $(VENV)/.bench  ## speed, memory, accuracy beside their peers; writes docs/results
-	@set -e; for name in binning rule learner memory accuracy; do \
+	@set -e; for name in binning decode network volume rule learner memory accuracy; do \
 	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
 
 experiments: $(STAMP)  ## rules against each other, some two hours; writes docs/results
@@ -45,6 +45,9 @@ experiments: $(STAMP)  ## rules against each other, some two hours; writes docs/
 
 soak: $(STAMP)  ## a million steps of learning: memory stands still; about half an hour
 	@$(BIN)/python benchmarks/memory.py --section learner --steps 1000000
+
+fuzz: $(STAMP)  ## 100,000 mutations of every format of files; writes docs/results
+	@$(BIN)/python benchmarks/fuzz.py --mutations 100000
 
 recordings: $(STAMP)  ## make the bundled recordings anew, byte for byte
 	@$(BIN)/python -m streamstop.simulate recordings

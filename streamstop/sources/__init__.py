@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -72,8 +73,11 @@ def open_source(
     Parameters
     ----------
     uri : a camera's name or a socket (see `streamstop.sources.feeds`), or a path, with options of
-        the format after a `?`: `rec.bin?sensor=34x34`, `rec.csv?columns=txyp`. A path that is a
-        camera's name is written `./davis346`.
+        the format after a `?`: `rec.bin?sensor=34x34`, `rec.csv?columns=txyp`. Any single file
+        takes `start_us` and `stop_us`, a stretch of its time, counted from its first event where
+        a plus sign stands in front, and `format`, where content and name do not tell it. "-" is
+        standard input, which takes the same. A path that is a camera's name is written
+        `./davis346`.
     labels : path of a label CSV, for a single file.
     sensor : pixels of the sensor, where the file does not say; `?sensor=` says the same.
     strict : stop at the first damage.
@@ -128,10 +132,13 @@ def open_source(
         )
     from streamstop.sources.files import FileSource
     from streamstop.sources.recognise import open_recording
+    from streamstop.sources.window import Window
 
+    start, stop = (options.pop(name, "") for name in ("start_us", "stop_us"))
+    recording = open_recording(path, options)
     return FileSource(
         uri,
-        open_recording(path, options),
+        Window(recording, start, stop) if start or stop else recording,
         labels=labels,
         length_us=length_us,
         limit=limit,
@@ -165,6 +172,11 @@ def sensor_size(text: str) -> SensorSize:
 def kind_of(path: str) -> str:
     """ "file" or "folder"; an error that helps for anything else."""
     if path == STDIN:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise SourceError(
+                "standard input is a terminal; put a recording in, as in `zstdcat rec.zst | "
+                "streamstop run --source -`: -"
+            )
         return "file"
     if re.match(r"[a-z][a-z0-9+.-]+:", path) and not Path(path).exists():
         sockets = ", ".join(f"{one}://" for one in SCHEMES)

@@ -22,7 +22,7 @@ import numpy as np
 
 from streamstop.errors import SourceError
 from streamstop.events import Cursor, Packet, SensorSize
-from streamstop.sources.recording import read_start
+from streamstop.sources.recording import read_head
 from streamstop.sources.records import Columns, record_packets
 
 MAX_HEADER_BYTES = 1 << 20
@@ -33,6 +33,19 @@ _CHIP = re.compile(rb"^# *AEChip: *(\S+)", re.MULTILINE)
 _LINE = re.compile(rb"#[^\x00-\x08\x0a-\x1f]*\r?\n")
 _DAVIS = {"DAVIS240": SensorSize(240, 180), "DAVIS346": SensorSize(346, 260)}
 _DVS128 = SensorSize(128, 128)
+
+
+def _header_end(start: bytes) -> int:
+    at = 0
+    while line := _LINE.match(start, at):
+        at = line.end()
+    return at
+
+
+def _holds_header(start: bytes) -> bool:
+    """Whether something other than a header line, or part of one, comes after those there are."""
+    rest = start[_header_end(start) :]
+    return bool(rest) and (rest[:1] != b"#" or b"\n" in rest)
 
 
 class AedatRecording:
@@ -48,14 +61,12 @@ class AedatRecording:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        start = read_start(path, MAX_HEADER_BYTES)
+        start = read_head(path, MAX_HEADER_BYTES, _holds_header)
         version = _MAGIC.match(start)
         if version is None:
             raise SourceError(f"no AEDAT 1.0 or 2.0 file, its first line is another: {path}")
         self.format = f"aedat{int(version[1])}"
-        self._header_bytes = version.end()
-        while line := _LINE.match(start, self._header_bytes):
-            self._header_bytes = line.end()
+        self._header_bytes = _header_end(start)
         rest = start[self._header_bytes :]
         if len(start) == MAX_HEADER_BYTES and (
             not rest or (rest[:1] == b"#" and b"\n" not in rest)

@@ -288,8 +288,8 @@ def _spooled(data: ByteReader) -> IO[bytes]:
     return copy
 
 
-def _header(file: IO[bytes] | Member, member: str) -> _Array:
-    """The header of an .npy; the file then stands at the data.
+def _header(file: Any, member: str) -> _Array:
+    """The header of an .npy, of what has `read(size)`; it then stands at the data.
 
     Raises
     ------

@@ -1,7 +1,8 @@
 """A single file as a source, in its own time, with labels from a CSV if there are any.
 
 It promises to hand over every event the file's reader gives, in the file's order and with the
-file's times. With labels it reads the file twice, once to see whether they fit.
+file's times. With labels it reads the file twice, once to see whether they fit; standard input,
+which can be read once only, takes none, and its sensor has to be known.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from streamstop.labels import (
     fit_intervals,
     read_label_csv,
 )
+from streamstop.sources.byte_reader import STDIN
 from streamstop.sources.recording import Recording, read_packets
 from streamstop.sources.segments import Survey, label_track, refuse_damage, survey, usual_sensor
+from streamstop.sources.window import Window
 
 PROBE_PACKETS = 16
 """How much of a file is read to see whether its events lie on the sensor that the user named."""
@@ -71,6 +74,8 @@ class FileSource:
         self._strict = strict
         found: Survey | None = None
         size = sensor or recording.sensor
+        if recording.path == STDIN:
+            _check_once(size, labels)
         if size is None:
             found = survey(recording, coordinates=True)
             size = usual_sensor(found)
@@ -81,7 +86,7 @@ class FileSource:
         self._events = 0
         if labels is not None:
             found = found or survey(recording, coordinates=False, strict=strict)
-            self.labels = _track(name, labels, found, length_us, limit)
+            self.labels = _track(name, labels, recording, found, length_us, limit)
             if limit:
                 self._last_us, self._events = self.labels.segments[-1].end_us, found.events
 
@@ -93,16 +98,18 @@ class FileSource:
         DamageError
             At the first damage, if `strict`; what lies before it was handed over.
         """
+        passed = 0
         for packet in read_packets(self._recording):
             if packet.damage and self._strict:
                 refuse_damage(packet.damage[0])
             beyond = packet.events["t"] >= self._last_us if self._last_us is not None else None
             if beyond is not None and beyond.any():
                 kept = packet.events[: int(beyond.argmax())]
-                rest = self._events - (packet.cursor.event - len(packet.events) + len(kept))
+                rest = self._events - passed - len(kept)
                 dropped = {**packet.dropped, "segment_limit": rest}
                 yield Packet(kept, packet.cursor, self._last_us, dropped, packet.damage)
                 return
+            passed += len(packet.events)
             yield packet
 
     def __enter__(self) -> Self:
@@ -126,6 +133,8 @@ def _check_sensor(recording: Recording, sensor: SensorSize) -> None:
                 f"the file says it: {recording.path}"
             )
         return
+    if recording.path == STDIN:
+        return  # what is read of it is gone; events outside are rejected, and counted
     outside = events = 0
     columns = rows = 0
     for packet in islice(read_packets(recording), PROBE_PACKETS):
@@ -141,8 +150,32 @@ def _check_sensor(recording: Recording, sensor: SensorSize) -> None:
         )
 
 
-def _track(name: str, labels: str, found: Survey, length_us: int, limit: int) -> LabelTrack:
+def _check_once(size: SensorSize | None, labels: str | None) -> None:
+    """Whether one reading is enough."""
+    if size is None:
+        raise UsageError(
+            "standard input can be read once only, and its format does not say the sensor; say it "
+            "with -?sensor=WIDTHxHEIGHT: -"
+        )
+    if labels is not None:
+        raise UsageError(
+            "standard input can be read once only, and labels need a second pass to see whether "
+            "they fit; save the recording to a file: -"
+        )
+
+
+def _track(
+    name: str, labels: str, recording: Recording, found: Survey, length_us: int, limit: int
+) -> LabelTrack:
+    """The labels; of a stretch of a recording those of the whole that lie in it, cut to it."""
     if not found.events:
         raise UsageError(f"the recording holds no events for labels to fit: {name}")
-    intervals = fit_intervals(read_label_csv(labels), found.first_us, found.last_us, labels)
-    return label_track(name, labels, intervals, found.first_us, length_us, limit)
+    read = read_label_csv(labels)
+    if not isinstance(recording, Window):
+        intervals = fit_intervals(read, found.first_us, found.last_us, labels)
+        return label_track(name, labels, intervals, found.first_us, length_us, limit)
+    whole = survey(recording.whole, coordinates=False)
+    intervals = recording.clip(fit_intervals(read, whole.first_us, whole.last_us, labels))
+    if not intervals:
+        raise UsageError(f"no labelled interval lies between start_us and stop_us: {name}")
+    return label_track(name, labels, intervals, whole.first_us, length_us, limit)

@@ -7,7 +7,7 @@ damage inside the file: what can be read is read, and the packet says what was l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
@@ -78,6 +78,27 @@ def _timed(packet: Packet, last_us: int | None, first_us: int | None) -> Packet:
         one if one.lost_us is not None else replace(one, lost_us=took) for one in packet.damage
     )
     return replace(packet, damage=damage)
+
+
+def read_head(path: str, most: int, is_whole: Callable[[bytes], bool]) -> bytes:
+    """The start of a file, decompressed, with a header of unknown length; at most `most` bytes.
+
+    No more is read than it takes to hold it by a few times, as what comes through a pipe may be
+    slow to come.
+
+    is_whole : whether what was read holds the header.
+
+    Raises
+    ------
+    SourceError
+        If the file is missing, no file, or not readable.
+    """
+    size = 1 << 12
+    while True:
+        start = read_start(path, min(size, most))
+        if len(start) < size or size >= most or is_whole(start):
+            return start
+        size *= 4
 
 
 def read_start(path: str, size: int) -> bytes:

@@ -28,6 +28,9 @@ PACKET_EVENTS = 1 << 14
 FLUSH_S = 1.0
 """What came is on the disk after so long, however little it is."""
 
+MAX_LINES = 1 << 16
+"""A longer recording has no table of packets, which readers can do without: it would grow on."""
+
 _EVENTS, _MARKS = 0, 1  # ids of the two streams
 _COMPRESSION, _LEVEL = "zstd", 1
 _RISING_EDGE = 1  # of an external signal, as DV numbers kinds of triggers
@@ -103,7 +106,7 @@ class TeeWriter:
         try:
             self._file.seek(self._end)
             self._file.truncate()  # of a packet that the disk had no room for
-            if self._file.write(table) == len(table):
+            if len(self._lines) <= MAX_LINES and self._file.write(table) == len(table):
                 self._file.seek(0)
                 self._file.write(file_header(_COMPRESSION, self._end, self._xml))
         except OSError as error:
@@ -138,7 +141,8 @@ class TeeWriter:
         if written < len(packet):
             self.full = "the disk is full"
             return False
-        self._lines.append((0, stream, len(block), self._end + 8, count, first_us, last_us))
+        if len(self._lines) <= MAX_LINES:
+            self._lines.append((0, stream, len(block), self._end + 8, count, first_us, last_us))
         self._end += len(packet)
         return True
 

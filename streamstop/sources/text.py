@@ -32,7 +32,7 @@ from streamstop.events import (
 )
 from streamstop.sources.byte_reader import ByteReader, open_bytes
 from streamstop.sources.columns import column_order, events_from, find_columns, time_unit
-from streamstop.sources.recording import read_start
+from streamstop.sources.recording import read_head
 
 _BLOCK_BYTES = 1 << 19
 _ODD, _ODD_DECIMAL = re.compile(rb"[^-+0-9 \t\r\n]"), re.compile(rb"[^-+.0-9eE \t\r\n]")
@@ -86,7 +86,7 @@ class CsvRecording:
         self.sensor: SensorSize | None = None
         self._unit_us = time_unit(unit, path)
         self._number = _NUMBER if self._unit_us == 1 else _DECIMAL
-        start = read_start(path, _START_BYTES)
+        start = read_head(path, _START_BYTES, lambda head: head.count(b"\n") > 1)
         mark = len(start) - len(start.removeprefix(b"\xef\xbb\xbf"))
         line, _, rest = start[mark:].partition(b"\n")
         self._separator = next((one for one in (b",", b";", b"\t") if one in line), None)

@@ -152,7 +152,7 @@ class Aedat4Recording:
                         raise _UnreadableError("another packet begins inside it")
                     parts = self._parts(block, stream, Cursor(path, offset, index, t_us, skip))
                 except _UnreadableError as error:
-                    search.wasted(length)
+                    search.wasted(offset, length)
                     if not search.ends(following) and search.at(following) is None:
                         following, _ = search.after(offset + 9)
                     at = Cursor(path, following, index, t_us)

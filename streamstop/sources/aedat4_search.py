@@ -23,9 +23,12 @@ _STARTS = {
     "zstd": (re.compile(rb"\x28\xb5\x2f\xfd"), 8),
 }
 
-_PATIENCE = 1 << 28
-"""After so many bytes of packets that could not be read, only short ones are found any more."""
-_SHORT = 1 << 18
+_PATIENCE = 1 << 27
+"""So many bytes, and four times those passed, may be read of packets that turn out to be none."""
+_FAILURE = 1 << 16
+"""What one such packet costs at least."""
+_STRIDE, _SHORT = 1 << 16, 1 << 20
+"""After that, the next packet is looked for so much further on, and is no longer than this."""
 
 
 class PacketSearch:
@@ -51,7 +54,7 @@ class PacketSearch:
         self._data, self._streams = data, streams
         self._pattern, self._lead = _STARTS[compression]
         self._table_offset, self._max_length = table_offset, max_length
-        self._wasted = 0
+        self._wasted, self._first = 0, -1
 
     def ends(self, offset: int) -> bool:
         """Whether no packet can follow: the table or the end of the file is at `offset`."""
@@ -73,8 +76,11 @@ class PacketSearch:
         cut_off : whether the file ends there.
         """
         lead, table = self._lead, self._table_offset
-        longest = self._max_length if self._wasted < _PATIENCE else _SHORT
-        at = offset
+        longest, at = self._max_length, offset
+        if self._wasted > _PATIENCE + 4 * (offset - self._first) and self._data.reaches(
+            offset + _STRIDE
+        ):
+            longest, at = _SHORT, offset + _STRIDE
         while True:
             piece = self._data.read_at(at, PIECE + lead + 4)
             for match in self._pattern.finditer(piece, lead):
@@ -102,9 +108,10 @@ class PacketSearch:
             for at in places
         )
 
-    def wasted(self, length: int) -> None:
-        """A packet of this length could not be read."""
-        self._wasted += length
+    def wasted(self, offset: int, length: int) -> None:
+        """The packet of this length at `offset` could not be read."""
+        self._first = offset if self._first < 0 else self._first
+        self._wasted += max(length, _FAILURE)
 
     def _possible(self, head: bytes, offset: int, longest: int) -> tuple[int, int] | None:
         stream, length = struct.unpack("<ii", head)

@@ -8,7 +8,7 @@ that do not overlap, each with its line for messages; what a class is called is 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -81,8 +81,13 @@ def is_label_csv(head: bytes) -> bool:
     return [cell.strip() for cell in line.split(b",")] == [name.encode() for name in CSV_COLUMNS]
 
 
-def read_label_csv(path: str | Path) -> list[Interval]:
+def read_label_csv(
+    path: str | Path, mend: Callable[[list[Interval]], list[Interval]] | None = None
+) -> list[Interval]:
     """The intervals of a label CSV, in time order.
+
+    mend : sets right what is known to be wrong in it, before the intervals are held against each
+        other.
 
     Raises
     ------
@@ -121,6 +126,8 @@ def read_label_csv(path: str | Path) -> list[Interval]:
     if not intervals:
         raise UsageError(f"the label file holds no interval: {path}")
     intervals.sort()
+    if mend is not None:
+        intervals = mend(intervals)
     for one, following in pairwise(intervals):
         if following.start_us < one.end_us:
             raise UsageError(

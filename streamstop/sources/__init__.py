@@ -113,15 +113,17 @@ def open_source(
     path, options = uri_parts(uri)
     if "sensor" in options:
         sensor = sensor_size(options.pop("sensor"))
-    kind = kind_of(path)
-    if kind == "folder":
+    from streamstop.sources.sets import parse_set
+
+    chosen = parse_set(path, options)
+    if chosen is not None or kind_of(path) == "folder":
         from streamstop.sources.folder import FolderSource
 
         if labels is not None or options:
             extra = "labels" if labels is not None else f"?{next(iter(options))}="
             raise UsageError(f"{extra} goes with a single file, and this is a folder: {path}")
         return FolderSource(
-            path,
+            str(chosen.root) if chosen else path,
             length_us=length_us,
             order=order,
             limit=limit,
@@ -129,6 +131,7 @@ def open_source(
             align_us=align_us,
             strict=strict,
             sensor=sensor,
+            chosen=chosen,
         )
     from streamstop.sources.files import FileSource
     from streamstop.sources.recognise import open_recording

@@ -43,6 +43,7 @@ from streamstop.sources.orders import ORDERS, Offered, Order
 from streamstop.sources.recognise import HEAD_BYTES, open_recording, recognise
 from streamstop.sources.recording import Recording, read_start
 from streamstop.sources.segments import Piece, cut, read_piece, survey, usual_sensor
+from streamstop.sources.sets import SETS, Chosen
 
 DOCUMENTS = ("README", "LICENSE", "LICENCE", "MANIFEST")
 """Files of these names, with any suffix, go with recordings and are passed over without a word."""
@@ -100,6 +101,11 @@ class FolderSource:
     align_us : the width of a bin.
     strict : refuse damage.
     sensor : pixels of the sensor; None takes it from the recordings.
+    chosen : the named set that the folder is, and which split of it; None for any folder.
+
+    Attributes
+    ----------
+    notes : what a report should say of where its segments come from.
 
     Raises
     ------
@@ -125,11 +131,19 @@ class FolderSource:
         align_us: int = 10_000,
         strict: bool = False,
         sensor: SensorSize | None = None,
+        chosen: Chosen | None = None,
     ) -> None:
         if isinstance(order, str) and order not in ORDERS:
             raise UsageError(f"segments.order = {order!r} is not one of {', '.join(ORDERS)}")
         self.name = path
+        self.notes: list[str] = []
         files = _labelled_files(Path(path))
+        if chosen is not None:
+            sensor = sensor or SETS[chosen.name].sensor
+            names = [one.name for one in files]
+            kept = set(chosen.keep(names))
+            self.notes += chosen.describe(names, kept)
+            files = [one for one in files if one.name in kept]
         sensors: dict[SensorSize, str] = {}
         inferred: list[SensorSize] = []
         self._recordings: list[_Labelled] = []
@@ -147,7 +161,11 @@ class FolderSource:
             if found.events:
                 intervals = [Interval(found.first_us, found.last_us + 1, file.label)]
                 if file.csv is not None:
-                    read = read_label_csv(file.csv)
+                    mend = None
+                    if chosen is not None and chosen.is_faulty(file.name):
+                        mend = chosen.mend
+                        self.notes.append(chosen.fault)
+                    read = read_label_csv(file.csv, mend)
                     intervals = fit_intervals(read, found.first_us, found.last_us, file.csv)
                 pieces, dropped = cut(recording, found, intervals, length_us)
             self._recordings.append(

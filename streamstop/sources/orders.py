@@ -35,7 +35,8 @@ Order = Callable[[Sequence[Offered], int], Sequence[int]]
 
 def iid(offered: Sequence[Offered], seed: int) -> list[int]:
     """All pieces as the seed draws them."""
-    return np.random.default_rng(seed).permutation(len(offered)).tolist()
+    drawn: list[int] = np.random.default_rng(seed).permutation(len(offered)).tolist()
+    return drawn
 
 
 def by_class(offered: Sequence[Offered], seed: int) -> list[int]:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from streamstop.errors import SourceError, UsageError
 from streamstop.labels import is_label_csv
 from streamstop.sources.byte_reader import inner_suffix
+from streamstop.sources.columns import find_columns
 from streamstop.sources.recording import Recording, read_start
 
 HEAD_BYTES = 1 << 12
@@ -47,6 +48,14 @@ def _percent_line(pattern: bytes) -> _Test:
     """Prophesee's headers: lines that begin with %, one of which matches."""
     line = re.compile(rb"(?:^|\n)% *(?:" + pattern + rb")", re.IGNORECASE)
     return lambda head, _: head.startswith(b"%") and line.search(head) is not None
+
+
+def _is_table(head: bytes) -> bool:
+    """Whether the first line may be of events: a .txt may be anything."""
+    cells = re.split(rb"[,;\s]+", head.split(b"\n", 1)[0].strip())
+    numbers = [re.fullmatch(rb"[-+]?[\d.]+(e[-+]?\d+)?|true|false", one.lower()) for one in cells]
+    named = find_columns([one.decode(errors="replace").partition("@")[0] for one in cells])
+    return len(cells) >= 4 and (all(numbers) or named is not None)
 
 
 def _is_text(head: bytes) -> bool:
@@ -82,7 +91,12 @@ FORMATS = (
     Format(
         "events as .csv",
         "text:CsvRecording",
-        lambda head, suffix: suffix in _TEXT and _is_text(head) and not is_label_csv(head),
+        lambda head, suffix: (
+            suffix in _TEXT
+            and _is_text(head)
+            and not is_label_csv(head)
+            and (suffix != ".txt" or _is_table(head))
+        ),
         ("columns", "unit"),
     ),
 )

@@ -321,8 +321,8 @@ class _Xz:
 
 
 class _Zstd:
-    _BITE = 1 << 10
-    """It has no bound on what it returns: at most 32 MB of this much."""
+    _BITE = 1 << 8
+    """It has no bound on what it returns: at most 8 MB of this much."""
 
     def __init__(self) -> None:
         import zstandard  # when a file needs it

@@ -38,7 +38,7 @@ from streamstop.simulate.set_folder import Progress, claim, in_processes
 GENERATOR = 1
 """Grows with every change that alters an event; a set begun by another is not taken up again."""
 
-MAX_USERS = 999
+MAX_USERS = 99
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +189,9 @@ def _poses(
     performer: Performer, recording: int, order: list[int], lengths: list[int], rests: list[int]
 ) -> Iterator[Pose]:
     """The figure's pose at every step: standing, all gestures with rests between, standing."""
-    build = performer.subject.build
-    standing = last = resting_pose(build)
+    standing = last = resting_pose(performer.subject.build)
     for place, (gesture, length, rest) in enumerate(zip(order, lengths, rests, strict=False)):
-        occasion = performer.occasion((recording << 11) + place)
+        build, occasion = performer.occasion((recording << 11) + place)
         name = GESTURES[gesture]
         moving = rest * 2 // 5
         yield from between(last, standing, moving)

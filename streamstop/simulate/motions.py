@@ -31,7 +31,8 @@ class Build:
     slant : how far circles lean, radians. flatness : height of a circle over its width.
     lift_px : how much higher or lower than usual the hands are held.
     sway_px, sway_hz : movement of the whole body while standing.
-    low_px : how much lower than usual both hands work together.
+    low_px : how much lower than usual both hands work together. out_px : how much further out a
+        hand waves.
     uneven : how much more the right hand claps than the left, -1 to 1. rise : how much the hands
         rise on parting, as a share of the way.
     """
@@ -50,6 +51,7 @@ class Build:
     sway_px: float
     sway_hz: float
     low_px: float = 0.0
+    out_px: float = 0.0
     uneven: float = 0.0
     rise: float = 0.0
 
@@ -192,7 +194,7 @@ def _clap(m: _Moment) -> _Hands:
 
 def _wave(m: _Moment, side: float) -> _Hands:
     swing = 0.75 * m.reach * m.wave(1.6)
-    root = m.hand(side * (m.build.shoulder_px + 8), 10)
+    root = m.hand(side * (m.build.shoulder_px + 8 + m.build.out_px), 10)
     length = 1.02 * m.build.fore_px
     target = (root[0] + length * (side * 0.25 + sin(swing)), root[1] - length * cos(swing))
     return _one_arm(m, side, target)

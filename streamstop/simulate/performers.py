@@ -18,7 +18,7 @@ from streamstop.errors import UsageError
 from streamstop.events import Events
 from streamstop.simulate.figure import Pose
 from streamstop.simulate.gestures import SENSOR, Lighting, Subject
-from streamstop.simulate.motions import Performance
+from streamstop.simulate.motions import Build, Performance
 from streamstop.simulate.pixel import PixelParams
 from streamstop.simulate.quick import Frame, QuickSensor, ReadoutParams, paint_quickly
 
@@ -106,9 +106,6 @@ class Performer:
             pace_hz=draw.uniform(1.0, 1.9),
             reach=draw.uniform(0.75, 1.15),
             sway_px=draw.uniform(1.0, 3.5),
-            low_px=draw.uniform(-4, 16),
-            uneven=draw.uniform(-0.3, 0.8) * float(draw.random() < 0.5),
-            rise=draw.uniform(0.0, 1.0),
         )
         ground = draw.uniform(0.08, 0.32)
         look = look._replace(
@@ -122,23 +119,31 @@ class Performer:
         )
         return cls(
             Subject(build, look),
-            hands=draw.uniform(1.1, 1.5),
+            hands=draw.uniform(1.0, 1.9),
             fingers=int(draw.choice([0, 3, 4, 4])),
-            loose_px=draw.uniform(2, 6),
+            loose_px=draw.uniform(3, 8),
             loose=draw.uniform(0.08, 0.25),
         )
 
-    def occasion(self, seed: int) -> Performance:
-        """One occasion of a gesture, `Performance.draw`'s spread out as this performer does."""
+    def occasion(self, seed: int) -> tuple[Build, Performance]:
+        """One occasion of a gesture: the build with this occasion's manner, and the performance."""
         plain = Performance.draw(seed)
         draw = np.random.Generator(np.random.Philox(key=[seed, 9]))
         x, y = draw.uniform(-self.loose_px, self.loose_px, 2)
-        return replace(
+        build = replace(
+            self.subject.build,
+            low_px=draw.uniform(-4, 16),
+            out_px=draw.uniform(0, 24),
+            uneven=draw.uniform(-0.3, 0.9) * float(draw.random() < 0.6),
+            rise=draw.uniform(0.0, 1.0),
+        )
+        performance = replace(
             plain,
             pace=draw.uniform(1 - self.loose, 1 + self.loose),
             reach=draw.uniform(1 - self.loose, 1 + self.loose),
             shift_px=(float(x), float(y)),
         )
+        return build, performance
 
 
 def film_poses(

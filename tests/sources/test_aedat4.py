@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -225,3 +226,25 @@ def test_options_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, objec
     with pytest.raises(UsageError):
         write_aedat4(tmp_path / "rec.aedat4", random_events(1), SENSOR, **wrong)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("length", [100, 1 << 21])
+@pytest.mark.parametrize(
+    ("compression", "start"), [("none", b"\0" * 8 + b"EVTS"), ("lz4", b"\x04\x22\x4d\x18")]
+)
+def test_false_starts_cost_time_in_proportion(
+    tmp_path: Path, compression: str, start: bytes, length: int
+) -> None:
+    """Read each to the end that it claims, the longer ones would take 400 GB of reading."""
+    path = tmp_path / "rec.aedat4"
+    events = random_events(1000)
+    write_aedat4(path, events, SENSOR, compression=compression)
+    false = struct.pack("<ii", 0, length) + start
+    content = bytearray(path.read_bytes() + false * (4_000_000 // len(false)))
+    struct.pack_into("<q", content, 14 + 32, -1)
+    path.write_bytes(content)
+    began = time.process_time()
+    whole = Whole(Aedat4Recording(str(path)).packets())
+    assert time.process_time() - began < 5
+    assert same(whole.events, events)
+    assert sum(one.lost_bytes for one in whole.damage) > 3_900_000

@@ -81,6 +81,42 @@ def test_reading_goes_on_from_any_packet(tmp_path: Path, monkeypatch: pytest.Mon
         assert same(rest, EVENTS[packet.cursor.event :])
 
 
+def test_times_in_seconds_are_read_where_the_unit_is_said(tmp_path: Path) -> None:
+    """`t x y p`, t with nine decimals: the text format of the event-camera dataset."""
+    path = tmp_path / "events.txt"
+    rows = zip(*(EVENTS[name].tolist() for name in "txyp"), strict=True)
+    path.write_text("".join(f"{t / 1e6:.9f} {x} {y} {p:d}\n" for t, x, y, p in rows))
+    whole = read(path, unit="s")
+    assert same(whole.events, EVENTS)
+    assert whole.damage == []
+    path.write_text("1468939993.0678625 1 2 1\n1.5e-2 33 29 0\n12 3 4.5 1\n13 4 4 1\n")
+    whole = read(path, unit="s")
+    assert whole.events["t"].tolist() == [1_468_939_993_067_862, 15_000, 13_000_000]
+    assert [one.lost_bytes for one in whole.damage] == [11]
+
+
+@pytest.mark.parametrize("head", ["", "t,x,y,p\n"])
+def test_a_fraction_without_a_unit_is_refused_with_the_way_out(tmp_path: Path, head: str) -> None:
+    path = tmp_path / "rec.csv"
+    path.write_text(f"{head}0.003811,96,133,0\n0.003820,96,134,0\n")
+    with pytest.raises(SourceError, match=r"say \?unit=s"):
+        read(path)
+    assert read(path, unit="s").events["t"].tolist() == [3811, 3820]
+    assert read(path, unit="ms").events["t"].tolist() == [4, 4]
+    with pytest.raises(SourceError, match="times are in us, ms, s, not in 'h'"):
+        read(path, unit="h")
+
+
+def test_text_of_which_every_other_line_is_bad(tmp_path: Path) -> None:
+    path = tmp_path / "rec.csv"
+    rows = zip(*(EVENTS[name].tolist() for name in "txyp"), strict=True)
+    path.write_text("".join(f"{t},{x},{y},{p:d}\n?\n" for t, x, y, p in rows))
+    whole = read(path)
+    assert same(whole.events, EVENTS)
+    assert sum(one.lost_bytes for one in whole.damage) == 2 * len(EVENTS)
+    assert len(whole.damage) < 3000
+
+
 def test_a_cut_off_line_is_damage(tmp_path: Path) -> None:
     path = write(tmp_path / "rec.csv")
     path.write_bytes(path.read_bytes()[:-4])

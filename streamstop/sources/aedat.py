@@ -27,6 +27,9 @@ from streamstop.sources.records import Columns, record_packets
 
 MAX_HEADER_BYTES = 1 << 20
 
+SIMULATED_SOURCE = b"streamstop-simulate"
+"""In a header line: no camera made the events."""
+
 _MAGIC = re.compile(rb"#!AER-DAT([12])\.0\r?\n")
 _CHIP = re.compile(rb"^# *AEChip: *(\S+)", re.MULTILINE)
 # A header line holds no control characters, which the binary events after it nearly always do.
@@ -57,8 +60,6 @@ class AedatRecording:
         If the header cannot be read or names a chip whose addresses are not known.
     """
 
-    simulated = False
-
     def __init__(self, path: str) -> None:
         self.path = path
         start = read_head(path, MAX_HEADER_BYTES, _holds_header)
@@ -73,6 +74,7 @@ class AedatRecording:
         ):
             raise SourceError(f"header longer than the {MAX_HEADER_BYTES} bytes allowed: {path}")
         self._address_bytes = 2 * int(version[1])
+        self.simulated = SIMULATED_SOURCE in start[: self._header_bytes]
         self.sensor = _DVS128
         chip = _CHIP.search(start, 0, self._header_bytes)
         name = chip[1].decode(errors="replace") if chip else "DVS128"

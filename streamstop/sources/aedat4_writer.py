@@ -101,7 +101,7 @@ def _write(
     file.write(file_header(compression, -1, xml))
     lines: list[tuple[int, ...]] = []
     written = 0
-    for packet in _repacked(parts, packet_events):
+    for packet in repacked(parts, packet_events):
         outside = (packet["x"] >= sensor.width) | (packet["y"] >= sensor.height)
         if outside.any():
             at = int(np.argmax(outside))
@@ -122,7 +122,7 @@ def _write(
     return written
 
 
-def _repacked(parts: Iterable[Events], packet_events: int) -> Iterator[Events]:
+def repacked(parts: Iterable[Events], packet_events: int) -> Iterator[Events]:
     """The same events in arrays of `packet_events`, padding bytes zero."""
     packet, filled = empty_events(packet_events), 0
     for part in parts:

@@ -67,7 +67,7 @@ def _is_text(head: bytes) -> bool:
 FORMATS = (
     Format("AEDAT4", "aedat4:Aedat4Recording", _begins(b"#!AER-DAT4.0"), ("stream",)),
     Format("AEDAT 1.0 or 2.0", "aedat:AedatRecording", _begins(b"#!AER-DAT1.0", b"#!AER-DAT2.0")),
-    Format("AEDAT 3.1", "", _begins(b"#!AER-DAT3")),
+    Format("AEDAT 3.1", "aedat3:Aedat3Recording", _begins(b"#!AER-DAT3.1")),
     Format("AEDAT of another version", "", _begins(b"#!AER-DAT")),
     Format("NumPy .npy", "arrays:ArrayRecording", _begins(b"\x93NUMPY"), ("columns", "unit")),
     Format(

@@ -1,0 +1,69 @@
+"""Writes AEDAT 2.0, as CIFAR10-DVS has it.
+
+It promises that `streamstop.sources` reads back exactly what was given, that the same events give
+the same bytes however they are cut into packets, and that a file stands under its name only when it
+is whole. It does not sort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from streamstop.errors import UsageError
+from streamstop.events import Events, SensorSize
+from streamstop.sources.aedat3 import SIMULATED_SOURCE
+from streamstop.sources.writing import pieces, refuse_outside, whole_file
+
+
+def write_aedat2(
+    path: str | Path,
+    packets: Events | Iterable[Events],
+    sensor: SensorSize,
+    *,
+    simulated: bool = False,
+) -> int:
+    """Write events to an AEDAT 2.0 file in the DVS128's layout; returns how many.
+
+    Parameters are those of `streamstop.sources.aedat3_writer.write_aedat3`; sensors up to 128x128.
+
+    Polarity is jAER's, and this package's: ON is a lowest address bit of 0. Common loaders of
+    CIFAR10-DVS read that bit as ON, and so the other way round.
+
+    Raises
+    ------
+    UsageError
+        If the sensor is larger than 128x128, the first time is not below 2**32 us, or a time lies
+        2**31 us (35 minutes) or more from the one before, which no reader could tell from a wrap.
+    """
+    if max(sensor) > 128:
+        raise UsageError(f"AEDAT 2.0 is written for a DVS128, and the sensor is of {sensor}")
+    header = b"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n# AEChip: DVS128\r\n"
+    header += f"# {SIMULATED_SOURCE}\r\n".encode() if simulated else b""
+
+    def write(file: BinaryIO) -> int:
+        file.write(header)
+        written, last_us = 0, None
+        for events in pieces(packets):
+            refuse_outside(events, sensor, written)
+            t = events["t"]
+            far = np.abs(np.diff(t, prepend=t[0] if last_us is None else last_us)) >= 1 << 31
+            far[0] |= last_us is None and not 0 <= t[0] < 1 << 32
+            if far.any():
+                at = int(far.argmax())
+                raise UsageError(
+                    f"event {written + at} at t = {t[at]} us is too far from what lies before it "
+                    "for AEDAT 2.0, whose times have 32 bits; nothing was written"
+                )
+            words = np.empty((len(t), 2), ">u4")
+            off = 1 - events["p"].astype("<u4")
+            words[:, 0] = events["y"].astype("<u4") << 8 | (127 - events["x"]) << 1 | off
+            words[:, 1] = t & 0xFFFFFFFF
+            file.write(words.tobytes())
+            written, last_us = written + len(t), int(t[-1])
+        return written
+
+    return whole_file(path, write)

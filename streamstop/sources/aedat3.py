@@ -1,0 +1,269 @@
+"""AEDAT 3.1, caer's format: header lines, then packets of events. DVS-Gesture is in it.
+
+It reads the polarity events; special events, frames and IMU samples are passed over. Where a
+packet's header makes no sense, reading goes on at the next one that does. Every length is checked
+before memory is taken.
+
+A packet has a 28-byte little-endian header (type, source, event size, offset of the time, overflow
+of the time, capacity, number, valid) and capacity x size bytes. A polarity event is a u32 (bit 0
+valid, bit 1 ON, y in 15 bits from bit 2, x in 15 bits from bit 17) and 31 bits of time in us; the
+overflow counts their wraps.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from streamstop.errors import SourceError
+from streamstop.events import (
+    MAX_PACKET_EVENTS,
+    Cursor,
+    Damage,
+    Packet,
+    SensorSize,
+    empty_events,
+    make_events,
+)
+from streamstop.sources.byte_reader import ByteReader, open_bytes
+from streamstop.sources.recording import read_start
+
+MAX_HEADER_BYTES = 1 << 20
+MAX_CAPACITY = 1 << 20
+MAX_BLOCK_BYTES = 1 << 26
+SIMULATED_SOURCE = "streamstop-simulate"
+"""A header line that says that no camera made the events."""
+
+SENSORS = {
+    "DVS128": SensorSize(128, 128),
+    "DAVIS240": SensorSize(240, 180),
+    "DAVIS346": SensorSize(346, 260),
+}
+"""By the name in the header's `#Source` line."""
+
+HEAD = struct.Struct("<hhiiiiii")
+POLARITY = 1
+_EVENT_BYTES = 8
+_MAX_TYPE = 16
+_MAX_OVERFLOW = 1 << 15
+_PIECE = 1 << 20
+_SIZES = {0: 8, 1: 8, 3: 36, 4: 48}
+"""Bytes of an event, where the type says it: special, polarity, IMU of 6 and of 9 axes."""
+_END = b"#!END-HEADER\r\n"
+# A polarity packet's type, size of an event, offset of the time: what is searched for.
+_START = re.compile(rb"\x01\x00..\x08\x00\x00\x00\x04\x00\x00\x00", re.DOTALL)
+
+
+class _Head(NamedTuple):
+    type: int
+    source: int
+    size: int
+    time_at: int
+    overflow: int
+    capacity: int
+    number: int
+    valid: int
+
+    @property
+    def bytes(self) -> int:
+        """Of the whole packet."""
+        return HEAD.size + self.capacity * self.size
+
+    @property
+    def sane(self) -> bool:
+        """Whether all of it agrees."""
+        return (
+            0 <= self.type <= _MAX_TYPE
+            and 0 < self.size <= MAX_BLOCK_BYTES
+            and 0 <= self.time_at < self.size
+            and 0 <= self.overflow <= _MAX_OVERFLOW
+            and 0 <= self.valid <= self.number <= self.capacity
+            and 0 < self.capacity <= MAX_CAPACITY
+            and self.capacity * self.size <= MAX_BLOCK_BYTES
+            and self.size == _SIZES.get(self.type, self.size)
+            and (self.type != POLARITY or self.time_at == 4)
+        )
+
+
+class Aedat3Recording:
+    """An AEDAT 3.1 file; see `streamstop.sources.recording.Recording`.
+
+    Raises
+    ------
+    SourceError
+        If the header cannot be read, or the events are in another format than RAW.
+    """
+
+    format = "aedat3"
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        start = read_start(path, MAX_HEADER_BYTES)
+        end = start.find(_END)
+        if end < 0:
+            raise SourceError(
+                f"its header does not end within {MAX_HEADER_BYTES} bytes; nothing was read: {path}"
+            )
+        lines = start[:end].decode(errors="replace").splitlines()
+        self._header_bytes = end + len(_END)
+        said = dict(line.lstrip("#").partition(":")[::2] for line in lines if ":" in line)
+        coding = said.get("Format", "RAW").strip()
+        if coding != "RAW":
+            raise SourceError(
+                f"its events are coded as {coding}, and only RAW is read; have caer write it anew: "
+                f"{path}"
+            )
+        self.simulated = f"#{SIMULATED_SOURCE}" in lines
+        source = said.get("Source 1", "").strip()
+        self.sensor = next((size for name, size in SENSORS.items() if name in source), None)
+        if size := re.fullmatch(r"\s*([1-9]\d{0,4})x([1-9]\d{0,4})", said.get("Size", "")):
+            self.sensor = SensorSize(int(size[1]), int(size[2]))
+
+    def packets(self, start: Cursor | None = None) -> Iterator[Packet]:
+        """Packets from `start` on; see `Recording.packets`."""
+        at = start if start is not None and start.offset else Cursor(self.path, self._header_bytes)
+        offset, skip = at.offset, at.skip
+        gathered = _Gathered(self.path, at.event, at.t_us)
+        with open_bytes(self.path) as data:
+            while head := data.read_at(offset, HEAD.size):
+                found = _head(head)
+                # With the header that follows, in one: what is passed over may not come again.
+                whole = data.read_at(offset, found.bytes + HEAD.size) if found else b""
+                if found is None or not _holds(data, offset, found, whole):
+                    yield from gathered.hand_over()
+                    following = _next(data, offset + 1)
+                    reason = (
+                        "the file ends inside a packet"
+                        if following is None
+                        else ("no packet starts here")
+                    )
+                    end = _end(data, offset) if following is None else following
+                    yield gathered.damaged(offset, end - offset, reason)
+                    offset, skip = end, 0
+                    continue
+                if found.type == POLARITY:
+                    block = whole[HEAD.size : HEAD.size + found.number * _EVENT_BYTES]
+                    while skip * _EVENT_BYTES < len(block):
+                        if gathered.room == 0:
+                            yield from gathered.hand_over()
+                        n = min(gathered.room, len(block) // _EVENT_BYTES - skip)
+                        if n == 0:
+                            break
+                        part = block[skip * _EVENT_BYTES : (skip + n) * _EVENT_BYTES]
+                        skip += n
+                        done = skip == found.number
+                        after = offset + found.bytes if done else offset
+                        gathered.add(part, found.overflow, after, 0 if done else skip)
+                if len(whole) < found.bytes:
+                    yield from gathered.hand_over()
+                    kept = offset + (HEAD.size + skip * _EVENT_BYTES if skip else 0)
+                    end = _end(data, kept)
+                    yield gathered.damaged(kept, end - kept, "the file ends inside a packet")
+                    offset = end
+                    break
+                offset, skip = offset + found.bytes, 0
+                data.release(offset)
+            yield from gathered.hand_over()
+            if data.fault:
+                yield Packet(empty_events(), gathered.cursor, damage=data.fault)
+
+
+class _Gathered:
+    """Events of packets in a row, to be decoded at once."""
+
+    def __init__(self, path: str, index: int, t_us: int) -> None:
+        self._path, self._index, self._t_us = path, index, t_us
+        self._parts: list[bytes] = []
+        self._overflows: list[int] = []
+        self._events = 0
+        self._offset, self._skip = 0, 0
+
+    @property
+    def room(self) -> int:
+        """Events that there is room for."""
+        return MAX_PACKET_EVENTS - self._events
+
+    @property
+    def cursor(self) -> Cursor:
+        """After what was handed over."""
+        return Cursor(self._path, self._offset, self._index, self._t_us, self._skip)
+
+    def add(self, part: bytes, overflow: int, offset: int, skip: int) -> None:
+        """Take in events; offset, skip : of the cursor after them."""
+        self._parts.append(part)
+        self._overflows.append(overflow)
+        self._events += len(part) // _EVENT_BYTES
+        self._offset, self._skip = offset, skip
+
+    def hand_over(self) -> Iterator[Packet]:
+        """A packet of what was gathered, if anything was."""
+        if not self._events:
+            return
+        counts = [len(part) // _EVENT_BYTES for part in self._parts]
+        words = np.frombuffer(b"".join(self._parts), "<u4").reshape(-1, 2)
+        data, time = words[:, 0], words[:, 1].astype(np.int64) & 0x7FFFFFFF
+        t = time + (np.repeat(self._overflows, counts).astype(np.int64) << 31)
+        events = make_events(t, data >> 17 & 0x7FFF, data >> 2 & 0x7FFF, data >> 1 & 1)
+        valid = data & 1 == 1
+        lost = len(events) - int(np.count_nonzero(valid))
+        events = events[valid] if lost else events
+        self._index += len(events)
+        self._t_us = int(t[-1])
+        self._parts, self._overflows, self._events = [], [], 0
+        yield Packet(events, self.cursor, dropped={"invalid": lost} if lost else {})
+
+    def damaged(self, offset: int, lost: int, reason: str) -> Packet:
+        """A packet that tells of damage; the cursor goes behind it."""
+        self._offset, self._skip = offset + lost, 0
+        damage = Damage(offset, lost, reason, self._path)
+        return Packet(empty_events(), self.cursor, damage=(damage,))
+
+
+def _head(block: bytes) -> _Head | None:
+    """The packet header that begins here, None where there is none."""
+    if len(block) < HEAD.size:
+        return None
+    found = _Head(*HEAD.unpack_from(block))
+    return found if found.sane else None
+
+
+def _holds(data: ByteReader, offset: int, found: _Head, whole: bytes) -> bool:
+    """Whether the packet is as long as it says: another follows it, or none begins in it."""
+    if len(whole) == found.bytes or _head(whole[found.bytes :]) is not None:
+        return True
+    return _next(data, offset + HEAD.size, offset + len(whole)) is None
+
+
+def _next(data: ByteReader, offset: int, end: int | None = None) -> int | None:
+    """Where the next packet of polarity events begins, from `offset` up to `end`; None: nowhere."""
+    while end is None or offset < end:
+        piece = data.read_at(offset, _PIECE + HEAD.size)
+        for match in _START.finditer(piece):
+            at = offset + match.start()
+            if end is not None and at >= end:
+                return None
+            found = _head(data.read_at(at, HEAD.size))
+            if found is not None:
+                whole = data.read_at(at, found.bytes + HEAD.size)
+                if len(whole) <= found.bytes or _head(whole[found.bytes :]) is not None:
+                    return at
+        if len(piece) <= HEAD.size or len(piece) < _PIECE:
+            return None
+        offset += _PIECE
+        if end is None:
+            data.release(min(offset, offset - HEAD.size))
+    return None
+
+
+def _end(data: ByteReader, offset: int) -> int:
+    """Where the bytes end, from `offset` on."""
+    if data.size is not None:
+        return max(data.size, offset)
+    while piece := data.read_at(offset, _PIECE):
+        offset += len(piece)
+        data.release(offset)
+    return offset

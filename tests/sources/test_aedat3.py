@@ -1,0 +1,172 @@
+"""AEDAT 3.1 against files made byte by byte: wraps, invalid events, other packets, damage."""
+
+from __future__ import annotations
+
+import random
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamstop.errors import SourceError, UsageError
+from streamstop.events import Events, SensorSize, make_events
+from streamstop.sources.aedat2_writer import write_aedat2
+from streamstop.sources.aedat3_writer import write_aedat3
+from streamstop.sources.recognise import open_recording
+from streamstop.sources.recording import read_packets
+from tests.event_files import Whole, random_events, same
+
+HEADER = (
+    b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n#Start-Time: 2016-10-17\r\n"
+    b"#!END-HEADER\r\n"
+)
+EVENTS = random_events(1_000)
+PER_PACKET = 100
+
+
+def packet(events: Events, valid: list[bool] | None = None) -> bytes:
+    """A polarity packet, all of its events in one span of 2**31 us."""
+    n = len(events)
+    overflow = int(events["t"][0]) >> 31
+    head = struct.pack("<hhiiiiii", 1, 1, 8, 4, overflow, n, n, n if valid is None else sum(valid))
+    body = b""
+    for i, (t, x, y, p) in enumerate(events.tolist()):
+        ok = 1 if valid is None else int(valid[i])
+        body += struct.pack("<Ii", x << 17 | y << 2 | int(p) << 1 | ok, t & 0x7FFFFFFF)
+    return head + body
+
+
+def other(kind: int, size: int, n: int) -> bytes:
+    return struct.pack("<hhiiiiii", kind, 1, size, 4, 0, n, n, n) + b"\x01" * (size * n)
+
+
+def packets() -> list[bytes]:
+    return [packet(part) for part in np.split(EVENTS, 10)]
+
+
+def read(path: Path, content: bytes) -> Whole:
+    path.write_bytes(content)
+    return Whole(read_packets(open_recording(str(path))))
+
+
+def without(k: int) -> Events:
+    return np.delete(EVENTS, slice(k * PER_PACKET, (k + 1) * PER_PACKET))
+
+
+def test_events_among_other_packets(tmp_path: Path) -> None:
+    parts = packets()
+    parts.insert(3, other(0, 8, 5))
+    parts.insert(5, other(3, 36, 2))
+    path = tmp_path / "user01_led.aedat"
+    whole = read(path, HEADER + b"".join(parts))
+    assert same(whole.events, EVENTS)
+    assert not whole.damage
+    recording = open_recording(str(path))
+    assert (recording.format, recording.sensor, recording.simulated) == (
+        "aedat3",
+        (128, 128),
+        False,
+    )
+
+
+def test_two_wraps_of_31_bits(tmp_path: Path) -> None:
+    spans = [(1 << 31) - 500, (2 << 31) - 500]
+    t = np.concatenate([start + np.arange(0, 1000, 10) for start in spans])
+    events = make_events(t, t % 128, t % 100, t % 2 == 0)
+    parts = np.split(events, np.flatnonzero(np.diff(t >> 31)) + 1)
+    assert len(parts) == 3
+    assert same(read(tmp_path / "a.aedat", HEADER + b"".join(map(packet, parts))).events, events)
+    write_aedat3(tmp_path / "b.aedat", events, SensorSize(128, 128))
+    assert same(Whole(open_recording(str(tmp_path / "b.aedat")).packets()).events, events)
+
+
+def test_invalid_events_are_counted(tmp_path: Path) -> None:
+    valid = [i % 4 != 0 for i in range(PER_PACKET)]
+    whole = read(tmp_path / "a.aedat", HEADER + packet(EVENTS[:PER_PACKET], valid))
+    assert same(whole.events, EVENTS[:PER_PACKET][np.array(valid)])
+    assert whole.dropped == {"invalid": 25}
+
+
+@pytest.mark.parametrize("at", range(28))
+def test_a_spoilt_header_costs_its_packet_at_most(tmp_path: Path, at: int) -> None:
+    parts = packets()
+    start = len(HEADER) + sum(map(len, parts[:4]))
+    for value in (0xFF, 0x7F, 0x03):
+        content = bytearray(HEADER + b"".join(parts))
+        if content[start + at] == value:
+            continue
+        content[start + at] = value
+        whole = read(tmp_path / "a.aedat", bytes(content))
+        kept = whole.events
+        # Bytes that only place the time (source, overflow) cannot be told from others.
+        if len(kept) == 1000:
+            assert np.array_equal(kept["x"], EVENTS["x"])
+            continue
+        assert same(kept, without(4)) or len(kept) == 1000 - PER_PACKET
+        assert len(whole.damage) >= 1
+        assert whole.damage[0].offset == start
+        assert sum(one.lost_bytes for one in whole.damage) == len(parts[4])
+
+
+def test_cut_off_anywhere(tmp_path: Path) -> None:
+    content = HEADER + b"".join(packets())
+    for end in (len(content) - 1, len(content) - 8, len(content) - 700, len(content) - 828, 900):
+        whole = read(tmp_path / "a.aedat", content[:end])
+        bodies = end - len(HEADER)
+        full, rest = divmod(bodies, 828)
+        kept = full * PER_PACKET + max(rest - 28, 0) // 8
+        assert same(whole.events, EVENTS[:kept]), end
+        assert len(whole.damage) == (rest > 0), end
+
+
+def test_junk_between_packets(tmp_path: Path) -> None:
+    parts = packets()
+    junk = random.Random(1).randbytes(50_000)
+    start = len(HEADER) + sum(map(len, parts[:5]))
+    whole = read(tmp_path / "a.aedat", HEADER + b"".join(parts[:5]) + junk + b"".join(parts[5:]))
+    assert same(whole.events, EVENTS)
+    assert [(one.offset, one.lost_bytes) for one in whole.damage] == [(start, len(junk))]
+
+
+def test_reading_goes_on_from_any_packet(tmp_path: Path) -> None:
+    events = random_events(200_000)
+    path = tmp_path / "a.aedat"
+    write_aedat3(path, events, SensorSize(128, 128), packet_events=150_000)
+    recording = open_recording(str(path))
+    read = list(recording.packets())
+    assert same(Whole(read).events, events)
+    assert max(len(one.events) for one in read) <= 1 << 16
+    for i, one in enumerate(read):
+        assert same(Whole(recording.packets(one.cursor)).events, Whole(read[i + 1 :]).events)
+
+
+def test_what_is_no_raw_aedat_3(tmp_path: Path) -> None:
+    path = tmp_path / "a.aedat"
+    path.write_bytes(HEADER.replace(b"RAW", b"SerializedTS"))
+    with pytest.raises(SourceError, match="coded as SerializedTS"):
+        open_recording(str(path))
+    path.write_bytes(HEADER[:40])
+    with pytest.raises(SourceError, match="does not end"):
+        open_recording(str(path))
+
+
+def test_writers_refuse_what_cannot_be_said(tmp_path: Path) -> None:
+    late = make_events([-1], [0], [0], [True])
+    with pytest.raises(UsageError, match="event 0 at t = -1"):
+        write_aedat3(tmp_path / "a", late, SensorSize(128, 128))
+    apart = make_events([0, 1 << 31], [0, 0], [0, 0], [True, True])
+    with pytest.raises(UsageError, match="event 1 at t = 2147483648"):
+        write_aedat2(tmp_path / "a", apart, SensorSize(128, 128))
+    with pytest.raises(UsageError, match="DVS128"):
+        write_aedat2(tmp_path / "a", EVENTS, SensorSize(240, 180))
+    assert not list(tmp_path.iterdir())
+
+
+def test_aedat2_wraps_twice(tmp_path: Path) -> None:
+    t = np.arange(0, 9 << 30, 1 << 30)
+    events = make_events(t, t >> 30, t >> 30, t >> 30 & 1 == 1)
+    write_aedat2(tmp_path / "a.aedat", events, SensorSize(128, 128), simulated=True)
+    recording = open_recording(str(tmp_path / "a.aedat"))
+    assert same(Whole(recording.packets()).events, events)
+    assert recording.simulated

@@ -62,7 +62,7 @@ PEOPLE = 15
 """Simulated people a gesture, three in each lighting; none is of a set of seed 0."""
 
 OPTIONS = SetOptions(gesture_s=(2.9, 2.9), gap_s=(0.5, 0.8))
-USERS, LIGHTINGS = 24, 2
+USERS, LIGHTINGS = 20, 2
 RECIPE = {
     "data.kind": "events",
     "data.steps": 28,

@@ -27,6 +27,7 @@ from streamstop.simulate.pixel import PixelParams
 from streamstop.simulate.quick import QuickSensor
 from streamstop.simulate.set_folder import Progress, claim, in_processes
 from streamstop.simulate.still_motion import Motion, still_frames
+from streamstop.sources.aedat2_writer import write_aedat2
 
 GENERATOR = 1
 """Grows with every change that alters an event; a set begun by another is not taken up again."""
@@ -114,8 +115,6 @@ def write_cifar10_set(
 
 def write_still(plan: _Plan) -> None:
     """Write one recording; it appears when it is whole."""
-    from streamstop.sources.aedat2_writer import write_aedat2
-
     parts = record_still(plan.image, plan.camera, plan.noise)
     write_aedat2(plan.path, parts, SENSOR, simulated=True)
 

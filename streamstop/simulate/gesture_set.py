@@ -34,6 +34,7 @@ from streamstop.simulate.performers import (
 )
 from streamstop.simulate.recordings import Label, between
 from streamstop.simulate.set_folder import Progress, claim, in_processes
+from streamstop.sources.aedat3_writer import write_aedat3
 
 GENERATOR = 1
 """Grows with every change that alters an event; a set begun by another is not taken up again."""
@@ -137,8 +138,6 @@ def write_gesture_set(
 
 def write_recording(plan: _Plan) -> None:
     """Write one recording and its labels; it appears when it is whole."""
-    from streamstop.sources.aedat3_writer import write_aedat3
-
     parts, labels = record_user(plan.user, plan.lighting, plan.options)
     rows = [",".join(CSV_COLUMNS), *(",".join(str(v) for v in label) for label in labels)]
     path = plan.path
@@ -215,6 +214,7 @@ def _write_lists(folder: Path, plans: Sequence[_Plan], users: int) -> None:
     held_out = users_to_test(users)
     for part, tested in (("train", False), ("test", True)):
         chosen = [plan for plan in plans if (plan.user in held_out) is tested]
-        (folder / f"trials_to_{part}.txt").write_text(
-            "".join(f"{plan.path.name}\n" for plan in chosen)
-        )
+        path = folder / f"trials_to_{part}.txt"
+        path.write_text("".join(f"{plan.path.name}\n" for plan in chosen))
+        if not chosen:
+            path.unlink()  # readers take an empty file for a damaged one

@@ -49,7 +49,6 @@ def recorded(label: int, number: int, noise: int = 0) -> Events:
 
 
 def test_the_layout_is_that_of_the_real_set(images: Path, tmp_path: Path) -> None:
-    pytest.importorskip("streamstop.sources.aedat2_writer")
     out = tmp_path / "set"
     assert write_cifar10_set(out, images, per_class=1) == 2
     first = out / "airplane" / "cifar10_airplane_0.aedat"

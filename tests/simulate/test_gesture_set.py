@@ -35,7 +35,6 @@ def read(path: Path) -> Events:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("streamstop.sources.aedat3_writer")
     folder = tmp_path_factory.mktemp("sets") / "gestures"
     assert write_gesture_set(folder, SHORT, users=5, lightings=1) == 5
     return folder
@@ -88,6 +87,7 @@ def test_what_stands_is_kept_and_the_rest_is_made_by_processes_alike(
     folder = tmp_path / "again"
     said: list[tuple[str, int, int]] = []
     assert write_gesture_set(folder, SHORT, users=1, lightings=1) == 1
+    assert not (folder / "trials_to_test.txt").exists(), "one user is none to spare"
     first = folder / "user01_fluorescent.aedat"
     stands = first.stat().st_mtime_ns
     again = write_gesture_set(

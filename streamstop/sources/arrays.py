@@ -93,7 +93,12 @@ class ArrayRecording:
             raise SourceError(f"the columns are of different lengths ({sizes}): {path}")
         self._rows = lengths.pop()
         first = next(self.packets(), None)
-        if first is not None and first.damage and not first.cursor.event:
+        if (
+            first is not None
+            and first.damage
+            and not first.cursor.event
+            and _TOO_EARLY not in first.damage[0].reason
+        ):
             raise SourceError(f"nothing can be read, {first.damage[0].reason}: {path}")
 
     def _find(self) -> dict[str, _Array]:

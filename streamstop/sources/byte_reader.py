@@ -67,6 +67,7 @@ class ByteReader:
         self._kept = bytearray()
         self._start = 0  # offset of the first byte kept
         self._ended = False
+        self._untouched = True
         self._fault = ""
         first = b""
         while len(first) < _MAGIC_BYTES and (piece := _read(file)):
@@ -108,8 +109,7 @@ class ByteReader:
     def read_at(self, offset: int, size: int) -> bytes:
         """`size` bytes from `offset` on, fewer only where they end.
 
-        Where bytes are read onwards only, a read that begins beyond all that was read before
-        releases what it passes over.
+        The first read of a compressed file may begin anywhere: what lies before is not kept.
 
         Raises
         ------
@@ -129,7 +129,8 @@ class ByteReader:
                 "standard input can be read once only, and this needs a second pass; save it to a "
                 f"file, or say the sensor with ?sensor=WIDTHxHEIGHT: {self.path}"
             )
-        passes = offset > self._start + len(self._kept)
+        passes = self._untouched and self.path != STDIN
+        self._untouched = False
         while not self._ended and self._start + len(self._kept) < offset + size:
             self._take_piece()
             if passes:
@@ -151,6 +152,7 @@ class ByteReader:
         """Whether there are bytes up to `offset`; what lies before it is kept."""
         if self._seekable:
             return offset <= os.fstat(self._file.fileno()).st_size
+        self._untouched = False
         while not self._ended and self._start + len(self._kept) < offset:
             self._take_piece()
         return offset <= self._start + len(self._kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import dv_processing
@@ -150,3 +151,17 @@ def test_a_full_disk_ends_the_recording_not_the_run(
     whole = Whole(Aedat4Recording(str(path)).packets())
     assert same(whole.events, EVENTS[:PACKET_EVENTS])
     assert not whole.damage
+
+
+def test_a_long_recording_has_no_table_and_needs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamstop.sources.tee.MAX_LINES", 5)
+    path = tmp_path / "a.aedat4"
+    teed(path)
+    (table_offset,) = struct.unpack_from("<q", path.read_bytes(), 14 + 32)
+    assert table_offset == -1
+    whole = Whole(Aedat4Recording(str(path)).packets())
+    assert same(whole.events, EVENTS)
+    assert whole.damage == []
+    assert len(faery.events_stream_from_file(path).to_array()) == len(EVENTS)

@@ -91,6 +91,15 @@ class SegmentsConfig:
 
 
 @dataclass(frozen=True)
+class ScenarioConfig:
+    """How the world changes in a labelled stream."""
+
+    corruptions: tuple[str, ...] = setting(
+        (), "what befalls the events, such as 'rotate 90 at 0.5'; docs/protocol.md lists them"
+    )
+
+
+@dataclass(frozen=True)
 class BinningConfig:
     """How events become one tensor per time bin."""
 
@@ -247,6 +256,7 @@ class Config:
 
     source: SourceConfig = SourceConfig()
     segments: SegmentsConfig = SegmentsConfig()
+    scenario: ScenarioConfig = ScenarioConfig()
     binning: BinningConfig = BinningConfig()
     network: NetworkConfig = NetworkConfig()
     learner: LearnerConfig = LearnerConfig()

@@ -6,6 +6,7 @@ network and is gone; nothing here grows with the length of the stream.
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from bisect import bisect_right
@@ -26,8 +27,10 @@ from streamstop.events import SensorSize, make_events
 from streamstop.labels import LabelTrack, Segment
 from streamstop.ledger import Ledger
 from streamstop.meters import Meters
+from streamstop.prequential.drift import DriftMonitor
 from streamstop.prequential.protocol import TestThenTrain, Verdict
 from streamstop.run_folder import RunFolder
+from streamstop.scenarios.corruptions import corrupted, parse_corruption
 from streamstop.sources import Source, open_source
 from streamstop.sources.feeds import is_live
 from streamstop.sources.live import LiveSource
@@ -102,6 +105,13 @@ def run(
         align_us=config.binning.bin_us,
         seconds=config.source.seconds,
     )
+    if config.scenario.corruptions:
+        opened = corrupted(
+            opened,
+            [parse_corruption(text) for text in config.scenario.corruptions],
+            seed=config.run.seed,
+            align_us=config.binning.bin_us,
+        )
     if config.source.speed and not opened.live:
         opened = PacedSource(
             opened,
@@ -176,6 +186,7 @@ class _Run:
         self.bins = 0
         self.segments = 0
         self._ended = 0
+        self.drift = DriftMonitor()
         self._said = ""
         self._arrived_s: float | None = None
         self._tee: TeeWriter | None = None
@@ -334,6 +345,8 @@ class _Run:
                 "bins": v.bins,
                 "events": v.events,
             }
+            wrong = v.said["decided"] != v.segment.label
+            self.drift.update(v.index, wrong, math.log1p(v.events / max(v.bins, 1)))
             for maker, said in v.said.items():
                 row[maker] = "" if said is None else self.classes[said]
             self.folder.segment(row)

@@ -68,6 +68,8 @@ def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, 
         "predictions": dict(work.predictions),
         "ledger": work.ledger.as_dict(),
         "recording": work.recording(),
+        "corruptions": list(config.scenario.corruptions),
+        "drift": work.drift.as_dict() if scored else None,
         "speed": {
             "events_per_s": work.ledger.received / wall if wall else None,
             "real_time_factor": stream / wall if wall else None,

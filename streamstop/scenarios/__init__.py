@@ -1,0 +1,1 @@
+"""Worlds that change: orders of segments with domains in them, and corruptions of events."""

@@ -37,7 +37,6 @@ def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, 
         "message": work.message,
         "source": work.source.name if config.source.uri else "bundled: recordings/gestures",
         "format": work.source.format,
-        "source_notes": list(getattr(work.source, "notes", ())),
         "sensor": list(work.source.sensor),
         "data": "simulated" if work.source.simulated else "real",
         "seed": config.run.seed,
@@ -55,6 +54,7 @@ def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, 
             "order": config.segments.order,
             "length_us": config.segments.length_us,
             "bin_us": config.binning.bin_us,
+            **_of_the_stream(work),
         },
         "segments": work.segments,
         "segments_unscored": len(work.source.labels or ()) - work.segments,
@@ -95,6 +95,20 @@ def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, 
         "weights": None if work.trained is None else work.trained.as_dict(),
         "versions": versions(),
     }
+
+
+def _of_the_stream(work: _Run) -> dict[str, str]:
+    """What sets it apart, in words: where it is from, what befell it, where drift was seen."""
+    said = {
+        "recordings": "; ".join(getattr(work.source, "notes", ())),
+        "corruptions": "; ".join(work.config.scenario.corruptions),
+        "drift_alarms": "; ".join(
+            f"segment {one.segment} ({one.detector}, {one.signal})" for one in work.drift.alarms[:8]
+        ),
+    }
+    if work.drift.count > 8:
+        said["drift_alarms"] += f"; {work.drift.count - 8} more in summary.json"
+    return {key: words for key, words in said.items() if words}
 
 
 def versions() -> dict[str, str]:

@@ -166,6 +166,7 @@ class CorruptedSource:
         self.sensor, self.simulated = source.sensor, source.simulated
         self.live, self.origin_us = source.live, source.origin_us
         self.labels: LabelTrack | None = labels
+        self.notes: list[str] = list(getattr(source, "notes", ()))
         self._source = source
         self._through = through
 

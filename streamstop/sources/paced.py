@@ -90,6 +90,7 @@ class PacedSource:
         self.name, self.format = source.name, source.format
         self.sensor, self.simulated = source.sensor, source.simulated
         self.live, self.origin_us, self.labels = source.live, source.origin_us, source.labels
+        self.notes: list[str] = list(getattr(source, "notes", ()))
         self._source = source
         self._speed, self._tick_us, self._gap_us = speed, tick_us, gap_us
 

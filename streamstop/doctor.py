@@ -222,7 +222,7 @@ def _gpu(proc: Path) -> Finding:
     names = asked.stdout.strip()
     if not names:
         return Finding(topic, "note", f"PyTorch {torch} can use no GPU; runs use the CPU")
-    return Finding(topic, "ok", f"{names}, by PyTorch {torch}; see docs on run.device")
+    return Finding(topic, "ok", f"{names}, by PyTorch {torch}; `streamstop train` uses it")
 
 
 def _threads() -> Finding:

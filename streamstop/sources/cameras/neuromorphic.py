@@ -162,7 +162,7 @@ class NeuromorphicFeed:
         """What was dropped since this was last asked, before an event at `next_t`."""
         many, self._untold = self._untold, 0
         reason = (
-            f"{f'{many} USB packets' if many else 'USB packets'} dropped by the driver because its "
+            f"{_packets(many)} dropped by the driver because its "
             "queue was full; how many events they held is not known"
         )
         lost_us = None
@@ -180,16 +180,23 @@ class NeuromorphicFeed:
             waiting = 0
         lost = ""
         if waiting:
-            lost = f"; {waiting} USB packets that the driver still held are lost"
-            reason = (
-                f"{waiting} USB packets not handed over by the driver when the camera broke off"
-            )
+            lost = f"; {_packets(waiting)} that the driver still held went with it"
+            reason = f"{_packets(waiting)} not handed over by the driver when the camera broke off"
             self._queue(empty_events(), (Damage(0, 0, reason, self.name),))
         self._broken = SourceError(
             f"the camera broke off ({in_words(error)}); all events handed over until then were "
             f"kept{lost}. See that the cable holds and the camera has power, then start again; "
             f"`streamstop doctor` says what is seen: {self.name}"
         )
+
+
+def _packets(count: int) -> str:
+    """A count of USB packets; some, where it is not known.
+
+    >>> _packets(0), _packets(1), _packets(20)
+    ('USB packets', '1 USB packet', '20 USB packets')
+    """
+    return f"{count or ''} USB packet{'' if count == 1 else 's'}".strip()
 
 
 def _decoded(packet: Any) -> tuple[Events, list[int]]:

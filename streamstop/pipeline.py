@@ -278,6 +278,7 @@ class _Run:
             "file": RECORDING,
             "events": self._tee.events,
             "events_not_recorded": self._tee.not_recorded,
+            "ended_early": self._tee.full,
         }
 
     @property

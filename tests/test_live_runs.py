@@ -81,7 +81,7 @@ def test_file_socket_and_tee_give_the_same_run(tmp_path: Path) -> None:
         assert (over_tcp.run_dir / name).read_bytes() == whole, name
         assert (from_tee.run_dir / name).read_bytes() == whole, name
     assert over_tcp.summary["recording"] == {
-        "file": "recording.aedat4", "events": 4_000, "events_not_recorded": 0
+        "file": "recording.aedat4", "events": 4_000, "events_not_recorded": 0, "ended_early": ""
     }  # fmt: skip
     assert from_file.summary["recording"] is None
     assert over_tcp.summary["speed"]["latency_ms_p50"] > 0

@@ -279,8 +279,11 @@ class LiveSource:
                 yield Packet(empty_events(), at, until_us, dropped, tuple(damage))
         self._stop.set()
         left = self._ring.clear()
-        if left:
-            yield Packet(empty_events(), Cursor(self.name, 0, index, last_us or 0), None, left)
+        # A socket tells of bad datagrams once a second; what it has not told yet, it tells now.
+        held = getattr(self._feed, "held_damage", tuple)()
+        if left or held:
+            at = Cursor(self.name, 0, index, last_us or 0)
+            yield Packet(empty_events(), at, None, left, held)
 
     def __enter__(self) -> Self:
         return self

@@ -77,7 +77,7 @@ RECIPE = {
     "augment.shift": 4,
     "augment.rotate": 10.0,
     "augment.scale": 0.25,
-    "train.epochs": 12,
+    "train.epochs": 16,
     "train.batch": 32,
     "train.lr": 4e-3,
     "train.average": 0.95,

@@ -31,8 +31,8 @@ class Build:
     slant : how far circles lean, radians. flatness : height of a circle over its width.
     lift_px : how much higher or lower than usual the hands are held.
     sway_px, sway_hz : movement of the whole body while standing.
-    low_px : how much lower than usual both hands work together. out_px : how much further out a
-        hand waves.
+    low_px : how much lower than usual hands work together or wave. out_px : how much further out a
+        hand waves. turn : size of an arm's turns, beside reach.
     uneven : how much more the right hand claps than the left, -1 to 1. rise : how much the hands
         rise on parting, as a share of the way.
     """
@@ -52,6 +52,7 @@ class Build:
     sway_hz: float
     low_px: float = 0.0
     out_px: float = 0.0
+    turn: float = 1.0
     uneven: float = 0.0
     rise: float = 0.0
 
@@ -194,7 +195,7 @@ def _clap(m: _Moment) -> _Hands:
 
 def _wave(m: _Moment, side: float) -> _Hands:
     swing = 0.75 * m.reach * m.wave(1.6)
-    root = m.hand(side * (m.build.shoulder_px + 8 + m.build.out_px), 10)
+    root = m.hand(side * (m.build.shoulder_px + 8 + m.build.out_px), 10 + m.build.low_px)
     length = 1.02 * m.build.fore_px
     target = (root[0] + length * (side * 0.25 + sin(swing)), root[1] - length * cos(swing))
     return _one_arm(m, side, target)
@@ -202,7 +203,7 @@ def _wave(m: _Moment, side: float) -> _Hands:
 
 def _turn(m: _Moment, side: float) -> _Hands:
     angle = 2 * pi * m.turns
-    radius = 14.5 * m.reach
+    radius = 14.5 * m.reach * m.build.turn
     x, y = radius * cos(angle), radius * m.build.flatness * sin(angle)
     lean = side * m.build.slant
     middle = m.hand(side * (m.build.shoulder_px + 20), 4)

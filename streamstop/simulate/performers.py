@@ -119,7 +119,7 @@ class Performer:
         )
         return cls(
             Subject(build, look),
-            hands=draw.uniform(1.0, 1.9),
+            hands=draw.uniform(0.9, 1.9),
             fingers=int(draw.choice([0, 3, 4, 4])),
             loose_px=draw.uniform(3, 8),
             loose=draw.uniform(0.08, 0.25),
@@ -134,6 +134,7 @@ class Performer:
             self.subject.build,
             low_px=draw.uniform(-4, 16),
             out_px=draw.uniform(0, 24),
+            turn=draw.uniform(1.0, 1.7),
             uneven=draw.uniform(-0.3, 0.9) * float(draw.random() < 0.6),
             rise=draw.uniform(0.0, 1.0),
         )

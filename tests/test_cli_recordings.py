@@ -101,8 +101,11 @@ def test_record_takes_what_stream_sends(rec: Path, tmp_path: Path) -> None:
 
     thread = threading.Thread(target=serve)
     thread.start()
-    time.sleep(0.5)
-    code, out, err = call("record", tmp_path / "live.aedat4", "--source", target, "--json")
+    for _ in range(100):  # until the server listens
+        code, out, err = call("record", tmp_path / "live.aedat4", "--source", target, "--json")
+        if code != 3:
+            break
+        time.sleep(0.1)
     thread.join(20)
     assert code == 0, err
     assert json.loads(out)["written"] == 20_000 == sent[0][0]

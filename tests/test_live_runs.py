@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from streamstop.config import load_config
+from streamstop.errors import SourceError
 from streamstop.events import SensorSize, make_events
 from streamstop.pipeline import RunResult, run
 from streamstop.sending import Sent, stream
@@ -47,6 +49,17 @@ def go(uri: str, labels: Path | None, out: Path, **more: Any) -> RunResult:
     return run(load_config(None, SMALL, flags))
 
 
+def go_to_server(target: str, labels: Path | None, out: Path, **more: Any) -> RunResult:
+    """As `go`, once the server beside us listens."""
+    for _ in range(100):
+        try:
+            return go(target, labels, out, **more)
+        except SourceError as error:
+            assert "refused" in str(error)
+            time.sleep(0.1)
+    raise AssertionError("the server never listened")
+
+
 def beside(work: Callable[[], Sent]) -> tuple[threading.Thread, list[Sent]]:
     done: list[Sent] = []
     thread = threading.Thread(target=lambda: done.append(work()))
@@ -65,7 +78,7 @@ def test_file_socket_and_tee_give_the_same_run(tmp_path: Path) -> None:
     from_file = go(str(recording), labels, tmp_path / "file")
     target = f"dv://127.0.0.1:{free_port()}"
     sending, sent = beside(lambda: stream(str(recording), target, speed=0.0, wait_s=30.0))
-    over_tcp = go(target, labels, tmp_path / "tcp")
+    over_tcp = go_to_server(target, labels, tmp_path / "tcp")
     sending.join(30)
     tee = over_tcp.run_dir / "recording.aedat4"
     from_tee = go(str(tee), labels, tmp_path / "tee")
@@ -122,7 +135,7 @@ def test_a_recording_is_kept_only_where_it_is_wanted(tmp_path: Path, record: boo
     recording, _ = scene(tmp_path, segments=2)
     target = f"dv://127.0.0.1:{free_port()}"
     sending, _ = beside(lambda: stream(str(recording), target, speed=0.0, wait_s=30.0))
-    result = go(target, None, tmp_path / "runs", **{"source.record": record})
+    result = go_to_server(target, None, tmp_path / "runs", **{"source.record": record})
     sending.join(30)
     assert (result.run_dir / "recording.aedat4").exists() == record
     summary = json.loads((result.run_dir / "summary.json").read_text())

@@ -280,7 +280,7 @@ class LiveSource:
         self._stop.set()
         left = self._ring.clear()
         # A socket tells of bad datagrams once a second; what it has not told yet, it tells now.
-        held = getattr(self._feed, "held_damage", tuple)()
+        held: tuple[Damage, ...] = getattr(self._feed, "held_damage", tuple)()
         if left or held:
             at = Cursor(self.name, 0, index, last_us or 0)
             yield Packet(empty_events(), at, None, left, held)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from event_files import Whole, same
@@ -113,7 +115,7 @@ def test_stretched_events_stay_in_their_segments_and_in_order(
         assert np.array_equal(inside, moved)
         assert new[2:] == old[2:]
     assert (np.diff(after["t"]) >= 0).all()
-    gaps = [b.start_us - a.end_us for a, b in zip(news[:-1], news[1:], strict=True)]
+    gaps = [b.start_us - a.end_us for a, b in itertools.pairwise(news)]
     assert gaps == [7000] * 5
     last = news[-1]
     assert 0 <= (last.end_us - last.start_us) - 30_000 * factor < align_us + 1

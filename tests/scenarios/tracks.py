@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
@@ -58,7 +59,7 @@ class Stream:
 
     def __iter__(self) -> Iterator[Packet]:
         edges = [0, *self.cuts, len(self.events)]
-        for nth, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for nth, (a, b) in enumerate(itertools.pairwise(edges)):
             last = nth == len(edges) - 2
             yield Packet(
                 self.events[a:b], Cursor("memory", event=b), self.until_us if last else None

@@ -22,7 +22,7 @@ import neuromorphic_drivers
 from streamstop.errors import SourceError, UsageError
 from streamstop.events import EVENT_DTYPE
 from streamstop.sources import CAMERAS
-from streamstop.sources.cameras import BACKENDS, ask, dv, neuromorphic, open_camera
+from streamstop.sources.cameras import BACKENDS, ask, dv, find_camera, neuromorphic, open_camera
 from streamstop.sources.cameras.backend import SeenCamera
 from streamstop.sources.cameras.usb import KINDS, mend_permission, usb_cameras
 
@@ -287,6 +287,33 @@ def test_of_two_cameras_the_right_one_is_taken(
     said = refusal("camera")
     assert said.startswith("2 cameras fit")
     assert "serial=A1" in said
+
+
+def test_looking_for_a_camera_does_not_open_it(
+    listing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opens: list[Any] = []
+    monkeypatch.setattr(neuromorphic_drivers, "open", lambda **options: opens.append(options))
+    listing(neuromorphic=[["INIVATION_DAVIS346", "B2"]])
+    find_camera("davis346")
+    find_camera("camera?serial=B2")
+    with pytest.raises(SourceError, match="no evk4 found, only another camera"):
+        find_camera("evk4")
+    with pytest.raises(UsageError):
+        find_camera("davis346?size=2")
+    assert not opens
+
+
+def test_it_is_known_before_torch_is_imported(listing: Any) -> None:
+    code = (
+        "import sys\nfrom streamstop.errors import SourceError\n"
+        "from streamstop.sources.cameras import find_camera\n"
+        "try:\n    find_camera('davis346')\nexcept SourceError:\n    print('torch' in sys.modules)"
+    )
+    begin = time.perf_counter()
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert said.stdout == "False\n"
+    assert time.perf_counter() - begin < 2.0
 
 
 def test_another_camera_than_asked_for(listing: Any) -> None:

@@ -9,6 +9,7 @@ and a camera is never chosen by chance where several fit.
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from types import ModuleType
 from typing import cast
 
@@ -43,24 +44,47 @@ def open_camera(uri: str) -> Feed:
     word, serial = _wanted(uri)
     answers: list[ask.Answer] = []
     refused: list[str] = []
-    asking = ask.ask(BACKENDS)
-    try:
+    with closing(ask.ask(BACKENDS)) as asking:
         for backend, answer in zip(BACKENDS, asking, strict=True):
             answers.append(answer)
-            fitting = [one for one in answer.cameras if one.fits(word, serial) and not one.error]
-            if len(fitting) > 1:
-                raise SourceError(_which(uri, word, answer.backend, fitting))
-            if not fitting:
+            fitting = _fitting(uri, word, serial, answer)
+            if fitting is None:
                 continue
             try:
-                return backend.open_feed(uri, word, fitting[0])
+                return backend.open_feed(uri, word, fitting)
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as error:  # a panic of a driver is no Exception
-                refused.append(f"  {answer.backend}: opening {fitting[0]}: {in_words(error)}")
-    finally:
-        asking.close()  # type: ignore[attr-defined]  # a generator; it stops what still runs
+                refused.append(f"  {answer.backend}: opening {fitting}: {in_words(error)}")
     raise SourceError(_no_camera(uri, word, serial, answers, refused))
+
+
+def find_camera(uri: str) -> None:
+    """See whether `open_camera` would find a camera, without opening it.
+
+    For before PyTorch is imported, which takes longer than to learn that there is no camera.
+
+    Raises
+    ------
+    UsageError, SourceError
+        As `open_camera` does.
+    """
+    word, serial = _wanted(uri)
+    answers: list[ask.Answer] = []
+    with closing(ask.ask(BACKENDS)) as asking:
+        for answer in asking:
+            answers.append(answer)
+            if _fitting(uri, word, serial, answer) is not None:
+                return
+    raise SourceError(_no_camera(uri, word, serial, answers, []))
+
+
+def _fitting(uri: str, word: str, serial: str, answer: ask.Answer) -> SeenCamera | None:
+    """The one camera among those seen that was asked for; SourceError where there are several."""
+    fitting = [one for one in answer.cameras if one.fits(word, serial) and not one.error]
+    if len(fitting) > 1:
+        raise SourceError(_which(uri, word, answer.backend, fitting))
+    return fitting[0] if fitting else None
 
 
 def _wanted(uri: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -65,7 +65,7 @@ class Answer:
         return f"{name}: {words.get(self.state, f'sees {sees}')}"
 
 
-def ask(backends: Sequence[Backend], timeout_s: float = TIMEOUT_S) -> Iterator[Answer]:
+def ask(backends: Sequence[Backend], timeout_s: float = TIMEOUT_S) -> Generator[Answer, None, None]:
     """The answer of each backend, in order; those not asked for are stopped when this is closed."""
     end_s = time.monotonic() + timeout_s
     started: list[subprocess.Popen[str] | None] = []

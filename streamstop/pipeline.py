@@ -223,8 +223,8 @@ class _Run:
         self.meters.stop()
         if not self.labelled and self.bins % LINE_EVERY:
             self._line(None, self._now_us)
-        if status == "complete" and self.ledger.damage_count:
-            status = "damaged"
+        if status == "complete" and self.ledger.damage_count and not self.source.live:
+            status = "damaged"  # what a live source loses is counted, and nobody can mend it
         return status
 
     def about(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamstop.cli.cameras import camera_is_there
 from streamstop.cli.errors import errors_told
 from streamstop.errors import DamageError, UsageError
 
@@ -132,6 +133,7 @@ def _copy(
     quiet: bool,
 ) -> None:
     with errors_told("nothing was written"):
+        camera_is_there(source)
         from streamstop.convert import convert
         from streamstop.sources import sensor_size
         from streamstop.ui.counter import CounterLine

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from streamstop.cli.cameras import camera_is_there
 from streamstop.cli.errors import errors_told
 from streamstop.config import load_config, to_toml
 
@@ -220,6 +221,7 @@ def run(
         if print_config:
             print(to_toml(config, explain=True), end="", flush=True)
             return
+        camera_is_there(config.source.uri)
         # torch comes with these, and --help shall not wait for it.
         from streamstop import pipeline
         from streamstop.report.html import write_report

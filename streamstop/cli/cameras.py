@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from streamstop.sources.feeds import CAMERAS
-
 
 def camera_is_there(uri: str) -> None:
     """Raise SourceError where a URI names a camera and none can be found."""
+    from streamstop.sources.feeds import CAMERAS
+
     if uri.partition("?")[0] in CAMERAS:
         from streamstop.sources.cameras import find_camera
 

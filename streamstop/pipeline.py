@@ -91,7 +91,7 @@ def run(
     """
     torch.set_num_threads(config.run.threads)
     uri = config.source.uri or str(bundled_path("recordings/gestures"))
-    if is_live(uri):
+    if is_live(uri) or config.source.speed:
         _warm_up(config)
     opened = open_source(
         uri,

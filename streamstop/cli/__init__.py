@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import typer
 
 from streamstop import __version__
+from streamstop.cli.datasets import datasets
 from streamstop.cli.model import model
 from streamstop.cli.recordings import convert, doctor, inspect, record, stream
 from streamstop.cli.run import RUN_EPILOG, run
@@ -67,5 +68,5 @@ app.command(epilog=RUN_EPILOG)(run)
 app.command(epilog=TRAIN_EPILOG)(train)
 app.command()(model)
 app.add_typer(simulate, name="simulate")
-for command in (inspect, convert, record, stream, doctor):
+for command in (inspect, convert, record, stream, datasets, doctor):
     app.command()(command)

@@ -9,7 +9,6 @@ it. What is inside recordings is not checked.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,10 +237,11 @@ def parse_set(path: str, options: dict[str, str]) -> Chosen | None:
     return Chosen(name, folder, split, None if seed is None else int(seed))
 
 
-def census(root: Path) -> Counter[str]:
-    """Files under a folder by suffix, hidden ones left out; for `streamstop datasets`."""
-    found: Counter[str] = Counter()
-    for path in root.rglob("*"):
-        if path.is_file() and not path.name.startswith("."):
-            found[path.suffix.lower()] += 1
-    return found
+def present(name: str, root: Path) -> tuple[int, bool]:
+    """How many recordings of a set lie under a folder, and whether that is all of it.
+
+    Files are counted by their suffix, and not opened.
+    """
+    suffixes = (".aedat", ".aedat4", ".npy", ".npz", ".bin", ".dat")
+    count = sum(path.suffix.lower() in suffixes for path in root.rglob("*") if path.is_file())
+    return count, count in SETS[name].recordings

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from streamstop.cli import app
 from streamstop.errors import SourceError, UsageError
 from streamstop.events import make_events
 from streamstop.sources import open_source
@@ -136,3 +139,14 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=said):
             opened(f"dvs-gesture:{root}?{query}")
+
+
+def test_the_command_tells_what_is_known_and_what_is_here(tmp_path: Path) -> None:
+    root = gestures(tmp_path / "g", users=(1, 2))
+    result = CliRunner().invoke(app, ["datasets", "dvs-gesture", str(root), "--json"])
+    (said,) = json.loads(result.stdout)
+    assert (said["name"], said["found"], said["whole"]) == ("dvs-gesture", 2, False)
+    plain = CliRunner().invoke(app, ["datasets"]).stdout
+    assert all(f"{name}:" in plain for name in ("dvs-gesture", "cifar10-dvs", "nmnist", "ncars"))
+    assert CliRunner().invoke(app, ["datasets", "imagenet"]).exit_code == 2
+    assert CliRunner().invoke(app, ["datasets", "ncars", str(tmp_path / "no")]).exit_code == 3

@@ -90,7 +90,8 @@ def test_damage_is_all_counted_and_some_listed():
     told = ledger.as_dict()
     assert told["damage_count"] == 1049
     assert len(told["damage"]) == MAX_DAMAGE_LISTED
-    assert told["damage"][0] == {"offset": 2, "lost_bytes": 5, "reason": "odd", "path": "a.dat"}
+    first = {"offset": 2, "lost_bytes": 5, "reason": "odd", "path": "a.dat", "lost_us": None}
+    assert told["damage"][0] == first
     assert told["damage"][-1]["path"] == "b.dat"
     ledger.take(Packet(empty_events(), damage=(Damage(8, 1, "more", "c.dat"),)))
     assert len(ledger.as_dict()["damage"]) == MAX_DAMAGE_LISTED

@@ -182,13 +182,13 @@ def _member(file: Any, path: str) -> Any:
 
 
 def _is_dataset(group: Any, name: str) -> bool:
-    return hasattr(_member(group, name), "dtype")
+    return hasattr(_member(group, name), "chunks")
 
 
 def _dataset(group: Any, name: str) -> Any:
     """A dataset of this file that can be read in bounded memory."""
     found = _member(group, name)
-    if found is None or not hasattr(found, "dtype") or found.ndim not in (1, 2):
+    if not hasattr(found, "chunks") or found.ndim not in (1, 2):
         raise ValueError(f"{name!r} is no column of numbers")
     if found.is_virtual or found.external:
         raise ValueError(f"{name!r} lies in another file, which is not opened")

@@ -47,7 +47,9 @@ def blocks(
     """What is kept where events rest on stretches of the file in order.
 
     resync : "any": reading finds its way again after any edit; "in place": after one that moves
-        nothing; "none": what comes after a change may be anything.
+        nothing; "words": so too, but several time words in a row that were changed may look like
+        a time, and what follows is passed over until the true one has come as far; "none": what
+        comes after a change may be anything.
     """
 
     def kept(edit: Edit) -> Kept | None:
@@ -59,6 +61,10 @@ def blocks(
         # An event is one thing: damage that touches the one that holds the change is right.
         lowest = int(ends[prefix - 1]) if prefix else header
         begin = int(begins[prefix]) if prefix < len(begins) else int(ends[-1])
+        if resync == "words" and bisect_left(np.unique(begins), edit.last) > 1 + bisect_right(
+            np.unique(begins), edit.first
+        ):
+            return Kept(prefix, tail, lowest, begin)
         if edit.kind not in ("splice", "truncate") and (edit.in_place or resync == "any"):
             tail = bisect_left(begins, edit.last + (0 if edit.in_place else 1))
             if edit.in_place and resync != "none":
@@ -426,9 +432,9 @@ MAKERS: dict[str, Callable[[], Seed]] = {
         "aedat4-zstd", "rec.aedat4", lambda e: _aedat4(e, "zstd"), "any", **_AEDAT4_FIELDS
     ),
     # Words that set a state, sent anew now and then: what follows that is right again.
-    "evt2": lambda: _laid_seed("evt2", "rec.raw", _evt2, "in place", time_bits=34),
-    "evt21": lambda: _laid_seed("evt21", "rec.raw", _evt21, "in place", time_bits=34),
-    "evt3": lambda: _laid_seed("evt3", "rec.raw", _evt3, "in place", time_bits=24),
+    "evt2": lambda: _laid_seed("evt2", "rec.raw", _evt2, "words", time_bits=34),
+    "evt21": lambda: _laid_seed("evt21", "rec.raw", _evt21, "words", time_bits=34),
+    "evt3": lambda: _laid_seed("evt3", "rec.raw", _evt3, "words", time_bits=24),
     # Time and place in the file rest on all that came before.
     "es": lambda: _laid_seed("es", "rec.es", _es, "none"),
     # Lines: a bad one costs itself.

@@ -112,7 +112,8 @@ class Inspection:
     lost_bytes, lost_us : of all damage together.
     simulated : True where the file says that no camera made its events.
     labels : what lies beside it; None where there is nothing.
-    pixels : OFF and ON events by pixel, shape (2, height, width), of the sensor.
+    pixels : OFF and ON events by pixel, shape (2, height, width), of the sensor as far as events
+        go.
     """
 
     path: str
@@ -435,7 +436,7 @@ class _Findings:
     def result(self, *, sensor: SensorSize | None, sensor_from: str, **said: Any) -> Inspection:
         """All of it, with what only the recording says."""
         pixels = self._pixels.of(sensor)
-        counts = pixels.sum(0, dtype=np.int64)
+        counts = pixels[0] + pixels[1]
         hot = hot_pixels(counts)
         passed_s = self._series.used and ((self.latest_us or 0) - (self.first_us or 0) >= 1_000_000)
         return Inspection(
@@ -449,7 +450,7 @@ class _Findings:
             peak_1s_hz=float(self._fullest_1s.most) if passed_s else None,
             series=tuple(self._series.counts[: self._series.used].tolist()),
             series_us=self._series.width_us,
-            outside=self.events - int(counts.sum()),
+            outside=self.events - int(counts.sum(dtype=np.int64)),
             active_pixels=int(np.count_nonzero(counts)),
             hot=tuple(hot[:MAX_LISTED]),
             hot_total=len(hot),

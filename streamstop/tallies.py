@@ -6,7 +6,7 @@ events are cut into packets.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,14 +107,9 @@ class Pixels:
         np.add.at(self.grid.reshape(-1), flat, np.uint32(1))
 
     def of(self, sensor: SensorSize | None) -> NDArray[np.uint32]:
-        """The grid of a sensor, or of what of it is counted pixel by pixel."""
+        """The grid of a sensor, as far as there are events on it; no copy."""
         width, height = sensor or (0, 0)
-        cut = np.zeros((2, min(height, MAX_SIDE), min(width, MAX_SIDE)), np.uint32)
-        rows, columns = (
-            min(sides) for sides in zip(cut.shape[1:], self.grid.shape[1:], strict=True)
-        )
-        cut[:, :rows, :columns] = self.grid[:, :rows, :columns]
-        return cut
+        return self.grid[:, :height, :width]
 
 
 def _power(needed: int, has: int) -> int:
@@ -122,7 +117,7 @@ def _power(needed: int, has: int) -> int:
     return max(has, 1 << (needed - 1).bit_length())
 
 
-def hot_pixels(counts: NDArray[np.int64]) -> list[HotPixel]:
+def hot_pixels(counts: NDArray[Any]) -> list[HotPixel]:
     """Pixels that fire by themselves, the hottest first.
 
     A pixel is hot where its count is more than the median of the active pixels and 8 of their
@@ -130,7 +125,7 @@ def hot_pixels(counts: NDArray[np.int64]) -> list[HotPixel]:
     chance alone makes), is at least 20, and is more than 10 times the median of the pixels around
     it: a scene's edge passes over neighbours too.
 
-    counts : events by pixel, shape (height, width).
+    counts : events by pixel, shape (height, width), whole numbers.
 
     >>> quiet = np.full((5, 5), 4)
     >>> quiet[2, 3] = 400
@@ -144,16 +139,14 @@ def hot_pixels(counts: NDArray[np.int64]) -> list[HotPixel]:
     spread = max(1.4826 * float(np.median(np.abs(active - middle))), middle**0.5)
     above = counts > max(middle + _HOT_SPREADS * spread, _HOT_LEAST - 1)
     rows, columns = np.nonzero(above)
-    padded = np.pad(counts.astype(float), 1, constant_values=np.nan)
-    around = [
-        padded[rows + down, columns + right]
-        for down in range(3)
-        for right in range(3)
-        if (down, right) != (1, 1)
-    ]
     if not len(rows):
         return []
-    usual = np.nanmedian(np.array(around), axis=0) if counts.size > 1 else np.zeros(1)
+    down, right = (one.ravel() - 1 for one in np.indices((3, 3)))
+    y = rows + np.delete(down, 4)[:, None]
+    x = columns + np.delete(right, 4)[:, None]
+    on_it = (y >= 0) & (y < counts.shape[0]) & (x >= 0) & (x < counts.shape[1])
+    around = np.where(on_it, counts[y * on_it, x * on_it], np.nan)
+    usual = np.nanmedian(around, axis=0) if counts.size > 1 else np.zeros(1)
     found = [
         HotPixel(int(x), int(y), int(counts[y, x]))
         for x, y, near in zip(columns, rows, usual, strict=True)

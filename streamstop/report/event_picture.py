@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from streamstop.errors import UsageError
+from streamstop.events import SensorSize
 from streamstop.inspection import Inspection, packets_of
 from streamstop.report.words import NBSP, duration, plural, printable, whole
-from streamstop.tallies import Pixels
+from streamstop.tallies import MAX_SIDE, Pixels
 
 ON_COLOUR, OFF_COLOUR = (0, 114, 178), (213, 94, 0)
 """Okabe and Ito's blue and vermilion: apart for every kind of colour vision, and in grey."""
@@ -73,11 +74,15 @@ def write_picture(path: str | Path, found: Inspection) -> Slice:
 
 def middle(found: Inspection) -> Slice:
     """The slice around the middle event; all where there are few, or there is no second reading."""
-    pixels = found.pixels[0].size
-    wanted = max(round(EVENTS_PER_PIXEL * pixels), LEAST_EVENTS)
+    width, height = found.sensor or (0, 0)
+    wanted = max(round(EVENTS_PER_PIXEL * width * height), LEAST_EVENTS)
     first = (found.events - wanted) // 2
     everything = Slice(
-        found.pixels, found.events, found.t_start_us or 0, found.duration_us, whole=True
+        _filled(found.pixels, found.sensor),
+        found.events,
+        found.t_start_us or 0,
+        found.duration_us,
+        whole=True,
     )
     if found.path.startswith("-") or found.events <= 1.5 * wanted:
         return everything
@@ -91,8 +96,18 @@ def middle(found: Inspection) -> Slice:
             counted.add(part)
         if passed >= first + wanted:
             break
-    cut = counted.of(found.sensor)
+    cut = _filled(counted.of(found.sensor), found.sensor)
     return Slice(cut, wanted, begun_us, ended_us - begun_us, False) if cut.any() else everything
+
+
+def _filled(pixels: NDArray[np.uint32], sensor: SensorSize | None) -> NDArray[np.uint32]:
+    """The grid with the rows and columns that no event has come to, as far as a picture goes."""
+    width, height = sensor or (1, 1)
+    missing = (
+        max(min(side, MAX_SIDE) - has, 0)
+        for side, has in zip((height, width), pixels.shape[1:], strict=True)
+    )
+    return np.pad(pixels, ((0, 0), *((0, more) for more in missing)))
 
 
 def draw(shown: Slice, caption: tuple[str, str]) -> Image.Image:

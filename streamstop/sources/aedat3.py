@@ -235,7 +235,17 @@ def _holds(data: ByteReader, offset: int, found: _Head, whole: bytes) -> bool:
     """Whether the packet is as long as it says: another follows it, or none begins in it."""
     if len(whole) == found.bytes or _head(whole[found.bytes :]) is not None:
         return True
-    return _next(data, offset + HEAD.size, offset + len(whole)) is None
+    following = _next(data, offset + HEAD.size, offset + len(whole))
+    if following is None:
+        return True
+    # Bytes came in: after this packet, or within it, where the times that follow make no sense.
+    events = whole[HEAD.size : HEAD.size + found.number * found.size]
+    return following >= offset + found.bytes and found.type == POLARITY and _in_order(events)
+
+
+def _in_order(events: bytes) -> bool:
+    time = np.frombuffer(events, "<u4")[1::2]
+    return bool((time[1:] >= time[:-1]).all())
 
 
 def _next(data: ByteReader, offset: int, end: int | None = None) -> int | None:

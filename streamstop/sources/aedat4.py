@@ -148,8 +148,8 @@ class Aedat4Recording:
             if stream in self._event_streams or stream in self._marks:
                 try:
                     block = unpack(data.read_at(offset + 8, length))
-                    if header.compression == "none" and search.within(offset + 9, following):
-                        raise _UnreadableError("another packet begins inside it")
+                    if header.compression == "none":
+                        following = _undisturbed(block, search, offset, following)
                     parts = self._parts(block, stream, Cursor(path, offset, index, t_us, skip))
                 except _UnreadableError as error:
                     search.wasted(offset, length)
@@ -196,6 +196,26 @@ class Aedat4Recording:
         elif offset < self._header.table_offset and not cut_off:
             reason = "the file ends before the table of packets that its header points to"
             yield _damaged(offset, self._header.table_offset, reason, cursor)
+
+
+def _undisturbed(block: bytes, search: PacketSearch, offset: int, following: int) -> int:
+    """Where the packet that follows a bare one begins: perhaps in this one's last bytes.
+
+    Bytes that are missing between two packets leave the first one whole, its times in order.
+
+    Raises
+    ------
+    _UnreadableError
+        If another packet begins inside it otherwise.
+    """
+    inside = search.within(offset + 9, following)
+    if inside is None:
+        return following
+    if following - inside < 8 and block[8:12] == b"EVTS":
+        t = _events(block)["t"]
+        if (t[1:] >= t[:-1]).all():
+            return inside
+    raise _UnreadableError("another packet begins inside it")
 
 
 def _damaged(offset: int, end: int, reason: str, cursor: Cursor) -> Packet:

@@ -94,19 +94,21 @@ class PacketSearch:
             at += PIECE
             self._data.release(at)
 
-    def within(self, first: int, end: int) -> bool:
-        """Whether a packet can start in [first, end), and none at `end`, nor is that the end.
+    def within(self, first: int, end: int) -> int | None:
+        """Where in [first, end) a packet can start, if none can at `end`, nor is that the end.
 
         Then what seemed to be one packet is a damaged one that reaches into another.
         """
         if self.ends(end) or self.at(end) is not None:
-            return False
+            return None
         piece = self._data.read_at(first, end - first + self._lead + 4)
-        places = (match.start() - self._lead for match in self._pattern.finditer(piece, self._lead))
-        return any(
-            first + at < end and self._possible(piece[at : at + 8], first + at, self._max_length)
-            for at in places
-        )
+        for match in self._pattern.finditer(piece, self._lead):
+            at = match.start() - self._lead
+            if first + at >= end:
+                return None
+            if self._possible(piece[at : at + 8], first + at, self._max_length):
+                return first + at
+        return None
 
     def wasted(self, offset: int, length: int) -> None:
         """The packet of this length at `offset` could not be read."""

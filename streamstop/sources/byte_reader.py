@@ -14,6 +14,7 @@ import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +35,7 @@ _PIECE = 1 << 20
 _MEMORY = 1 << 27
 """What a compressed file may ask for to be unpacked; the usual levels need an eighth of it."""
 _BITE = 1 << 16
+_SMALL_BITE = 1 << 8
 """A compressed file is unpacked by so much, and what holds a fault byte by byte."""
 _MAGIC_BYTES = max(map(len, COMPRESSIONS))
 _FAULTS = (EOFError, OSError, zlib.error, lzma.LZMAError)
@@ -193,18 +195,21 @@ class ByteReader:
     def _salvaged(self) -> bytes:
         """What the unpacker had made of the bite that holds the fault when it came upon it.
 
-        It does not hand that over itself, so all is unpacked again, that bite byte by byte.
+        It does not hand that over itself, so all is unpacked again, that bite in small ones, and
+        once more, the small one that holds the fault byte by byte.
         """
         if self.path == STDIN or not self.compression:
             return b""
-        passed, salvaged = self._start + len(self._kept), bytearray()
-        try:
-            with Path(self.path).open("rb", buffering=0) as file:
-                for piece in _unpacked(self.compression, _one_by_one(file, self._packed.begun)):
+        begun, salvaged = self._packed.begun, bytearray()
+        for step in (_SMALL_BITE, 1):
+            passed = self._start + len(self._kept)
+            salvaged.clear()
+            with suppress(*_FAULTS), Path(self.path).open("rb", buffering=0) as file:
+                packed = _Bites(b"", file, begun, step)
+                for piece in _unpacked(self.compression, iter(packed)):
                     salvaged += piece[max(passed, 0) :]
                     passed -= len(piece)
-        except _FAULTS:
-            pass
+            begun = packed.begun
         return bytes(salvaged)
 
 
@@ -245,30 +250,31 @@ def _rest(file: BinaryIO) -> Iterator[bytes]:
 
 
 class _Bites:
-    """What is to be unpacked, and where the bite that was taken last begins."""
+    """What is to be unpacked, in bites, and where the one that was taken last begins.
 
-    def __init__(self, first: bytes, file: BinaryIO) -> None:
+    From `fine_from` on they are of `step` bytes.
+    """
+
+    def __init__(
+        self, first: bytes, file: BinaryIO, fine_from: int | None = None, step: int = 1
+    ) -> None:
         self._first, self._file = first, file
+        self._fine_from, self._step = fine_from, step
         self.begun = 0
 
     def __iter__(self) -> Iterator[bytes]:
         taken = 0
         for piece in chain([self._first], _rest(self._file)):
-            for at in range(0, len(piece), _BITE):
-                self.begun, bite = taken, piece[at : at + _BITE]
+            at = 0
+            while at < len(piece):
+                size = _BITE
+                if self._fine_from is not None:
+                    left = self._fine_from - taken
+                    size = min(_BITE, left) if left > 0 else self._step
+                self.begun, bite = taken, piece[at : at + size]
+                at += len(bite)
                 taken += len(bite)
                 yield bite
-
-
-def _one_by_one(file: BinaryIO, begun: int) -> Iterator[bytes]:
-    """The bytes of a file up to `begun` in bites, one by one from there on."""
-    at = 0
-    while bite := file.read(min(_BITE, begun - at) if at < begun else _BITE):
-        if at < begun:
-            yield bite
-        else:
-            yield from (bite[i : i + 1] for i in range(len(bite)))
-        at += len(bite)
 
 
 def _unpacked(compression: str, packed: Iterator[bytes]) -> Iterator[bytes]:

@@ -93,12 +93,12 @@ def main() -> None:
     parser.add_argument("part", nargs="?", choices=("events", "network", "all"), default="all")
     parser.add_argument("--set", type=Path, default=ROOT / "runs" / "simulated-gestures")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--weights", type=Path, help="of a training done before")
+    parser.add_argument("--resume", type=Path, help="folder of a training that was interrupted")
     asked = parser.parse_args()
     if asked.part in ("events", "all"):
         _section(SECTIONS[0], _events())
     if asked.part in ("network", "all"):
-        _section(SECTIONS[1], _network(asked.set, asked.jobs, asked.weights))
+        _section(SECTIONS[1], _network(asked.set, asked.jobs, asked.resume))
 
 
 def _section(name: str, body: list[str]) -> None:
@@ -229,25 +229,21 @@ class Tried(NamedTuple):
     windows: list[str]
 
 
-def _network(folder: Path, jobs: int, weights: Path | None) -> list[str]:
+def _network(folder: Path, jobs: int, resume: Path | None) -> list[str]:
     write_gesture_set(folder, OPTIONS, users=USERS, lightings=LIGHTINGS, jobs=jobs)
     config = _config(folder)
-    lines = []
-    if weights is None:
-        result = train(config)
-        weights = result.folder / "last.safetensors"
-        test = result.summary["test"]
-        part = result.summary["parts"][0]
-        tested = f"{users_to_test(USERS)[0]} to {USERS}"
-        lines = [
-            f"Trained on users 1 to {users_to_test(USERS)[0] - 1} of a simulated set of {USERS} "
-            f"users in {LIGHTINGS} lightings ({', '.join(LIGHTING_NAMES[:LIGHTINGS])}; "
-            f"{part['samples']} windows of 1.4 s, 28 bins of 50 ms, 32x32), `compact`, "
-            f"{config.train.epochs} epochs, {result.summary['seconds']:.0f} s. On simulated users "
-            f"{tested}: {test['correct']} of {test['samples']} ({test['accuracy']:.3f}). Chance is "
-            f"{1 / len(GESTURES):.3f}.",
-            "",
-        ]
+    result = train(config, folder=resume)
+    weights = result.folder / "last.safetensors"
+    test, part = result.summary["test"], result.summary["parts"][0]
+    tested = f"{users_to_test(USERS)[0]} to {USERS}"
+    lines = [
+        f"Trained on users 1 to {users_to_test(USERS)[0] - 1} of a simulated set of {USERS} "
+        f"users in {LIGHTINGS} lightings ({', '.join(LIGHTING_NAMES[:LIGHTINGS])}; "
+        f"{part['samples']} windows of 1.4 s, 28 bins of 50 ms, 32x32), `compact`, "
+        f"{config.train.epochs} epochs. On simulated users {tested}: {test['correct']} of "
+        f"{test['samples']} ({test['accuracy']:.3f}). Chance is {1 / len(GESTURES):.3f}.",
+        "",
+    ]
     tried = {swap: _try(weights, swap) for swap in (False, True)}
     heads = ["is", "said of its windows, in order", "ON and OFF exchanged"]
     rows = [
@@ -345,8 +341,8 @@ def _remarks() -> list[str]:
         "be exchanged, so that both ways are shown.",
         "",
         "These six recordings are no test set. The movements were made more various after a first "
-        "network had got one of the six right (the arm roll), having looked at the pictures of "
-        "those it had got wrong.",
+        "network, and once more after a second, had got one of the six right (the arm roll each "
+        "time), having looked at the pictures of those that were wrong.",
     ]
 
 

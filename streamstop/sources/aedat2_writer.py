@@ -25,20 +25,30 @@ def write_aedat2(
     sensor: SensorSize,
     *,
     simulated: bool = False,
+    on_bit: int = 0,
 ) -> int:
     """Write events to an AEDAT 2.0 file in the DVS128's layout; returns how many.
 
-    Parameters are those of `streamstop.sources.aedat3_writer.write_aedat3`; sensors up to 128x128.
-
-    Polarity is jAER's, and this package's: ON is a lowest address bit of 0. Common loaders of
-    CIFAR10-DVS read that bit as ON, and so the other way round.
+    Parameters
+    ----------
+    path : file to write; it appears when complete and replaces what stood there.
+    packets : an array of EVENT_DTYPE, shape (n,), or any number of them in turn.
+    sensor : pixels of the sensor, up to 128x128.
+    simulated : marks the events as made by no camera.
+    on_bit : the lowest address bit of an ON event. 0 is jAER's, and how this package reads it back.
+        Common loaders of CIFAR10-DVS take ON to be 1, and so read such a file, as they do the set
+        itself, the other way round; 1 is for them, and this package then swaps the two.
 
     Raises
     ------
     UsageError
-        If the sensor is larger than 128x128, the first time is not below 2**32 us, or a time lies
-        2**31 us (35 minutes) or more from the one before, which no reader could tell from a wrap.
+        If an event lies outside the sensor, the sensor is larger than 128x128, the first time is
+        negative or not below 2**32 us, a time lies 2**31 us (35 minutes) or more from the one
+        before, which no reader could tell from a wrap, or `on_bit` is another number. No file is
+        left then.
     """
+    if on_bit not in (0, 1):
+        raise UsageError(f"on_bit = {on_bit} is no bit; it is 0 as in jAER, or 1")
     if max(sensor) > 128:
         raise UsageError(f"AEDAT 2.0 is written for a DVS128, and the sensor is of {sensor}")
     header = b"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n# AEChip: DVS128\r\n"
@@ -59,8 +69,8 @@ def write_aedat2(
                     "for AEDAT 2.0, whose times have 32 bits; nothing was written"
                 )
             words = np.empty((len(t), 2), ">u4")
-            off = 1 - events["p"].astype("<u4")
-            words[:, 0] = events["y"].astype("<u4") << 8 | (127 - events["x"]) << 1 | off
+            bit = events["p"].astype("<u4") ^ (1 - on_bit)
+            words[:, 0] = events["y"].astype("<u4") << 8 | (127 - events["x"]) << 1 | bit
             words[:, 1] = t & 0xFFFFFFFF
             file.write(words.tobytes())
             written, last_us = written + len(t), int(t[-1])

@@ -2,7 +2,8 @@
 
 It promises that `streamstop.sources` reads back exactly what was given, that the same events give
 the same bytes however they are cut into packets, and that a file stands under its name only when it
-is whole. It does not sort.
+is whole. It does not sort, and refuses times that go back over a wrap of the 31 bits, which other
+readers of the format do not expect.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from streamstop.errors import UsageError
 from streamstop.events import Events, SensorSize
-from streamstop.sources.aedat3 import HEAD, POLARITY, SENSORS, SIMULATED_SOURCE
+from streamstop.sources.aedat3 import HEAD, MAX_CAPACITY, POLARITY, SENSORS, SIMULATED_SOURCE
 from streamstop.sources.aedat4_writer import repacked
 from streamstop.sources.writing import pieces, refuse_outside, whole_file
 
@@ -44,11 +45,13 @@ def write_aedat3(
     Raises
     ------
     UsageError
-        If an event lies outside the sensor, or a time is negative or 2**46 us or later. No file is
-        left then.
+        If an event lies outside the sensor, a time is negative, 2**46 us or later, or goes back
+        over a multiple of 2**31 us, or `packet_events` is out of range. No file is left then.
     """
     if max(sensor) > 1 << 15:
         raise UsageError(f"AEDAT 3.1 holds coordinates up to 32767, and the sensor is of {sensor}")
+    if not 0 < packet_events <= MAX_CAPACITY:
+        raise UsageError(f"packet_events = {packet_events} is out of range, 1 to {MAX_CAPACITY}")
     name = next((name for name, size in SENSORS.items() if size == sensor), "streamstop")
     lines = ["#!AER-DAT3.1", "#Format: RAW", f"#Source 1: {name}", f"#Size: {sensor}"]
     lines += [f"#{SIMULATED_SOURCE}"] if simulated else []
@@ -56,7 +59,7 @@ def write_aedat3(
 
     def write(file: BinaryIO) -> int:
         file.write(header)
-        written = 0
+        written = last = 0
         for events in repacked(pieces(packets), packet_events):
             refuse_outside(events, sensor, written)
             t = events["t"]
@@ -68,6 +71,14 @@ def write_aedat3(
                     "2**46 us; nothing was written"
                 )
             overflow = t >> _TIME_BITS
+            back = np.diff(overflow, prepend=last) < 0
+            if back.any():
+                at = int(back.argmax())
+                raise UsageError(
+                    f"event {written + at} at t = {t[at]} us goes back over a multiple of 2**31 "
+                    "us, where AEDAT 3.1 counts onwards only; nothing was written"
+                )
+            last = int(overflow[-1])
             for part in np.split(events, np.flatnonzero(np.diff(overflow)) + 1):
                 file.write(_packet(part))
             written += len(events)

@@ -94,11 +94,10 @@ class EvtRecording:
         """
         start = read_start(self.path, self._header_bytes + (1 << 12))[self._header_bytes :]
         halves = np.frombuffer(start, "<u4", len(start) // 8 * 2).reshape(-1, 2)
-        kinds = halves >> 28
-        # Beside a TIME_HIGH the other half is empty: what a mask of pixels is not, beside an event.
-        times = ((kinds == 8) & (halves[:, ::-1] == 0)).sum(axis=0)
-        known = np.isin(kinds, (0x0, 0x1, 0x8, 0xA, 0xE, 0xF)).sum(axis=0)
-        return (int(times[0]), int(known[0])) > (int(times[1]), int(known[1]))
+        swapped, straight = (_time_begins(column) for column in halves.T)
+        if (swapped[1] == 0) != (straight[1] == 0):
+            return swapped[1] == 0
+        return swapped < straight
 
     def packets(self, start: Cursor | None = None) -> Iterator[Packet]:
         """Packets from `start` on; see `Recording.packets`."""

@@ -78,7 +78,7 @@ def sparkline(counts: Sequence[int], console: Console) -> str:
 def _group(counts: Sequence[int], console: Console) -> int:
     """So many counts share a sign."""
     room = max(console.width - 16, 8)
-    return -(-len(counts) // room)
+    return max(-(-len(counts) // room), 1)
 
 
 def _facts(found: Inspection) -> Iterator[tuple[str, str]]:

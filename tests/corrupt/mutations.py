@@ -208,7 +208,7 @@ def judge(seed: Seed, content: bytes, edit: Edit, got: Outcome) -> list[str]:
         if got.damage or got.error or not same(got.events, seed.events):
             wrong.append(f"unchanged, yet read otherwise: {got.error} {got.damage[:1]}")
         return wrong
-    kept = seed.kept(edit)
+    kept = seed.kept(edit) if content else None
     wrong += _damage_misplaced(seed, got, kept)
     if kept is None:
         return wrong

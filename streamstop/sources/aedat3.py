@@ -30,7 +30,7 @@ from streamstop.events import (
     make_events,
 )
 from streamstop.sources.byte_reader import ByteReader, open_bytes
-from streamstop.sources.recording import read_start
+from streamstop.sources.recording import read_head
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_CAPACITY = 1 << 20
@@ -51,6 +51,7 @@ _EVENT_BYTES = 8
 _MAX_TYPE = 16
 _MAX_OVERFLOW = 1 << 15
 _PIECE = 1 << 20
+_FIRST_PIECE = 1 << 10
 _SIZES = {0: 8, 1: 8, 3: 36, 4: 48}
 """Bytes of an event, where the type says it: special, polarity, IMU of 6 and of 9 axes."""
 _END = b"#!END-HEADER\r\n"
@@ -102,7 +103,7 @@ class Aedat3Recording:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        start = read_start(path, MAX_HEADER_BYTES)
+        start = read_head(path, MAX_HEADER_BYTES, lambda start: _END in start)
         end = start.find(_END)
         if end < 0:
             raise SourceError(
@@ -127,13 +128,11 @@ class Aedat3Recording:
         """Packets from `start` on; see `Recording.packets`."""
         at = start if start is not None and start.offset else Cursor(self.path, self._header_bytes)
         offset, skip = at.offset, at.skip
-        gathered = _Gathered(self.path, at.event, at.t_us)
+        gathered = _Gathered(self.path, at)
         with open_bytes(self.path) as data:
             while head := data.read_at(offset, HEAD.size):
                 found = _head(head)
-                # With the header that follows, in one: what is passed over may not come again.
-                whole = data.read_at(offset, found.bytes + HEAD.size) if found else b""
-                if found is None or not _holds(data, offset, found, whole):
+                if found is None or not _holds(data, offset, found):
                     yield from gathered.hand_over()
                     following = _next(data, offset + 1)
                     reason = (
@@ -145,8 +144,9 @@ class Aedat3Recording:
                     yield gathered.damaged(offset, end - offset, reason)
                     offset, skip = end, 0
                     continue
+                is_whole = data.reaches(offset + found.bytes)
                 if found.type == POLARITY:
-                    block = whole[HEAD.size : HEAD.size + found.number * _EVENT_BYTES]
+                    block = data.read_at(offset + HEAD.size, found.number * _EVENT_BYTES)
                     while skip * _EVENT_BYTES < len(block):
                         if gathered.room == 0:
                             yield from gathered.hand_over()
@@ -155,10 +155,11 @@ class Aedat3Recording:
                             break
                         part = block[skip * _EVENT_BYTES : (skip + n) * _EVENT_BYTES]
                         skip += n
-                        done = skip == found.number
+                        # Of a packet that is cut off, the end is told first, then passed.
+                        done = skip == found.number and is_whole
                         after = offset + found.bytes if done else offset
                         gathered.add(part, found.overflow, after, 0 if done else skip)
-                if len(whole) < found.bytes:
+                if not is_whole:
                     yield from gathered.hand_over()
                     kept = offset + (HEAD.size + skip * _EVENT_BYTES if skip else 0)
                     end = _end(data, kept)
@@ -175,12 +176,12 @@ class Aedat3Recording:
 class _Gathered:
     """Events of packets in a row, to be decoded at once."""
 
-    def __init__(self, path: str, index: int, t_us: int) -> None:
-        self._path, self._index, self._t_us = path, index, t_us
+    def __init__(self, path: str, at: Cursor) -> None:
+        self._path, self._index, self._t_us = path, at.event, at.t_us
         self._parts: list[bytes] = []
         self._overflows: list[int] = []
         self._events = 0
-        self._offset, self._skip = 0, 0
+        self._offset, self._skip = at.offset, at.skip
 
     @property
     def room(self) -> int:
@@ -231,16 +232,19 @@ def _head(block: bytes) -> _Head | None:
     return found if found.sane else None
 
 
-def _holds(data: ByteReader, offset: int, found: _Head, whole: bytes) -> bool:
+def _holds(data: ByteReader, offset: int, found: _Head) -> bool:
     """Whether the packet is as long as it says: another follows it, or none begins in it."""
-    if len(whole) == found.bytes or _head(whole[found.bytes :]) is not None:
+    end = offset + found.bytes
+    after = data.read_at(end, HEAD.size)
+    if _head(after) is not None or (not after and data.reaches(end)):
         return True
-    following = _next(data, offset + HEAD.size, offset + len(whole))
+    following = _next(data, offset + HEAD.size, end + len(after))
     if following is None:
         return True
     # Bytes came in: after this packet, or within it, where the times that follow make no sense.
-    events = whole[HEAD.size : HEAD.size + found.number * found.size]
-    return following >= offset + found.bytes and found.type == POLARITY and _in_order(events)
+    if following < end or found.type != POLARITY:
+        return False
+    return _in_order(data.read_at(offset + HEAD.size, found.number * found.size))
 
 
 def _in_order(events: bytes) -> bool:
@@ -249,23 +253,27 @@ def _in_order(events: bytes) -> bool:
 
 
 def _next(data: ByteReader, offset: int, end: int | None = None) -> int | None:
-    """Where the next packet of polarity events begins, from `offset` up to `end`; None: nowhere."""
+    """Where the next packet of polarity events begins, from `offset` up to `end`; None: nowhere.
+
+    It takes time by the bytes passed over, whatever lengths the headers among them claim.
+    """
+    size = _FIRST_PIECE
     while end is None or offset < end:
-        piece = data.read_at(offset, _PIECE + HEAD.size)
+        piece = data.read_at(offset, size + HEAD.size)
         for match in _START.finditer(piece):
             at = offset + match.start()
             if end is not None and at >= end:
                 return None
             found = _head(data.read_at(at, HEAD.size))
             if found is not None:
-                whole = data.read_at(at, found.bytes + HEAD.size)
-                if len(whole) <= found.bytes or _head(whole[found.bytes :]) is not None:
+                after = data.read_at(at + found.bytes, HEAD.size)
+                if not after or _head(after) is not None:
                     return at
-        if len(piece) <= HEAD.size or len(piece) < _PIECE:
+        if len(piece) < size + HEAD.size:
             return None
-        offset += _PIECE
+        offset, size = offset + size, min(2 * size, _PIECE)
         if end is None:
-            data.release(min(offset, offset - HEAD.size))
+            data.release(offset)
     return None
 
 

@@ -119,7 +119,7 @@ class Aedat3Recording:
                 f"{path}"
             )
         self.simulated = f"#{SIMULATED_SOURCE}" in lines
-        source = said.get("Source 1", "").strip()
+        source = next((text for key, text in said.items() if key.startswith("Source ")), "")
         self.sensor = next((size for name, size in SENSORS.items() if name in source), None)
         if size := re.fullmatch(r"\s*([1-9]\d{0,4})x([1-9]\d{0,4})", said.get("Size", "")):
             self.sensor = SensorSize(int(size[1]), int(size[2]))

@@ -71,15 +71,15 @@ def write_aedat3(
                     "2**46 us; nothing was written"
                 )
             overflow = t >> _TIME_BITS
-            back = np.diff(overflow, prepend=last) < 0
-            if back.any():
-                at = int(back.argmax())
+            steps = np.diff(overflow)
+            if overflow[0] < last or (steps < 0).any():
+                at = 0 if overflow[0] < last else int((steps < 0).argmax()) + 1
                 raise UsageError(
                     f"event {written + at} at t = {t[at]} us goes back over a multiple of 2**31 "
                     "us, where AEDAT 3.1 counts onwards only; nothing was written"
                 )
             last = int(overflow[-1])
-            for part in np.split(events, np.flatnonzero(np.diff(overflow)) + 1):
+            for part in np.split(events, np.flatnonzero(steps) + 1):
                 file.write(_packet(part))
             written += len(events)
         return written

@@ -151,7 +151,8 @@ def _csv(events: Events) -> _Laid:
     ends = len(head) + np.cumsum([len(line) for line in lines])
     begins = np.roll(ends, 1) - 1  # the end of the line before is what parts it from this one
     begins[0] = len(head) - 1
-    return head + b"".join(lines), events, len(head), begins, ends
+    # The first line of numbers tells their unit: where it is touched, the file may be refused.
+    return head + b"".join(lines), events, int(ends[0]), begins, ends
 
 
 def _es(events: Events) -> _Laid:

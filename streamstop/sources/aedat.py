@@ -2,7 +2,7 @@
 
 AEDAT 1.0 has 16-bit addresses, 2.0 has 32-bit ones; time is 32 bits of microseconds, whose wraps
 are undone. Without a chip in the header the sensor is the DVS128; DAVIS chips are read where the
-header names one. AEDAT 3.1 is another format, not read here.
+header names one. AEDAT 3.1 is another format: `aedat3`.
 
 Polarity is jAER's: on the DVS128 the lowest address bit is 0 for ON, so ON = 1 - (a & 1). Common
 loaders of CIFAR10-DVS take ON = a & 1, which swaps the two.

@@ -52,9 +52,9 @@ KINDS: dict[str, Kind] = {
     "threshold-on": Kind(2.0, 1, 100, "times the threshold of ON events alone"),
     "threshold-off": Kind(2.0, 1, 100, "times the threshold of OFF events alone"),
 }
-"""A threshold shift is modelled as thinning: of the events that a pixel would have sent, a
-threshold raised by a factor leaves one of so many. Lower thresholds send events that a recording
-does not hold, so there is no such corruption."""
+"""A threshold shift is modelled as thinning: a threshold raised by a factor leaves, of the events
+that a pixel would have sent, one of so many. Lower thresholds send events that a recording does not
+hold, so there is no such corruption."""
 
 PLACE = r"\d+(?:\.\d*)?|\.\d+"
 

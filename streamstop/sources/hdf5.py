@@ -1,55 +1,55 @@
-"""HDF5 in the layouts that event data come in, through h5py, in bounded memory.
+"""HDF5 in the layouts that event data come in, in bounded memory, whatever libhdf5 does.
 
 Known are `events/{x,y,p,t}` (DSEC, with its `t_offset`), `events/{xs,ys,ps,ts}` (rpg, E2VID),
 `CD/events` (Metavision: fields x, y, p, t) and `davis/left/events` (MVSEC: columns x, y, t, p).
 Compressions are those of HDF5 and of hdf5plugin (blosc, zstd, ...); Metavision's own codec, ECF, is
-no part of either. Times in seconds are read with `?unit=s` and never guessed. A chunk that cannot
-be read costs that chunk.
+no part of either. Times in seconds are read with `?unit=s` and never guessed.
 
 A file may name others (external and soft links, external storage, virtual datasets): none of them
-is followed. HDF5 is a tree of pointers, so the file has to be a plain one: no pipe, no gzip.
+is followed. HDF5 is a tree of pointers, so the file has to be a plain one: no pipe, no gzip. A
+chunk that cannot be read costs that chunk. libhdf5 works in a process of its own, which a damaged
+file may crash or keep busy; it then costs what comes from there on, and no more.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamstop.errors import SourceError
 from streamstop.events import (
-    MAX_PACKET_EVENTS,
+    EVENT_DTYPE,
     Cursor,
     Damage,
-    Events,
     Packet,
     SensorSize,
     empty_events,
 )
 from streamstop.sources.byte_reader import open_bytes
-from streamstop.sources.columns import events_from, find_columns
 
-MAX_CHUNK_BYTES = 1 << 26
-"""A chunk is unpacked whole; one that claims more than this is refused."""
+UNITS = ("us", "ms", "s")
 
-GROUPS = ("events", "CD", "davis/left", "")
-"""Where the columns, or a table called `events`, are looked for."""
-
-UNITS_US = {"us": 1.0, "ms": 1e3, "s": 1e6}
-
-_MVSEC_ORDER = {"x": 0, "y": 1, "t": 2, "p": 3}
-_MAX_TIME_US = 1 << 60
-_FAULTS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError)
+_LONGEST_REASON = 120
 
 
-class _Column(NamedTuple):
-    """Where a column is: a dataset, and a field or column number of it (None: the dataset)."""
+class _FaultError(Exception):
+    """h5py could not do it; `at` is the byte of the file, None where it is not known."""
 
-    dataset: Any
-    part: str | int | None
+    def __init__(self, reason: str, at: int | None = None) -> None:
+        super().__init__(reason)
+        self.at = at
+
+
+class _DiedError(Exception):
+    """The process that was asked is gone: crashed, out of memory, or too long at work."""
 
 
 class Hdf5Recording:
@@ -71,201 +71,193 @@ class Hdf5Recording:
 
     def __init__(self, path: str, unit: str = "us") -> None:
         self.path = path
-        self.sensor: SensorSize | None = None
-        if unit not in UNITS_US:
-            raise SourceError(f"times are in {', '.join(UNITS_US)}, not in {unit!r}: {path}")
-        self._unit_us = UNITS_US[unit]
+        if unit not in UNITS:
+            raise SourceError(f"times are in {', '.join(UNITS)}, not in {unit!r}: {path}")
+        self._unit = unit
         with open_bytes(path) as data:
             if data.size is None:
                 raise SourceError(
                     f"HDF5 cannot be read from a pipe or compressed; unpack it to a file: {path}"
                 )
         try:
-            with self._open() as file:
-                columns = self._columns(file)
-                self._rows = min(one.dataset.shape[0] for one in columns.values())
-                self._uneven = max(one.dataset.shape[0] for one in columns.values()) - self._rows
-                self._chunk, self._step = _steps([one.dataset for one in columns.values()])
-                self._offset_us = _offset(file)
-                self.sensor = _sensor(file)
-                self._row_bytes = sum(one.dataset.dtype.itemsize for one in columns.values())
-                if unit == "us" and self._rows and _kind_of(columns["t"]) == "f":
-                    raise SourceError(
-                        f"its times are fractions, seconds as it seems; say so with ?unit=s: {path}"
-                    )
-        except _FAULTS as error:
+            about, _ = _ask(path, unit, "about")
+        except _FaultError as error:
             raise SourceError(f"cannot be read as HDF5 events, {error}: {path}") from error
-
-    def _open(self) -> Any:
-        try:
-            import h5py
-            import hdf5plugin  # noqa: F401  # it registers its filters
-        except ImportError as error:
+        except _DiedError as error:
             raise SourceError(
-                f"reading HDF5 needs h5py: pip install 'streamstop[hdf5]': {self.path}"
+                f"cannot be read as HDF5 events: the file is damaged, and libhdf5 fails on it "
+                f"({error}): {path}"
             ) from error
-        return h5py.File(self.path, "r", locking=False, rdcc_nbytes=MAX_CHUNK_BYTES)
+        self._rows, self._claimed = int(about["rows"]), int(about["claimed"])
+        self._chunk, self._step = int(about["chunk"]), int(about["step"])
+        self._row_bytes = int(about["row_bytes"])
+        self.sensor = self._sensor()
 
-    def _columns(self, file: Any) -> dict[str, _Column]:
-        """Where t, x, y and p are."""
-        for name in GROUPS:
-            group = _member(file, name)
-            if group is None or hasattr(group, "dtype"):
-                continue
-            found = find_columns(list(group))
-            if found:
-                return {
-                    column: _Column(_dataset(group, member), None)
-                    for column, member in found.items()
-                }
-            if "events" in group and _is_dataset(group, "events"):
-                return _table(_dataset(group, "events"))
-        raise ValueError(f"none of the known layouts; it holds {', '.join(list(file)[:8])}")
+    def _sensor(self) -> SensorSize | None:
+        try:
+            sides = _ask(self.path, self._unit, "sensor")[0]["sensor"]
+        except (_FaultError, _DiedError):  # the events may be whole all the same
+            return None
+        usable = sides is not None and all(0 < side < 1 << 16 for side in sides)
+        return SensorSize(*sides) if usable else None
 
     def packets(self, start: Cursor | None = None) -> Iterator[Packet]:
         """Packets from `start` on; see `Recording.packets`."""
-        index, t_us, row = 0, 0, 0
-        if start is not None:
-            index, t_us, row = start.event, start.t_us, start.offset
+        at = start if start is not None else Cursor(self.path)
+        index, t_us, row = at.event, at.t_us, at.offset
         by_chunk_until = 0  # beyond a place that could not be read at once
-        with self._open() as file:
-            columns = self._columns(file)
-            while row < self._rows:
-                step = self._chunk if row < by_chunk_until else self._step
-                end = min(row + step - row % step, self._rows)
-                try:
-                    events = self._events(columns, row, end)
-                except _FAULTS as error:
-                    if end - row > self._chunk:
-                        by_chunk_until = end
-                        continue
-                    reason = f"rows {row} to {end} cannot be read ({str(error)[:120]})"
-                    damage = Damage(row, (end - row) * self._row_bytes, reason, self.path)
-                    row = end
-                    at = Cursor(self.path, row, index, t_us)
-                    yield Packet(empty_events(), at, damage=(damage,))
+        died_at = -1
+        afresh = True
+        while row < self._rows:
+            step = self._chunk if row < by_chunk_until else self._step
+            end = min(row + step - row % step, self._rows)
+            try:
+                _, content = _ask(self.path, self._unit, "events", (row, end), afresh)
+            except (_FaultError, _DiedError) as error:
+                died = isinstance(error, _DiedError)
+                if end - row > self._chunk or (died and died_at != row):  # once more, with less
+                    by_chunk_until = end
+                    died_at = row if died else died_at
                     continue
-                row, index = end, index + len(events)
-                t_us = int(events["t"][-1])
-                yield Packet(events, Cursor(self.path, row, index, t_us))
-            if self._uneven:
-                reason = f"columns are of different lengths, {self._uneven} rows are not whole"
-                damage = Damage(self._rows, self._uneven * 8, reason, self.path)
-                yield Packet(empty_events(), Cursor(self.path, row, index, t_us), damage=(damage,))
+                if died:  # so it may of all that follows
+                    end = self._rows
+                yield self._damaged(row, end, error, Cursor(self.path, end, index, t_us))
+                row = end
+                continue
+            events = np.frombuffer(content, EVENT_DTYPE)
+            row, index, afresh = end, index + len(events), False
+            t_us = int(events["t"][-1])
+            yield Packet(events, Cursor(self.path, row, index, t_us))
+        if self._claimed > self._rows and row == self._rows:
+            lost = self._claimed - self._rows
+            reason = f"the columns claim {self._claimed} rows, and {self._rows} of them are whole"
+            damage = Damage(self._rows, lost * self._row_bytes, reason, self.path)
+            after = Cursor(self.path, self._claimed, index, t_us)
+            yield Packet(empty_events(), after, damage=(damage,))
 
-    def _events(self, columns: dict[str, _Column], first: int, last: int) -> Events:
-        read: dict[int, NDArray[Any]] = {}
-        for one in columns.values():
-            if one.dataset.id.id not in read:
-                read[one.dataset.id.id] = one.dataset[first:last]
-        values = {name: _part(read[one.dataset.id.id], one.part) for name, one in columns.items()}
-        t = values["t"]
-        if self._unit_us != 1.0 or t.dtype.kind == "f":
-            t = np.rint(np.clip(t * self._unit_us, -_MAX_TIME_US, _MAX_TIME_US))
-            t = np.where(np.isfinite(t), t, _MAX_TIME_US)
-        t = t.astype(np.int64) + self._offset_us
-        return events_from(t, values["x"], values["y"], values["p"])
-
-
-def _member(file: Any, path: str) -> Any:
-    """A group or dataset inside the file itself, None where there is none. Follows no link."""
-    import h5py
-
-    here = file
-    for name in filter(None, path.split("/")):
-        if not isinstance(here, h5py.Group) or name not in here:
-            return None
-        if not isinstance(here.get(name, getlink=True), h5py.HardLink):
-            raise ValueError(f"{name!r} is a link, and links are not followed")
-        here = here[name]
-    return here
+    def _damaged(self, row: int, end: int, error: Exception, cursor: Cursor) -> Packet:
+        reason = f"rows {row} to {end} cannot be read ({str(error)[:_LONGEST_REASON]})"
+        where = error.at if isinstance(error, _FaultError) and error.at is not None else row
+        damage = Damage(where, (end - row) * self._row_bytes, reason, self.path)
+        return Packet(empty_events(), cursor, damage=(damage,))
 
 
-def _is_dataset(group: Any, name: str) -> bool:
-    return hasattr(_member(group, name), "chunks")
+class _Process:
+    """The process that reads, from its first request on; see `hdf5_process`.
+
+    One serves all recordings of this process, one request at a time; it ends with it.
+    """
+
+    def __init__(self) -> None:
+        self._running: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+        self._lock = threading.Lock()
+
+    def ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """The answer, and the bytes after it."""
+        with self._lock:
+            if self._running is not None and self._owner != os.getpid():
+                self._running = None  # a fork has half a pipe of its parent's
+            if self._running is not None and self._running.poll() is not None:
+                self._end()  # someone ended it while it waited
+            if self._running is None:
+                self._start()
+            try:
+                return self._exchange(request)
+            except (OSError, EOFError, ValueError) as error:
+                raise _DiedError(self._end()) from error
+            except BaseException:
+                self._end()  # its answer, half read, is nobody's
+                raise
+
+    def close(self) -> None:
+        """End the process, if there is one; the next request starts another."""
+        with self._lock:
+            if self._owner == os.getpid():
+                self._end()
+
+    def _start(self) -> None:
+        paths = os.pathsep.join(one or os.getcwd() for one in sys.path)  # noqa: PTH109
+        self._running = subprocess.Popen(
+            [sys.executable, "-m", "streamstop.sources.hdf5_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
+        )
+        self._owner = os.getpid()
+        try:
+            first, _ = self._answer()
+        except (OSError, EOFError, ValueError) as error:
+            raise _DiedError(self._end()) from error
+        if "missing" in first:
+            self._end()
+            raise SourceError("reading HDF5 needs h5py: pip install 'streamstop[hdf5]'")
+
+    def _exchange(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        assert self._running is not None
+        assert self._running.stdin is not None
+        self._running.stdin.write(json.dumps(request).encode() + b"\n")
+        self._running.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> tuple[dict[str, Any], bytes]:
+        assert self._running is not None
+        assert self._running.stdout is not None
+        line = self._running.stdout.readline()
+        if not line:
+            raise EOFError
+        answer: dict[str, Any] = json.loads(line)
+        content = self._running.stdout.read(answer["bytes"])
+        if len(content) < answer["bytes"]:
+            raise EOFError
+        return answer, content
+
+    def _end(self) -> str:
+        """Why it ended, if by itself."""
+        running, self._running = self._running, None
+        if running is None:
+            return ""
+        for pipe in (running.stdin, running.stdout):
+            assert pipe is not None
+            with suppress(OSError):  # what it did not take any more
+                pipe.close()
+        try:
+            code = running.wait(1.0)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            code = running.wait()
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _dataset(group: Any, name: str) -> Any:
-    """A dataset of this file that can be read in bounded memory."""
-    found = _member(group, name)
-    if not hasattr(found, "chunks") or found.ndim not in (1, 2):
-        raise ValueError(f"{name!r} is no column of numbers")
-    if found.is_virtual or found.external:
-        raise ValueError(f"{name!r} lies in another file, which is not opened")
-    if found.dtype.hasobject or found.dtype.itemsize > 1 << 10:
-        raise ValueError(f"{name!r} is of {found.dtype}, no numbers")
-    chunk = found.chunks or (1,)
-    if int(np.prod([*map(int, chunk)], dtype=object)) * found.dtype.itemsize > MAX_CHUNK_BYTES:
-        raise ValueError(f"chunks of {name!r} are of {chunk}, more than the bytes allowed")
-    filters = found.id.get_create_plist()
-    for i in range(filters.get_nfilters()):
-        code, _, _, label = filters.get_filter(i)
-        import h5py
-
-        if not h5py.h5z.filter_avail(code):
-            said = label.decode(errors="replace") or str(code)
-            which = "Metavision's ECF codec" if code == 36559 else f"filter {said!r} ({code})"
-            raise ValueError(
-                f"{name!r} is compressed by {which}, which is not installed; write the file anew "
-                "with another compression, or install the plugin"
-            )
-    return found
+_process = _Process()
 
 
-def _table(table: Any) -> dict[str, _Column]:
-    """Columns of a table: fields by name, or four columns in MVSEC's order."""
-    if table.dtype.names:
-        fields = find_columns(table.dtype.names)
-        if fields is None or table.ndim != 1:
-            raise ValueError(f"fields {', '.join(table.dtype.names)} are not t, x, y and p")
-        return {name: _Column(table, member) for name, member in fields.items()}
-    if table.ndim != 2 or table.shape[1] != 4:
-        raise ValueError(f"a table of shape {table.shape} is not one of x, y, t and p")
-    return {name: _Column(table, i) for name, i in _MVSEC_ORDER.items()}
+def _ask(
+    path: str,
+    unit: str,
+    what: str,
+    rows: tuple[int, int] | None = None,
+    afresh: bool = True,
+) -> tuple[dict[str, Any], bytes]:
+    """What the file is ("about"), its "sensor", or "events" of its rows [first, last), as bytes.
 
+    afresh : open it anew, as it may be another than it was.
 
-def _part(values: NDArray[Any], part: str | int | None) -> NDArray[Any]:
-    if part is None:
-        return values
-    return np.asarray(values[part] if isinstance(part, str) else values[:, part])
-
-
-def _kind_of(column: _Column) -> str:
-    dtype = column.dataset.dtype
-    return str((dtype[column.part] if isinstance(column.part, str) else dtype).kind)
-
-
-def _steps(datasets: Sequence[Any]) -> tuple[int, int]:
-    """Rows of the largest chunk, and of as many of them as a packet may hold."""
-    rows = [int(one.chunks[0]) if one.chunks else MAX_PACKET_EVENTS for one in datasets]
-    chunk = min(max(rows), MAX_PACKET_EVENTS)
-    return chunk, MAX_PACKET_EVENTS // chunk * chunk
-
-
-def _offset(file: Any) -> int:
-    """DSEC's t_offset, in us; 0 where there is none."""
-    found = _member(file, "t_offset")
-    if found is None or getattr(found, "shape", None) not in ((), (1,)):
-        return 0
-    if found.dtype.kind not in "iu":
-        return 0
-    value = int(np.asarray(found[()]).reshape(-1)[0])
-    return value if abs(value) <= _MAX_TIME_US else 0
-
-
-def _sensor(file: Any) -> SensorSize | None:
-    """What the file's attributes say of the sensor."""
-    groups = (_member(file, name) for name in GROUPS[:3])
-    for attributes in (file.attrs, *(one.attrs for one in groups if one is not None)):
-        geometry = attributes.get("geometry")
-        text = geometry.decode(errors="replace") if isinstance(geometry, bytes) else str(geometry)
-        if size := re.fullmatch(r"(\d{1,5})x(\d{1,5})", text):
-            return SensorSize(int(size[1]), int(size[2]))
-        resolution = attributes.get("sensor_resolution")
-        if resolution is not None and np.shape(resolution) == (2,):
-            height, width = (int(side) for side in resolution)  # rpg: rows first
-            return SensorSize(width, height)
-        sides = [attributes.get(side) for side in ("width", "height")]
-        if all(isinstance(side, (int, np.integer)) for side in sides):
-            return SensorSize(*(int(side) for side in sides if side is not None))
-    return None
+    Raises
+    ------
+    SourceError
+        If h5py is missing.
+    _FaultError, _DiedError
+        If it cannot be read.
+    """
+    where = os.path.abspath(path)  # noqa: PTH100  # a link is not to be resolved
+    try:
+        answer, content = _process.ask(
+            {"path": where, "unit": unit, "what": what, "rows": rows, "afresh": afresh}
+        )
+    except SourceError as error:
+        raise SourceError(f"{error}: {path}") from error
+    if "fault" in answer:
+        raise _FaultError(answer["fault"], answer.get("at"))
+    return answer, content

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
+import zlib
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,8 @@ import numpy as np
 import pytest
 
 from streamstop.errors import SourceError
-from streamstop.events import SensorSize
+from streamstop.events import Events, SensorSize
+from streamstop.sources import hdf5
 from streamstop.sources.hdf5 import Hdf5Recording
 from streamstop.sources.recognise import open_recording
 from streamstop.sources.recording import read_packets
@@ -56,12 +60,7 @@ def test_dsec(tmp_path: Path, options: dict[str, Any]) -> None:
 
 
 def test_metavision(tmp_path: Path) -> None:
-    table = np.zeros(len(EVENTS), [("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")])
-    for name in FIELDS:
-        table[name] = EVENTS[name]
-    with h5py.File(tmp_path / "rec.hdf5", "w") as file:
-        file.create_dataset("CD/events", data=table, chunks=(1 << 14,), compression="gzip")
-        file.attrs["geometry"] = "640x480"
+    metavision(tmp_path / "rec.hdf5")
     recording = open_recording(str(tmp_path / "rec.hdf5"))
     assert recording.sensor == SensorSize(640, 480)
     assert same(Whole(recording.packets()).events, EVENTS)
@@ -106,7 +105,7 @@ def test_a_damaged_chunk_costs_itself(tmp_path: Path) -> None:
     kept = np.delete(moved(), slice(5 * CHUNK, 6 * CHUNK))
     assert same(whole.events, kept)
     (damage,) = whole.damage
-    assert damage.offset == 5 * CHUNK
+    assert damage.offset == place.byte_offset
     assert damage.lost_bytes == CHUNK * (4 + 2 + 2 + 1)
     assert damage.lost_us == int(kept["t"][5 * CHUNK] - kept["t"][5 * CHUNK - 1])
 
@@ -117,7 +116,142 @@ def test_columns_of_different_lengths(tmp_path: Path) -> None:
             file[f"events/{name}"] = EVENTS[name][: 90 if name == "p" else 100]
     whole = Whole(open_recording(str(tmp_path / "rec.h5")).packets())
     assert same(whole.events, EVENTS[:90])
-    assert "10 rows are not whole" in whole.damage[0].reason
+    assert "claim 100 rows, and 90 of them are whole" in whole.damage[0].reason
+    assert whole.damage[0].lost_bytes == 10 * (8 + 2 + 2 + 1)
+
+
+def metavision(path: Path, events: Events = EVENTS) -> Path:
+    table = np.zeros(len(events), [("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")])
+    for name in FIELDS:
+        table[name] = events[name]
+    with h5py.File(path, "w") as file:
+        file.create_dataset("CD/events", data=table, chunks=(1 << 14,), compression="gzip")
+        file.attrs["geometry"] = "640x480"
+    return path
+
+
+def test_an_attribute_that_crashes_libhdf5_costs_the_sensor_only(tmp_path: Path) -> None:
+    """One byte, the kind of its text, ends a process that reads it with HDF5 2.0."""
+    path = metavision(tmp_path / "rec.h5")
+    content = bytearray(path.read_bytes())
+    at = content.index(b"\x19\x01\x01\0", content.index(b"geometry"))
+    content[at + 1] = 0x9F
+    path.write_bytes(content)
+    recording = open_recording(str(path))
+    assert recording.sensor in (None, SensorSize(640, 480))
+    whole = Whole(recording.packets())
+    assert same(whole.events, EVENTS)
+    assert not whole.damage
+
+
+def test_a_process_that_dies_once_costs_nothing(tmp_path: Path) -> None:
+    recording = open_recording(str(metavision(tmp_path / "rec.h5")))
+    got = []
+    for packet in recording.packets():
+        got.append(packet)
+        assert hdf5._process._running is not None
+        hdf5._process._running.kill()
+        hdf5._process._running.wait()
+    assert len(got) > 2
+    assert same(Whole(got).events, EVENTS)
+    assert not Whole(got).damage
+
+
+def test_where_it_dies_again_the_rest_is_told_as_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = open_recording(str(dsec(tmp_path / "events.h5")))
+    ask = hdf5._process.ask
+
+    def dies(request: dict[str, Any]) -> Any:
+        if request["rows"] and request["rows"][1] > 70_000:
+            raise hdf5._DiedError("signal 11")
+        return ask(request)
+
+    monkeypatch.setattr(hdf5._process, "ask", dies)
+    packets = list(recording.packets())
+    whole = Whole(packets)
+    assert same(whole.events, moved()[:70_000])
+    (damage,) = whole.damage
+    assert damage.lost_bytes == 80_000 * (4 + 2 + 2 + 1)
+    assert "signal 11" in damage.reason
+    for i, packet in enumerate(packets):
+        rest = Whole(recording.packets(packet.cursor))
+        assert same(rest.events, Whole(packets[i + 1 :]).events)
+
+
+def test_two_recordings_are_read_in_turns(tmp_path: Path) -> None:
+    other = random_events(140_000, seed=5, width=640, height=480)
+    one = open_recording(str(dsec(tmp_path / "one.h5")))
+    two = open_recording(str(metavision(tmp_path / "two.h5", other)))
+    turns = list(zip_longest(one.packets(), two.packets()))
+    assert same(Whole(pair[0] for pair in turns if pair[0]).events, moved())
+    assert same(Whole(pair[1] for pair in turns if pair[1]).events, other)
+
+
+def test_what_stands_there_anew_is_read_anew(tmp_path: Path) -> None:
+    path = metavision(tmp_path / "rec.h5")
+    assert same(Whole(open_recording(str(path)).packets()).events, EVENTS)
+    path.unlink()
+    other = random_events(20_000, seed=5, width=640, height=480)
+    metavision(path, other)
+    assert same(Whole(open_recording(str(path)).packets()).events, other)
+
+
+def test_rows_that_were_never_written_take_no_time(tmp_path: Path) -> None:
+    path = tmp_path / "rec.h5"
+    with h5py.File(path, "w") as file:
+        for name in FIELDS:
+            column = file.create_dataset(f"events/{name}", (1 << 40,), "<i8", chunks=(CHUNK,))
+            column[:CHUNK] = EVENTS[name][:CHUNK]
+    whole = Whole(open_recording(str(path)).packets())
+    assert same(whole.events, EVENTS[:CHUNK])
+    (damage,) = whole.damage
+    assert damage.lost_bytes == ((1 << 40) - CHUNK) * 4 * 8
+
+
+def test_a_chunk_that_unpacks_to_half_a_gigabyte(tmp_path: Path) -> None:
+    path = dsec(tmp_path / "events.h5", compression="gzip")
+    packer = zlib.compressobj(1)
+    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(512)) + packer.flush()
+    with h5py.File(path, "r+") as file:
+        file["events/x"].id.write_direct_chunk((3 * CHUNK,), bomb)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    hdf5._process.close()
+    whole = Whole(open_recording(str(path)).packets())
+    hdf5._process.close()
+    assert same(whole.events, np.delete(moved(), slice(3 * CHUNK, 4 * CHUNK)))
+    assert len(whole.damage) == 1
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    assert most <= max(before, 450 << 10)
+
+
+def test_without_h5py_the_message_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = dsec(tmp_path / "events.h5")
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "h5py.py").write_text("raise ImportError('not there')")
+    monkeypatch.syspath_prepend(tmp_path / "none")
+    hdf5._process.close()
+    with pytest.raises(SourceError, match=r"pip install 'streamstop\[hdf5\]'"):
+        open_recording(str(path))
+    monkeypatch.undo()
+    assert open_recording(str(path)).format == "hdf5"
+
+
+def test_metavisions_codec_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rec.h5"
+    with h5py.File(path, "w") as file:
+        kind = [("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")]
+        plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plan.set_chunk((100,))
+        plan.set_filter(0x8ECF, h5py.h5z.FLAG_OPTIONAL, ())
+        space = h5py.h5s.create_simple((1000,))
+        group = file.create_group("CD")
+        h5py.h5d.create(group.id, b"events", h5py.h5t.py_create(np.dtype(kind)), space, dcpl=plan)
+    with pytest.raises(SourceError, match="Metavision's ECF codec, which is not installed"):
+        open_recording(str(path))
 
 
 def test_other_files_are_not_opened(tmp_path: Path) -> None:

@@ -1,0 +1,102 @@
+"""A process of its own in which libhdf5 reads: `streamstop.sources.hdf5` starts it and asks it.
+
+libhdf5 is native code that a damaged file can crash (a bad reference in an attribute does so in
+HDF5 2.0), or keep busy, or have ask for any memory. Here it takes this process down and nothing
+else. It promises to answer each request, or to die of it: processor time and memory are bounded.
+
+A request is a line of JSON: path, unit, what ("about", "sensor" or "events"), rows [first, last),
+and whether the file is to be opened afresh. So is the answer, with the number of bytes of events
+that follow it. Nothing but open files is kept from one request to the next, so that the next
+process can answer the next.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+from streamstop.sources.hdf5_layouts import FAULTS, OpenFile
+
+REQUEST_SECONDS = 2
+"""Of processor time; packets take a hundredth of it."""
+
+MAX_MEMORY_BYTES = 1 << 28
+"""Beyond what the process has when its libraries are loaded."""
+
+MAX_OPEN = 4
+
+
+def main() -> None:
+    """Answer requests from standard input until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)  # a library that prints does not answer
+        try:
+            import h5py
+            import hdf5plugin  # noqa: F401  # it registers its filters
+        except ImportError as error:
+            _answer(answers, {"missing": str(error)})
+            return
+        _answer(answers, {"h5py": h5py.__version__})
+        _bound_memory()
+        for answer, events in _answers(sys.stdin.buffer):
+            _answer(answers, answer, events)
+
+
+def _answers(requests: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes]]:
+    opened: dict[tuple[str, str], OpenFile] = {}
+    for line in requests:
+        _bound_time()
+        asked = json.loads(line)
+        key = asked["path"], asked["unit"]
+        try:
+            if asked["afresh"] and key in opened:
+                opened.pop(key).close()
+            if key not in opened:
+                if len(opened) == MAX_OPEN:
+                    opened.pop(next(iter(opened))).close()
+                opened[key] = OpenFile(*key)
+            file = opened[key] = opened.pop(key)  # the latest stands last
+            if asked["what"] == "events":
+                yield {}, file.read(*asked["rows"]).tobytes()
+            else:
+                yield (file.about() if asked["what"] == "about" else {"sensor": file.sensor()}), b""
+        except (*FAULTS, MemoryError) as error:
+            at = opened[key].place(asked["rows"][0]) if asked["rows"] and key in opened else None
+            yield {"fault": str(error) or type(error).__name__, "at": at}, b""
+
+
+def _answer(answers: BinaryIO, answer: dict[str, Any], events: bytes = b"") -> None:
+    answers.write(json.dumps({**answer, "bytes": len(events)}).encode() + b"\n")
+    answers.write(events)
+    answers.flush()
+
+
+def _bound_memory() -> None:
+    with suppress(ImportError, OSError, ValueError):  # where the system has no such limits
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with open("/proc/self/statm") as file:  # noqa: PTH123
+            pages = int(file.read().split()[0])
+        most = pages * resource.getpagesize() + MAX_MEMORY_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _bound_time() -> None:
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        until = math.ceil(time.process_time()) + REQUEST_SECONDS
+        resource.setrlimit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))
+
+
+if __name__ == "__main__":
+    main()

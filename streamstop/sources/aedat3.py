@@ -52,6 +52,7 @@ _MAX_TYPE = 16
 _MAX_OVERFLOW = 1 << 15
 _PIECE = 1 << 20
 _FIRST_PIECE = 1 << 10
+_NEAR_BYTES = 1 << 18
 _SIZES = {0: 8, 1: 8, 3: 36, 4: 48}
 """Bytes of an event, where the type says it: special, polarity, IMU of 6 and of 9 axes."""
 _END = b"#!END-HEADER\r\n"
@@ -130,9 +131,10 @@ class Aedat3Recording:
         offset, skip = at.offset, at.skip
         gathered = _Gathered(self.path, at)
         with open_bytes(self.path) as data:
-            while head := data.read_at(offset, HEAD.size):
-                found = _head(head)
-                if found is None or not _holds(data, offset, found):
+            near = _Near(data)
+            while near.read_at(offset, 1):
+                found = near.head(offset)
+                if found is None or not _holds(near, offset, found):
                     yield from gathered.hand_over()
                     following = _next(data, offset + 1)
                     reason = (
@@ -144,9 +146,9 @@ class Aedat3Recording:
                     yield gathered.damaged(offset, end - offset, reason)
                     offset, skip = end, 0
                     continue
-                is_whole = data.reaches(offset + found.bytes)
+                is_whole = near.reaches(offset + found.bytes)
                 if found.type == POLARITY:
-                    block = data.read_at(offset + HEAD.size, found.number * _EVENT_BYTES)
+                    block = near.read_at(offset + HEAD.size, found.number * _EVENT_BYTES)
                     while skip * _EVENT_BYTES < len(block):
                         if gathered.room == 0:
                             yield from gathered.hand_over()
@@ -171,6 +173,34 @@ class Aedat3Recording:
             yield from gathered.hand_over()
             if data.fault:
                 yield Packet(empty_events(), gathered.cursor, damage=data.fault)
+
+
+class _Near:
+    """The bytes around one place, so that small packets cost no call to the system each."""
+
+    def __init__(self, data: ByteReader) -> None:
+        self.data = data
+        self._first, self._block = 0, b""
+        self._head_at = -1
+        self._head: _Head | None = None
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """As `ByteReader.read_at`."""
+        at = offset - self._first
+        if at < 0 or at + size > len(self._block):
+            self._block = self.data.read_ready(offset, size, max(size, _NEAR_BYTES))
+            self._first, at = offset, 0
+        return self._block[at : at + size]
+
+    def head(self, offset: int) -> _Head | None:
+        """The packet header at `offset`, looked at once: after a packet, then before the next."""
+        if offset != self._head_at:
+            self._head_at, self._head = offset, _head(self.read_at(offset, HEAD.size))
+        return self._head
+
+    def reaches(self, offset: int) -> bool:
+        """As `ByteReader.reaches`."""
+        return self._first < offset <= self._first + len(self._block) or self.data.reaches(offset)
 
 
 class _Gathered:
@@ -232,19 +262,21 @@ def _head(block: bytes) -> _Head | None:
     return found if found.sane else None
 
 
-def _holds(data: ByteReader, offset: int, found: _Head) -> bool:
+def _holds(near: _Near, offset: int, found: _Head) -> bool:
     """Whether the packet is as long as it says: another follows it, or none begins in it."""
     end = offset + found.bytes
-    after = data.read_at(end, HEAD.size)
-    if _head(after) is not None or (not after and data.reaches(end)):
+    if near.head(end) is not None:
         return True
-    following = _next(data, offset + HEAD.size, end + len(after))
+    after = near.read_at(end, HEAD.size)
+    if not after and near.reaches(end):
+        return True
+    following = _next(near.data, offset + HEAD.size, end + len(after))
     if following is None:
         return True
     # Bytes came in: after this packet, or within it, where the times that follow make no sense.
     if following < end or found.type != POLARITY:
         return False
-    return _in_order(data.read_at(offset + HEAD.size, found.number * found.size))
+    return _in_order(near.data.read_at(offset + HEAD.size, found.number * found.size))
 
 
 def _in_order(events: bytes) -> bool:

@@ -13,6 +13,7 @@ file may crash or keep busy; it then costs what comes from there on, and no more
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
@@ -157,7 +158,7 @@ class _Process:
         """The answer, and the bytes after it."""
         with self._lock:
             if self._running is not None and self._owner != os.getpid():
-                self._running = None  # a fork has half a pipe of its parent's
+                self._leave()
             if self._running is not None and self._running.poll() is not None:
                 self._end()  # someone ended it while it waited
             if self._running is None:
@@ -213,6 +214,15 @@ class _Process:
             raise EOFError
         return answer, content
 
+    def _leave(self) -> None:
+        """Leave the process to the one that started it, of which this is a fork."""
+        assert self._running is not None
+        for pipe in (self._running.stdin, self._running.stdout):
+            assert pipe is not None
+            pipe.close()
+        self._running.returncode = 0  # nothing to wait for here
+        self._running = None
+
     def _end(self) -> str:
         """Why it ended, if by itself."""
         running, self._running = self._running, None
@@ -231,6 +241,7 @@ class _Process:
 
 
 _process = _Process()
+atexit.register(_process.close)
 
 
 def _ask(

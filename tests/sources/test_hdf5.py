@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -213,6 +214,20 @@ def test_what_stands_there_anew_is_read_anew(tmp_path: Path) -> None:
     other = random_events(20_000, seed=5, width=640, height=480)
     metavision(path, other)
     assert same(Whole(open_recording(str(path)).packets()).events, other)
+
+
+def test_a_fork_reads_with_a_process_of_its_own(tmp_path: Path) -> None:
+    path = metavision(tmp_path / "rec.h5")
+    recording = open_recording(str(path))
+    packets = recording.packets()
+    first = next(packets)
+    child = os.fork()
+    if not child:
+        whole = Whole(open_recording(str(path)).packets())
+        os._exit(0 if same(whole.events, EVENTS) else 1)
+    rest = Whole(packets).events
+    assert os.waitpid(child, 0)[1] == 0
+    assert same(np.concatenate([first.events, rest]), EVENTS)
 
 
 def test_rows_that_were_never_written_take_no_time(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from streamstop.sources.hdf5_layouts import FAULTS, OpenFile
 
 SECONDS = {"about": 1.0, "sensor": 1.0, "events": 1.5}
@@ -28,7 +30,10 @@ SECONDS = {"about": 1.0, "sensor": 1.0, "events": 1.5}
 MAX_MEMORY_BYTES = 1 << 28
 """Beyond what the process has when its libraries are loaded."""
 
-MAX_OPEN = 4
+MAX_OPEN = 2
+
+PIPE_BYTES = 1 << 20
+"""Of the pipe that answers go through: so much of a packet need not wait to be taken."""
 
 
 def main() -> None:
@@ -42,13 +47,17 @@ def main() -> None:
         except ImportError as error:
             _answer(answers, {"missing": str(error)})
             return
+        with suppress(ImportError, AttributeError, OSError):
+            import fcntl
+
+            fcntl.fcntl(answers, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         _answer(answers, {"h5py": h5py.__version__})
         _bound_memory()
         for answer, events in _answers(sys.stdin.buffer):
             _answer(answers, answer, events)
 
 
-def _answers(requests: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes]]:
+def _answers(requests: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes | memoryview]]:
     opened: dict[tuple[str, str], OpenFile] = {}
     for line in requests:
         asked = json.loads(line)
@@ -63,7 +72,7 @@ def _answers(requests: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes]]:
                 opened[key] = OpenFile(*key)
             file = opened[key] = opened.pop(key)  # the latest stands last
             if asked["what"] == "events":
-                yield {}, file.read(*asked["rows"]).tobytes()
+                yield {}, file.read(*asked["rows"]).view(np.uint8).data
             else:
                 yield (file.about() if asked["what"] == "about" else {"sensor": file.sensor()}), b""
         except (*FAULTS, MemoryError) as error:
@@ -71,7 +80,7 @@ def _answers(requests: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes]]:
             yield {"fault": str(error) or type(error).__name__, "at": at}, b""
 
 
-def _answer(answers: BinaryIO, answer: dict[str, Any], events: bytes = b"") -> None:
+def _answer(answers: BinaryIO, answer: dict[str, Any], events: bytes | memoryview = b"") -> None:
     answers.write(json.dumps({**answer, "bytes": len(events)}).encode() + b"\n")
     answers.write(events)
     answers.flush()

@@ -21,6 +21,7 @@ from streamstop.events import Packet, SensorSize
 from streamstop.labels import LabelTrack
 from streamstop.sources.byte_reader import STDIN
 from streamstop.sources.feeds import CAMERAS, SCHEMES, is_live
+from streamstop.sources.orders import Order
 
 
 class Source(Protocol):
@@ -63,7 +64,7 @@ def open_source(
     strict: bool = False,
     seed: int = 0,
     length_us: int = 0,
-    order: str = "iid",
+    order: str | Order = "iid",
     limit: int = 0,
     align_us: int = 10_000,
     seconds: float = 0.0,

@@ -21,7 +21,8 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -189,7 +190,20 @@ class FolderSource:
                 f"choose a smaller segments.length_us: {path}"
             )
         self._order = self._chosen(ORDERS[order] if isinstance(order, str) else order, seed, limit)
+        self._align_us = align_us
         self.labels: LabelTrack | None = self._track(align_us)
+
+    def held_out(self) -> FolderSource:
+        """The pieces that the order left out, in the order of files and time, as a stream.
+
+        Its classes are those of the whole folder. What of the recordings was dropped or damaged
+        this source tells, not that one.
+        """
+        other = copy(self)
+        other._recordings = [replace(one, dropped=Counter(), damage=()) for one in self._recordings]
+        other._order, other._left_out = self._left_out, self._order
+        other.labels = other._track(self._align_us)
+        return other
 
     def _chosen(self, order: Order, seed: int, limit: int) -> list[tuple[int, Piece]]:
         """The stream's pieces, each with its recording's number; the others' events are dropped."""
@@ -199,8 +213,8 @@ class FolderSource:
             one = self._recordings[which]
             offered.append(Offered(one.name, piece.name, piece.start_us - one.first_us))
         chosen = list(order(offered, seed))
-        for i in set(range(len(pieces))).difference(chosen):
-            which, piece = pieces[i]
+        self._left_out = [pieces[i] for i in sorted(set(range(len(pieces))).difference(chosen))]
+        for which, piece in self._left_out:
             self._recordings[which].dropped["held_out"] += piece.events
         for i in chosen[limit:] if limit else ():
             which, piece = pieces[i]

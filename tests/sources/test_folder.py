@@ -375,3 +375,21 @@ def test_events_of_pieces_that_an_order_leaves_out_are_counted(folder: Path) -> 
     assert len(track(source)) == 2
     assert (len(whole.events), whole.dropped) == (2000, {"held_out": 4000})
     assert track(source).classes == ("9", "10", "b")
+
+
+def test_what_is_held_out_is_a_stream_of_its_own(folder: Path) -> None:
+    def odd(offered: Sequence[Offered], seed: int) -> list[int]:
+        return list(range(1, len(offered), 2))
+
+    source = FolderSource(str(folder), order=odd, length_us=7000, align_us=3000)
+    other = source.held_out()
+    places = {(one.recording, one.recording_us) for one in track(source)}
+    others = {(one.recording, one.recording_us) for one in track(other)}
+    whole = FolderSource(str(folder), length_us=7000)
+    assert not places & others
+    assert places | others == {(one.recording, one.recording_us) for one in track(whole)}
+    assert track(other).classes == track(source).classes
+    assert not Whole(other).dropped and not len(Whole(source.held_out().held_out()).dropped)
+    assert len(Whole(other).events) == Whole(source).dropped["held_out"]
+    assert track(other).segments[0].start_us == 0
+    assert track(other).segments[-1].end_us % 3000 == 0

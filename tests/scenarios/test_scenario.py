@@ -125,10 +125,11 @@ def test_a_gradual_change_rises_in_a_straight_line() -> None:
     share = np.zeros(600)
     for seed in range(200):
         track = stream(scenario, offered, seed)
-        share += np.array([one.recording.endswith("led.aedat") for one in track]) / 200
+        share += np.array([one.recording.endswith("led.aedat") for one in track])
         spans = course(scenario, track).spans
         assert [one.name for one in spans] == ["lab", "lab to led", "led"]
         assert 180 <= spans[1].first <= 260 and 340 <= spans[1].last <= 420
+    share /= 200
     assert (share[:185] == 0).all() and (share[415:] == 1).all()
     for tenth in range(10):
         found = share[200 + 20 * tenth : 220 + 20 * tenth].mean()

@@ -45,7 +45,7 @@ def write_aedat3(
     Raises
     ------
     UsageError
-        If an event lies outside the sensor, a time is negative, 2**46 us or later, or goes back
+        If an event lies outside the sensor, a time is negative, 2**52 us or later, or goes back
         over a multiple of 2**31 us, or `packet_events` is out of range. No file is left then.
     """
     if max(sensor) > 1 << 15:
@@ -63,12 +63,12 @@ def write_aedat3(
         for events in repacked(pieces(packets), packet_events):
             refuse_outside(events, sensor, written)
             t = events["t"]
-            wrong = (t < 0) | (t >= 1 << 46)
+            wrong = (t < 0) | (t >= 1 << 52)
             if wrong.any():
                 at = int(wrong.argmax())
                 raise UsageError(
                     f"event {written + at} at t = {t[at]} us: AEDAT 3.1 holds times from 0 to "
-                    "2**46 us; nothing was written"
+                    "2**52 us; nothing was written"
                 )
             overflow = t >> _TIME_BITS
             steps = np.diff(overflow)

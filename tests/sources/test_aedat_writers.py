@@ -124,7 +124,7 @@ def late(events: Events, at: int, t: int) -> Events:
     ("write", "t", "start_us"),
     [
         (write_aedat3, -1, 1000),
-        (write_aedat3, 1 << 46, 1000),
+        (write_aedat3, 1 << 52, 1000),
         (write_aedat3, (1 << 31) - 1, 1 << 31),
         (write_aedat2, (1 << 31) + 1_000_000, 1000),
         (write_aedat2, -(1 << 31), 1000),
@@ -137,6 +137,13 @@ def test_a_time_that_cannot_be_said_leaves_no_file(
     with pytest.raises(UsageError, match=rf"event 50 at t = {t} us.*nothing was written"):
         write(tmp_path / "a.aedat", np.split(events, cut), DVS128)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("first", [1_633_953_690_975_950, (1 << 52) - 1_000_000])
+def test_aedat3_times_may_count_from_1970(tmp_path: Path, first: int) -> None:
+    events = random_events(5000, start_us=first)
+    write_aedat3(tmp_path / "a.aedat", events, DVS128)
+    assert same(Whole(open_recording(str(tmp_path / "a.aedat")).packets()).events, events)
 
 
 def test_times_may_go_back_within_a_wrap(tmp_path: Path) -> None:

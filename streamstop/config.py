@@ -94,6 +94,29 @@ class SegmentsConfig:
 class ScenarioConfig:
     """How the world changes in a labelled stream."""
 
+    name: Literal[
+        "none",
+        "iid",
+        "class-incremental",
+        "domain-incremental",
+        "gradual",
+        "recurring",
+        "corrupted",
+    ] = setting("none", "the order of tasks or domains; none: segments.order alone")
+    domain: Literal["lighting", "user", "folder", "recording"] = setting(
+        "lighting", "what makes a domain, by the recordings' names; folder: the top one"
+    )
+    classes: int = setting(1, "classes of a task, where class-incremental", at_least=1)
+    over: int = setting(
+        0, "segments that a gradual change takes; 0: half the smallest domain", at_least=0
+    )
+    rounds: int = setting(2, "times that each domain comes, where recurring", at_least=1)
+    held_out: float = setting(
+        0.0,
+        "share of each class of a task, its last, kept out of the stream to test on",
+        at_least=0,
+        below=1,
+    )
     corruptions: tuple[str, ...] = setting(
         (), "what befalls the events, such as 'rotate 90 at 0.5'; docs/protocol.md lists them"
     )
@@ -234,6 +257,23 @@ class LabelsConfig:
 
 
 @dataclass(frozen=True)
+class DriftConfig:
+    """What is done where the stream seems to have changed."""
+
+    on_drift: Literal["none", "boost", "reset-readout"] = setting(
+        "none", "learn faster for a while, or let the discriminant readout forget"
+    )
+    detector: Literal["adwin", "page-hinkley", "hddm-a", "hddm-w", "kswin"] = setting(
+        "adwin", "whose alarms over the errors count for that"
+    )
+    boost: float = setting(5.0, "times the learning rates", above=0)
+    segments: int = setting(30, "how long a boost lasts", at_least=1)
+    keep: float = setting(
+        0.0, "share of its statistics that the discriminant keeps", at_least=0, at_most=1
+    )
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """The run itself."""
 
@@ -262,6 +302,7 @@ class Config:
     learner: LearnerConfig = LearnerConfig()
     readout: ReadoutConfig = ReadoutConfig()
     labels: LabelsConfig = LabelsConfig()
+    drift: DriftConfig = DriftConfig()
     run: RunConfig = RunConfig()
 
 

@@ -18,28 +18,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from streamstop.binning import Bin, Binner
 from streamstop.bundled import bundled_path
 from streamstop.config import UNLABELLED_CLASSES, Config, to_toml
 from streamstop.errors import DamageError, DivergedError, SourceError, UsageError
 from streamstop.events import SensorSize, make_events
+from streamstop.examination import Examination
 from streamstop.labels import LabelTrack, Segment
 from streamstop.ledger import Ledger
 from streamstop.meters import Meters
-from streamstop.prequential.drift import DriftMonitor
+from streamstop.prequential.drift import EVENT_RATE, FIRING_RATE, DriftMonitor, DriftResponse
 from streamstop.prequential.protocol import TestThenTrain, Verdict
 from streamstop.run_folder import RunFolder
-from streamstop.scenarios.corruptions import corrupted, parse_corruption
-from streamstop.sources import Source, open_source
+from streamstop.sources import Source
 from streamstop.sources.feeds import is_live
 from streamstop.sources.live import LiveSource
-from streamstop.sources.paced import PacedSource
 from streamstop.stop.learner import LearnerSpec, StopLearner
 from streamstop.stop.losses import Loss
 from streamstop.stop.networks import configured_network
 from streamstop.summary import summarise, versions
 from streamstop.trained import Trained
+from streamstop.world import World, open_world
 
 if TYPE_CHECKING:
     from streamstop.sources.tee import TeeWriter
@@ -93,39 +94,14 @@ def run(
     uri = config.source.uri or str(bundled_path("recordings/gestures"))
     if is_live(uri) or config.source.speed:
         _warm_up(config)
-    opened = open_source(
-        uri,
-        labels=config.source.labels or None,
-        sensor=config.source.sensor_size,
-        strict=config.source.strict,
-        seed=config.run.seed,
-        length_us=config.segments.length_us,
-        order=config.segments.order,
-        limit=config.segments.limit,
-        align_us=config.binning.bin_us,
-        seconds=config.source.seconds,
-    )
-    if config.scenario.corruptions:
-        opened = corrupted(
-            opened,
-            [parse_corruption(text) for text in config.scenario.corruptions],
-            seed=config.run.seed,
-            align_us=config.binning.bin_us,
-        )
-    if config.source.speed and not opened.live:
-        opened = PacedSource(
-            opened,
-            config.source.speed,
-            tick_us=config.binning.bin_us,
-            gap_us=config.binning.gap_us,
-        )
+    world = open_world(config, uri)
     if config.labels.arrival == "delayed" and not config.labels.delay_us:
         raise UsageError(
             'labels.arrival = "delayed" needs labels.delay_us, from the beginning of a segment to '
             "the arrival of its label: say how long, in us"
         )
-    with opened as source:
-        work = _Run(config, source, progress)
+    with world.source:
+        work = _Run(config, world, progress)
         name = config.run.name or Path(uri.partition("?")[0]).stem or "run"
         with RunFolder(Path(config.run.out), name, to_toml(_findable(config))) as folder:
             status = work.stream(folder)
@@ -139,23 +115,13 @@ class _Run:
     """One pass over one source."""
 
     def __init__(
-        self, config: Config, source: Source, progress: Callable[[Progress], None] | None
+        self, config: Config, world: World, progress: Callable[[Progress], None] | None
     ) -> None:
-        b = config.binning
         self.config = config
-        self.source = source
+        self.world = world
+        self.source = source = world.source
         self.progress = progress
-        self.binner = Binner(
-            source.sensor,
-            bin_us=b.bin_us,
-            height=b.height,
-            width=b.width,
-            fit=b.fit,
-            values=b.values,
-            reorder_us=b.reorder_us,
-            gap_us=b.gap_us,
-            origin_us=source.origin_us,
-        )
+        self.binner = self._make_binner(source)
         self.ledger = Ledger(self.binner)
         self.meters = Meters()
         track = source.labels
@@ -180,13 +146,25 @@ class _Run:
             trained=self.trained is not None,
             learns=not still,
         )
+        self.examination = Examination(
+            world, self.test, self._make_binner, self._encoded, self._outputs
+        )
+        d = config.drift
+        self.drift = DriftMonitor()
+        self.response = DriftResponse(
+            self.learner,
+            "none" if still else d.on_drift,
+            detector=d.detector,
+            boost=d.boost,
+            segments=d.segments,
+            keep=d.keep,
+        )
         self._track: Sequence[Segment] = track.segments if track is not None else ()
         self._begun = -1
         self.message = ""
         self.bins = 0
         self.segments = 0
         self._ended = 0
-        self.drift = DriftMonitor()
         self._said = ""
         self._arrived_s: float | None = None
         self._tee: TeeWriter | None = None
@@ -199,6 +177,7 @@ class _Run:
         self._record()
         status = "complete"
         self.meters.start()
+        self.examination.before()
         try:
             with _interrupts_wait() as interrupted:
                 for one in self._all_bins():
@@ -220,12 +199,33 @@ class _Run:
                     self._bin(one)
                 self._end_segment()
         self._write(self.test.finish(self._clock_us))
+        if status != "diverged":
+            self.examination.end(self._begun)
         self.meters.stop()
         if not self.labelled and self.bins % LINE_EVERY:
             self._line(None, self._now_us)
         if status == "complete" and self.ledger.damage_count and not self.source.live:
             status = "damaged"  # what a live source loses is counted, and nobody can mend it
         return status
+
+    def _make_binner(self, source: Source) -> Binner:
+        b = self.config.binning
+        return Binner(
+            source.sensor,
+            bin_us=b.bin_us,
+            height=b.height,
+            width=b.width,
+            fit=b.fit,
+            values=b.values,
+            reorder_us=b.reorder_us,
+            gap_us=b.gap_us,
+            origin_us=source.origin_us,
+        )
+
+    def _encoded(self, one: Bin) -> Tensor:
+        """A bin as the network takes it, (1, 2, height, width)."""
+        x = torch.from_numpy(one.counts)[None].to(self.learner.dtype)
+        return torch.log1p(x) if self.config.network.encoding == "log" else x
 
     def about(self) -> dict[str, Any]:
         """What its weights file says of the network, so that another run can begin with it."""
@@ -293,8 +293,7 @@ class _Run:
         self._first_us = one.start_us if self._first_us is None else self._first_us
         self._now_us, self._clock_us = one.end_us, one.clock_us + self.binner.bin_us
         self._find_segment(one)
-        x = torch.from_numpy(one.counts)[None].to(self.learner.dtype)
-        x = torch.log1p(x) if self.config.network.encoding == "log" else x
+        x = self._encoded(one)
         with self.meters.step():
             if self.test.segment is not None:
                 said, scored = self.test.bin(x, one.counts, one.clock_us, one.events)
@@ -322,6 +321,7 @@ class _Run:
             return
         i = bisect_right(self._track, one.clock_us, key=lambda s: s.start_us) - 1
         if i > self._begun and self._clock_us <= self._track[i].end_us:
+            self.examination.come_to(i)
             segment = self._track[i]
             self.test.begin(segment._replace(label=self._outputs[segment.label]))
             self._begun = i
@@ -347,7 +347,10 @@ class _Run:
                 "events": v.events,
             }
             wrong = v.said["decided"] != v.segment.label
-            self.drift.update(v.index, wrong, math.log1p(v.events / max(v.bins, 1)))
+            rates = {EVENT_RATE: math.log1p(v.events / max(v.bins, 1))}
+            if len(v.rates):
+                rates[FIRING_RATE] = float(v.rates.mean())
+            self.response.after(self.drift.update(v.index, wrong, rates))
             for maker, said in v.said.items():
                 row[maker] = "" if said is None else self.classes[said]
             self.folder.segment(row)

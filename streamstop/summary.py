@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from streamstop import __version__
+from streamstop.scenarios.scenario import BY_DOMAIN
 
 if TYPE_CHECKING:
     from streamstop.pipeline import _Run
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 READOUTS = ("linear", "lda")
 LOSS_AT = {"step": "in every bin", "end": "in a segment's last bin"}
 RIVALS = ("no_change", "majority", "frozen", "river", "lda_counts", "frozen_linear", "frozen_lda")
+
+
+MAX_SPANS = 1024
+"""Further spans and drifts of the world are counted, not listed."""
+
+SPANS_SAID = 12
 
 
 def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, Any]:
@@ -69,7 +76,9 @@ def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, 
         "ledger": work.ledger.as_dict(),
         "recording": work.recording(),
         "corruptions": list(config.scenario.corruptions),
-        "drift": work.drift.as_dict() if scored else None,
+        "scenario": _scenario(work),
+        "continual": work.examination.as_dict(),
+        "drift": {**work.drift.as_dict(), "responses": work.response.count} if scored else None,
         "speed": {
             "events_per_s": work.ledger.received / wall if wall else None,
             "real_time_factor": stream / wall if wall else None,
@@ -97,11 +106,26 @@ def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, 
     }
 
 
+def _scenario(work: _Run) -> dict[str, Any]:
+    """What becomes of the world: spans as (first segment, last segment, name), and true drifts."""
+    course, wanted = work.world.course, work.config.scenario
+    return {
+        "name": wanted.name,
+        "domain": wanted.domain if wanted.name in BY_DOMAIN else None,
+        "spans": [list(one) for one in course.spans[:MAX_SPANS]],
+        "drifts": list(course.drifts[:MAX_SPANS]),
+        "spans_in_all": len(course.spans),
+        "held_out": sum(len(tasks) for _, tasks in work.world.tests),
+    }
+
+
 def _of_the_stream(work: _Run) -> dict[str, str]:
     """What sets it apart, in words: where it is from, what befell it, where drift was seen."""
     said = {
         "recordings": "; ".join(getattr(work.source, "notes", ())),
         "corruptions": "; ".join(work.config.scenario.corruptions),
+        "scenario": "" if work.config.scenario.name == "none" else work.config.scenario.name,
+        "spans": work.world.course.in_words(SPANS_SAID),
         "drift_alarms": "; ".join(
             f"segment {one.segment} ({one.detector}, {one.signal})" for one in work.drift.alarms[:8]
         ),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamstop import pipeline
+from streamstop import pipeline, world
 from streamstop.config import load_config
 from streamstop.errors import UsageError
 from streamstop.events import Damage, Events, Packet, SensorSize, make_events
@@ -84,7 +84,7 @@ def go(
     *sets: str,
     **options: Any,
 ) -> RunResult:
-    monkeypatch.setattr(pipeline, "open_source", lambda *_, **__: Recorded(packets, labels))
+    monkeypatch.setattr(world, "open_source", lambda *_, **__: Recorded(packets, labels))
     overrides = {"source.uri": "memory", "run.out": str(out)}
     return run(load_config(None, [*SMALL, *sets], overrides), **options)
 

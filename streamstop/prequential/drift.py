@@ -1,7 +1,8 @@
-"""Drift: detectors over the stream of errors, and, unlabelled, over the rate of events.
+"""Drift: detectors over the stream of errors and, unlabelled, over rates; and what is done then.
 
-Detectors are river's, in their own settings; each alarm is one that the detector raised by itself,
-at the segment that it was told of. Memory is bounded: alarms beyond MAX_ALARMS are counted.
+Detectors are river's, in their own settings but for ADWIN's clock: it looks after each segment, not
+after every 32, as segments are rare. Each alarm is one that the detector raised by itself, at the
+segment that it was told of. Memory is bounded: alarms beyond MAX_ALARMS are counted.
 
 The error stream is 1 for a segment decided wrong, 0 for one decided right. Errors that become fewer
 are no drift to be warned of: a learner that learns makes them so. Where a detector cannot tell the
@@ -11,10 +12,12 @@ two apart (ADWIN, KSWIN), an alarm counts if the mean of the errors lately is ab
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from river import drift
+
+from streamstop.stop.learner import StopLearner
 
 MAX_ALARMS = 256
 """Further alarms are counted, not listed."""
@@ -23,7 +26,7 @@ LATELY = 30
 """Segments that are lately, where more errors are told from fewer."""
 
 ERROR_DETECTORS: dict[str, Callable[[], Any]] = {
-    "ADWIN": lambda: drift.ADWIN(),
+    "ADWIN": lambda: drift.ADWIN(clock=1),
     "Page-Hinkley": lambda: drift.PageHinkley(mode="up"),
     "HDDM-A": lambda: drift.binary.HDDMA(),
     "HDDM-W": lambda: drift.binary.HDDMW(),
@@ -31,8 +34,16 @@ ERROR_DETECTORS: dict[str, Callable[[], Any]] = {
 }
 """Over 0 for a segment decided right and 1 for one decided wrong."""
 
-RATE_DETECTORS: dict[str, Callable[[], Any]] = {"ADWIN": lambda: drift.ADWIN()}
-"""Over the logarithm of events per bin, which no label is needed for."""
+RATE_DETECTORS: dict[str, Callable[[], Any]] = {
+    "ADWIN": lambda: drift.ADWIN(clock=1),
+    "Page-Hinkley": lambda: drift.PageHinkley(),
+    "KSWIN": lambda: drift.KSWIN(seed=0),
+}
+"""Over what no label is needed for, in either direction."""
+
+EVENT_RATE, FIRING_RATE = "event rate", "firing rate"
+RATES = (EVENT_RATE, FIRING_RATE)
+"""Of a segment: the logarithm of events per bin; the root of the firing rate, mean over neurons."""
 
 
 class Alarm(NamedTuple):
@@ -55,13 +66,15 @@ class DriftMonitor:
         self.alarms: list[Alarm] = []
         self.count = 0
         self._of_error = {name: make() for name, make in ERROR_DETECTORS.items()}
-        self._of_rate = {name: make() for name, make in RATE_DETECTORS.items()}
+        self._of_rates = {
+            signal: {name: make() for name, make in RATE_DETECTORS.items()} for signal in RATES
+        }
         self._errors: deque[float] = deque(maxlen=2 * LATELY)
 
-    def update(self, segment: int, wrong: bool, rate: float) -> list[Alarm]:
+    def update(self, segment: int, wrong: bool, rates: Mapping[str, float]) -> list[Alarm]:
         """Take in one decided segment; the alarms that it raised.
 
-        rate : logarithm of events per bin.
+        rates : by names of RATES; one may be missing.
         """
         self._errors.append(float(wrong))
         raised = []
@@ -69,10 +82,11 @@ class DriftMonitor:
             detector.update(int(wrong))
             if detector.drift_detected and self._more_errors:
                 raised.append(Alarm(segment, name, "errors"))
-        for name, detector in self._of_rate.items():
-            detector.update(rate)
-            if detector.drift_detected:
-                raised.append(Alarm(segment, name, "event rate"))
+        for signal, rate in rates.items():
+            for name, detector in self._of_rates[signal].items():
+                detector.update(rate)
+                if detector.drift_detected:
+                    raised.append(Alarm(segment, name, signal))
         self.count += len(raised)
         self.alarms += raised[: MAX_ALARMS - len(self.alarms)]
         return raised
@@ -88,3 +102,57 @@ class DriftMonitor:
     def as_dict(self) -> dict[str, Any]:
         """What summary.json says."""
         return {"alarms": [one._asdict() for one in self.alarms], "count": self.count}
+
+
+OnDrift = Literal["none", "boost", "reset-readout"]
+
+
+class DriftResponse:
+    """What a learner does where one detector sees more errors.
+
+    Parameters
+    ----------
+    learner : that learns.
+    on_drift : nothing; learn at `boost` times the rates for `segments` segments, counted anew by
+        each alarm; or let the discriminant readout keep a share `keep` of its statistics.
+    detector : the one that is listened to, over errors; its name in small letters.
+
+    Attributes
+    ----------
+    count : responses so far.
+    """
+
+    def __init__(
+        self,
+        learner: StopLearner,
+        on_drift: OnDrift = "none",
+        *,
+        detector: str = "adwin",
+        boost: float = 5.0,
+        segments: int = 30,
+        keep: float = 0.0,
+    ) -> None:
+        self.count = 0
+        self._learner = learner
+        self._on_drift = on_drift
+        self._detector = detector
+        self._boost, self._segments, self._keep = boost, segments, keep
+        self._left = 0
+
+    def after(self, alarms: Sequence[Alarm]) -> None:
+        """Respond to the alarms that one segment raised, if any."""
+        if self._left:
+            self._left -= 1
+            if not self._left:
+                self._learner.scale_rates(1.0)
+        heard = any(
+            one.signal == "errors" and one.detector.lower() == self._detector for one in alarms
+        )
+        if not heard or self._on_drift == "none":
+            return
+        self.count += 1
+        if self._on_drift == "boost":
+            self._left = self._segments
+            self._learner.scale_rates(self._boost)
+        else:
+            self._learner.lda.forget(self._keep)

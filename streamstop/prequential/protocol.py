@@ -84,7 +84,7 @@ class TestThenTrain:
         self._trained = trained
         self._learns = learns
         self._delay_us = delay_us
-        self._baselines = make_baselines(learner.network.spec.classes)
+        self.baselines = make_baselines(learner.network.spec.classes)
         self._waiting: deque[Verdict] = deque()
         self._segment: Segment | None = None
         self._index = -1
@@ -145,7 +145,7 @@ class TestThenTrain:
 
     def say(self, linear: NDArray[np.float64]) -> int:
         """The class of the moment: of this bin by the linear readout, or of the rates so far."""
-        if self._readout() == "linear":
+        if self.readout() == "linear":
             return int(linear.argmax())
         return int(self.learner.lda.scores(self.learner.rates_vector()).argmax())
 
@@ -171,7 +171,8 @@ class TestThenTrain:
         self._waiting.clear()
         return scored
 
-    def _readout(self) -> str:
+    def readout(self) -> str:
+        """The readout that decides now."""
         if self._decide != "auto":
             return self._decide
         tallies = self.scores.tallies
@@ -194,8 +195,8 @@ class TestThenTrain:
         }
         if not self._learns:
             del said["lda"], said["frozen"]
-        said |= {name: rival.predict(x) for name, rival in self._baselines.items()}
-        said["decided"] = said[self._readout()]
+        said |= {name: rival.predict(x) for name, rival in self.baselines.items()}
+        said["decided"] = said[self.readout()]
         self._decided = True
         if len(self._waiting) == MAX_WAITING:
             self._waiting.popleft()
@@ -225,7 +226,7 @@ class TestThenTrain:
             if self._learns:
                 self.learner.learn_rates(verdict.rates, label)
             self.frozen.learn_rates(verdict.frozen_rates, label)
-            for rival in self._baselines.values():
+            for rival in self.baselines.values():
                 rival.learn(verdict.counts, label)
             scored.append(verdict)
         return scored

@@ -191,9 +191,12 @@ class Course:
     spans: tuple[Span, ...]
     drifts: tuple[int, ...]
 
-    def in_words(self) -> str:
-        """The spans in one line, segments counted from 0."""
-        return "; ".join(f"{one.first}-{one.last} {one.name}" for one in self.spans)
+    def in_words(self, most: int) -> str:
+        """The first `most` spans in one line, segments counted from 0."""
+        said = [f"{one.first}-{one.last} {one.name}" for one in self.spans[:most]]
+        if len(self.spans) > most:
+            said.append(f"{len(self.spans) - most} more")
+        return "; ".join(said)
 
 
 def course(scenario: Scenario, track: LabelTrack, corruptions: Sequence[Corruption] = ()) -> Course:

@@ -57,6 +57,15 @@ class StreamingLDA:
         self.scatter += np.outer(before, x - self.means[label])
         self._weight = None
 
+    def forget(self, keep: float) -> None:
+        """Count what was learned so far for no more than a share `keep` of what it was; 0: not.
+
+        With a share the means stay, and move the faster; with 0 it is as if nothing was learned.
+        """
+        self.counts *= keep
+        self.scatter *= keep
+        self._weight = None
+
     def _solve(self) -> None:
         features = self.means.shape[1]
         freedom = max(self.counts.sum() - np.count_nonzero(self.counts), 1)

@@ -284,6 +284,11 @@ class StopLearner:
             )
         return loss
 
+    def scale_rates(self, factor: float) -> None:
+        """Learn at `factor` times the configured rates from now on; 1: as configured."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = factor * group.setdefault("configured", group["lr"])
+
     def learn_rates(self, rates: Vector, label: int) -> None:
         """Give the discriminant readout the firing rates of one segment and its label."""
         self.lda.learn(rates, label)

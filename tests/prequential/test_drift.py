@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamstop.prequential.drift import ERROR_DETECTORS, MAX_ALARMS, DriftMonitor
+from streamstop.prequential.drift import ERROR_DETECTORS, EVENT_RATE, MAX_ALARMS, DriftMonitor
 
 
 def alarms(errors: list[bool], rates: list[float] | None = None) -> DriftMonitor:
     monitor = DriftMonitor()
     for i, wrong in enumerate(errors):
-        monitor.update(i, wrong, rates[i] if rates else 1.0)
+        monitor.update(i, wrong, {EVENT_RATE: rates[i]} if rates else {})
     return monitor
 
 

@@ -6,12 +6,11 @@ segment that it was told of. Memory is bounded: alarms beyond MAX_ALARMS are cou
 
 The error stream is 1 for a segment decided wrong, 0 for one decided right. Errors that become fewer
 are no drift to be warned of: a learner that learns makes them so. Where a detector cannot tell the
-two apart (ADWIN, KSWIN), an alarm counts if the mean of the errors lately is above that before.
+two apart (ADWIN, KSWIN), an alarm counts if the mean of what the detector keeps has risen by it.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -21,9 +20,6 @@ from streamstop.stop.learner import StopLearner
 
 MAX_ALARMS = 256
 """Further alarms are counted, not listed."""
-
-LATELY = 30
-"""Segments that are lately, where more errors are told from fewer."""
 
 ERROR_DETECTORS: dict[str, Callable[[], Any]] = {
     "ADWIN": lambda: drift.ADWIN(clock=1),
@@ -69,18 +65,17 @@ class DriftMonitor:
         self._of_rates = {
             signal: {name: make() for name, make in RATE_DETECTORS.items()} for signal in RATES
         }
-        self._errors: deque[float] = deque(maxlen=2 * LATELY)
 
     def update(self, segment: int, wrong: bool, rates: Mapping[str, float]) -> list[Alarm]:
         """Take in one decided segment; the alarms that it raised.
 
         rates : by names of RATES; one may be missing.
         """
-        self._errors.append(float(wrong))
         raised = []
         for name, detector in self._of_error.items():
+            before = _mean(detector)
             detector.update(int(wrong))
-            if detector.drift_detected and self._more_errors:
+            if detector.drift_detected and (before is None or (_mean(detector) or 0.0) > before):
                 raised.append(Alarm(segment, name, "errors"))
         for signal, rate in rates.items():
             for name, detector in self._of_rates[signal].items():
@@ -91,17 +86,18 @@ class DriftMonitor:
         self.alarms += raised[: MAX_ALARMS - len(self.alarms)]
         return raised
 
-    @property
-    def _more_errors(self) -> bool:
-        lately = list(self._errors)[-LATELY:]
-        before = list(self._errors)[:-LATELY]
-        if not before:
-            return False
-        return sum(lately) / len(lately) > sum(before) / len(before)
-
     def as_dict(self) -> dict[str, Any]:
         """What summary.json says."""
         return {"alarms": [one._asdict() for one in self.alarms], "count": self.count}
+
+
+def _mean(detector: Any) -> float | None:
+    """The mean of what a detector keeps, if it looks both ways; None if it sees rises alone."""
+    if isinstance(detector, drift.ADWIN):
+        return float(detector.estimation)
+    if isinstance(detector, drift.KSWIN):
+        return float(sum(detector.window) / max(len(detector.window), 1))
+    return None
 
 
 OnDrift = Literal["none", "boost", "reset-readout"]

@@ -96,7 +96,7 @@ def main() -> None:
         "",
         *table(heads, rivals),
         "Average accuracy is over all classes after the last one was learned; the figures are "
-        "defined in docs/protocol.md. A discriminant readout alone, on a network that never learns, forgets "
+        "defined in docs/protocol.md. A discriminant readout on a network that never learns forgets "
         "nothing either: on these objects, features need not move at all.",
     ]
     options.out.write_text("\n".join(page) + "\n", encoding="utf-8")

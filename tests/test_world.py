@@ -57,6 +57,7 @@ def test_classes_come_one_by_one_and_are_tested_after_each(folder: Path, tmp_pat
         [14 * i, 14 * i + 13, name] for i, name in enumerate(order)
     ]
     assert result.summary["scenario"]["held_out"] == 18
+    assert result.summary["protocol"]["order"] == "class-incremental"
     assert result.summary["ledger"]["dropped"]["held_out"] > 0
     lda = said["makers"]["lda"]
     # Of what it has been taught it knows all; of what it has not, nothing.

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from streamstop import __version__
-from streamstop.scenarios.scenario import BY_DOMAIN
+from streamstop.scenarios.scenario import BY_DOMAIN, UNORDERED
 
 if TYPE_CHECKING:
     from streamstop.pipeline import _Run
@@ -27,7 +27,7 @@ SPANS_SAID = 12
 def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, Any]:
     """The content of summary.json, plain data."""
     config, scores = work.config, work.test.scores
-    ordered = config.scenario.name in ("none", "corrupted")
+    by_scenario = config.scenario.name not in UNORDERED
     scored = bool(scores.tallies)
     tallies = {key: tally.as_dict() for key, tally in scores.tallies.items()}
     wall, stream = work.meters.wall_s, work.stream_us / 1e6
@@ -59,7 +59,7 @@ def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, 
             "evaluation": "prequential" if work.labelled else "none: no labels",
             "decide": "linear" if config.learner.frozen else config.readout.decide,
             **({"frozen": True} if config.learner.frozen else {}),
-            "order": config.segments.order if ordered else config.scenario.name,
+            "order": config.scenario.name if by_scenario else config.segments.order,
             "length_us": config.segments.length_us,
             "bin_us": config.binning.bin_us,
             **_of_the_stream(work),

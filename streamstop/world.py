@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from streamstop.config import Config
 from streamstop.errors import UsageError
 from streamstop.scenarios.corruptions import Corruption, corrupted, parse_corruption
-from streamstop.scenarios.scenario import Course, Scenario, Span, course
+from streamstop.scenarios.scenario import UNORDERED, Course, Scenario, Span, course
 from streamstop.sources import Source, open_source
 from streamstop.sources.folder import FolderSource
-from streamstop.sources.paced import PacedSource
+from streamstop.sources.paced import paced
+from streamstop.sources.passed import PassedSource
 
 WHOLE = "all"
 """The only task of a stream in which nothing changes."""
@@ -70,7 +72,7 @@ def open_world(config: Config, uri: str) -> World:
             'scenario.name = "corrupted", but scenario.corruptions names none; such as '
             "scenario.corruptions = ['rotate 90 at 0.5']"
         )
-    orders = scenario.held_out > 0 or scenario.name not in ("none", "corrupted")
+    orders = scenario.held_out > 0 or scenario.name not in UNORDERED
     opened = open_source(
         uri,
         labels=config.source.labels or None,
@@ -93,12 +95,9 @@ def open_world(config: Config, uri: str) -> World:
     tests = _tests(config, scenario, opened, found, corruptions)
     source = _corrupted(config, opened, corruptions)
     if config.source.speed and not source.live:
-        source = PacedSource(
-            source,
-            config.source.speed,
-            tick_us=config.binning.bin_us,
-            gap_us=config.binning.gap_us,
-        )
+        b = config.binning
+        pace = partial(paced, speed=config.source.speed, tick_us=b.bin_us, gap_us=b.gap_us)
+        source = PassedSource(source, pace)
     return World(source, found, tests)
 
 

@@ -14,20 +14,18 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamstop.errors import UsageError
-from streamstop.events import Packet
-from streamstop.labels import LabelTrack
 from streamstop.scenarios import adding, altering
 from streamstop.scenarios.stretching import TimeMap
 from streamstop.sources import Source
+from streamstop.sources.passed import PassedSource
 
 
 class Kind(NamedTuple):
@@ -146,46 +144,6 @@ def _place(word: str, text: str) -> int | float:
     return float(word)
 
 
-class CorruptedSource:
-    """A source whose packets pass through a corruption; see `streamstop.sources.Source`.
-
-    Parameters
-    ----------
-    source : anything with labels: they say where segments lie.
-    through : what packets pass through, made anew for each pass.
-    labels : the track afterwards.
-    """
-
-    def __init__(
-        self,
-        source: Source,
-        through: Callable[[Iterable[Packet]], Iterator[Packet]],
-        labels: LabelTrack,
-    ) -> None:
-        self.name, self.format = source.name, source.format
-        self.sensor, self.simulated = source.sensor, source.simulated
-        self.live, self.origin_us = source.live, source.origin_us
-        self.labels: LabelTrack | None = labels
-        self.notes: list[str] = list(getattr(source, "notes", ()))
-        self._source = source
-        self._through = through
-
-    def __iter__(self) -> Iterator[Packet]:
-        return self._through(self._source)
-
-    def __enter__(self) -> Self:
-        self._source.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._source.__exit__(kind, error, trace)
-
-
 def corrupted(
     source: Source, corruptions: Sequence[Corruption], *, seed: int = 0, align_us: int = 1
 ) -> Source:
@@ -225,16 +183,16 @@ def _corrupted(source: Source, one: Corruption, key: tuple[int, int], align_us: 
     starts_us = np.array([segment.start_us for segment in track], np.int64)
     if one.kind == "stretch":
         times = TimeMap(track, one.amount**levels, align_us)
-        return CorruptedSource(source, times.packets, times.track)
+        return PassedSource(source, times.packets, times.track)
     if one.kind in adding.ADDED:
         make = partial(adding.ADDED[one.kind], source.sensor, one.amount, key)
         origin_us = source.origin_us
-        return CorruptedSource(
+        return PassedSource(
             source,
             lambda packets: adding.added(packets, starts_us, levels, make(), origin_us),
             track,
         )
     alter = partial(altering.ALTERED[one.kind], source.sensor, one.amount, key)
-    return CorruptedSource(
+    return PassedSource(
         source, lambda packets: altering.altered(packets, starts_us, levels, alter()), track
     )

@@ -34,6 +34,9 @@ Domain = Literal["lighting", "user", "folder", "recording"]
 
 BY_DOMAIN = ("domain-incremental", "gradual", "recurring")
 
+UNORDERED = ("none", "corrupted")
+"""Scenarios that leave the order to `segments.order`."""
+
 _USER = re.compile(r"user\d+")
 _LIGHTING = re.compile(r"user\d+_((?:[a-z]+_)*[a-z]+)")
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamstop.events import Cursor, Packet
-from streamstop.sources import Source
 
 
 def paced(
@@ -81,30 +79,3 @@ def _stretches(
     cuts = np.flatnonzero(np.diff(latest[:end] // tick_us)) + 1
     for first, last in pairwise((0, *cuts.tolist(), end)):
         yield last - first, int(latest[last - 1])
-
-
-class PacedSource:
-    """A source whose packets come when they are due; see `paced` and `Source`."""
-
-    def __init__(self, source: Source, speed: float, *, tick_us: int, gap_us: int) -> None:
-        self.name, self.format = source.name, source.format
-        self.sensor, self.simulated = source.sensor, source.simulated
-        self.live, self.origin_us, self.labels = source.live, source.origin_us, source.labels
-        self.notes: list[str] = list(getattr(source, "notes", ()))
-        self._source = source
-        self._speed, self._tick_us, self._gap_us = speed, tick_us, gap_us
-
-    def __iter__(self) -> Iterator[Packet]:
-        return paced(self._source, self._speed, tick_us=self._tick_us, gap_us=self._gap_us)
-
-    def __enter__(self) -> Self:
-        self._source.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._source.__exit__(kind, error, trace)

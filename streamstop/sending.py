@@ -30,7 +30,7 @@ from streamstop.errors import SourceError, UsageError
 from streamstop.events import Events, Packet, SensorSize, empty_events
 from streamstop.sources import Source, open_source
 from streamstop.sources.addresses import LOOPBACK, MAX_SIDE, Address, parse_address
-from streamstop.sources.aedat4 import COMPRESSIONS, MAGIC, SIMULATED_SOURCE
+from streamstop.sources.aedat4 import COMPRESSIONS, MAGIC
 from streamstop.sources.aedat4_writer import description, event_packet, file_header
 from streamstop.sources.dv_tcp import ENDS_EMPTY
 from streamstop.sources.paced import paced
@@ -380,8 +380,7 @@ def _packet(content: bytes, compress: Callable[[bytes], Any]) -> bytes:
 
 def stream_header(sensor: SensorSize, compression: str, *, simulated: bool) -> bytes:
     """What a DV server sends first: the header of an AEDAT4 file, without the file's first line."""
-    attributes = {"source": SIMULATED_SOURCE if simulated else "streamstop", **ENDS_EMPTY}
-    xml = description(sensor, compression, attributes).encode()
+    xml = description(sensor, compression, ENDS_EMPTY, simulated=simulated).encode()
     return file_header(compression, -1, xml)[len(MAGIC) :]
 
 

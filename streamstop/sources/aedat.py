@@ -22,13 +22,10 @@ import numpy as np
 
 from streamstop.errors import SourceError
 from streamstop.events import Cursor, Packet, SensorSize
-from streamstop.sources.recording import read_head
+from streamstop.sources.recording import SIMULATED_SOURCE, read_head
 from streamstop.sources.records import Columns, record_packets
 
 MAX_HEADER_BYTES = 1 << 20
-
-SIMULATED_SOURCE = b"streamstop-simulate"
-"""In a header line: no camera made the events."""
 
 _MAGIC = re.compile(rb"#!AER-DAT([12])\.0\r?\n")
 _CHIP = re.compile(rb"^# *AEChip: *(\S+)", re.MULTILINE)
@@ -74,7 +71,7 @@ class AedatRecording:
         ):
             raise SourceError(f"header longer than the {MAX_HEADER_BYTES} bytes allowed: {path}")
         self._address_bytes = 2 * int(version[1])
-        self.simulated = SIMULATED_SOURCE in start[: self._header_bytes]
+        self.simulated = SIMULATED_SOURCE.encode() in start[: self._header_bytes]
         self.sensor = _DVS128
         chip = _CHIP.search(start, 0, self._header_bytes)
         name = chip[1].decode(errors="replace") if chip else "DVS128"

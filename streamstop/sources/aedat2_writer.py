@@ -15,8 +15,8 @@ import numpy as np
 
 from streamstop.errors import UsageError
 from streamstop.events import Events, SensorSize
-from streamstop.sources.aedat3 import SIMULATED_SOURCE
-from streamstop.sources.writing import pieces, refuse_outside, whole_file
+from streamstop.sources.recording import SIMULATED_SOURCE
+from streamstop.sources.writing import pieces, refuse_far, refuse_outside, whole_file
 
 
 def write_aedat2(
@@ -59,15 +59,8 @@ def write_aedat2(
         written, last_us = 0, None
         for events in pieces(packets):
             refuse_outside(events, sensor, written)
+            refuse_far(events, last_us, written, 32, "AEDAT 2.0")
             t = events["t"]
-            far = np.abs(np.diff(t, prepend=t[0] if last_us is None else last_us)) >= 1 << 31
-            far[0] |= last_us is None and not 0 <= t[0] < 1 << 32
-            if far.any():
-                at = int(far.argmax())
-                raise UsageError(
-                    f"event {written + at} at t = {t[at]} us is too far from what lies before it "
-                    "for AEDAT 2.0, whose times have 32 bits; nothing was written"
-                )
             words = np.empty((len(t), 2), ">u4")
             bit = events["p"].astype("<u4") ^ (1 - on_bit)
             words[:, 0] = events["y"].astype("<u4") << 8 | (127 - events["x"]) << 1 | bit

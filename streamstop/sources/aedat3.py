@@ -30,14 +30,11 @@ from streamstop.events import (
     make_events,
 )
 from streamstop.sources.byte_reader import ByteReader, open_bytes
-from streamstop.sources.recording import read_head
+from streamstop.sources.recording import SIMULATED_SOURCE, read_head
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_CAPACITY = 1 << 20
 MAX_BLOCK_BYTES = 1 << 26
-SIMULATED_SOURCE = "streamstop-simulate"
-"""A header line that says that no camera made the events."""
-
 SENSORS = {
     "DVS128": SensorSize(128, 128),
     "DAVIS240": SensorSize(240, 180),

@@ -16,9 +16,9 @@ import numpy as np
 
 from streamstop.errors import UsageError
 from streamstop.events import Events, SensorSize
-from streamstop.sources.aedat3 import HEAD, MAX_CAPACITY, POLARITY, SENSORS, SIMULATED_SOURCE
-from streamstop.sources.aedat4_writer import repacked
-from streamstop.sources.writing import pieces, refuse_outside, whole_file
+from streamstop.sources.aedat3 import HEAD, MAX_CAPACITY, POLARITY, SENSORS
+from streamstop.sources.recording import SIMULATED_SOURCE
+from streamstop.sources.writing import pieces, refuse_outside, repacked, whole_file
 
 PACKET_EVENTS = 1 << 12
 _TIME_BITS = 31

@@ -39,11 +39,9 @@ from streamstop.events import (
 )
 from streamstop.sources.aedat4_search import PIECE, PacketSearch
 from streamstop.sources.byte_reader import ByteReader, open_bytes
-from streamstop.sources.recording import read_start
+from streamstop.sources.recording import SIMULATED_SOURCE, read_start
 
 MAGIC = b"#!AER-DAT4.0\r\n"
-SIMULATED_SOURCE = "streamstop-simulate"
-"""The source name, in a file's header, of events that no camera made."""
 TEE_MODULE = "streamstop-tee"
 """What a file's header calls the writer of a clock's marks; see `streamstop.sources.tee`."""
 
@@ -65,12 +63,12 @@ _POLARITY_BYTE = 12
 _POLARITY_BIT = 32
 
 
-class _UnreadableError(Exception):
+class UnreadableError(Exception):
     """A block's bytes are not what they should be; the message says how."""
 
 
 @dataclass(frozen=True)
-class _Header:
+class Header:
     compression: str
     table_offset: int
     end: int
@@ -97,8 +95,8 @@ class Aedat4Recording:
     def __init__(self, path: str, stream: str = "") -> None:
         self.path = path
         try:
-            self._header = _read_header(io.BytesIO(_start(path)))
-        except _UnreadableError as error:
+            self._header = read_header(io.BytesIO(_start(path)))
+        except UnreadableError as error:
             raise SourceError(
                 f"AEDAT4 header damaged: {error}; nothing could be read: {path}"
             ) from error
@@ -117,7 +115,7 @@ class Aedat4Recording:
         }
         info = streams[self._stream]
         self.simulated = info.get("source", "").startswith(SIMULATED_SOURCE)
-        self.sensor = _sensor_size(info)
+        self.sensor = stream_sensor(info)
 
     def packets(self, start: Cursor | None = None) -> Iterator[Packet]:
         """Packets from `start` on; see `Recording.packets`."""
@@ -151,7 +149,7 @@ class Aedat4Recording:
                     if header.compression == "none":
                         following = _undisturbed(block, search, offset, following)
                     parts = self._parts(block, stream, Cursor(path, offset, index, t_us, skip))
-                except _UnreadableError as error:
+                except UnreadableError as error:
                     search.wasted(offset, length)
                     if not search.ends(following) and search.at(following) is None:
                         following, _ = search.after(offset + 9)
@@ -172,12 +170,12 @@ class Aedat4Recording:
 
         Raises
         ------
-        _UnreadableError
+        UnreadableError
             At once, if it cannot be read.
         """
         if stream in self._marks:
             return _mark_packets(_marks(block), at)
-        events = _events(block)
+        events = unpacked_events(block)
         if stream != self._stream:
             return iter([Packet(empty_events(), at, dropped={"other_stream": len(events)})])
         return _event_packets(events, at)
@@ -205,17 +203,17 @@ def _undisturbed(block: bytes, search: PacketSearch, offset: int, following: int
 
     Raises
     ------
-    _UnreadableError
+    UnreadableError
         If another packet begins inside it otherwise.
     """
     inside = search.within(offset + 9, following)
     if inside is None:
         return following
     if following - inside < 8 and block[8:12] == b"EVTS":
-        t = _events(block)["t"]
+        t = unpacked_events(block)["t"]
         if (t[1:] >= t[:-1]).all():
             return inside
-    raise _UnreadableError("another packet begins inside it")
+    raise UnreadableError("another packet begins inside it")
 
 
 def _damaged(offset: int, end: int, reason: str, cursor: Cursor) -> Packet:
@@ -254,26 +252,24 @@ def _is_marks(stream: dict[str, str]) -> bool:
     return stream.get("typeIdentifier") == "TRIG" and stream.get("originalModuleName") == TEE_MODULE
 
 
-def _read_header(file: BinaryIO) -> _Header:
+def read_header(file: BinaryIO) -> Header:
     head = file.read(len(MAGIC) + 4)
     if len(head) < len(MAGIC) + 4:
-        raise _UnreadableError("the file ends inside it")
+        raise UnreadableError("the file ends inside it")
     if not head.startswith(MAGIC):
-        raise _UnreadableError("the first line is not #!AER-DAT4.0")
+        raise UnreadableError("the first line is not #!AER-DAT4.0")
     (length,) = struct.unpack_from("<I", head, len(MAGIC))
     if length > MAX_HEADER_BYTES:
-        raise _UnreadableError(
-            f"it claims {length} bytes, more than the {MAX_HEADER_BYTES} allowed"
-        )
+        raise UnreadableError(f"it claims {length} bytes, more than the {MAX_HEADER_BYTES} allowed")
     buffer = file.read(length)
     if len(buffer) < length:
-        raise _UnreadableError(f"the file ends after {len(buffer)} of its {length} bytes")
+        raise UnreadableError(f"the file ends after {len(buffer)} of its {length} bytes")
     root = _u32(buffer, 0)
     code = _field(buffer, root, 0)
     names = {0: "none", 1: "lz4", 2: "lz4", 3: "zstd", 4: "zstd"}
     number = _u32(buffer, code) if code else 0
     if number not in names:
-        raise _UnreadableError(f"unknown compression {number}")
+        raise UnreadableError(f"unknown compression {number}")
     table = _field(buffer, root, 1)
     table_offset = -1
     if table:
@@ -281,23 +277,23 @@ def _read_header(file: BinaryIO) -> _Header:
         (table_offset,) = struct.unpack_from("<q", buffer, table)
     text = _field(buffer, root, 2)
     if not text:
-        raise _UnreadableError("it holds no description of the streams")
+        raise UnreadableError("it holds no description of the streams")
     text += _u32(buffer, text)
     xml_length = _u32(buffer, text)
     _need(buffer, text + 4, xml_length)
     xml = buffer[text + 4 : text + 4 + xml_length]
     end = len(MAGIC) + 4 + length
-    return _Header(names[number], table_offset, end, _streams(xml))
+    return Header(names[number], table_offset, end, _streams(xml))
 
 
 def _streams(xml: bytes) -> dict[int, dict[str, str]]:
     """Attributes of each stream in the header's XML, those of its info node among them."""
     if b"<!" in xml:  # entities could blow up a short text; DV writes none
-        raise _UnreadableError("its XML holds declarations, which AEDAT4 does not use")
+        raise UnreadableError("its XML holds declarations, which AEDAT4 does not use")
     try:
         root = ElementTree.fromstring(xml)
     except ElementTree.ParseError as error:
-        raise _UnreadableError(f"its XML cannot be parsed ({error})") from error
+        raise UnreadableError(f"its XML cannot be parsed ({error})") from error
     streams = {}
     for node in root.iterfind("./node[@name='outInfo']/node"):
         if node.get("name", "").isdecimal():
@@ -308,7 +304,7 @@ def _streams(xml: bytes) -> dict[int, dict[str, str]]:
     return streams
 
 
-def _sensor_size(info: dict[str, str]) -> SensorSize | None:
+def stream_sensor(info: dict[str, str]) -> SensorSize | None:
     sides = [info.get(side, "") for side in ("sizeX", "sizeY")]
     if not all(side.isdecimal() and 0 < int(side) <= 1 << 15 for side in sides):
         return None
@@ -317,7 +313,7 @@ def _sensor_size(info: dict[str, str]) -> SensorSize | None:
 
 def _need(buffer: bytes, position: int, size: int) -> None:
     if position < 0 or position + size > len(buffer):
-        raise _UnreadableError(f"it points outside itself, to byte {position} of {len(buffer)}")
+        raise UnreadableError(f"it points outside itself, to byte {position} of {len(buffer)}")
 
 
 def _u32(buffer: bytes, position: int) -> int:
@@ -357,7 +353,7 @@ class Unpacker:
 
         Raises
         ------
-        _UnreadableError
+        UnreadableError
             If it cannot be unpacked, or unpacks to too much.
         """
         if self._compression == "none":
@@ -370,7 +366,7 @@ class Unpacker:
                 return self._zstd.decompress(block, allow_extra_data=False)
             return self._joined(self._zstd_pieces(block))
         except (RuntimeError, zstandard.ZstdError) as error:
-            raise _UnreadableError(f"{self._compression} decompression failed ({error})") from error
+            raise UnreadableError(f"{self._compression} decompression failed ({error})") from error
 
     def _joined(self, pieces: Iterator[bytes]) -> bytes:
         parts: list[bytes] = []
@@ -379,7 +375,7 @@ class Unpacker:
             parts.append(piece)
             total += len(piece)
             if total > MAX_BLOCK_BYTES:
-                raise _UnreadableError(
+                raise UnreadableError(
                     f"it unpacks to more than the {MAX_BLOCK_BYTES} bytes allowed"
                 )
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -390,10 +386,10 @@ class Unpacker:
         while not self._lz4.eof:
             piece = self._lz4.decompress(b"", max_length=PIECE)
             if not piece and not self._lz4.eof:
-                raise _UnreadableError("the compressed block is cut short")
+                raise UnreadableError("the compressed block is cut short")
             yield piece
         if self._lz4.unused_data:
-            raise _UnreadableError("the packet is longer than the compressed block in it")
+            raise UnreadableError("the packet is longer than the compressed block in it")
 
     def _zstd_pieces(self, block: bytes) -> Iterator[bytes]:
         with self._zstd.stream_reader(block) as reader:
@@ -401,7 +397,7 @@ class Unpacker:
                 yield piece
 
 
-def _events(buffer: bytes) -> Events:
+def unpacked_events(buffer: bytes) -> Events:
     """The events of an EventPacket flatbuffer, with its length in front; read-only."""
     head = buffer[:_USUAL_END]
     if head[4:_USUAL_COUNT] == _USUAL_HEAD and len(head) == _USUAL_END:
@@ -409,7 +405,7 @@ def _events(buffer: bytes) -> Events:
     else:
         size, count, vector = _event_vector(buffer)
     if size != len(buffer) - 4:
-        raise _UnreadableError(f"it is of {len(buffer) - 4} bytes, but says {size}")
+        raise UnreadableError(f"it is of {len(buffer) - 4} bytes, but says {size}")
     if not count:
         return empty_events()
     _need(buffer, vector + 4, EVENT_DTYPE.itemsize * count)
@@ -429,7 +425,7 @@ def _events(buffer: bytes) -> Events:
 def _event_vector(buffer: bytes) -> tuple[int, int, int]:
     """The size a packet of events says it has, how many events, and where their number stands."""
     if buffer[8:12] != b"EVTS":
-        raise _UnreadableError("the packet does not hold events")
+        raise UnreadableError("the packet does not hold events")
     vector = _field(buffer, 4 + _u32(buffer, 4), 0)
     if not vector:
         return _u32(buffer, 0), 0, 0
@@ -440,12 +436,12 @@ def _event_vector(buffer: bytes) -> tuple[int, int, int]:
 def _marks(buffer: bytes) -> list[int]:
     """The times in a TriggerPacket flatbuffer, with its length in front."""
     if buffer[8:12] != b"TRIG":
-        raise _UnreadableError("the packet does not hold triggers")
+        raise UnreadableError("the packet does not hold triggers")
     vector = _field(buffer, 4 + _u32(buffer, 4), 0)
     vector += _u32(buffer, vector) if vector else 0
     count = _u32(buffer, vector) if vector else 0
     if count > MAX_MARKS:
-        raise _UnreadableError(f"it claims {count} marks, more than the {MAX_MARKS} allowed")
+        raise UnreadableError(f"it claims {count} marks, more than the {MAX_MARKS} allowed")
     marks = []
     for line in range(vector + 4, vector + 4 + 4 * count, 4):
         time = _field(buffer, line + _u32(buffer, line), 0)

@@ -8,7 +8,7 @@ and the table of packets, nothing else, and does not sort: events stay in the or
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 from xml.sax.saxutils import escape, quoteattr
@@ -18,8 +18,10 @@ import numpy as np
 import zstandard
 
 from streamstop.errors import UsageError
-from streamstop.events import EVENT_DTYPE, Events, SensorSize, empty_events
-from streamstop.sources.aedat4 import COMPRESSIONS, MAGIC, MAX_BLOCK_BYTES, SIMULATED_SOURCE
+from streamstop.events import EVENT_DTYPE, Events, SensorSize
+from streamstop.sources.aedat4 import COMPRESSIONS, MAGIC, MAX_BLOCK_BYTES
+from streamstop.sources.recording import SIMULATED_SOURCE
+from streamstop.sources.writing import pieces, refuse_outside, repacked, whole_file
 
 DEFAULT_PACKET_EVENTS = 1 << 14
 
@@ -73,70 +75,26 @@ def write_aedat4(
         raise UsageError(f"zstd_level = {zstd_level} is out of range, 1 to 22")
     if not (0 < sensor.width <= 1 << 15 and 0 < sensor.height <= 1 << 15):
         raise UsageError(f"sensor {sensor} is out of range for AEDAT4, whose coordinates are int16")
-    attributes = {"source": SIMULATED_SOURCE if simulated else "streamstop", **(info or {})}
-    parts = [events] if isinstance(events, np.ndarray) else events
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            written = _write(
-                file, parts, sensor, compression, packet_events, zstd_level, attributes
-            )
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return written
+    xml = description(sensor, compression, info or {}, simulated=simulated).encode()
 
+    def write(file: BinaryIO) -> int:
+        file.write(file_header(compression, -1, xml))
+        lines: list[tuple[int, ...]] = []
+        written = 0
+        for packet in repacked(pieces(events), packet_events):
+            refuse_outside(packet, sensor, written)
+            block = compressed(event_packet(packet), compression, zstd_level)
+            first_us, last_us = int(packet["t"][0]), int(packet["t"][-1])
+            lines.append((0, 0, len(block), file.tell() + 8, len(packet), first_us, last_us))
+            file.write(struct.pack("<ii", 0, len(block)) + block)
+            written += len(packet)
+        table_offset = file.tell()
+        file.write(compressed(packet_table(lines), compression, zstd_level))
+        file.seek(0)
+        file.write(file_header(compression, table_offset, xml))
+        return written
 
-def _write(
-    file: BinaryIO,
-    parts: Iterable[Events],
-    sensor: SensorSize,
-    compression: str,
-    packet_events: int,
-    zstd_level: int,
-    attributes: Mapping[str, str],
-) -> int:
-    xml = description(sensor, compression, attributes).encode()
-    file.write(file_header(compression, -1, xml))
-    lines: list[tuple[int, ...]] = []
-    written = 0
-    for packet in repacked(parts, packet_events):
-        outside = (packet["x"] >= sensor.width) | (packet["y"] >= sensor.height)
-        if outside.any():
-            at = int(np.argmax(outside))
-            raise UsageError(
-                f"event {written + at} at t = {packet['t'][at]} us lies at "
-                f"({packet['x'][at]}, {packet['y'][at]}), outside the sensor of {sensor}; "
-                "nothing was written"
-            )
-        block = compressed(event_packet(packet), compression, zstd_level)
-        first_us, last_us = int(packet["t"][0]), int(packet["t"][-1])
-        lines.append((0, 0, len(block), file.tell() + 8, len(packet), first_us, last_us))
-        file.write(struct.pack("<ii", 0, len(block)) + block)
-        written += len(packet)
-    table_offset = file.tell()
-    file.write(compressed(packet_table(lines), compression, zstd_level))
-    file.seek(0)
-    file.write(file_header(compression, table_offset, xml))
-    return written
-
-
-def repacked(parts: Iterable[Events], packet_events: int) -> Iterator[Events]:
-    """The same events in arrays of `packet_events`, padding bytes zero."""
-    packet, filled = empty_events(packet_events), 0
-    for part in parts:
-        taken = 0
-        while taken < len(part):
-            n = min(packet_events - filled, len(part) - taken)
-            for name in ("t", "x", "y", "p"):
-                packet[name][filled : filled + n] = part[name][taken : taken + n]
-            filled, taken = filled + n, taken + n
-            if filled == packet_events:
-                yield packet
-                filled = 0
-    if filled:
-        yield packet[:filled]
+    return whole_file(path, write)
 
 
 def compressed(block: bytes, compression: str, zstd_level: int) -> bytes:
@@ -193,10 +151,19 @@ def packet_table(lines: list[tuple[int, ...]]) -> bytes:
 
 
 def description(
-    sensor: SensorSize, compression: str, attributes: Mapping[str, str], marks_by: str = ""
+    sensor: SensorSize,
+    compression: str,
+    info: Mapping[str, str],
+    *,
+    simulated: bool,
+    marks_by: str = "",
 ) -> str:
     """The XML of a header: one stream of events, and one of triggers where `marks_by` names who
-    writes them."""
+    writes them.
+
+    info : attributes of the events beside `source`, which says whether a camera made them.
+    """
+    attributes = {"source": SIMULATED_SOURCE if simulated else "streamstop", **info}
 
     def attribute(key: str, value: object, kind: str = "string") -> str:
         return f"<attr key={quoteattr(key)} type={quoteattr(kind)}>{escape(str(value))}</attr>"

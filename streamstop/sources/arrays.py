@@ -1,4 +1,4 @@
-"""NumPy's .npy and .npz, read without pickle and in bounded memory, and written.
+"""NumPy's .npy and .npz, read without pickle and in bounded memory.
 
 An .npy file holds a structured array with fields for t, x, y and p, or a table of shape (n, 4)
 whose column order is `txyp` unless said otherwise. An .npz file holds one array for each column, or
@@ -18,11 +18,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamstop.errors import SourceError
 from streamstop.events import (
@@ -321,32 +319,3 @@ def _header(file: Any, member: str) -> _Array:
     if len(shape) > 2 or not 0 < dtype.itemsize <= MAX_ROW_BYTES:
         raise ValueError(f"an array of {dtype} and shape {shape} holds no events")
     return _Array(member, dtype, shape[0] if shape else 1, shape[1] if len(shape) == 2 else 1)
-
-
-def write_npz(
-    path: str | Path, events: Events, sensor: SensorSize, *, simulated: bool = False
-) -> None:
-    """Write events as an .npz of columns t, x, y and p, with `sensor_size` beside them.
-
-    The same events give the same bytes. The file appears when it is complete.
-
-    simulated : marks the events as made by no camera.
-    """
-    columns: dict[str, NDArray[Any]] = {name: events[name] for name in ("t", "x", "y", "p")}
-    columns["sensor_size"] = np.array(sensor, np.int64)
-    if simulated:
-        columns["simulated"] = np.array([True])
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, column in columns.items():
-                member = zipfile.ZipInfo(f"{name}.npy")  # its date is 1980: np.savez's is now
-                member.compress_type = zipfile.ZIP_DEFLATED
-                with archive.open(member, "w", force_zip64=True) as file:
-                    np.lib.format.write_array(
-                        file, np.ascontiguousarray(column), allow_pickle=False
-                    )
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

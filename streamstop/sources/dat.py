@@ -24,8 +24,7 @@ from streamstop.events import (
     empty_events,
 )
 from streamstop.sources.byte_reader import open_bytes
-from streamstop.sources.evt import SIMULATED_SOURCE
-from streamstop.sources.recording import read_start
+from streamstop.sources.recording import SIMULATED_SOURCE, read_start
 
 MAX_HEADER_BYTES = 1 << 16
 EVENT_TYPES = (0x00, 0x0C, 0x28)

@@ -17,7 +17,6 @@ import io
 import select
 import socket
 import struct
-import threading
 import time
 
 import numpy as np
@@ -29,15 +28,16 @@ from streamstop.sources.aedat4 import (
     MAGIC,
     MAX_BLOCK_BYTES,
     MAX_HEADER_BYTES,
-    SIMULATED_SOURCE,
+    Header,
     Unpacker,
-    _events,
-    _Header,
-    _read_header,
-    _sensor_size,
-    _UnreadableError,
+    UnreadableError,
+    read_header,
+    stream_sensor,
+    unpacked_events,
 )
 from streamstop.sources.live import Received
+from streamstop.sources.recording import SIMULATED_SOURCE
+from streamstop.sources.socket_feed import SocketFeed
 
 CONNECT_S = 1.5
 """How long a server may take to answer."""
@@ -56,7 +56,7 @@ IDLE_US = 250_000
 _PIECE = 1 << 18
 
 
-class DvTcpFeed:
+class DvTcpFeed(SocketFeed):
     """A connection to a DV server; see `streamstop.sources.live.Feed`.
 
     Parameters
@@ -81,7 +81,7 @@ class DvTcpFeed:
         self, host: str, port: int, *, sensor: SensorSize | None = None, name: str = ""
     ) -> None:
         self.name = name or f"dv://{host}:{port}"
-        self._socket = _connect(host, port, self.name)
+        super().__init__(_connect(host, port, self.name))
         self._data = bytearray()
         self._offset = 0  # of the first byte of _data in the stream
         self._ended = False
@@ -92,11 +92,8 @@ class DvTcpFeed:
             self._stream, self.sensor, self.simulated = _event_stream(header, sensor, self.name)
             self._ends_empty = ENDS_EMPTY.items() <= header.streams[self._stream].items()
         except BaseException:
-            self._socket.close()
+            self.close()
             raise
-        self._wake, self._woken = socket.socketpair()
-        self._lock = threading.Lock()
-        self._closing = False
 
     def read(self, timeout_s: float) -> Received | None:
         """What came since the last call; see `Feed.read`. None once the server has ended."""
@@ -113,17 +110,6 @@ class DvTcpFeed:
                     return received
                 self._receive(left)
             return None
-
-    def close(self) -> None:
-        """Hang up; ends a `read` in another thread."""
-        self._closing = True
-        try:
-            self._wake.send(b"\0")
-        except OSError:
-            return  # closed before
-        with self._lock:
-            for one in (self._socket, self._wake, self._woken):
-                one.close()
 
     def _receive(self, timeout_s: float) -> None:
         """Take in what the connection has, waiting for it until then."""
@@ -142,7 +128,7 @@ class DvTcpFeed:
         self._data += piece
         self._ended = not piece
 
-    def _header(self) -> _Header:
+    def _header(self) -> Header:
         """What the server says it sends."""
         end = time.monotonic() + HEADER_S
         size = 4
@@ -162,8 +148,8 @@ class DvTcpFeed:
                 if size > MAX_HEADER_BYTES or self._data[8:12] not in (b"IOHE", self._data[8:8]):
                     raise SourceError(f"what answers is no DV server: {self.name}")
         try:
-            header = _read_header(io.BytesIO(MAGIC + bytes(self._data[:size])))
-        except _UnreadableError as error:
+            header = read_header(io.BytesIO(MAGIC + bytes(self._data[:size])))
+        except UnreadableError as error:
             raise SourceError(f"the server's header is damaged: {error}: {self.name}") from error
         del self._data[:size]
         self._offset = size
@@ -186,10 +172,10 @@ class DvTcpFeed:
             if stream == self._stream:
                 block = bytes(memoryview(self._data)[at + 8 : at + 8 + size])
                 try:
-                    parts.append(_events(self._unpack(block)))
+                    parts.append(unpacked_events(self._unpack(block)))
                     count += len(parts[-1])
                     self._ended |= self._ends_empty and not len(parts[-1])
-                except _UnreadableError as error:
+                except UnreadableError as error:
                     damage.append(Damage(self._offset + at, 8 + size, str(error), self.name))
             elif stream not in self._streams:
                 reason = f"a packet of a stream {stream} that the server did not name"
@@ -239,7 +225,7 @@ def _connect(host: str, port: int, name: str) -> socket.socket:
 
 
 def _event_stream(
-    header: _Header, sensor: SensorSize | None, name: str
+    header: Header, sensor: SensorSize | None, name: str
 ) -> tuple[int, SensorSize, bool]:
     """The number of the stream of events, its sensor, and whether no camera made it."""
     kinds = {i: of.get("typeIdentifier", "") for i, of in header.streams.items()}
@@ -248,7 +234,7 @@ def _event_stream(
         sends = ", ".join(filter(None, kinds.values())) or "nothing"
         raise SourceError(f"the server sends {sends}, and no events (EVTS): {name}")
     info = header.streams[events[0]]
-    said = _sensor_size(info)
+    said = stream_sensor(info)
     if said is not None and sensor not in (None, said):
         raise UsageError(f"the server's sensor is of {said}, not {sensor}; leave it out: {name}")
     size = said or sensor

@@ -37,10 +37,7 @@ from streamstop.events import (
     empty_events,
 )
 from streamstop.sources.byte_reader import ByteReader, open_bytes
-from streamstop.sources.recording import read_start
-
-SIMULATED_SOURCE = "streamstop-simulate"
-"""The `% source` line of events that no camera made."""
+from streamstop.sources.recording import SIMULATED_SOURCE, read_start
 
 MAX_HEADER_BYTES = 1 << 16
 _BLOCK = 1 << 19

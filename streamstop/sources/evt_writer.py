@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from streamstop.errors import UsageError
 from streamstop.events import Events, SensorSize
-from streamstop.sources.evt import SIMULATED_SOURCE
+from streamstop.sources.recording import SIMULATED_SOURCE
 from streamstop.sources.writing import pieces, whole_file
 
 MAX_SILENCE_US = 24 * 3600 * 1_000_000

@@ -35,8 +35,7 @@ from streamstop.events import (
     empty_events,
 )
 from streamstop.sources.byte_reader import open_bytes
-
-UNITS = ("us", "ms", "s")
+from streamstop.sources.columns import time_unit
 
 _LONGEST_REASON = 120
 
@@ -72,8 +71,7 @@ class Hdf5Recording:
 
     def __init__(self, path: str, unit: str = "us") -> None:
         self.path = path
-        if unit not in UNITS:
-            raise SourceError(f"times are in {', '.join(UNITS)}, not in {unit!r}: {path}")
+        time_unit(unit, path)
         self._unit = unit
         with open_bytes(path) as data:
             if data.size is None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamstop.events import MAX_PACKET_EVENTS, Events
-from streamstop.sources.columns import events_from, find_columns
+from streamstop.sources.columns import UNITS_US, events_from, find_columns
 
 MAX_CHUNK_BYTES = 1 << 25
 """Chunks are unpacked whole: a file whose columns' chunks are larger than this together is refused.
@@ -24,8 +24,6 @@ MAX_CHUNK_BYTES = 1 << 25
 
 GROUPS = ("events", "CD", "davis/left", "")
 """Where the columns, or a table called `events`, are looked for."""
-
-UNITS_US = {"us": 1.0, "ms": 1e3, "s": 1e6}
 
 FAULTS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError)
 """What h5py raises for what cannot be read."""
@@ -61,7 +59,7 @@ class OpenFile:
     def __init__(self, path: str, unit: str) -> None:
         import h5py
 
-        self._unit_us = UNITS_US[unit]
+        self._unit_us = float(UNITS_US[unit])  # a whole number would wrap 32-bit times
         self._file = h5py.File(path, "r", locking=False, rdcc_nbytes=_CACHE_BYTES)
         try:
             self._columns = _columns(self._file)

@@ -19,7 +19,7 @@ import numpy as np
 
 from streamstop.errors import UsageError
 from streamstop.events import EVENT_DTYPE, Events, SensorSize
-from streamstop.sources.writing import pieces, refuse_outside, whole_file
+from streamstop.sources.writing import pieces, refuse_far, refuse_outside, whole_file
 
 _COLUMNS = ("t", "x", "y", "p")
 _BIN_TIME_BITS = 23
@@ -128,16 +128,8 @@ def write_bin(
         written, last_us = 0, None
         for events in pieces(packets):
             refuse_outside(events, sensor, written)
+            refuse_far(events, last_us, written, _BIN_TIME_BITS, ".bin")
             t = events["t"]
-            steps = np.diff(t, prepend=t[0] if last_us is None else last_us)
-            far = np.abs(steps) >= 1 << (_BIN_TIME_BITS - 1)
-            far[0] |= last_us is None and not 0 <= t[0] < 1 << _BIN_TIME_BITS
-            if far.any():
-                at = int(far.argmax())
-                raise UsageError(
-                    f"event {written + at} at t = {t[at]} us is too far from what lies before it "
-                    "for .bin, whose times have 23 bits; nothing was written"
-                )
             low = t & ((1 << _BIN_TIME_BITS) - 1)
             rows = np.empty((len(t), 5), np.uint8)
             rows[:, 0], rows[:, 1] = events["x"], events["y"]

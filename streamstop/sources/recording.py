@@ -15,6 +15,9 @@ from streamstop.errors import SourceError
 from streamstop.events import Cursor, Packet, SensorSize
 from streamstop.sources.byte_reader import open_bytes
 
+SIMULATED_SOURCE = "streamstop-simulate"
+"""What a file's header calls the source of events that no camera made."""
+
 MAX_HELD = 64
 """So many packets of damage wait for the event after them, which tells how long it lasted."""
 

@@ -67,9 +67,8 @@ class TeeWriter:
         self.not_recorded = 0
         self.full = ""
         self._max_bytes = max_bytes
-        source = "streamstop-simulate" if simulated else "streamstop"
         self._xml = description(
-            sensor, _COMPRESSION, {"source": source, **(info or {})}, marks_by=TEE_MODULE
+            sensor, _COMPRESSION, info or {}, simulated=simulated, marks_by=TEE_MODULE
         ).encode()
         self._lines: list[tuple[int, ...]] = []
         self._packet, self._filled = empty_events(PACKET_EVENTS), 0

@@ -19,7 +19,6 @@ import select
 import socket
 import struct
 import sys
-import threading
 import time
 
 import numpy as np
@@ -29,6 +28,7 @@ from streamstop.events import MAX_PACKET_EVENTS, Damage, SensorSize, empty_event
 from streamstop.sources._udp_loop import CUT, CUT_BYTES, FIRST_CUT, compiled_loop
 from streamstop.sources.addresses import LOOPBACK, parse_address, sensor_of
 from streamstop.sources.live import Received
+from streamstop.sources.socket_feed import SocketFeed
 
 MAX_DATAGRAM_BYTES = 1 << 16
 RECEIVE_BUFFER_BYTES = 1 << 24
@@ -50,7 +50,7 @@ _MEMINFO = struct.Struct("=9I")
 _MEMINFO_DROPS = 8
 
 
-class UdpFeed:
+class UdpFeed(SocketFeed):
     """A socket that events come to; see `streamstop.sources.live.Feed`.
 
     Parameters
@@ -87,12 +87,9 @@ class UdpFeed:
         self._data = np.zeros(_READ_BYTES + MAX_DATAGRAM_BYTES, np.uint8)
         self._clock = np.zeros(3, np.int64)
         self.name = name or f"udp://{host}:{port}"
-        self._socket = _listen(host, port, self.name)
+        super().__init__(_listen(host, port, self.name))
         self.host, self.port = self._socket.getsockname()[:2]
         self.buffer_bytes = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-        self._wake, self._woken = socket.socketpair()
-        self._lock = threading.Lock()
-        self._closing = False
         self._begun = time.monotonic_ns()
         self._rest_until = 0.0
         self.datagrams = self.received_bytes = self.cut_events = 0
@@ -118,17 +115,6 @@ class UdpFeed:
         of a run, after the last `read`."""
         with self._lock:
             return self._damage.due(float("inf"))
-
-    def close(self) -> None:
-        """Stop listening; ends a `read` in another thread."""
-        self._closing = True
-        try:
-            self._wake.send(b"\0")
-        except OSError:
-            return  # closed before
-        with self._lock:
-            for one in (self._socket, self._wake, self._woken):
-                one.close()
 
     def _wait(self, timeout_s: float) -> None:
         """Until something came, the feed is closed, or the time is over."""

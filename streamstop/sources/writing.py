@@ -1,4 +1,4 @@
-"""What writers of files share: pieces of bounded size, a file that is whole or not there."""
+"""What writers of files share: pieces of a size, what no file can say, a file that is whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 
 from streamstop.errors import UsageError
-from streamstop.events import MAX_PACKET_EVENTS, Events, SensorSize
+from streamstop.events import MAX_PACKET_EVENTS, Events, SensorSize, empty_events
 
 T = TypeVar("T")
 
@@ -19,6 +19,23 @@ def pieces(packets: Events | Iterable[Events]) -> Iterator[Events]:
     for packet in [packets] if isinstance(packets, np.ndarray) else packets:
         for first in range(0, len(packet), MAX_PACKET_EVENTS):
             yield packet[first : first + MAX_PACKET_EVENTS]
+
+
+def repacked(parts: Iterable[Events], packet_events: int) -> Iterator[Events]:
+    """The same events in arrays of `packet_events`, padding bytes zero."""
+    packet, filled = empty_events(packet_events), 0
+    for part in parts:
+        taken = 0
+        while taken < len(part):
+            n = min(packet_events - filled, len(part) - taken)
+            for name in ("t", "x", "y", "p"):
+                packet[name][filled : filled + n] = part[name][taken : taken + n]
+            filled, taken = filled + n, taken + n
+            if filled == packet_events:
+                yield packet
+                filled = 0
+    if filled:
+        yield packet[:filled]
 
 
 def whole_file(path: str | Path, write: Callable[[BinaryIO], T]) -> T:
@@ -42,4 +59,21 @@ def refuse_outside(events: Events, sensor: SensorSize, before: int) -> None:
         raise UsageError(
             f"event {before + at} at t = {events['t'][at]} us lies at ({events['x'][at]}, "
             f"{events['y'][at]}), outside the sensor of {sensor}; nothing was written"
+        )
+
+
+def refuse_far(events: Events, last_us: int | None, before: int, bits: int, name: str) -> None:
+    """Raise UsageError where a counter of so many bits could not tell a time from a wrap.
+
+    last_us : the time before; None at the start, where the counter has to hold the time itself.
+    before : events written already.  name : of the format.
+    """
+    t = events["t"]
+    far = np.abs(np.diff(t, prepend=t[0] if last_us is None else last_us)) >= 1 << (bits - 1)
+    far[0] |= last_us is None and not 0 <= t[0] < 1 << bits
+    if far.any():
+        at = int(far.argmax())
+        raise UsageError(
+            f"event {before + at} at t = {t[at]} us is too far from what lies before it for "
+            f"{name}, whose times have {bits} bits; nothing was written"
         )

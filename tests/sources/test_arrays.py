@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from streamstop.errors import SourceError
 from streamstop.events import MAX_PACKET_EVENTS, SensorSize, make_events
-from streamstop.sources.arrays import ArrayRecording, write_npz
+from streamstop.sources.arrays import ArrayRecording
+from streamstop.sources.plain_writers import write_npz
 
 EVENTS = random_events(2 * MAX_PACKET_EVENTS + 10)
 SENSOR = SensorSize(128, 128)

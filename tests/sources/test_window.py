@@ -11,7 +11,7 @@ from streamstop.errors import UsageError
 from streamstop.events import SensorSize
 from streamstop.sources import open_source
 from streamstop.sources.aedat4_writer import write_aedat4
-from streamstop.sources.arrays import write_npz
+from streamstop.sources.plain_writers import write_npz
 
 EVENTS = random_events(200_000, start_us=50_000, width=34, height=34)
 times = EVENTS["t"]

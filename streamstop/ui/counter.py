@@ -7,18 +7,17 @@ terminal or where quiet was asked for.
 from __future__ import annotations
 
 import time
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from streamstop.report.words import rate
+from streamstop.ui.line import Line
 
 DRAW_EVERY_S = 0.1
 
 
-class CounterLine:
+class CounterLine(Line):
     """Shows a count of events that rises; a context manager.
 
     Parameters
@@ -30,8 +29,7 @@ class CounterLine:
 
     def __init__(self, verb: str, *, quiet: bool = False, console: Console | None = None) -> None:
         console = console or Console(stderr=True)
-        self._shown = not quiet and console.is_terminal
-        self._progress = Progress(
+        progress = Progress(
             TextColumn(verb),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[said]}"),
@@ -41,30 +39,17 @@ class CounterLine:
             transient=True,
             expand=True,
         )
+        super().__init__(progress, not quiet and console.is_terminal)
         self._task = self._progress.add_task("", total=None, said="")
         self._began_s = self._drawn_s = time.monotonic()
 
     def update(self, events: int, share: float | None = None, more: str = "") -> None:
         """So many events are done, this share of all (None: not known)."""
         now_s = time.monotonic()
-        if not self._shown or now_s - self._drawn_s < DRAW_EVERY_S:
+        if not self.shown or now_s - self._drawn_s < DRAW_EVERY_S:
             return
         self._drawn_s = now_s
         said = f"{events:,} events, {rate(events / (now_s - self._began_s))}{more}"
         total = 1.0 if share is not None else None
         self._progress.update(self._task, total=total, completed=share or 0.0, said=said)
         self._progress.refresh()
-
-    def __enter__(self) -> Self:
-        if self._shown:
-            self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._shown:
-            self._progress.stop()

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task
@@ -22,6 +21,7 @@ from rich.text import Text
 
 from streamstop.report.charts import shorten
 from streamstop.report.words import percent, printable, rate
+from streamstop.ui.line import Line
 
 DRAW_EVERY_S = 0.1
 SPEED_OVER_S = 3.0
@@ -48,7 +48,7 @@ class RunState:
     decision: str = ""
 
 
-class RunProgress:
+class RunProgress(Line):
     """Shows a run's state on a terminal; a context manager.
 
     Parameters
@@ -67,22 +67,21 @@ class RunProgress:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._console = console or Console(stderr=True)
-        self.shown = (
-            not quiet and self._console.is_terminal and (console is not None or sys.stdout.isatty())
-        )
+        seen = console is not None or sys.stdout.isatty()
+        console = console or Console(stderr=True)
         self._clock = clock
         self._window = window
         self._drawn_at = -DRAW_EVERY_S
         self._past: deque[tuple[float, RunState]] = deque(maxlen=round(SPEED_OVER_S / DRAW_EVERY_S))
-        self._progress = Progress(
+        progress = Progress(
             BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=6)),
             *(_Cell(name) for name in ("done", "speed", "accuracy", "decision")),
-            console=self._console,
+            console=console,
             auto_refresh=False,
             transient=True,
             expand=True,
         )
+        super().__init__(progress, not quiet and console.is_terminal and seen)
         self._task = self._progress.add_task("", total=None, state=())
 
     @property
@@ -101,20 +100,6 @@ class RunProgress:
             self._task, total=total, completed=completed, cells=self._cells(now, state)
         )
         self._progress.refresh()
-
-    def __enter__(self) -> RunProgress:
-        if self.shown:
-            self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.shown:
-            self._progress.stop()
 
     def _cells(self, now: float, state: RunState) -> dict[str, Text]:
         then, before = self._past[0]

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streamstop.report.words import percent
+from streamstop.ui.line import Line
 
 if TYPE_CHECKING:
     from streamstop.training import TrainProgress
 
 
-class TrainLine:
+class TrainLine(Line):
     """Shows how far a training is; a context manager. quiet : draw nothing."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         console = Console(stderr=True)
-        self.shown = not quiet and console.is_terminal and sys.stdout.isatty()
-        self._progress = Progress(
+        progress = Progress(
             BarColumn(bar_width=None),
             TextColumn("{task.description}"),
             TimeRemainingColumn(),
@@ -29,6 +28,7 @@ class TrainLine:
             transient=True,
             expand=True,
         )
+        super().__init__(progress, not quiet and console.is_terminal and sys.stdout.isatty())
         self._task = self._progress.add_task("", total=None)
 
     def update(self, now: TrainProgress) -> None:
@@ -37,17 +37,3 @@ class TrainLine:
             last = "" if now.validation is None else f", validation {percent(now.validation)}"
             said = f"{now.part} epoch {now.epoch}{last}".strip()
             self._progress.update(self._task, total=now.total, completed=now.done, description=said)
-
-    def __enter__(self) -> TrainLine:
-        if self.shown:
-            self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.shown:
-            self._progress.stop()

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from streamstop.cli.errors import errors_told
+from streamstop.cli.options import Sets
 from streamstop.config import UNLABELLED_CLASSES, load_config
 from streamstop.errors import UsageError
 
@@ -34,15 +35,7 @@ def model(
             show_default=False,
         ),
     ] = None,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="SECTION.KEY=VALUE",
-            help="Change one setting; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
+    sets: Sets = None,
     as_json: Annotated[
         bool, typer.Option("--json", metavar="", help="The same as JSON on standard output.")
     ] = False,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamstop.cli.cameras import camera_is_there
 from streamstop.cli.errors import errors_told
+from streamstop.cli.options import Json, Quiet
 from streamstop.errors import DamageError, UsageError
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 Strict = Annotated[
     bool, typer.Option("--strict", metavar="", help="Stop at the first damaged input (exit 4).")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="No progress bar.")]
-Json = Annotated[bool, typer.Option("--json", metavar="", help="The same as JSON on stdout.")]
 Sensor = Annotated[
     str | None,
     typer.Option(
@@ -133,7 +131,6 @@ def _copy(
     quiet: bool,
 ) -> None:
     with errors_told("nothing was written"):
-        camera_is_there(source)
         from streamstop.convert import convert
         from streamstop.sources import sensor_size
         from streamstop.ui.counter import CounterLine

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from streamstop.cli.cameras import camera_is_there
 from streamstop.cli.errors import errors_told
 from streamstop.config import load_config, to_toml
 
@@ -221,7 +220,7 @@ def run(
         if print_config:
             print(to_toml(config, explain=True), end="", flush=True)
             return
-        camera_is_there(config.source.uri)
+        _look_for_camera(config.source.uri)
         # torch comes with these, and --help shall not wait for it.
         from streamstop import pipeline
         from streamstop.report.html import write_report
@@ -253,3 +252,13 @@ def run(
             print_summary(result.summary, report)
         sys.stdout.flush()
     raise typer.Exit(result.exit_code)
+
+
+def _look_for_camera(uri: str) -> None:
+    """Raise SourceError where no camera is there, before torch is waited for."""
+    from streamstop.sources.feeds import CAMERAS
+
+    if uri.partition("?")[0] in CAMERAS:
+        from streamstop.sources.cameras import find_camera
+
+        find_camera(uri)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from streamstop.cli.errors import errors_told, peer, peers
+from streamstop.cli.options import Quiet, Sets
 from streamstop.errors import UsageError
 
 TRAIN_EPILOG = "\n".join(
@@ -33,15 +34,7 @@ def train(
             show_default=False,
         ),
     ] = None,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="SECTION.KEY=VALUE",
-            help="Change one setting; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
+    sets: Sets = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of every random draw.", show_default=False)
     ] = None,
@@ -67,9 +60,7 @@ def train(
     as_json: Annotated[
         bool, typer.Option("--json", metavar="", help="train.json alone on standard output.")
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", metavar="", help="No progress bar.")
-    ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train a network over several epochs, then test it once.
 

@@ -190,14 +190,15 @@ class _Run:
         except DivergedError as error:
             status, self.message = "diverged", str(error)
             self._write(self.test.undelivered)
-        except (DamageError, SourceError) as error:
-            if not self.ledger.received and isinstance(error, SourceError):
+        except DamageError as error:
+            status, self.message = "damaged", str(error)
+        except SourceError as error:
+            if not self.ledger.received:
                 raise
             status, self.message = "damaged", str(error)
-            if isinstance(error, SourceError):  # it broke off: what came before is a stream
-                for one in self.binner.flush():
-                    self._bin(one)
-                self._end_segment()
+            for one in self.binner.flush():  # it broke off: what came before is a stream
+                self._bin(one)
+            self._end_segment()
         self._write(self.test.finish(self._clock_us))
         if status != "diverged":
             self.examination.end(self._begun)
@@ -209,18 +210,8 @@ class _Run:
         return status
 
     def _make_binner(self, source: Source) -> Binner:
-        b = self.config.binning
-        return Binner(
-            source.sensor,
-            bin_us=b.bin_us,
-            height=b.height,
-            width=b.width,
-            fit=b.fit,
-            values=b.values,
-            reorder_us=b.reorder_us,
-            gap_us=b.gap_us,
-            origin_us=source.origin_us,
-        )
+        settings = asdict(self.config.binning)
+        return Binner(source.sensor, **settings, origin_us=source.origin_us)
 
     def _encoded(self, one: Bin) -> Tensor:
         """A bin as the network takes it, (1, 2, height, width)."""

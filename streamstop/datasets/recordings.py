@@ -13,6 +13,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Literal
 
 import numpy as np
@@ -82,17 +83,7 @@ def load_events(
     row = {which: i for i, which in enumerate(chosen)}
     end_us = max(segments[i].end_us for i in chosen)
     starts = [segment.start_us for segment in segments]
-    binner = Binner(
-        source.sensor,
-        bin_us=binning.bin_us,
-        height=binning.height,
-        width=binning.width,
-        fit=binning.fit,
-        values=binning.values,
-        reorder_us=binning.reorder_us,
-        gap_us=binning.gap_us,
-        origin_us=source.origin_us,
-    )
+    binner = Binner(source.sensor, **asdict(binning), origin_us=source.origin_us)
     for packet in source:
         bins = list(binner.push(packet.events))
         if packet.until_us is not None:

@@ -23,6 +23,7 @@ from streamstop.labels import is_label_csv, read_label_csv, sorted_classes
 from streamstop.sources import kind_of, open_source, sensor_size, uri_parts
 from streamstop.sources.byte_reader import STDIN, SUFFIXES, open_bytes
 from streamstop.sources.feeds import is_live
+from streamstop.sources.files import refuse_other_sensor
 from streamstop.sources.recognise import open_recording, recognise
 from streamstop.sources.recording import Recording, read_packets, read_start
 from streamstop.sources.segments import Survey, refuse_damage, usual_sensor
@@ -258,11 +259,7 @@ def inspect(
         return _inspect_folder(uri, path, sensor, strict, progress)
     known = recognise(path)
     recording = open_recording(path, options)
-    if sensor is not None and recording.sensor not in (None, sensor):
-        raise UsageError(
-            f"the file is of a sensor of {recording.sensor}, not {sensor}; leave the size out, the "
-            f"file says it: {path}"
-        )
+    refuse_other_sensor(recording, sensor)
     with open_bytes(path) as data:
         compression = data.compression
     size = None if path == STDIN else Path(path).stat().st_size

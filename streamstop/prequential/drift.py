@@ -3,8 +3,8 @@
 Detectors are river's, in their own settings but for ADWIN: it looks after each segment, not after
 every 32, as segments are rare; over errors its delta is 0.05, with which it raised no false alarm
 in 100,000 simulated segments and misses less that is soon learned away (benchmarks/drift.py). Each
-alarm is one that the detector raised by itself, at the
-segment that it was told of. Memory is bounded: alarms beyond MAX_ALARMS are counted.
+alarm is one that the detector raised by itself, at the segment that it was told of. Memory is
+bounded: alarms beyond MAX_ALARMS are counted.
 
 The error stream is 1 for a segment decided wrong, 0 for one decided right. Errors that become fewer
 are no drift to be warned of: a learner that learns makes them so. Where a detector cannot tell the

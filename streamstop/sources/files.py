@@ -124,14 +124,19 @@ class FileSource:
         return None
 
 
+def refuse_other_sensor(recording: Recording, sensor: SensorSize | None) -> None:
+    """Raise UsageError where the file says its sensor, and the user says another."""
+    if sensor is not None and recording.sensor not in (None, sensor):
+        raise UsageError(
+            f"the file is of a sensor of {recording.sensor}, not {sensor}; leave the size out, "
+            f"the file says it: {recording.path}"
+        )
+
+
 def _check_sensor(recording: Recording, sensor: SensorSize) -> None:
     """The user's word on the sensor against the file's, or against the file's first events."""
+    refuse_other_sensor(recording, sensor)
     if recording.sensor is not None:
-        if recording.sensor != sensor:
-            raise UsageError(
-                f"the file is of a sensor of {recording.sensor}, not {sensor}; leave the size out, "
-                f"the file says it: {recording.path}"
-            )
         return
     if recording.path == STDIN:
         return  # what is read of it is gone; events outside are rejected, and counted

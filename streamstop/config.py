@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from streamstop.bundled import bundled_path, find_recipe
 from streamstop.errors import UsageError
+from streamstop.places import found_from
 from streamstop.settings import check, choices, read_text, setting, to_toml_value
 
 if TYPE_CHECKING:
@@ -482,10 +483,8 @@ def read_recipe(whole: type, path: Path, paths: Sequence[tuple[str, str]]) -> Va
             where = _known(whole, f"{name}.{key}", origin)
             values[where] = _checked(whole, *where, value, origin)
     for which in paths:
-        text = values.get(which, "")
-        beside = path.parent / text
-        if text and not Path(text).exists() and beside.exists():
-            values[which] = str(beside)
+        if text := values.get(which, ""):
+            values[which] = found_from(text, path.parent)
     return values
 
 

@@ -29,6 +29,7 @@ from streamstop.examination import Examination
 from streamstop.labels import LabelTrack, Segment
 from streamstop.ledger import Ledger
 from streamstop.meters import Meters
+from streamstop.places import parts, replaced
 from streamstop.prequential.drift import EVENT_RATE, FIRING_RATE, DriftMonitor, DriftResponse
 from streamstop.prequential.protocol import TestThenTrain, Verdict
 from streamstop.run_folder import RunFolder
@@ -102,7 +103,7 @@ def run(
         )
     with world.source:
         work = _Run(config, world, progress)
-        name = config.run.name or Path(uri.partition("?")[0]).stem or "run"
+        name = config.run.name or Path(parts(uri)[1]).stem or "run"
         with RunFolder(Path(config.run.out), name, to_toml(_findable(config))) as folder:
             status = work.stream(folder)
             summary = summarise(work, name=name, command=command, status=status)
@@ -381,15 +382,11 @@ class _Run:
 def _findable(config: Config) -> Config:
     """The configuration with its paths made absolute: a run folder may be read from anywhere."""
     named = config.source
-    path, question, query = named.uri.partition("?")
-    uri = (
-        str(Path(path).resolve()) + question + query if path and Path(path).exists() else named.uri
-    )
     labels = str(Path(named.labels).resolve()) if named.labels else ""
     weights = config.learner.weights and str(Path(config.learner.weights).resolve())
     return replace(
         config,
-        source=replace(named, uri=uri, labels=labels),
+        source=replace(named, uri=replaced(named.uri, Path.resolve), labels=labels),
         learner=replace(config.learner, weights=weights),
     )
 

@@ -24,6 +24,7 @@ from streamstop.config import BinningConfig
 from streamstop.datasets.samples import MAX_CACHE_BYTES, Samples
 from streamstop.errors import UsageError
 from streamstop.labels import Segment
+from streamstop.sources import open_source
 from streamstop.sources.folder import FolderSource
 
 
@@ -39,6 +40,7 @@ def load_events(
 ) -> Samples:
     """A folder of labelled recordings, the first `steps` bins of each; shorter ones end in silence.
 
+    uri : the folder, or a set by its name: `dvs-gesture:ROOT?split=train`.
     limit : no more samples than this of the part, classes alternating; 0 for all.
     window_us : cut each recording, or labelled interval of one, into windows of this length, the
         rest left out, and take the first bins of each; 0 for none.
@@ -47,10 +49,10 @@ def load_events(
         are.
     part : "all", or the "train" or "test" windows or recordings.
 
-    Raises SourceError or UsageError as `FolderSource`, DamageError where a recording is damaged,
+    Raises SourceError or UsageError as `open_source`, DamageError where a recording is damaged,
     UsageError where a part is empty or would take more than MAX_CACHE_BYTES.
     """
-    source = FolderSource(
+    source = open_source(
         uri,
         length_us=window_us,
         order="round-robin",
@@ -59,7 +61,8 @@ def load_events(
         strict=True,
     )
     track = source.labels
-    assert track is not None
+    if track is None or not isinstance(source, FolderSource):
+        raise UsageError(f"a training needs a folder of labelled recordings, not one file: {uri}")
     segments = list(track)
     chosen = list(range(len(segments)))
     if test_share:

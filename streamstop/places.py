@@ -1,0 +1,46 @@
+"""Paths within the names of sources: `rec.csv?columns=txyp`, `dvs-gesture:ROOT?split=test`.
+
+It promises to find the part of a source's name that is a path of files, and to leave the rest as it
+was written. It does not say whether the name is one that opens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+_KIND = re.compile(r"[a-z][a-z0-9-]+:(?!//)")
+
+
+def parts(uri: str) -> tuple[str, str, str]:
+    """The kind with its colon (or nothing), the path, and the options with their mark (or nothing).
+
+    >>> parts("dvs-gesture:data/DvsGesture?split=test")
+    ('dvs-gesture:', 'data/DvsGesture', '?split=test')
+    >>> parts("rec.aedat4")
+    ('', 'rec.aedat4', '')
+    """
+    if Path(uri).exists():
+        return "", uri, ""
+    kind = _KIND.match(uri)
+    before = kind[0] if kind else ""
+    path, mark, options = uri[len(before) :].rpartition("?")
+    return (before, path, mark + options) if mark else (before, options, "")
+
+
+def replaced(uri: str, change: Callable[[Path], Path]) -> str:
+    """The same source, its path changed where something lies there; else as it was written."""
+    before, path, options = parts(uri)
+    return f"{before}{change(Path(path))}{options}" if path and Path(path).exists() else uri
+
+
+def found_from(uri: str, folder: Path) -> str:
+    """The same source, looked for from `folder` where it is not there from the current directory.
+
+    As it was written where there is nothing in either place.
+    """
+    before, path, options = parts(uri)
+    if path and not Path(path).exists() and (folder / path).exists():
+        return f"{before}{folder / path}{options}"
+    return uri

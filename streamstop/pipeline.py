@@ -39,6 +39,7 @@ from streamstop.sources.live import LiveSource
 from streamstop.stop.learner import LearnerSpec, StopLearner
 from streamstop.stop.losses import Loss
 from streamstop.stop.networks import configured_network
+from streamstop.stop.operations import Operations
 from streamstop.summary import summarise, versions
 from streamstop.trained import Trained
 from streamstop.world import World, open_world
@@ -137,6 +138,7 @@ class _Run:
         if self.trained is not None:
             self.trained.give(self.learner)
             self.trained.give(twin)
+        self.operations = Operations(self.learner)
         self.predictions: Counter[str] = Counter()
         self.test = TestThenTrain(
             self.learner,
@@ -294,6 +296,7 @@ class _Run:
                 said, scored = self.test.say(prediction.linear), []
         if self._arrived_s is not None and one.events:
             self.meters.answered(self._arrived_s)
+        self.operations.bin()
         self.bins += 1
         self._write(scored)
         self._said = self.classes[said]
@@ -444,6 +447,7 @@ def _warm_up(config: Config) -> None:
     binner = Binner(SensorSize(1, 1), bin_us=1, height=b.height, width=b.width)
     list(binner.push(make_events([0], [0], [0], [True])))
     learner = build_learner(config, UNLABELLED_CLASSES)
+    operations = Operations(learner)
     learner.begin_segment()
     for will_learn in (True, False):
         learner.predict(
@@ -451,6 +455,7 @@ def _warm_up(config: Config) -> None:
         )
         if will_learn:
             learner.learn(0)
+        operations.bin()
     learner.end_segment()
 
 

@@ -96,6 +96,7 @@ def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, 
             "rss_end_mb": work.meters.rss_end / 1e6,
             "rss_peak_mb": work.meters.rss_peak / 1e6,
         },
+        "operations": work.operations.as_dict(),
         "network": {
             "name": config.network.name,
             "input": list(network.spec.input_shape),

@@ -2,8 +2,9 @@
 
 It promises exact counts of dense operations, taken from the layers as they are built, though
 without memory for their numbers, so that a network too large for the machine can be asked about. It
-counts convolutions and products with weights, zeros and padding included, and neither neurons nor
-pooling, which are a few operations a neuron; it measures no time.
+counts convolutions and products with weights, zeros and padding included; what learning does once a
+neuron or a number that comes in stands apart, and a neuron's own step and pooling, which are a few
+operations a neuron, are not counted; it measures no time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor
 
 from streamstop.stop.layers import SpikingLayer
-from streamstop.stop.network import Network, NetworkSpec
+from streamstop.stop.network import TRACES, Network, NetworkSpec, Rule
+from streamstop.stop.readouts import SpikingReadout
 
 ADAM_COPIES = 3
 """What Adam holds beside a parameter that learns: its gradient and two moments."""
@@ -28,6 +30,8 @@ class LayerCost(NamedTuple):
     neurons : before pooling.  inputs : numbers that come in.
     state_bytes : neuron states and presynaptic trace.
     forward, weight_gradient, input_gradient : multiply-accumulates of a step.
+    traces : of its presynaptic and eligibility traces, as far as what learns needs them.
+    neuron_gradient : of its neurons' error (times the surrogate), biases, thresholds and leak.
     """
 
     name: str
@@ -40,6 +44,8 @@ class LayerCost(NamedTuple):
     forward: int
     weight_gradient: int
     input_gradient: int
+    traces: int
+    neuron_gradient: int
 
 
 class NetworkCost(NamedTuple):
@@ -94,6 +100,16 @@ class NetworkCost(NamedTuple):
         return sum(layer.input_gradient for layer in self.layers)
 
     @property
+    def traces(self) -> int:
+        """Multiply-accumulates of a step's traces."""
+        return sum(layer.traces for layer in self.layers)
+
+    @property
+    def neuron_gradient(self) -> int:
+        """Multiply-accumulates of a step's errors and gradients, neuron by neuron."""
+        return sum(layer.neuron_gradient for layer in self.layers)
+
+    @property
     def learning_step(self) -> int:
         """Multiply-accumulates of a step that learns, its forward pass included."""
         return self.forward + self.weight_gradient + self.input_gradient
@@ -106,14 +122,21 @@ class NetworkCost(NamedTuple):
 
 
 def network_cost(
-    spec: NetworkSpec, learn: str = "wtl", dtype: torch.dtype = torch.float32
+    spec: NetworkSpec,
+    learn: str = "wtl",
+    dtype: torch.dtype = torch.float32,
+    rule: Rule = "stop",
 ) -> NetworkCost:
     """What `spec` costs at batch 1.
 
     learn : letters of what STOP moves, as in `Network`; "" where the readout alone learns.
+    rule : as in `Network`; only "stop" and "ottt" have traces.
     """
+    if rule == "ottt":
+        learn = "w" if "w" in learn else ""
     with torch.device("meta"):
-        network = Network(spec, 0, learn=learn, dtype=dtype)
+        network = Network(spec, 0, learn=learn, rule=rule, dtype=dtype)
+    traced = learn if TRACES[rule] == "stop" else ""
     # Only what reads the network's input has nobody below it who waits for an error.
     bottom = set(network.names[:1])
     if spec.layers and spec.layers[0].kind == "block":
@@ -133,6 +156,8 @@ def network_cost(
                 forward=macs,
                 weight_gradient=macs if "w" in learn else 0,
                 input_gradient=macs if learn and name not in bottom else 0,
+                traces=_traces(layer, traced),
+                neuron_gradient=math.prod(layer.neurons) * (len(learn) + 1 if learn else 0),
             )
         )
     for name, skip in network.skips.items():
@@ -151,10 +176,21 @@ def network_cost(
                 forward=macs,
                 weight_gradient=macs if "w" in learn else 0,
                 input_gradient=macs if learn and name not in bottom else 0,
+                traces=skip.trace.numel() if "w" in traced else 0,
+                neuron_gradient=0,
             ),
         )
     readout = network.readout
     weight = readout.parameters()["weight"]
+    # Its weights and biases always learn, whatever is below.
+    letters, carries = "w" + learn.replace("w", ""), TRACES[rule] == "stop"
+    if isinstance(readout, SpikingReadout):
+        traces = _traces(readout.layer, letters if carries else "")
+        gradient = spec.classes * (len(letters) + 1)
+    else:
+        leak = readout.leaky and "l" in learn
+        traces = carries * (readout.leaky * weight.shape[1] + leak * spec.classes)
+        gradient = spec.classes * (1 + leak)
     costs.append(
         LayerCost(
             name="readout",
@@ -167,6 +203,8 @@ def network_cost(
             forward=weight.numel(),
             weight_gradient=weight.numel(),
             input_gradient=weight.numel() if learn and costs else 0,
+            traces=traces,
+            neuron_gradient=gradient,
         )
     )
     learning = sum(gradient.numel() for gradient in network.grads.values())
@@ -179,6 +217,15 @@ READOUTS = {"linear": "linear", "leaky": "leaky linear", "spiking": "spiking, li
 
 def _numbers(parameters: dict[str, Tensor]) -> int:
     return sum(value.numel() for value in parameters.values())
+
+
+def _traces(layer: SpikingLayer, learn: str) -> int:
+    """One operation a number and bin: of the input for weights, of each neuron for the rest.
+
+    With a soft reset the trace of biases is one number for all.
+    """
+    eligible = ("t" in learn) + ("l" in learn) + ("w" in learn and layer.neuron.reset == "hard")
+    return ("w" in learn) * math.prod(layer.in_shape) + eligible * math.prod(layer.neurons)
 
 
 def _what(layer: SpikingLayer) -> str:

@@ -113,6 +113,12 @@ class StopLearner:
     network : what the network is.
     spec : how it learns.
     seed : draws the initial weights.
+
+    Attributes
+    ----------
+    decider : the network that answers, which may be `network` itself.
+    traced, taught, updates : bins taken in with traces, bins that an error went back through, and
+        how often the weights moved.
     """
 
     def __init__(
@@ -141,7 +147,7 @@ class StopLearner:
         )
         self.lda = StreamingLDA(network.classes, spec.shrinkage)
         self._optimizer = self._make_optimizer()
-        self._updates = 0
+        self.traced = self.taught = self.updates = 0
         self._follows = 0
         self._begin()
 
@@ -198,6 +204,7 @@ class StopLearner:
         Raises DivergedError where the readout is no longer finite.
         """
         said = self._logits = self.network.forward(x, traces=will_learn)
+        self.traced += will_learn
         if will_learn and self.spec.rule == "bptt":
             self._kept.append(x)
         if self._shadowed:
@@ -205,7 +212,7 @@ class StopLearner:
         log_probabilities = functional.log_softmax(said, 1)[0].double().numpy()
         if not np.isfinite(log_probabilities).all():
             raise DivergedError(
-                f"the readout is no longer finite after {self._updates} updates; "
+                f"the readout is no longer finite after {self.updates} updates; "
                 "the scores up to here are kept; lower [learner] lr and lr_readout"
             )
         self._votes += log_probabilities
@@ -240,6 +247,7 @@ class StopLearner:
         self._loss += float(loss)
         self._losses += 1
         self.network.backward(error)
+        self.taught += 1
         self._since_update += 1
 
     def _deliver_through_time(self) -> None:
@@ -249,6 +257,7 @@ class StopLearner:
             self.network, self._kept, labels, self.spec.loss, since=self._taught_since
         )
         self._loss += float(loss)
+        self.taught += len(self._kept)
         for name, grad in self.network.grads.items():
             if name in found:
                 grad.add_(found[name])
@@ -279,7 +288,7 @@ class StopLearner:
         sane = all(bool((p.abs() < RUNAWAY).all()) for p in self.network.parameters().values())
         if (loss is not None and not np.isfinite(loss)) or not sane:
             raise DivergedError(
-                f"loss {loss} after {self._updates} updates: parameters beyond {RUNAWAY:g} or not "
+                f"loss {loss} after {self.updates} updates: parameters beyond {RUNAWAY:g} or not "
                 "finite; the scores up to here are kept; lower [learner] lr and lr_readout"
             )
         return loss
@@ -303,7 +312,7 @@ class StopLearner:
         self.network.zero_grads()
         self.network.refresh()
         self._since_update = 0
-        self._updates += 1
+        self.updates += 1
 
     def _follow(self) -> None:
         """Move the deciding weights: all the way, or as a slow average that starts as a mean."""

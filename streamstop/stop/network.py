@@ -73,6 +73,7 @@ class Network:
     features : what the readout saw of the last bin, (batch, features).
     grads : gradients by parameter name, summed over bins and batch until `zero_grads`.
     masks : what dropout's masks are drawn from.
+    refreshed, rested : how often `refresh` and `rest` were called.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Network:
             leak = spec.readout_leak if spec.readout == "leaky" else None
             self.readout = Readout(leak, spec.classes, features, generator, dtype)
         self.features = torch.zeros(1, features, dtype=dtype)
+        self.refreshed = self.rested = 0
         self.masks = torch.Generator().manual_seed(seed)
         self._learn = "w" if rule == "ottt" and "w" in learn else "" if rule == "ottt" else learn
         self._masked = any(layer.dropout for layer in spec.layers)
@@ -136,8 +138,8 @@ class Network:
     def _holders(self) -> dict[str, SpikingLayer | Synapses | Readout | SpikingReadout]:
         return {**self._named, **self.skips, "readout": self.readout}
 
-    def _synapses(self) -> dict[str, Synapses]:
-        """All that may be normalised, by the name of what holds it."""
+    def synapses(self) -> dict[str, Synapses]:
+        """All but a linear or leaky readout's, by the name of what holds them."""
         found = {name: layer.synapses for name, layer in self._named.items()} | self.skips
         if isinstance(self.readout, SpikingReadout):
             found["readout"] = self.readout.layer.synapses
@@ -218,12 +220,13 @@ class Network:
 
     def share_batches(self, together: Callable[[Sequence[Tensor]], None]) -> None:
         """Normalise batches that several processes share as one, as `BatchNorm.together` says."""
-        for one in self._synapses().values():
+        for one in self.synapses().values():
             if one.normalisation is not None:
                 one.normalisation.together = together
 
     def refresh(self) -> None:
         """Take up parameters that moved: recompute leaks, thresholds and synapses."""
+        self.refreshed += 1
         for holder in self._holders().values():
             holder.refresh()
 
@@ -233,6 +236,7 @@ class Network:
         first, of : the batch is the samples from `first` on of a larger one of so many, which
             several processes share: dropout's masks are drawn for all of it.
         """
+        self.rested += 1
         self._flush()  # what a constant input left goes with the state
         for holder in self._holders().values():
             holder.rest(batch)
@@ -302,7 +306,7 @@ class Network:
             for name, value in self.parameters().items()
             if name.rpartition(".")[2] not in ("scale", "mean", "variance")
         }
-        for name, one in self._synapses().items():
+        for name, one in self.synapses().items():
             folded[f"{name}.weight"], folded[f"{name}.bias"] = one.folded()
         return plain, folded
 

@@ -60,6 +60,7 @@ class Synapses:
     normalisation : BatchNorm with norm="batch", else None.
     trace : (batch, \\*in_shape).
     compute : dtype in which the products are computed; None for that of the weights.
+    seen : where `watched`, the last input, not copied.
     """
 
     def __init__(
@@ -82,6 +83,8 @@ class Synapses:
         self.kernel, self.stride, self.pad, self.groups = kernel, stride, pad, groups
         self.norm = norm
         self.compute: torch.dtype | None = None
+        self.watched = False
+        self.seen: Tensor | None = None
         self._cleared: Tensor | None = None
         shape = (channels, in_shape[0] // groups, kernel, kernel)
         self.size = gain / math.sqrt(math.prod(shape[1:]))
@@ -158,6 +161,8 @@ class Synapses:
         leak : of the neurons that are fed.  constant : x is that of the bin before, if there was
         one since `rest`.
         """
+        if self.watched:
+            self.seen = x
         if constant:
             return self._forward_constant(x, leak, traces)
         x = x.reshape(x.shape[0], *self.in_shape)

@@ -169,6 +169,13 @@ class _Process:
                 self._end()  # its answer, half read, is nobody's
                 raise
 
+    @property
+    def id(self) -> int | None:
+        """Of the process that runs; None where none does."""
+        if self._running is None or self._owner != os.getpid():
+            return None
+        return self._running.pid
+
     def close(self) -> None:
         """End the process, if there is one; the next request starts another."""
         with self._lock:
@@ -240,6 +247,11 @@ class _Process:
 
 _process = _Process()
 atexit.register(_process.close)
+
+
+def process_id() -> int | None:
+    """The process that libhdf5 reads in, for those who measure it; None where none runs."""
+    return _process.id
 
 
 def _ask(

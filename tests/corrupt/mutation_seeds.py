@@ -384,12 +384,54 @@ def _hdf5() -> Seed:
             return path.read_bytes(), events, spans
 
     content, events, spans = save(1)
+    kept = _chunks_before(spans)
+    return Seed("hdf5", "rec.h5", content, events, kept, save(2)[0], tells=IN_PLACE, places=False)
+
+
+def _chunks_before(spans: list[tuple[int, int, int]]) -> Callable[[Edit], Kept | None]:
+    """What is kept where a chunk is changed: rows before it, of (first byte, end, first row)."""
 
     def kept(edit: Edit) -> Kept | None:
         inside = [s for s in spans if s[0] <= edit.first and edit.last <= s[1]]
         return Kept(inside[0][2], EVENTS, 0) if edit.in_place and inside else None
 
-    return Seed("hdf5", "rec.h5", content, events, kept, save(2)[0], tells=IN_PLACE, places=False)
+    return kept
+
+
+def _metavision() -> Seed:
+    """A table, compressed and summed, and attributes of text, whose bytes lie in a heap.
+
+    Of the text the sensor alone depends. The heap is native code's weakest place: much is changed
+    there.
+    """
+    import h5py
+
+    def save(seed: int) -> tuple[bytes, Events, list[tuple[int, int, int]]]:
+        events = random_events(EVENTS, seed=seed)
+        table = np.zeros(EVENTS, [("x", "<u2"), ("y", "<u2"), ("p", "<i2"), ("t", "<i8")])
+        for name in "txyp":
+            table[name] = events[name]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "rec.hdf5")
+            with h5py.File(path, "w") as file:
+                file.create_dataset(
+                    "CD/events", data=table, chunks=(500,), compression="gzip", fletcher32=True
+                )
+                file.attrs["geometry"] = "128x128"
+                file.attrs["version"] = "1.0"
+            with h5py.File(path, "r") as file:
+                data = file["CD/events"].id
+                infos = [data.get_chunk_info(i) for i in range(data.get_num_chunks())]
+            spans = [(i.byte_offset, i.byte_offset + i.size, i.chunk_offset[0]) for i in infos]
+            return path.read_bytes(), events, spans
+
+    content, events, spans = save(1)
+    texts = (content.index(b"geometry"), content.index(b"GCOL"), content.index(b"128x128"))
+    fields = tuple(at + i for at in texts for i in range(-8, 40))
+    return Seed(
+        "hdf5-metavision", "rec.hdf5", content, events, _chunks_before(spans), save(2)[0], fields,
+        tells=IN_PLACE, places=False,
+    )  # fmt: skip
 
 
 _AEDAT4_FIELDS = {"fields_within": (0, 4, 8, 12, 16, 20, 24, 28, 32, 36), "tells": ANY}
@@ -449,6 +491,8 @@ MAKERS: dict[str, Callable[[], Seed]] = {
     "evt3-zst": lambda: packed(seed_of("evt3"), "zst"),
     "dat-xz": lambda: packed(seed_of("dat"), "xz"),
     "csv-xz": lambda: packed(seed_of("csv"), "xz"),
+    # The slowest, as libhdf5's process ends of many a change and is started anew.
+    "hdf5-metavision": _metavision,
 }
 
 

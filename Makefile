@@ -25,7 +25,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## install, run the bundled demo, print its score and where its report is
 	@$(BIN)/streamstop run
 
-test: $(STAMP)  ## ruff, mypy, pytest: what CI runs
+$(VENV)/.neurobench: $(STAMP)
+	@$(PIP) install -qq -c constraints.txt --no-deps neurobench
+	@touch $@
+
+test: $(VENV)/.neurobench  ## ruff, mypy, pytest: what CI runs
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy

@@ -23,6 +23,7 @@ from torch import Tensor
 from streamstop.binning import Bin, Binner
 from streamstop.bundled import bundled_path
 from streamstop.config import UNLABELLED_CLASSES, Config, to_toml
+from streamstop.domains import domain_at
 from streamstop.errors import DamageError, DivergedError, SourceError, UsageError
 from streamstop.events import SensorSize, make_events
 from streamstop.examination import Examination
@@ -342,6 +343,11 @@ class _Run:
                 "events": v.events,
             }
             wrong = v.said["decided"] != v.segment.label
+            nth = bisect_right(self._track, v.segment.start_us, key=lambda s: s.start_us) - 1
+            by = self.config.scenario.domain
+            domain = domain_at(self.world.course, by, nth, v.segment.recording)
+            if domain is not None:
+                self.test.scores.domains.add(domain, nth, v.segment.label, v.said)
             rates = {EVENT_RATE: math.log1p(v.events / max(v.bins, 1))}
             if len(v.rates):
                 rates[FIRING_RATE] = float(v.rates.mean())

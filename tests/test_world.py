@@ -98,6 +98,17 @@ def test_each_state_of_a_corrupted_world_is_tested(folder: Path, tmp_path: Path)
     assert result.summary["scenario"]["drifts"] == [24]
     assert result.summary["protocol"]["spans"] == "0-23 clean; 24-47 rotate 180 at 0.5"
     assert last[1] > first[1]
+    found = rows(result)
+    for one, own in zip(result.summary["per_domain"], (found[:24], found[24:]), strict=True):
+        assert (one["first"], one["segments"]) == (int(own[0]["segment"]), 24)
+        for maker in ("decided", "lda_counts", "river", "frozen"):
+            assert one[maker] == np.mean([row[maker] == row["label"] for row in own])
+
+
+def test_recordings_tell_domains_where_nothing_changes(folder: Path, tmp_path: Path) -> None:
+    said = go(folder, tmp_path, "segments.limit=20").summary["per_domain"]
+    assert {one["domain"] for one in said} == {"lab", "led"}
+    assert sum(one["segments"] for one in said) == 20
 
 
 def test_domains_are_lightings_or_folders(folder: Path, tmp_path: Path) -> None:

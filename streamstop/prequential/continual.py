@@ -216,9 +216,14 @@ class Continual:
         taught = [known.index(self.taught[i]) for i in rows]
         inner = r[np.ix_(rows, known)]
         return {
-            "r": [[float(v) if np.isfinite(v) else None for v in row] for row in r],
+            "before": _known(self.before[name]) if name in self.before else None,
+            "r": [_known(row) for row in r],
             "average_accuracy": average_accuracy(inner) if taught else None,
             "backward_transfer": backward_transfer(inner, taught) if taught else None,
             "forward_transfer": forward_transfer(inner, before[known], taught) if taught else None,
             "forgetting": forgetting(inner, taught) if taught else None,
         }
+
+
+def _known(row: NDArray[np.float64]) -> list[float | None]:
+    return [float(v) if np.isfinite(v) else None for v in row]

@@ -94,7 +94,13 @@ class DriftMonitor:
 
     def as_dict(self) -> dict[str, Any]:
         """What summary.json says."""
-        return {"alarms": [one._asdict() for one in self.alarms], "count": self.count}
+        watched = [(name, "errors") for name in self._of_error]
+        watched += [(name, signal) for signal, own in self._of_rates.items() for name in own]
+        return {
+            "alarms": [one._asdict() for one in self.alarms],
+            "count": self.count,
+            "watched": [list(one) for one in watched],
+        }
 
 
 def _mean(detector: Any) -> float | None:

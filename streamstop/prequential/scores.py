@@ -5,6 +5,7 @@ Every score is a running one, in bounded memory, whatever the number of segments
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,9 @@ from river import metrics, utils
 
 WINDOW = 50
 """Segments in the windowed accuracy."""
+
+MAX_DOMAINS = 64
+"""Segments of further domains are counted together."""
 
 BLOCKS = 3 * 1024
 """Blocks of decisions that `Tally` keeps: exact up to that many decisions, then to one in 1,024."""
@@ -77,17 +81,62 @@ def kappa_against(accuracy: float | None, rival: float | None) -> float | None:
     return (accuracy - rival) / (1.0 - rival)
 
 
+class ByDomain:
+    """Hits of every decision maker in each domain, for the first MAX_DOMAINS that come.
+
+    A domain that comes again goes on where it was. Those that come later share one account: how
+    many they are is not counted, as that would take memory for each.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._others: dict[str, Any] | None = None
+
+    def add(self, domain: str, index: int, label: int, said: Mapping[str, int | None]) -> None:
+        """Score one segment: `index` is its number in the stream, `said` as in `Scores`."""
+        row = self._rows.get(domain)
+        if row is None and len(self._rows) < MAX_DOMAINS:
+            row = self._rows[domain] = self._new(domain, index)
+        elif row is None:
+            row = self._others = self._others or self._new(None, index)
+        row["segments"] += 1
+        for name, answer in said.items():
+            row["hits"][name] = row["hits"].get(name, 0) + (answer == label)
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """What summary.json says: a domain's segments, the first of them, everyone's accuracy.
+
+        The domain is None for all those beyond the first MAX_DOMAINS.
+        """
+        rows = [*self._rows.values(), *([self._others] if self._others else [])]
+        return [
+            {
+                "domain": row["domain"],
+                "segments": row["segments"],
+                "first": row["first"],
+                **{name: hits / row["segments"] for name, hits in row["hits"].items()},
+            }
+            for row in rows
+        ]
+
+    @staticmethod
+    def _new(domain: str | None, index: int) -> dict[str, Any]:
+        return {"domain": domain, "segments": 0, "first": index, "hits": {}}
+
+
 @dataclass
 class Scores:
     """All the running scores of one labelled run.
 
     classes : names, in index order.  tallies : by decision maker ("decided", readouts, baselines).
+    domains : hits in each domain, where the stream has any; whoever knows them adds to it.
     """
 
     classes: tuple[str, ...]
     tallies: dict[str, Tally] = field(default_factory=dict)
     bins: Tally = field(default_factory=Tally)
     bins_no_change: Tally = field(default_factory=Tally)
+    domains: ByDomain = field(default_factory=ByDomain)
 
     def __post_init__(self) -> None:
         self.confusion = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)

@@ -75,6 +75,7 @@ def test_a_task_without_segments_is_left_out_of_the_figures() -> None:
     said = found.as_dict()
     figures = said["makers"]["linear"]
     assert said["taught"] == [0, 1, 2]
+    assert figures["before"] == [0.5, None, 0.25]
     assert figures["r"][1] == [0.8, None, 0.4]
     assert figures["average_accuracy"] == pytest.approx(0.8)
     assert figures["backward_transfer"] == pytest.approx(0.6 - 0.9)

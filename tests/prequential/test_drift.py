@@ -78,6 +78,7 @@ def test_alarms_are_listed_up_to_a_bound() -> None:
     stretches = [(0.0, 50), (1.0, 50)] * 100
     monitor = alarms(bernoulli(0, *stretches))
     assert len(monitor.alarms) == MAX_ALARMS < monitor.count
+    assert ["KSWIN", "errors"] in monitor.as_dict()["watched"]
 
 
 NETWORK = NetworkSpec((2, 4, 4), (LayerSpec("conv", 4),), 2)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamstop.prequential.scores import BLOCKS, WINDOW, Scores, Tally, kappa_against
+from streamstop.prequential.scores import (
+    BLOCKS,
+    MAX_DOMAINS,
+    WINDOW,
+    ByDomain,
+    Scores,
+    Tally,
+    kappa_against,
+)
 
 
 def tally_of(hits: list[bool]) -> Tally:
@@ -169,3 +177,36 @@ def test_running_scores():
         scores.add_segment(0, {"decided": int(i < WINDOW), "linear": 0, "majority": 1})
     running = scores.running()
     assert running == {"segment": 0.5, "segment_windowed": 1.0, "linear": 1.0, "majority": 0.0}
+
+
+def test_domains_by_hand():
+    """a: segments 0, 1 and 3; b: segment 2. Each decision maker has its own hits."""
+    domains = ByDomain()
+    for index, (name, label, decided, rival) in enumerate(
+        [("a", 0, 0, 1), ("a", 1, 0, 1), ("b", 1, 1, None), ("a", 0, 0, 0)]
+    ):
+        domains.add(name, index, label, {"decided": decided, "river": rival})
+    assert domains.as_list() == [
+        {"domain": "a", "segments": 3, "first": 0, "decided": 2 / 3, "river": 2 / 3},
+        {"domain": "b", "segments": 1, "first": 2, "decided": 1.0, "river": 0.0},
+    ]
+
+
+def test_domains_beyond_the_most_are_counted_together():
+    domains = ByDomain()
+    for index in range(3 * MAX_DOMAINS):
+        domains.add(str(index), index, 0, {"decided": index % 2})
+    domains.add("3", 3 * MAX_DOMAINS, 0, {"decided": 0})  # one of the first goes on
+    rows = domains.as_list()
+    assert len(rows) == MAX_DOMAINS + 1
+    assert (rows[3]["domain"], rows[3]["segments"], rows[3]["decided"]) == ("3", 2, 0.5)
+    assert rows[-1] == {
+        "domain": None,
+        "segments": 2 * MAX_DOMAINS,
+        "first": MAX_DOMAINS,
+        "decided": 0.5,
+    }
+
+
+def test_a_stream_without_domains_has_none():
+    assert scores_of_ten().domains.as_list() == []

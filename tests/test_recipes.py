@@ -23,6 +23,8 @@ from streamstop.cli import app
 from streamstop.config import load_config, to_toml
 from streamstop.datasets import load_training_set
 from streamstop.pipeline import build_learner
+from streamstop.simulate.cifar10_set import write_cifar10_set
+from streamstop.simulate.gesture_set import SetOptions, write_gesture_set
 from streamstop.stop.networks import configured_network
 from streamstop.train_config import RECIPES as TRAININGS
 from streamstop.train_config import load_train_config
@@ -30,6 +32,7 @@ from streamstop.train_config import load_train_config
 RECIPES = sorted(bundled_path("pipelines").glob("*.toml"))
 SHARED = Path("..", "shared", "data")
 SEGMENTS = 3
+DRAW = np.random.default_rng(0)
 
 
 def test_there_are_recipes_and_the_demo_is_one_of_them() -> None:
@@ -46,25 +49,77 @@ def test_a_recipe_is_read_and_opens_with_a_comment(recipe: Path, tmp_path: Path)
     assert load_config(written) == config
 
 
+@pytest.fixture(scope="session")
+def simulated_gestures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """DVS-Gesture's layout: five users, of whom one tests, in two lightings, in short."""
+    folder = tmp_path_factory.mktemp("gestures") / "set"
+    options = SetOptions(gesture_s=(0.3, 0.35), gap_s=(0.1, 0.1))
+    write_gesture_set(folder, options, users=5, lightings=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def simulated_cifar10(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CIFAR10-DVS's layout: ten moved images of noise a class, of which one tests."""
+    images, folder = (tmp_path_factory.mktemp("cifar10") / name for name in ("images", "set"))
+    for label in ("cat", "dog"):
+        for i in range(10):
+            pixels = DRAW.integers(0, 256, (32, 32, 3))
+            write_picture(images / "train" / label / f"{i:04}.jpg", pixels)
+    write_cifar10_set(folder, images, per_class=10)
+    return folder
+
+
+SETS = {"dvs-gesture": "simulated_gestures", "cifar10-dvs": "simulated_cifar10"}
+"""Recipes of whole sets, which run here on simulated ones of the same layout."""
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
 def test_a_recipe_runs(recipe: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     args = ["run", str(recipe), "--json", "--quiet", "--out", str(tmp_path)]
     args += ["--set", f"segments.limit={SEGMENTS}"]
     uri = load_config(recipe).source.uri
-    if uri:
+    simulated = recipe.stem in SETS or not uri
+    if recipe.stem in SETS:
+        args += ["--source", f"{recipe.stem}:{request.getfixturevalue(SETS[recipe.stem])}"]
+    elif uri:
         data: Path = request.getfixturevalue("data_dir")
         args += ["--source", str(data / Path(uri).relative_to(SHARED))]
     result = CliRunner().invoke(app, args)
     assert result.exit_code == 0, result.stderr
     summary = json.loads(result.stdout)
     assert (summary["segments"], summary["status"]) == (SEGMENTS, "complete")
-    assert summary["data"] == ("real" if uri else "simulated")
+    assert summary["data"] == ("simulated" if simulated else "real")
     ledger = summary["ledger"]
     lost = sum(ledger["dropped"].values()) + sum(ledger["rejected"].values())
     assert ledger["received"] == ledger["binned"] + lost + ledger["pending"] > 0
     (folder,) = tmp_path.iterdir()
     assert (folder / "summary.json").read_text(encoding="utf-8") == result.stdout
     assert load_config(folder / "config.toml").segments.limit == SEGMENTS
+
+
+@pytest.mark.parametrize(
+    "stream, training",
+    [("dvs-gesture", "dvs-gesture-compact"), ("cifar10-dvs", "cifar10dvs-vgg11")],
+)
+def test_a_set_is_trained_on_and_then_streamed(
+    stream: str, training: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    uri = f"{stream}:{request.getfixturevalue(SETS[stream])}"
+    sets = [word for text in by_split(uri) for word in ("--set", text)]
+    out = ["--json", "--quiet", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, ["train", training, "--smoke", *out, *sets])
+    assert result.exit_code == 0, result.stderr
+    (folder,) = tmp_path.iterdir()
+    args = ["run", stream, "--source", f"{uri}?split=test", "--weights"]
+    args += [str(folder / "best.safetensors"), "--set", "scenario.held_out=0"]
+    for frozen in ([], ["--frozen"])[: 2 if stream == "dvs-gesture" else 1]:
+        result = CliRunner().invoke(app, [*args, *frozen, *out])
+        assert result.exit_code == 0, result.stderr
+        summary = json.loads(result.stdout)
+        assert summary["segments"] == {"dvs-gesture": 2 * 11, "cifar10-dvs": 2}[stream]
+        assert summary["network"]["name"] == load_train_config(training).network.name
+        assert summary["protocol"].get("frozen", False) is bool(frozen)
 
 
 @pytest.mark.parametrize(
@@ -99,9 +154,6 @@ def test_the_demo_runs_with_another_network_or_rule(sets: list[str], tmp_path: P
         config.learner.rule,
         configured_network(config.network, (2, 32, 32), 2).neuron,
     )
-
-
-DRAW = np.random.default_rng(0)
 
 
 def mnist(folder: Path) -> list[str]:
@@ -146,7 +198,7 @@ def gestures(folder: Path) -> list[str]:
                 path = folder / f"ibmGesture{part}" / f"user{user:02}_led" / f"{label}.npy"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 np.save(path, table.astype(np.float64))
-    return [f"data.uri={folder}/ibmGestureTrain", f"data.test={folder}/ibmGestureTest"]
+    return by_split(f"dvs-gesture:{folder}")
 
 
 def cifar10_dvs(folder: Path) -> list[str]:
@@ -155,7 +207,11 @@ def cifar10_dvs(folder: Path) -> list[str]:
         for i in range(10):
             path = folder / label / f"cifar10_{label}_{i}.aedat"
             path.write_bytes(aedat2_bytes(random_events(300, seed=i)))
-    return [f"data.uri={folder}"]
+    return by_split(f"cifar10-dvs:{folder}")
+
+
+def by_split(uri: str) -> list[str]:
+    return [f"data.uri={uri}?split=train", f"data.test={uri}?split=test"]
 
 
 def objects(folder: Path) -> list[str]:
@@ -176,6 +232,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], list[str]], int]] = {
     "cifar100-resnet18": (cifar100, 20),
     "nmnist-compact": (nmnist, 20),
     "dvs-gesture-vgg11": (gestures, 20),
+    "dvs-gesture-compact": (gestures, 20),
     "cifar10dvs-vgg11": (cifar10_dvs, 3),
     "objects-compact": (objects, 20),
     "objects-compact-500": (objects, 20),

@@ -114,6 +114,25 @@ def test_packets_change_nothing(monkeypatch, tmp_path, mode):
     assert all(left(r, *FILES) == left(results[0], *FILES) for r in results[1:])
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_every_bin_is_an_execution_and_what_it_learned_is_counted(monkeypatch, tmp_path, mode):
+    events, labels = scene()
+    packets = cut(events, [], len(labels) * SEGMENT_US)
+    summary = go(monkeypatch, tmp_path, packets, track(labels), *MODES[mode]).summary
+    found, learned = summary["operations"], summary["operations"]["learning_operations"]
+    assert found["executions"] == summary["bins"] == 120
+    # Six channels at 16x16: 3x3 taps of two polarities, less those on the padding; two classes.
+    dense = 6 * 2 * (3 * 16 - 2) ** 2 + 2 * 6 * 8 * 8
+    effective = found["synaptic_operations"]
+    assert effective["dense"] == dense
+    assert 0 < effective["effective_macs"] + effective["effective_acs"] < dense
+    taught = {"delayed": 60, "late": 0}.get(mode, 120)
+    assert learned["bins_taught"] == taught
+    assert learned["updates"] == {"step": 48, "late": 0}.get(mode, 12)
+    assert (learned["forward"] > 0) is (mode in ("step", "slow"))
+    assert (learned["total"] > 0) is (taught > 0)
+
+
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES.keys())
 def test_the_future_changes_nothing(monkeypatch, tmp_path, mode):
     """Promise 1: other events and labels from segment 8 on leave all lines before as they were."""

@@ -118,6 +118,8 @@ def test_frozen_is_frozen_whatever_the_learner_would_do(begin, tmp_path, mode):
     kept = load_file(result.run_dir / "weights.safetensors")
     began = load_file(weights)
     assert all(torch.equal(kept[name], began[name].to(kept[name].dtype)) for name in began)
+    assert result.summary["operations"]["executions"] == 120
+    assert not any(result.summary["operations"]["learning_operations"].values())
 
 
 def test_a_frozen_run_is_scored_beside_rivals_that_learn(begin, tmp_path):

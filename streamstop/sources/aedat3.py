@@ -29,7 +29,7 @@ from streamstop.events import (
     empty_events,
     make_events,
 )
-from streamstop.sources.byte_reader import ByteReader, open_bytes
+from streamstop.sources.byte_reader import ByteReader, NearBytes, open_bytes
 from streamstop.sources.recording import SIMULATED_SOURCE, read_head
 
 MAX_HEADER_BYTES = 1 << 20
@@ -49,7 +49,6 @@ _MAX_TYPE = 16
 _MAX_OVERFLOW = 1 << 21  # 142 years: times may count from 1970
 _PIECE = 1 << 20
 _FIRST_PIECE = 1 << 10
-_NEAR_BYTES = 1 << 18
 _SIZES = {0: 8, 1: 8, 3: 36, 4: 48}
 """Bytes of an event, where the type says it: special, polarity, IMU of 6 and of 9 axes."""
 _END = b"#!END-HEADER\r\n"
@@ -173,31 +172,20 @@ class Aedat3Recording:
 
 
 class _Near:
-    """The bytes around one place, so that small packets cost no call to the system each."""
+    """The bytes around one place, and the packet header at it."""
 
     def __init__(self, data: ByteReader) -> None:
         self.data = data
-        self._first, self._block = 0, b""
+        near = NearBytes(data)
+        self.read_at, self.reaches = near.read_at, near.reaches
         self._head_at = -1
         self._head: _Head | None = None
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """As `ByteReader.read_at`."""
-        at = offset - self._first
-        if at < 0 or at + size > len(self._block):
-            self._block = self.data.read_ready(offset, size, max(size, _NEAR_BYTES))
-            self._first, at = offset, 0
-        return self._block[at : at + size]
 
     def head(self, offset: int) -> _Head | None:
         """The packet header at `offset`, looked at once: after a packet, then before the next."""
         if offset != self._head_at:
             self._head_at, self._head = offset, _head(self.read_at(offset, HEAD.size))
         return self._head
-
-    def reaches(self, offset: int) -> bool:
-        """As `ByteReader.reaches`."""
-        return self._first < offset <= self._first + len(self._block) or self.data.reaches(offset)
 
 
 class _Gathered:

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 from xml.etree import ElementTree
 
@@ -58,9 +58,9 @@ _LIKELY_RATIO = 64
 """Events are seldom packed tighter than that; what says it is, is unpacked piece by piece."""
 _USUAL_HEAD = bytes.fromhex("10000000 45565453 0000 0600 0800 0400 06000000 04000000")
 """What stands between the size and the number of events in the packets of every writer met yet."""
-_USUAL_COUNT, _USUAL_END = 28, 32
+_USUAL = struct.Struct("<I24sI")
+"""Its size, what usually stands there, its number of events; the events follow."""
 _POLARITY_BYTE = 12
-_POLARITY_BIT = 32
 
 
 class UnreadableError(Exception):
@@ -128,45 +128,44 @@ class Aedat4Recording:
             data, header.compression, header.streams, header.table_offset, MAX_BLOCK_BYTES
         )
         unpack = Unpacker(header.compression)
-        offset, index, t_us, skip = header.end, 0, 0, 0
-        if start is not None and start.offset:
-            offset, index, t_us, skip = start.offset, start.event, start.t_us, start.skip
+        at = start if start is not None and start.offset else Cursor(path, header.end)
         cut_off = False
-        while not search.ends(offset):
+        while True:
+            offset = at.offset
             found = search.at(offset)
             if found is None:
+                if search.ends(offset):
+                    break
                 following, cut_off = search.after(offset + 1)
                 reason = "the file ends inside a packet" if cut_off else "no packet starts here"
-                at = Cursor(path, following, index, t_us)
+                at = Cursor(path, following, at.event, at.t_us)
                 yield _damaged(offset, following, reason, at)
-                offset, skip = following, 0
                 continue
             stream, length = found
             following = offset + 8 + length
             if stream in self._event_streams or stream in self._marks:
                 try:
-                    block = unpack(data.read_at(offset + 8, length))
+                    block = unpack(search.view_at(offset + 8, length))
                     if header.compression == "none":
                         following = _undisturbed(block, search, offset, following)
-                    parts = self._parts(block, stream, Cursor(path, offset, index, t_us, skip))
+                    parts = self._parts(block, stream, at, following)
                 except UnreadableError as error:
                     search.wasted(offset, length)
                     if not search.ends(following) and search.at(following) is None:
                         following, _ = search.after(offset + 9)
-                    at = Cursor(path, following, index, t_us)
+                    at = Cursor(path, following, at.event, at.t_us)
                     yield _damaged(offset, following, str(error), at)
                 else:
                     for packet in parts:
-                        index, t_us = packet.cursor.event, packet.cursor.t_us
-                        if not packet.cursor.skip:
-                            packet = replace(packet, cursor=Cursor(path, following, index, t_us))
+                        at = packet.cursor
                         yield packet
-            offset, skip = following, 0
-            data.release(offset)
-        yield from self._end(data, offset, Cursor(path, offset, index, t_us), cut_off)
+            if at.offset != following:
+                at = Cursor(path, following, at.event, at.t_us)
+            data.release(following)
+        yield from self._end(data, at, cut_off)
 
-    def _parts(self, block: bytes, stream: int, at: Cursor) -> Iterator[Packet]:
-        """What a block holds from `at.skip` on, in packets; only the last one's cursor has no skip.
+    def _parts(self, block: bytes, stream: int, at: Cursor, following: int) -> Iterable[Packet]:
+        """What a block holds from `at.skip` on, in packets; the last one's cursor is `following`.
 
         Raises
         ------
@@ -174,26 +173,29 @@ class Aedat4Recording:
             At once, if it cannot be read.
         """
         if stream in self._marks:
-            return _mark_packets(_marks(block), at)
+            return _mark_packets(_marks(block), at, following)
         events = unpacked_events(block)
         if stream != self._stream:
-            return iter([Packet(empty_events(), at, dropped={"other_stream": len(events)})])
-        return _event_packets(events, at)
+            after = Cursor(at.path, following, at.event, at.t_us)
+            return (Packet(empty_events(), after, dropped={"other_stream": len(events)}),)
+        if 0 < len(events) <= MAX_PACKET_EVENTS and not at.skip:
+            after = Cursor(at.path, following, at.event + len(events), int(events["t"][-1]))
+            return (Packet(events, after),)
+        return _event_packets(events, at, following)
 
-    def _end(
-        self, data: ByteReader, offset: int, cursor: Cursor, cut_off: bool
-    ) -> Iterator[Packet]:
+    def _end(self, data: ByteReader, at: Cursor, cut_off: bool) -> Iterator[Packet]:
         """What is wrong with the end of the file, if anything."""
+        offset = at.offset
         if not data.seekable:  # a sum over the whole may stand there
-            for at in range(offset, offset + MAX_BLOCK_BYTES, PIECE):
-                data.release(at)
-                if not data.reaches(at + 1):
+            for place in range(offset, offset + MAX_BLOCK_BYTES, PIECE):
+                data.release(place)
+                if not data.reaches(place + 1):
                     break
         if data.fault:
-            yield Packet(empty_events(), cursor, damage=data.fault)
+            yield Packet(empty_events(), at, damage=data.fault)
         elif offset < self._header.table_offset and not cut_off:
             reason = "the file ends before the table of packets that its header points to"
-            yield _damaged(offset, self._header.table_offset, reason, cursor)
+            yield _damaged(offset, self._header.table_offset, reason, at)
 
 
 def _undisturbed(block: bytes, search: PacketSearch, offset: int, following: int) -> int:
@@ -221,20 +223,19 @@ def _damaged(offset: int, end: int, reason: str, cursor: Cursor) -> Packet:
     return Packet(empty_events(), cursor, damage=(damage,))
 
 
-def _event_packets(events: Events, at: Cursor) -> Iterator[Packet]:
+def _event_packets(events: Events, at: Cursor, following: int) -> Iterator[Packet]:
     index = at.event
     for first in range(at.skip, len(events), MAX_PACKET_EVENTS):
-        part = events
-        if len(events) > MAX_PACKET_EVENTS or at.skip:
-            part = events[first : first + MAX_PACKET_EVENTS]
+        part = events[first : first + MAX_PACKET_EVENTS]
         index, last = index + len(part), first + len(part)
-        skip = 0 if last == len(events) else last
-        yield Packet(part, Cursor(at.path, at.offset, index, int(part["t"][-1]), skip))
+        offset, skip = (at.offset, last) if last < len(events) else (following, 0)
+        yield Packet(part, Cursor(at.path, offset, index, int(part["t"][-1]), skip))
 
 
-def _mark_packets(marks: list[int], at: Cursor) -> Iterator[Packet]:
+def _mark_packets(marks: list[int], at: Cursor, following: int) -> Iterator[Packet]:
     for i, until_us in enumerate(marks[at.skip :], at.skip + 1):
-        cursor = replace(at, skip=i if i < len(marks) else 0)
+        offset, skip = (at.offset, i) if i < len(marks) else (following, 0)
+        cursor = Cursor(at.path, offset, at.event, at.t_us, skip)
         yield Packet(empty_events(), cursor, until_us=until_us)
 
 
@@ -346,9 +347,15 @@ class Unpacker:
     def __init__(self, compression: str) -> None:
         self._compression = compression
         self._zstd = zstandard.ZstdDecompressor(max_window_size=1 << 27)
-        self._lz4 = lz4.frame.LZ4FrameDecompressor()
+        self._lz4 = lz4.frame.create_decompression_context()
+        kinds: dict[str, Callable[[bytes | memoryview], bytes]] = {
+            "none": bytes,
+            "lz4": self._lz4_block,
+            "zstd": self._zstd_block,
+        }
+        self._unpack = kinds[compression]
 
-    def __call__(self, block: bytes) -> bytes:
+    def __call__(self, block: bytes | memoryview) -> bytes:
         """The content of a block.
 
         Raises
@@ -356,17 +363,36 @@ class Unpacker:
         UnreadableError
             If it cannot be unpacked, or unpacks to too much.
         """
-        if self._compression == "none":
-            return block
         try:
-            if self._compression == "lz4":
-                return self._joined(self._lz4_pieces(block))
-            stated = zstandard.frame_content_size(block)
-            if 0 < stated <= min(MAX_BLOCK_BYTES, PIECE + _LIKELY_RATIO * len(block)):
-                return self._zstd.decompress(block, allow_extra_data=False)
-            return self._joined(self._zstd_pieces(block))
+            return self._unpack(block)
         except (RuntimeError, zstandard.ZstdError) as error:
             raise UnreadableError(f"{self._compression} decompression failed ({error})") from error
+
+    def _zstd_block(self, block: bytes | memoryview) -> bytes:
+        stated = zstandard.frame_content_size(block)
+        if 0 < stated <= MAX_BLOCK_BYTES and stated <= PIECE + _LIKELY_RATIO * len(block):
+            return self._zstd.decompress(block, allow_extra_data=False)
+        with self._zstd.stream_reader(block) as reader:
+            return self._joined(iter(lambda: reader.read(PIECE), b""))
+
+    def _lz4_block(self, block: bytes | memoryview) -> bytes:
+        lz4.frame.reset_decompression_context(self._lz4)
+        content, used, ended = lz4.frame.decompress_chunk(self._lz4, block, max_length=PIECE)
+        if ended and used == len(block):
+            return bytes(content)
+        return self._joined(self._lz4_pieces(content, memoryview(block)[used:], ended))
+
+    def _lz4_pieces(self, piece: bytes, rest: memoryview, ended: bool) -> Iterator[bytes]:
+        """What was unpacked, and what comes of the rest."""
+        yield piece
+        while not ended:
+            piece, used, ended = lz4.frame.decompress_chunk(self._lz4, rest, max_length=PIECE)
+            if not piece and not ended:
+                raise UnreadableError("the compressed block is cut short")
+            rest = rest[used:]
+            yield piece
+        if rest:
+            raise UnreadableError("the packet is longer than the compressed block in it")
 
     def _joined(self, pieces: Iterator[bytes]) -> bytes:
         parts: list[bytes] = []
@@ -380,42 +406,25 @@ class Unpacker:
                 )
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _lz4_pieces(self, block: bytes) -> Iterator[bytes]:
-        self._lz4.reset()
-        yield self._lz4.decompress(block, max_length=PIECE)
-        while not self._lz4.eof:
-            piece = self._lz4.decompress(b"", max_length=PIECE)
-            if not piece and not self._lz4.eof:
-                raise UnreadableError("the compressed block is cut short")
-            yield piece
-        if self._lz4.unused_data:
-            raise UnreadableError("the packet is longer than the compressed block in it")
-
-    def _zstd_pieces(self, block: bytes) -> Iterator[bytes]:
-        with self._zstd.stream_reader(block) as reader:
-            while piece := reader.read(PIECE):
-                yield piece
-
 
 def unpacked_events(buffer: bytes) -> Events:
     """The events of an EventPacket flatbuffer, with its length in front; read-only."""
-    head = buffer[:_USUAL_END]
-    if head[4:_USUAL_COUNT] == _USUAL_HEAD and len(head) == _USUAL_END:
-        size, count, vector = _u32(head, 0), _u32(head, _USUAL_COUNT), _USUAL_COUNT
-    else:
+    vector = _USUAL.size - 4
+    size, head, count = _USUAL.unpack_from(buffer) if len(buffer) > vector + 4 else (0, b"", 0)
+    if head != _USUAL_HEAD:
         size, count, vector = _event_vector(buffer)
     if size != len(buffer) - 4:
         raise UnreadableError(f"it is of {len(buffer) - 4} bytes, but says {size}")
     if not count:
         return empty_events()
-    _need(buffer, vector + 4, EVENT_DTYPE.itemsize * count)
+    if vector + 4 + EVENT_DTYPE.itemsize * count > len(buffer):
+        raise UnreadableError(f"it claims {count} events, more than its {len(buffer)} bytes hold")
     events: Events = np.frombuffer(buffer, EVENT_DTYPE, count, vector + 4)
     if not events.flags.aligned:
         events = events.copy()
-    # The second word of an event is x, y, polarity and padding. A bool of any byte but 0 and 1 is
+    # The last 4 bytes of an event are polarity and padding. A bool of any byte but 0 and 1 is
     # undefined in numpy.
-    words = events.view(np.uint64)[1::2]
-    if int(np.bitwise_or.reduce(words)) >> _POLARITY_BIT & 0xFE:
+    if np.maximum.reduce(np.frombuffer(buffer, np.uint32, 4 * count, vector + 4)[3::4]) > 1:
         events = events.copy()
         polarity = events.view(np.uint8)[_POLARITY_BYTE :: EVENT_DTYPE.itemsize]
         np.minimum(polarity, 1, out=polarity)

@@ -11,16 +11,17 @@ import re
 import struct
 from collections.abc import Collection
 
-from streamstop.sources.byte_reader import ByteReader
+from streamstop.sources.byte_reader import ByteReader, NearBytes
 
 PIECE = 1 << 20
+_HEAD = struct.Struct("<ii")
 
 # What a packet starts with after its 8 bytes of stream and size, by compression, and how far from
 # the packet's start: the frame magic of LZ4 or zstd, or the identifier of a bare flatbuffer.
 _STARTS = {
-    "none": (re.compile(rb"EVTS|FRME|IMUS|TRIG"), 16),
-    "lz4": (re.compile(rb"\x04\x22\x4d\x18"), 8),
-    "zstd": (re.compile(rb"\x28\xb5\x2f\xfd"), 8),
+    "none": ((b"EVTS", b"FRME", b"IMUS", b"TRIG"), 16),
+    "lz4": ((b"\x04\x22\x4d\x18",), 8),
+    "zstd": ((b"\x28\xb5\x2f\xfd",), 8),
 }
 
 _PATIENCE = 1 << 27
@@ -41,6 +42,10 @@ class PacketSearch:
     streams : ids that the header names.
     table_offset : where the table of packets is said to begin, and packets end.
     max_length : no packet is longer.
+
+    Attributes
+    ----------
+    view_at : bytes of the file by offset and size, for a short while: see `NearBytes.view_at`.
     """
 
     def __init__(
@@ -52,20 +57,24 @@ class PacketSearch:
         max_length: int,
     ) -> None:
         self._data, self._streams = data, streams
-        self._pattern, self._lead = _STARTS[compression]
+        near = NearBytes(data)
+        self.view_at, self._unpack_at, self._reaches = near.view_at, near.unpack_at, near.reaches
+        self._magics, self._lead = _STARTS[compression]
+        self._pattern = re.compile(b"|".join(map(re.escape, self._magics)))
+        self._start = struct.Struct(f"<ii{self._lead - 8}x4s")
         self._table_offset, self._max_length = table_offset, max_length
         self._wasted, self._first = 0, -1
 
     def ends(self, offset: int) -> bool:
         """Whether no packet can follow: the table or the end of the file is at `offset`."""
-        return offset == self._table_offset or not self._data.reaches(offset + 1)
+        return offset == self._table_offset or not self._reaches(offset + 1)
 
     def at(self, offset: int) -> tuple[int, int] | None:
         """Stream and length of the packet that can start at `offset`; None where none can."""
-        head = self._data.read_at(offset, self._lead + 4)
-        if len(head) < self._lead + 4 or not self._pattern.match(head, self._lead):
+        start = self._unpack_at(self._start, offset)
+        if start is None or start[2] not in self._magics or offset == self._table_offset:
             return None
-        return self._possible(head[:8], offset, self._max_length)
+        return self._possible(start[0], start[1], offset, self._max_length)
 
     def after(self, offset: int) -> tuple[int, bool]:
         """The first place from `offset` on where a packet can start, else where they end.
@@ -86,7 +95,7 @@ class PacketSearch:
             for match in self._pattern.finditer(piece, lead):
                 first = match.start() - lead
                 # Beyond the table, too: after bytes that were put in it is not where it should be.
-                if self._possible(piece[first : first + 8], at + first, longest):
+                if self._possible(*_HEAD.unpack_from(piece, first), at + first, longest):
                     return at + first, False
             if len(piece) < PIECE + lead + 4:
                 end = at + len(piece)
@@ -106,7 +115,7 @@ class PacketSearch:
             at = match.start() - self._lead
             if first + at >= end:
                 return None
-            if self._possible(piece[at : at + 8], first + at, self._max_length):
+            if self._possible(*_HEAD.unpack_from(piece, at), first + at, self._max_length):
                 return first + at
         return None
 
@@ -115,8 +124,9 @@ class PacketSearch:
         self._first = offset if self._first < 0 else self._first
         self._wasted += max(length, _FAILURE)
 
-    def _possible(self, head: bytes, offset: int, longest: int) -> tuple[int, int] | None:
-        stream, length = struct.unpack("<ii", head)
+    def _possible(
+        self, stream: int, length: int, offset: int, longest: int
+    ) -> tuple[int, int] | None:
         if stream not in self._streams or not 0 < length <= longest:
             return None
-        return (stream, length) if self._data.reaches(offset + 8 + length) else None
+        return (stream, length) if self._reaches(offset + 8 + length) else None

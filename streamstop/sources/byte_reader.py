@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 from streamstop.errors import SourceError
 from streamstop.events import Damage
@@ -35,6 +36,7 @@ _PIECE = 1 << 20
 _MEMORY = 1 << 27
 """What a compressed file may ask for to be unpacked; the usual levels need an eighth of it."""
 _BITE = 1 << 16
+_NEAR_BYTES = 1 << 18
 _SMALL_BITE = 1 << 8
 """A compressed file is unpacked by so much, and what holds a fault byte by byte."""
 _MAGIC_BYTES = max(map(len, COMPRESSIONS))
@@ -211,6 +213,43 @@ class ByteReader:
                     passed -= len(piece)
             begun = packed.begun
         return bytes(salvaged)
+
+
+class NearBytes:
+    """The bytes around one place, so that small blocks cost no call to the system each.
+
+    They are read once: of a file that grows meanwhile the new bytes are seen when reading comes
+    to the end of what was there.
+    """
+
+    def __init__(self, data: ByteReader) -> None:
+        self._data = data
+        self._first, self._block = 0, memoryview(b"")
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """As `ByteReader.read_at`."""
+        return bytes(self.view_at(offset, size))
+
+    def view_at(self, offset: int, size: int) -> memoryview:
+        """As `read_at`, without a copy: what keeps it keeps all that lies around it."""
+        at = offset - self._first
+        if at < 0 or at + size > len(self._block):
+            block = self._data.read_ready(offset, size, max(size, _NEAR_BYTES))
+            self._first, self._block, at = offset, memoryview(block), 0
+        return self._block[at : at + size]
+
+    def unpack_at(self, layout: struct.Struct, offset: int) -> tuple[Any, ...] | None:
+        """What stands at `offset`; None where the bytes end before."""
+        at = offset - self._first
+        if at < 0 or at + layout.size > len(self._block):
+            if len(self.view_at(offset, layout.size)) < layout.size:
+                return None
+            at = offset - self._first
+        return layout.unpack_from(self._block, at)
+
+    def reaches(self, offset: int) -> bool:
+        """As `ByteReader.reaches`."""
+        return self._first < offset <= self._first + len(self._block) or self._data.reaches(offset)
 
 
 _standard_input: ByteReader | None = None

@@ -15,6 +15,8 @@ from itertools import pairwise
 
 from markupsafe import Markup, escape
 
+from streamstop.report.marks import LANE, Band, Lane, band_parts, lane_parts, moment_parts
+
 Values = Sequence[float | None]
 
 COLOURS = 8
@@ -68,6 +70,9 @@ def line_chart(
     height: int = 240,
     gutter: float = 9.5,
     shade: tuple[float, float, str] | None = None,
+    bands: Sequence[Band] = (),
+    moments: Sequence[float] = (),
+    lanes: Sequence[Lane] = (),
 ) -> Markup:
     """Lines over a common x.
 
@@ -76,9 +81,13 @@ def line_chart(
     y_range : ends of the y axis; from the lines and bands if None.
     gutter : percent of the width left for the labels of the y axis.
     shade : a stretch of x to set off, with its name.
+    bands, moments : stretches with names, and places of x, cut to what the lines span.
+    lanes : rows of marks, drawn between the plot and its x axis' numbers; they add to the height.
     """
-    top = TOP + (HEADROOM if shade else 0)
+    top = TOP + (HEADROOM if shade or bands else 0)
     plot = height - top - BOTTOM
+    below = 6 + LANE * len(lanes) if lanes else 0
+    foot = top + plot + below
     x_low, x_high = (min(x), max(x)) if x else (0.0, 1.0)
     if 0 < x_low < 0.1 * x_high:
         x_low = 0.0  # A run begins at nothing: the axis says so.
@@ -98,19 +107,18 @@ def line_chart(
         return SPAN * (value - x_low) / (x_high - x_low)
 
     out = [
-        f'<svg class="chart" role="img" width="100%" height="{height}" '
+        f'<svg class="chart" role="img" width="100%" height="{height + below}" '
         f'aria-labelledby="{escape(key)}-t {escape(key)}-d">'
         f'<title id="{escape(key)}-t">{escape(title)}</title>'
         f'<desc id="{escape(key)}-d">{escape(desc)}</desc>'
     ]
     if shade and x_low <= shade[0] < shade[1] <= x_high:
-        width = inner * (shade[1] - shade[0]) / (x_high - x_low)
-        middle = (shade[0] + shade[1]) / 2
-        out.append(
-            f'<rect class="shade" x="{across(shade[0])}" y="{top}" width="{width:.2f}%" '
-            f'height="{plot}"/><text class="tick" x="{across(middle)}" y="{top - 6}" '
-            f'text-anchor="middle">{escape(shade[2])}</text>'
-        )
+        bands = [Band(*shade), *bands]
+    for band in bands:
+        low, high = max(band.low, x_low), min(band.high, x_high)
+        if low < high:
+            share = (high - low) / (x_high - x_low)
+            out.append(band_parts(band, across(low), inner * share, share, top, plot + below))
     y_text = y_format or tick_format(y_ticks)
     for value in y_ticks:
         if y_low <= value <= y_high:
@@ -126,13 +134,22 @@ def line_chart(
         share = (value - x_low) / (x_high - x_low)
         anchor = "end" if share > 0.96 else "middle"
         out.append(
-            f'<line class="axis" x1="{across(value)}" x2="{across(value)}" y1="{top + plot}" '
-            f'y2="{top + plot + 4}"/><text class="tick" x="{across(value)}" '
-            f'y="{top + plot + 17}" text-anchor="{anchor}">{escape(x_text(value))}</text>'
+            f'<line class="axis" x1="{across(value)}" x2="{across(value)}" y1="{foot}" '
+            f'y2="{foot + 4}"/><text class="tick" x="{across(value)}" '
+            f'y="{foot + 17}" text-anchor="{anchor}">{escape(x_text(value))}</text>'
         )
+    if lanes:
+        seen = [
+            Lane(lane.group, lane.label, lane.shape, [v for v in lane.x if x_low <= v <= x_high])
+            for lane in lanes
+        ]
+        out.append(lane_parts(seen, across, top + plot + below - LANE * len(lanes), gutter))
+        out.append(f'<line class="axis" x1="{gutter}%" x2="98.5%" y1="{foot}" y2="{foot}"/>')
+    inside = [across(value) for value in moments if x_low <= value <= x_high]
+    out.append(moment_parts(inside, top, foot))
     out.append(
         f'<line class="axis" x1="{gutter}%" x2="98.5%" y1="{top + plot}" y2="{top + plot}"/>'
-        f'<text class="tick" x="98.5%" y="{top + plot + 34}" text-anchor="end">'
+        f'<text class="tick" x="98.5%" y="{foot + 34}" text-anchor="end">'
         f"{escape(x_label)}</text>"
         f'<svg x="{gutter}%" y="{top}" width="{inner}%" height="{plot}" '
         f'viewBox="0 0 {SPAN} {plot}" preserveAspectRatio="none">'

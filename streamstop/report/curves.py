@@ -112,6 +112,18 @@ class Curves:
 
 
 @dataclass(frozen=True, slots=True)
+class Recent:
+    """Everyone's accuracy over the last `window` segments, as the stream went by.
+
+    x : segments seen.  accuracy : name -> values, parallel to x.
+    """
+
+    window: int = 0
+    x: tuple[float, ...] = ()
+    accuracy: tuple[tuple[str, Values], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Paired:
     """The learner and one baseline on the same segments: who was right where only one was."""
 
@@ -196,6 +208,36 @@ def read_paired(path: Path, baselines: tuple[str, ...]) -> dict[str, Paired]:
         except csv.Error:
             return {}
     return {name: Paired(wins[name], losses[name]) for name in present}
+
+
+def read_recent(path: Path, makers: tuple[str, ...], window: int) -> Recent:
+    """Windowed accuracies from segments.csv, whose rows are in the order in which they were scored.
+
+    None until half a window was seen, then over what was seen; no more than `window` rows are kept.
+    """
+    last: deque[tuple[bool, ...]] = deque(maxlen=window)
+    kept: Decimator[tuple[float, Values]] = Decimator(lambda item: item)
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        rows = csv.DictReader(file)
+        present = tuple(name for name in makers if name in (rows.fieldnames or ()))
+        hits = [0] * len(present)
+        try:
+            for row in rows:
+                label = row.get("label")
+                if not label:
+                    continue
+                right = tuple(row.get(name) == label for name in present)
+                gone = last[0] if len(last) == window else (False,) * len(present)
+                hits = [n + new - old for n, new, old in zip(hits, right, gone, strict=True)]
+                last.append(right)
+                enough = 2 * len(last) >= window
+                values = tuple(n / len(last) if enough else None for n in hits)
+                kept.offer((float(kept.seen + 1), values))
+        except csv.Error:
+            return Recent()
+    found = kept.items()
+    columns = (tuple(values[k] for _, values in found) for k in range(len(present)))
+    return Recent(window, tuple(x for x, _ in found), tuple(zip(present, columns, strict=True)))
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes | None]:

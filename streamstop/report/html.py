@@ -2,8 +2,8 @@
 
 Promises: `render` is a pure function, the same snapshot gives the same characters; the page loads
 nothing and runs nothing (its own content policy forbids both); whatever came from a file or a
-command line is escaped; the file stays under 400 kB however long the run was. `write_report` puts
-the page in place whole or not at all.
+command line is escaped; the file stays under 1 MB however long the run was and however much its
+world changed. `write_report` puts the page in place whole or not at all.
 """
 
 from __future__ import annotations
@@ -17,36 +17,23 @@ from typing import TypeVar
 import jinja2
 from markupsafe import Markup
 
-from streamstop.report import charts, words
+from streamstop.report import changing_words, charts, words, world_tables
 from streamstop.report.charts import Line
 from streamstop.report.curves import LayerCurves
 from streamstop.report.snapshot import Snapshot, load_snapshot
+from streamstop.report.timeline import accuracy_chart, last, marks_left
 
 T = TypeVar("T")
 
 MAX_HEAT_CLASSES = 40
 MAX_CLASS_ROWS = 120
 MAX_LAYERS = 16
-MAX_ACCURACY_LINES = 14
 MAX_CONFIG_SHOWN = 20_000
 LAYER_POINTS = 200
 
-STYLES = {
-    "segment_windowed": (0, "", 2.6),
-    "segment": (0, "2 3", 2.0),
-    "linear": (5, "", 1.4),
-    "lda": (2, "", 1.4),
-    "lda_counts": (1, "", 2.0),
-    "river": (3, "", 1.4),
-    "frozen": (4, "6 3", 1.4),
-    "majority": (6, "", 1.2),
-    "no_change": (6, "1.5 3", 1.4),
-}
-"""Colour, dash and weight of each accuracy line: the learner and its strongest rival stand out."""
 
-
-def write_report(run_dir: Path | str) -> Path:
-    """Make `report.html` in a run's folder; give its path.
+def write_report(run_dir: Path | str, to: Path | str | None = None) -> Path:
+    """Make the report of a run's folder, in it as `report.html` or at `to`; give its path.
 
     Raises
     ------
@@ -54,7 +41,8 @@ def write_report(run_dir: Path | str) -> Path:
         The folder is not that of a finished run.
     """
     folder = Path(run_dir)
-    return put_in_place(render(load_snapshot(folder)), folder / "report.html")
+    path = folder / "report.html" if to is None else Path(to)
+    return put_in_place(render(load_snapshot(folder)), path)
 
 
 def put_in_place(page: str, path: Path) -> Path:
@@ -81,9 +69,18 @@ def render(snapshot: Snapshot) -> str:
         words=words,
         verdict=words.verdict(snapshot),
         doubt=words.doubt(snapshot),
+        course=changing_words.course(snapshot),
+        aside=changing_words.aside(snapshot),
         warnings=words.warnings(snapshot),
         protocol=words.protocol(snapshot),
         accuracy_chart=accuracy_chart(snapshot),
+        marks_left=marks_left(snapshot.world),
+        noticed=changing_words.noticed(snapshot),
+        silent=changing_words.silent(snapshot),
+        domain_columns=world_tables.domain_columns(snapshot),
+        domain_rows=world_tables.domain_rows(snapshot),
+        held=held_out(snapshot),
+        operations=world_tables.operation_tiles(snapshot),
         layer_charts=layer_charts(snapshot),
         confusion=confusion_map(snapshot),
         numbers=_numbers(snapshot),
@@ -96,39 +93,19 @@ def render(snapshot: Snapshot) -> str:
     )
 
 
-def accuracy_chart(snapshot: Snapshot) -> Markup:
-    """Accuracy over the run: the learner, windowed and cumulative, its readouts, its baselines."""
-    curves = snapshot.curves
-    found = dict(curves.accuracy)
-    lines = []
-    order = sorted(found, key=lambda k: list(STYLES).index(k) if k in STYLES else len(STYLES))
-    for key in order[:MAX_ACCURACY_LINES]:
-        colour, dash, weight = STYLES.get(key, (7, "", 1.2))
-        name = {
-            "segment_windowed": "learner, last 50 segments",
-            "segment": "learner, all so far",
-        }.get(key, words.name_of(key))
-        note = words.percent(last(found[key]))
-        lines.append(Line(name, found[key], colour, dash, weight, note))
-    if not any(value is not None for line in lines for value in line.y):
-        return Markup()
-    x = curves.x
-    third = (x[-1] * 2 / 3, x[-1], "last third") if len(x) > 2 else None
-    drawn = charts.line_chart(
-        # The learner is drawn last, on top of everything.
-        list(reversed(lines)),
-        x,
-        key="accuracy",
-        title="Accuracy over the run",
-        desc="At the end: " + "; ".join(f"{line.label} {line.note}" for line in lines) + ".",
-        x_label=curves.x_label,
-        y_format=lambda v: f"{v * 100:.0f}\N{NO-BREAK SPACE}%",
-        y_range=(0.0, 1.0),
-        height=330,
-        shade=third,
-    )
-    by_end = sorted(lines, key=lambda line: -(last(line.y) or 0.0))
-    return Markup('<div class="with-legend">{}{}</div>').format(drawn, charts.legend(by_end))
+def held_out(snapshot: Snapshot) -> dict[str, object]:
+    """What the template says of the tests on what is held out; empty where there was none."""
+    held = snapshot.held_out
+    if held is None or held.learner is None:
+        return {}
+    return {
+        "matrix": world_tables.matrix(held, held.learner),
+        "before": bool(held.learner.before),
+        "numbered": world_tables.numbered(held),
+        "rows": world_tables.transfer_rows(snapshot),
+        "others": world_tables.other_matrices(snapshot),
+        "points": changing_words.points,
+    }
 
 
 def layer_charts(snapshot: Snapshot) -> Markup:
@@ -246,8 +223,3 @@ def thin(values: tuple[T, ...]) -> tuple[T, ...]:
         return values
     kept = values[::every]
     return kept if (len(values) - 1) % every == 0 else (*kept, values[-1])
-
-
-def last(values: Sequence[float | None]) -> float | None:
-    """The last value that is there."""
-    return next((v for v in reversed(values) if v is not None), None)

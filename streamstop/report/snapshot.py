@@ -16,11 +16,33 @@ from typing import Any
 
 from streamstop.errors import UsageError
 from streamstop.events import Damage
-from streamstop.report.curves import Curves, Paired, number, read_curves, read_paired
+from streamstop.report.changing import (
+    DomainScore,
+    HeldOut,
+    World,
+    read_domains,
+    read_held_out,
+    read_world,
+)
+from streamstop.report.curves import (
+    Curves,
+    Paired,
+    Recent,
+    number,
+    read_curves,
+    read_paired,
+    read_recent,
+)
 
 MAX_SUMMARY_BYTES = 16 << 20
 MAX_CONFIG_BYTES = 1 << 20
 MAX_DAMAGE_SHOWN = 50
+
+MOST_RECENT = 50
+"""Segments in the windows of a changing world's chart, or a tenth of the stream where that is less,
+but no less than LEAST_RECENT."""
+
+LEAST_RECENT = 10
 
 Facts = Mapping[str, Any]
 """A table of a summary, shown as it is."""
@@ -104,8 +126,13 @@ class Snapshot:
     network: Facts
     versions: Facts
     weights: Facts = field(default_factory=dict)
+    world: World = field(default_factory=World)
+    domains: tuple[DomainScore, ...] = ()
+    held_out: HeldOut | None = None
+    operations: Facts = field(default_factory=dict)
     config: str = ""
     curves: Curves = field(default_factory=Curves)
+    recent: Recent = field(default_factory=Recent)
     paired: tuple[tuple[str, Paired], ...] = ()
 
     @property
@@ -169,9 +196,16 @@ def load_snapshot(run_dir: Path | str) -> Snapshot:
     try:
         curves = read_curves(metrics, bin_us=_bin_us(config)) if metrics.is_file() else Curves()
         paired = read_paired(segments, baselines) if segments.is_file() and baselines else {}
+        recent = Recent()
+        if snapshot.world.changes and segments.is_file():
+            makers = ("decided", *(s.key for s in snapshot.scores if s.kind != "decision"))
+            window = min(MOST_RECENT, max(LEAST_RECENT, snapshot.segments // 10))
+            recent = read_recent(segments, makers, window)
     except OSError as error:
         raise UsageError(f"The run cannot be read ({error.strerror}): {folder}") from error
-    return replace(snapshot, config=config, curves=curves, paired=tuple(paired.items()))
+    return replace(
+        snapshot, config=config, curves=curves, paired=tuple(paired.items()), recent=recent
+    )
 
 
 def summary_snapshot(summary: Mapping[str, Any], *, where: str = "") -> Snapshot:
@@ -225,6 +259,10 @@ def _snapshot(summary: Mapping[str, Any]) -> Snapshot:
         network=dict(summary.get("network") or {}),
         versions=dict(summary.get("versions") or {}),
         weights=dict(summary.get("weights") or {}),
+        world=read_world(summary),
+        domains=read_domains(summary),
+        held_out=read_held_out(summary),
+        operations=dict(summary.get("operations") or {}),
     )
 
 

@@ -21,11 +21,11 @@ from streamstop.report.html import (
     MAX_CONFIG_SHOWN,
     MAX_LAYERS,
     environment,
-    last,
     layer_style,
     put_in_place,
     thin,
 )
+from streamstop.report.timeline import last
 from streamstop.report.train_view import Curve, TrainView, load_train_view
 from streamstop.train_config import TrainConfig
 
@@ -36,14 +36,14 @@ MAX_PARTS = 100
 MAX_CHANGED = 80
 
 
-def write_train_page(folder: Path | str) -> Path:
-    """Make `train.html` in a training's folder; give its path.
+def write_train_page(folder: Path | str, to: Path | str | None = None) -> Path:
+    """Make the page of a training's folder, in it as `train.html` or at `to`; give its path.
 
     Raises UsageError where the folder is not that of a finished training.
     """
     view = load_train_view(Path(folder))
     page = render(view, tomllib.loads(to_toml(TrainConfig())))
-    return put_in_place(page, Path(folder) / "train.html")
+    return put_in_place(page, Path(folder) / "train.html" if to is None else Path(to))
 
 
 def render(view: TrainView, defaults: Mapping[str, Mapping[str, Any]]) -> str:

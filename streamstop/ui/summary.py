@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamstop.report import words
+from streamstop.report.changing_words import best_and_worst
 from streamstop.report.charts import shorten
 from streamstop.report.snapshot import Snapshot, summary_snapshot
 
@@ -57,6 +58,8 @@ def print_summary(
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
     style = "" if snapshot.ledger.balances else "bold red"
+    if domains := best_and_worst(snapshot):
+        facts.add_row("domains", Text(_plain(domains)))
     facts.add_row("events", Text(_plain(words.ledger_equation(snapshot)), style=style))
     facts.add_row("speed", Text(_plain(_speed(snapshot))))
     console.print(facts)

@@ -58,6 +58,7 @@ def convert(
     strict: bool = False,
     overwrite: bool = False,
     seconds: float = 0.0,
+    on_bit: int = 0,
     progress: Progress | None = None,
 ) -> Conversion:
     """Read a recording, or a live source until it ends, and write it anew.
@@ -72,6 +73,8 @@ def convert(
     overwrite : allow `out` to exist.
     seconds : of a live source, end after so long; 0: when it ends, or at Ctrl-C, which keeps what
         was received.
+    on_bit : of AEDAT 2.0 alone, the address bit of an ON event in the new file; see
+        `streamstop.sources.aedat2_writer.write_aedat2`.
     progress : called once a packet; it must be quick.
 
     Raises
@@ -96,6 +99,7 @@ def convert(
             source.sensor,
             format=out_format,
             simulated=source.simulated,
+            on_bit=on_bit,
         )
     done.out_bytes = Path(out).stat().st_size
     return done

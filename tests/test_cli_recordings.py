@@ -80,6 +80,7 @@ def test_convert_and_its_refusals(rec: Path, tmp_path: Path) -> None:
         ((rec, tmp_path / "a.xyz"), 2, "does not tell the format"),
         ((tmp_path / "none.raw", tmp_path / "b.csv"), 3, "no such file"),
         ((rec, tmp_path / "b.csv", "--sensor", "wide"), 2, "346x260"),
+        ((rec, tmp_path / "b.csv", "--on-bit", "1"), 2, "AEDAT 2.0's"),
     ):
         found, _, err = call("convert", *words)
         assert (found, said in err) == (code, True), err

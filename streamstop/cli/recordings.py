@@ -31,8 +31,16 @@ Format = Annotated[
     str | None,
     typer.Option(
         help="Format of the new file, where its name does not tell: aedat4, aedat3, aedat2, evt3, "
-        "evt2, dat, npz, csv, bin.",
+        "evt2, dat, npz, npy, csv, bin.",
         show_default=False,
+    ),
+]
+OnBit = Annotated[
+    int,
+    typer.Option(
+        metavar="0|1",
+        help="AEDAT 2.0 only: the address bit that ON is written as. 0 as jAER reads it; 1 for "
+        "loaders of CIFAR10-DVS that take ON to be 1.",
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", metavar="", help="Replace what is there.")]
@@ -87,6 +95,7 @@ def convert(
     out: Annotated[str, typer.Argument(metavar="B", help="The new file; .gz, .zst, .xz pack it.")],
     format: Format = None,
     sensor: Sensor = None,
+    on_bit: OnBit = 0,
     force: Force = False,
     strict: Strict = False,
     as_json: Json = False,
@@ -96,7 +105,7 @@ def convert(
 
     Exit code 4 where A is damaged; B then holds what could be read, or with --strict is not made.
     """
-    _copy("converting", source, out, format, sensor, force, strict, 0.0, as_json, quiet)
+    _copy("converting", source, out, format, sensor, force, strict, 0.0, as_json, quiet, on_bit)
 
 
 def record(
@@ -129,6 +138,7 @@ def _copy(
     seconds: float,
     as_json: bool,
     quiet: bool,
+    on_bit: int = 0,
 ) -> None:
     with errors_told("nothing was written"):
         from streamstop.convert import convert
@@ -147,6 +157,7 @@ def _copy(
                 strict=strict,
                 overwrite=force,
                 seconds=seconds,
+                on_bit=on_bit,
                 progress=lambda events, _: line.update(events),
             )
         print(json.dumps(_as_json(done), indent=2) if as_json else _told(done))

@@ -115,6 +115,8 @@ class ArrayRecording:
                     arrays[member.removesuffix(".npy")] = array
             self._note(read_at, arrays)
         if found := find_columns(list(arrays)):
+            for name in found.values():
+                _refuse_no_number(name, arrays[name].dtype)
             return {column: arrays[name] for column, name in found.items()}
         whole = arrays.get("events") or (next(iter(arrays.values())) if len(arrays) == 1 else None)
         if whole is None:
@@ -158,7 +160,10 @@ class ArrayRecording:
     def _usable(self, array: _Array) -> _Array:
         """The array, if it can hold all columns."""
         if array.dtype.names:
-            if array.width == 1 and find_columns(array.dtype.names):
+            found = find_columns(array.dtype.names)
+            if array.width == 1 and found:
+                for name in found.values():
+                    _refuse_no_number(name, array.dtype[name])
                 return array
             raise ValueError(f"its fields {', '.join(array.dtype.names)} are not t, x, y and p")
         if array.width != 4 or array.dtype.kind not in "iuf":
@@ -250,6 +255,11 @@ class ArrayRecording:
         at = self._data_at + row * size if self.format == "npy" else row
         lost = (self._rows - row) * size
         return Damage(at, lost, f"after event {row}: {reason}", self.path)
+
+
+def _refuse_no_number(name: str, dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "biuf":
+        raise ValueError(f"{name!r} is of {dtype}, no numbers")
 
 
 class _Onwards:

@@ -61,7 +61,10 @@ class EventStreamRecording:
         version, kind = head[12:15], head[15]
         if version[0] != 2:
             stated = ".".join(map(str, version))
-            raise SourceError(f"Event Stream of version {stated}; version 2 is read: {path}")
+            raise SourceError(
+                f"Event Stream of version {stated}, and version 2 is read; write it anew as that, "
+                f"or as .csv, with the software it comes from: {path}"
+            )
         if kind not in _LOW_BITS:
             name = KINDS.get(kind, f"kind {kind}")
             raise SourceError(

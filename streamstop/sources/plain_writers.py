@@ -1,4 +1,4 @@
-"""Writes events for people and programs without a camera library: .csv, .npz, N-MNIST's .bin.
+"""Writes events for those without a camera library: .csv, .npz, .npy, N-MNIST's .bin.
 
 They promise that `streamstop.sources` reads back exactly what was given, that the same events give
 the same bytes however they are cut into packets, and that a file stands under its name only when it
@@ -19,9 +19,17 @@ import numpy as np
 
 from streamstop.errors import UsageError
 from streamstop.events import EVENT_DTYPE, Events, SensorSize
-from streamstop.sources.writing import pieces, refuse_far, refuse_outside, whole_file
+from streamstop.sources.recording import SIMULATED_SOURCE
+from streamstop.sources.writing import (
+    pieces,
+    refuse_far,
+    refuse_outside,
+    repacked,
+    whole_file,
+)
 
 _COLUMNS = ("t", "x", "y", "p")
+_NPY_EVENTS = 1 << 14
 _BIN_TIME_BITS = 23
 
 
@@ -34,8 +42,10 @@ def write_csv(
 ) -> int:
     """Write events as text, one a line, under a header that tells the sensor; returns how many.
 
-    The header is that of faery, `t,x@346,y@260,on`. A text has no place for `simulated`: its name
-    is.
+    The header is that of faery, `t,x@346,y@260,on`.
+
+    simulated : is told by a line before it that begins with `#`, which faery does not read;
+        pandas' `comment="#"` and numpy's loadtxt pass it over.
 
     Raises
     ------
@@ -44,6 +54,7 @@ def write_csv(
     """
 
     def write(file: BinaryIO) -> int:
+        file.write(f"# source: {SIMULATED_SOURCE}\n".encode() if simulated else b"")
         file.write(f"t,x@{sensor.width},y@{sensor.height},on\n".encode())
         written = 0
         for events in pieces(packets):
@@ -104,6 +115,40 @@ def _member(
             file.write(content)
         else:
             shutil.copyfileobj(content, file, 1 << 20)
+
+
+def write_npy(
+    path: str | Path,
+    packets: Events | Iterable[Events],
+    sensor: SensorSize,
+    *,
+    simulated: bool = False,
+) -> int:
+    """Write events as an .npy of `EVENT_DTYPE`, what `numpy.load` gives as it is; as `write_csv`.
+
+    It tells neither sensor nor `simulated`; an .npz does.
+    """
+
+    def write(file: BinaryIO) -> int:
+        _npy_header(file, 0)
+        start = file.tell()
+        written = 0
+        for events in repacked(pieces(packets), _NPY_EVENTS):
+            refuse_outside(events, sensor, written)
+            file.write(events.tobytes())
+            written += len(events)
+        file.seek(0)
+        _npy_header(file, written)  # numpy leaves room for any number of rows
+        assert file.tell() == start
+        return written
+
+    return whole_file(path, write)
+
+
+def _npy_header(file: BinaryIO, rows: int) -> None:
+    descr = np.lib.format.dtype_to_descr(EVENT_DTYPE)
+    about = {"descr": descr, "fortran_order": False, "shape": (rows,)}
+    np.lib.format.write_array_header_1_0(file, about)
 
 
 def write_bin(

@@ -51,8 +51,9 @@ def _percent_line(pattern: bytes) -> _Test:
 
 
 def _is_table(head: bytes) -> bool:
-    """Whether the first line may be of events: a .txt may be anything."""
-    cells = re.split(rb"[,;\s]+", head.split(b"\n", 1)[0].strip())
+    """Whether the first line, comments left out, may be of events: a .txt may be anything."""
+    lines = [line for line in head.splitlines() if not line.startswith(b"#")]
+    cells = re.split(rb"[,;\s]+", (lines or [b""])[0].strip())
     numbers = [re.fullmatch(rb"[-+]?[\d.]+(e[-+]?\d+)?|true|false", one.lower()) for one in cells]
     named = find_columns([one.decode(errors="replace").partition("@")[0] for one in cells])
     return len(cells) >= 4 and (all(numbers) or named is not None)

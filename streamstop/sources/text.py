@@ -2,6 +2,7 @@
 
 Fields are apart by comma, semicolon, tab or space. A header names the columns, and the sensor where
 faery wrote it (`t,x@346,y@260,on`); without one their order is `txyp` unless `columns` says it.
+Lines before it that begin with `#` are comments, but where one names the columns it is the header.
 Values are whole numbers (times microseconds) or, for polarity, True and False; polarity is ON above
 zero. Times in seconds, with a fraction, as the event-camera dataset has them, are read where `unit`
 says so and refused otherwise. A line that is none of that is damage and costs itself only. It reads
@@ -32,7 +33,7 @@ from streamstop.events import (
 )
 from streamstop.sources.byte_reader import ByteReader, open_bytes
 from streamstop.sources.columns import column_order, events_from, find_columns, time_unit
-from streamstop.sources.recording import read_head
+from streamstop.sources.recording import SIMULATED_SOURCE, read_head
 
 _BLOCK_BYTES = 1 << 19
 _ODD, _ODD_DECIMAL = re.compile(rb"[^-+0-9 \t\r\n]"), re.compile(rb"[^-+.0-9eE \t\r\n]")
@@ -44,6 +45,10 @@ _MAX_PARTS = 1 << 9
 _NUMBER = re.compile(rb"[-+]?\d{1,18}$")
 _DECIMAL = re.compile(rb"[-+]?\d{1,18}(?:\.\d{0,30})?(?:[eE][-+]?\d{1,2})?$")
 _WORDS = ((b"True", b"1"), (b"False", b"0"), (b"true", b"1"), (b"false", b"0"))
+
+
+_COMMENT = b"#"
+_SIMULATED = f"# source: {SIMULATED_SOURCE}".encode()
 
 
 class _Part(NamedTuple):
@@ -79,19 +84,23 @@ class CsvRecording:
     """
 
     format = "csv"
-    simulated = False
 
     def __init__(self, path: str, columns: str = "txyp", unit: str = "us") -> None:
         self.path = path
+        self.simulated = False
         self.sensor: SensorSize | None = None
         self._unit_us = time_unit(unit, path)
         self._number = _NUMBER if self._unit_us == 1 else _DECIMAL
-        start = read_head(path, _START_BYTES, lambda head: head.count(b"\n") > 1)
-        mark = len(start) - len(start.removeprefix(b"\xef\xbb\xbf"))
-        line, _, rest = start[mark:].partition(b"\n")
-        self._separator = next((one for one in (b",", b";", b"\t") if one in line), None)
-        cells = [cell.strip() for cell in line.split(self._separator)]
-        self._first = mark
+        start = read_head(path, _START_BYTES, _holds_head)
+        self._first = len(start) - len(start.removeprefix(b"\xef\xbb\xbf"))
+        line, _, rest = start[self._first :].partition(b"\n")
+        while line.startswith(_COMMENT) and not _names_columns(line):
+            self.simulated |= line.split() == _SIMULATED.split()
+            self._first += len(line) + 1
+            line, _, rest = rest.partition(b"\n")
+        titles = line.removeprefix(_COMMENT)
+        self._separator = _separator(titles)
+        cells = [cell.strip() for cell in titles.split(self._separator)]
         names = list(column_order(columns, path))
         headless = self._are(_DECIMAL, cells)
         if not headless:
@@ -270,6 +279,22 @@ def _whole_lines(data: ByteReader, offset: int) -> bytes:
         if end := block.rfind(b"\n") + 1:
             return block[:end]
     return block
+
+
+def _holds_head(start: bytes) -> bool:
+    """Whether there are two lines at least that are no comments."""
+    return sum(not line.startswith(_COMMENT) for line in start.split(b"\n")[:-1]) > 1
+
+
+def _separator(line: bytes) -> bytes | None:
+    return next((one for one in (b",", b";", b"\t") if one in line), None)
+
+
+def _names_columns(line: bytes) -> bool:
+    """Whether a comment is a header, as numpy's savetxt writes it."""
+    titles = line.removeprefix(_COMMENT)
+    cells = titles.decode(errors="replace").split((_separator(titles) or b" ").decode())
+    return find_columns([cell.strip().strip("\"'").partition("@")[0] for cell in cells]) is not None
 
 
 def _shown(line: bytes) -> str:

@@ -30,6 +30,7 @@ WRITERS = {
     "evt2": "evt_writer:write_evt2",
     "dat": "evt_writer:write_dat",
     "npz": "plain_writers:write_npz",
+    "npy": "plain_writers:write_npy",
     "csv": "plain_writers:write_csv",
     "bin": "plain_writers:write_bin",
 }
@@ -40,6 +41,7 @@ BY_SUFFIX = {
     ".raw": "evt3",
     ".dat": "dat",
     ".npz": "npz",
+    ".npy": "npy",
     ".csv": "csv",
     ".bin": "bin",
 }
@@ -77,6 +79,7 @@ def write_recording(
     *,
     format: str = "",
     simulated: bool = False,
+    on_bit: int = 0,
 ) -> int:
     """Write events to a file of any known format; returns how many.
 
@@ -87,20 +90,28 @@ def write_recording(
     sensor : pixels of the sensor.
     format : a key of WRITERS; "" for what the suffix says.
     simulated : marks the events as made by no camera, where the format has a place for it.
+    on_bit : of AEDAT 2.0 alone, the address bit of an ON event; see
+        `streamstop.sources.aedat2_writer.write_aedat2`.
 
     Raises
     ------
     UsageError
         If the format is not known, or cannot say these events. No file is left then.
     """
-    module, _, name = WRITERS[format_of(path, format)].partition(":")
+    format = format_of(path, format)
+    module, _, name = WRITERS[format].partition(":")
     write: Writer = getattr(import_module(f"streamstop.sources.{module}"), name)
+    options: dict[str, Any] = {"simulated": simulated}
+    if format == "aedat2":
+        options["on_bit"] = on_bit
+    elif on_bit:
+        raise UsageError(f"the bit of an ON event is AEDAT 2.0's, and this is {format}: {path}")
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
-        return write(path, packets, sensor, simulated=simulated)
+        return write(path, packets, sensor, **options)
     plain = path.with_name(path.name + ".plain")
     try:
-        written = write(plain, packets, sensor, simulated=simulated)
+        written = write(plain, packets, sensor, **options)
 
         def pack(file: BinaryIO) -> None:
             with plain.open("rb") as source, _packing(file, path.suffix.lower()) as packed:

@@ -136,6 +136,8 @@ def test_seconds_are_refused(tmp_path: Path) -> None:
         {"events": np.zeros((3, 5))},
         {"events": np.zeros(3, [("t", "i8"), ("x", "i8")])},
         {"events": np.asfortranarray(np.zeros((3, 4)))},
+        {"events": np.zeros(3, [("t", "i8"), ("x", "U1"), ("y", "i8"), ("p", "?")])},
+        {"t": np.zeros(3, "M8[us]"), "x": np.zeros(3), "y": np.zeros(3), "p": np.zeros(3)},
     ],
 )
 def test_arrays_that_are_no_events_are_refused(

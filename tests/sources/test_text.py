@@ -7,6 +7,7 @@ import pytest
 from event_files import FIELDS, Whole, random_events, same
 
 from streamstop.errors import SourceError
+from streamstop.sources.recognise import open_recording
 from streamstop.sources.text import CsvRecording
 
 EVENTS = random_events(60_000)
@@ -40,6 +41,18 @@ def test_a_header_names_the_columns(tmp_path: Path, header: str) -> None:
     assert same(read(path).events, EVENTS)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     assert same(read(path).events, EVENTS)
+
+
+def test_comments_come_first_and_may_be_the_header(tmp_path: Path) -> None:
+    path = write(tmp_path / "rec.txt", "txyp", "# made by hand\n# t in us\nt,x@128,y@99,on")
+    recording = CsvRecording(str(path))
+    assert recording.sensor == (128, 99)
+    assert not recording.simulated
+    assert same(read(path).events, EVENTS)
+    assert open_recording(str(path)).format == "csv"
+    np.savetxt(path, [[1, 2, 3, 4], [0, 5, 6, 7]], "%d", header="p x y t")
+    events = read(path).events
+    assert events.tolist() == [(4, 2, 3, True), (7, 5, 6, False)]
 
 
 def test_a_bad_line_costs_itself(tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ from tests.event_files import Whole, random_events, same
 SENSOR = SensorSize(128, 128)
 EVENTS = random_events(150_000)
 SUFFIXES = {"aedat4": ".aedat4", "aedat3": ".aedat", "aedat2": ".aedat", "evt3": ".raw",
-            "evt2": ".raw", "dat": ".dat", "npz": ".npz", "csv": ".csv", "bin": ".bin"}  # fmt: skip
+            "evt2": ".raw", "dat": ".dat", "npz": ".npz", "npy": ".npy", "csv": ".csv",
+            "bin": ".bin"}  # fmt: skip
 TELL_SENSOR = {"aedat4", "aedat3", "aedat2", "evt3", "evt2", "dat", "npz", "csv"}
-TELL_SIMULATED = {"aedat4", "aedat3", "aedat2", "evt3", "evt2", "dat", "npz"}
+TELL_SIMULATED = {"aedat4", "aedat3", "aedat2", "evt3", "evt2", "dat", "npz", "csv"}
 
 
 @pytest.mark.parametrize("format", WRITERS)
@@ -81,6 +82,32 @@ def test_no_event_at_all_is_a_recording(tmp_path: Path, format: str) -> None:
     path = tmp_path / f"rec{SUFFIXES[format]}"
     assert write_recording(path, EVENTS[:0], SENSOR, format=format) == 0
     assert len(Whole(read_packets(open_recording(str(path)))).events) == 0
+
+
+def test_numpy_loads_an_npy_as_it_is(tmp_path: Path) -> None:
+    write_recording(tmp_path / "rec.npy", iter(np.split(EVENTS, [1, 70_000])), SENSOR)
+    loaded = np.load(tmp_path / "rec.npy", allow_pickle=False)
+    assert loaded.dtype == EVENTS.dtype
+    assert same(loaded, EVENTS)
+
+
+def test_a_simulated_csv_says_so_in_a_comment(tmp_path: Path) -> None:
+    write_recording(tmp_path / "a.csv", EVENTS[:100], SENSOR, simulated=True)
+    write_recording(tmp_path / "b.csv", EVENTS[:100], SENSOR)
+    comment, _, rest = (tmp_path / "a.csv").read_text().partition("\n")
+    assert comment == "# source: streamstop-simulate"
+    assert rest == (tmp_path / "b.csv").read_text()
+
+
+def test_the_bit_of_on_is_for_aedat2_alone(tmp_path: Path) -> None:
+    path = tmp_path / "rec.aedat"
+    write_recording(path, EVENTS, SENSOR, format="aedat2", on_bit=1)
+    swapped = Whole(open_recording(str(path)).packets()).events
+    assert np.array_equal(swapped["p"], ~EVENTS["p"])
+    assert np.array_equal(swapped["t"], EVENTS["t"])
+    with pytest.raises(UsageError, match=r"AEDAT 2\.0's, and this is aedat4"):
+        write_recording(tmp_path / "rec.aedat4", EVENTS, SENSOR, on_bit=1)
+    assert not (tmp_path / "rec.aedat4").exists()
 
 
 def test_packets_are_not_gathered(tmp_path: Path) -> None:

@@ -207,11 +207,29 @@ class LearnerConfig:
     smoothing: float = setting(
         0.0, "share of each label spread over all classes", at_least=0, below=1
     )
+    loss_among: Literal["all", "seen", "present"] = setting(
+        "all", "classes that the loss compares: all, those named so far, or those named lately"
+    )
+    present: int = setting(
+        10, 'segments back that is lately, where loss_among = "present"', at_least=0
+    )
     lr: float = setting(3e-4, "learning rate of weights and biases", at_least=0)
     lr_threshold: float = setting(3e-4, "learning rate of thresholds", at_least=0)
     lr_leak: float = setting(3e-4, "learning rate of leaks", at_least=0)
     lr_readout: float = setting(
         1e-2, "learning rate of the linear readout; 1e-3 where `weights` are given", at_least=0
+    )
+    cool: float = setting(
+        0.0,
+        "a class's row of the readout moves at n^-cool times lr_readout after n segments of it",
+        at_least=0,
+        at_most=10,
+    )
+    others: float = setting(
+        1.0,
+        "share of lr_readout at which the rows of other classes than the segment's move",
+        at_least=0,
+        at_most=1,
     )
     update: Literal["segment", "step"] = setting(
         "segment", "one update at a segment's end, or within it"
@@ -222,6 +240,9 @@ class LearnerConfig:
         "decide by a slow average of the weights that keeps this share per segment; 0: no average",
         at_least=0,
         below=1,
+    )
+    reset: Literal["none", "span"] = setting(
+        "none", "span: begin anew with each task or domain, a control that knows the last one alone"
     )
     precision: Literal["float32", "float64"] = setting("float32", "numbers that it computes with")
     weights: str = setting(

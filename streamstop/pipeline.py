@@ -318,9 +318,23 @@ class _Run:
         i = bisect_right(self._track, one.clock_us, key=lambda s: s.start_us) - 1
         if i > self._begun and self._clock_us <= self._track[i].end_us:
             self.examination.come_to(i)
+            if i and self._begins_anew(i):
+                self._start_over()
             segment = self._track[i]
             self.test.begin(segment._replace(label=self._outputs[segment.label]))
             self._begun = i
+
+    def _begins_anew(self, segment: int) -> bool:
+        if self.config.learner.reset == "none" or self.config.learner.frozen:
+            return False
+        began = max(self._begun, 0)
+        return any(began < one.first <= segment for one in self.world.course.spans)
+
+    def _start_over(self) -> None:
+        """Back to the weights that the run began with."""
+        self.learner.start_over()
+        if self.trained is not None:
+            self.trained.give(self.learner)
 
     def _end_segment(self) -> None:
         if self.test.segment is None:
@@ -439,6 +453,10 @@ def build_learner(config: Config, classes: int, learn: str | None = None) -> Sto
         update=rule.update,
         every=rule.every,
         slow=rule.slow,
+        among=rule.loss_among,
+        present=rule.present,
+        cool=rule.cool,
+        others=rule.others,
         shrinkage=config.readout.shrinkage,
         rule=rule.rule,
         loss=Loss(rule.loss, rule.loss_at, rule.smoothing),

@@ -190,6 +190,8 @@ class Trained:
         learner.network.load(loaded)
         if learner.decider is not learner.network:
             learner.decider.load(loaded)
+        named = [i for i, name in enumerate(self.classes) if name != UNNAMED.format(i)]
+        learner.knows(named)
 
     def as_dict(self) -> dict[str, Any]:
         """What summary.json says of it."""

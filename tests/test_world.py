@@ -81,6 +81,16 @@ def test_being_tested_changes_nothing(
     assert weights[0] == weights[1]
 
 
+def test_a_learner_that_begins_anew_with_each_task_knows_the_last_alone(
+    folder: Path, tmp_path: Path
+) -> None:
+    sets = ("scenario.name=class-incremental", "scenario.held_out=0.3", "learner.reset=span")
+    result = go(folder, tmp_path, *sets)
+    makers = result.summary["continual"]["makers"]
+    assert np.array_equal(makers["lda"]["r"], np.eye(3))
+    assert makers["frozen_lda"]["average_accuracy"] > 0.9  # its rivals go on
+
+
 def test_each_state_of_a_corrupted_world_is_tested(folder: Path, tmp_path: Path) -> None:
     result = go(
         folder,

@@ -77,7 +77,7 @@ def forgetting(r: Matrix, taught: Sequence[int]) -> float | None:
 def still_copy(learner: StopLearner) -> StopLearner:
     """A learner that answers as `learner` does now, and learns nothing; they share no parameter.
 
-    The discriminant readout's statistics are shared, and only looked at.
+    The discriminant readout's statistics and the counts of classes are shared, and only looked at.
     """
     spec = replace(learner.spec, learn="", rule="stop", update="segment", slow=0.0)
     copy = StopLearner(learner.network.spec, spec, 0, learner.dtype)
@@ -85,7 +85,7 @@ def still_copy(learner: StopLearner) -> StopLearner:
     copy.network.load(parameters)
     if copy.decider is not copy.network:
         copy.decider.load(parameters)
-    copy.lda = learner.lda
+    copy.lda, copy.counts = learner.lda, learner.counts
     return copy
 
 

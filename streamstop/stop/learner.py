@@ -11,13 +11,16 @@ segment `decide` answers before the segment's label has touched what decides:
 * `slow > 0`: the shadow's weights are an exponential average over past segments' ends.
 
 The second readout, streaming LDA on the deciding network's firing rates, learns once a segment.
+
+`among`, `cool` and `others` fight the first one's forgetting and keep nothing of the stream but a
+count a class: they say which classes the loss compares, and how far which class's row may move.
 `naive=True` lets the network that is being trained decide: a dishonest score, to compare with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import NamedTuple, ParamSpec, TypeVar
 
@@ -29,7 +32,7 @@ from torch.nn import functional
 
 from streamstop.errors import DivergedError, UsageError
 from streamstop.stop.lda import StreamingLDA, Vector
-from streamstop.stop.losses import Loss
+from streamstop.stop.losses import Loss, LossAmong
 from streamstop.stop.network import Network, NetworkSpec, Rule, pooled_rates
 from streamstop.stop.reference import bptt
 
@@ -54,6 +57,15 @@ class LearnerSpec:
     betas : Adam's decay rates.
     update : "segment" or "step"; every : bins an update, with "step".
     slow : decay of the average that decides, in segments; 0 lets the weights themselves decide.
+    among : which classes the loss compares: "all"; "seen", those that a label has named by now,
+        that of this segment too (a masked softmax); "present", those named in this segment or in
+        one of the `present` taught before it (the labels trick of Zeno et al., arXiv 1803.10123,
+        with a window for a batch). With these two the linear readout decides among the classes
+        that it knew when the segment began, if any. A loss of one class alone teaches nothing.
+    present : see `among`.
+    cool : a class's row of the readout moves at n^-cool times its rate once n segments of the class
+        were taught; 0: all alike; 1: as a running mean would.
+    others : share of its rate at which the row of another class than the segment's moves.
     shrinkage : of the discriminant readout.
     naive : decide with weights that the segment's own label moves. Never honest.
     """
@@ -69,6 +81,10 @@ class LearnerSpec:
     update: str = "segment"
     every: int = 1
     slow: float = 0.0
+    among: LossAmong = "all"
+    present: int = 10
+    cool: float = 0.0
+    others: float = 1.0
     shrinkage: float = 0.1
     naive: bool = False
 
@@ -119,6 +135,7 @@ class StopLearner:
     decider : the network that answers, which may be `network` itself.
     traced, taught, updates : bins taken in with traces, bins that an error went back through, and
         how often the weights moved.
+    counts : segments of each class that the linear readout learned from, (classes,).
     """
 
     def __init__(
@@ -129,6 +146,7 @@ class StopLearner:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.spec = spec
+        self._seed = seed
         self.network = Network(network, seed, learn=spec.learn, rule=spec.rule, dtype=dtype)
         self.dtype = dtype
         if network.neuron.norm == "batch":
@@ -145,11 +163,32 @@ class StopLearner:
         self.decider = (
             Network(network, seed, learn="", dtype=dtype) if self._shadowed else self.network
         )
-        self.lda = StreamingLDA(network.classes, spec.shrinkage)
-        self._optimizer = self._make_optimizer()
         self.traced = self.taught = self.updates = 0
-        self._follows = 0
+        self._start()
+
+    def _start(self) -> None:
+        """What is kept from segment to segment, as it is before the first one."""
+        classes = self.network.spec.classes
+        self.lda = StreamingLDA(classes, self.spec.shrinkage)
+        self.counts = np.zeros(classes, dtype=np.int64)
+        self._last = np.zeros(classes, dtype=np.int64)  # the number of its latest segment, from 1
+        self._optimizer = self._make_optimizer()
+        self._since_update = self._follows = 0
         self._begin()
+
+    def start_over(self) -> None:
+        """Forget all that was learned: the weights as drawn from the seed, and nothing known."""
+        drawn = Network(self.network.spec, self._seed, learn="", dtype=self.dtype).parameters()
+        self.network.load(drawn)
+        self.network.zero_grads()
+        if self._shadowed:
+            self.decider.load(drawn)
+        self._start()
+        self.begin_segment()
+
+    def knows(self, classes: Sequence[int]) -> None:
+        """Weights were put in that know these classes already."""
+        self.counts[list(classes)] = 1
 
     def _make_optimizer(self) -> torch.optim.Adam:
         rates = {"log_theta": self.spec.lr_threshold, "leak_logit": self.spec.lr_leak}
@@ -173,9 +212,16 @@ class StopLearner:
         self._spikes: list[Tensor] = []
         self._logits: Tensor | None = None
         self._label: int | None = None
+        self._loss_now = self.spec.loss
+        self._sayable = self._known()
         self._target: Tensor | None = None
         self._kept: list[Tensor] = []
         self._taught_since = 0
+
+    def _known(self) -> NDArray[np.bool_] | None:
+        """The classes that the linear readout may decide for, (classes,); None: all."""
+        known = self.counts > 0
+        return known if self.spec.among != "all" and known.any() else None
 
     def begin_segment(self) -> None:
         """Start an unrelated piece of stream: neurons at rest, nothing gathered."""
@@ -215,6 +261,9 @@ class StopLearner:
                 f"the readout is no longer finite after {self.updates} updates; "
                 "the scores up to here are kept; lower [learner] lr and lr_readout"
             )
+        if self._sayable is not None:
+            log_probabilities[~self._sayable] = -np.inf
+            log_probabilities -= np.logaddexp.reduce(log_probabilities)
         self._votes += log_probabilities
         self._bins += 1
         spikes = self.decider.spikes()
@@ -232,18 +281,30 @@ class StopLearner:
             self._taught_since = len(self._kept) - 1
         if label != self._label:
             self._label = label
+            self._meet(label)
             classes = self._logits.shape[1]
-            self._target = self.spec.loss.target(torch.tensor([label]), classes, self.dtype)
+            self._target = self._loss_now.target(torch.tensor([label]), classes, self.dtype)
         self._learned += 1
         if self.spec.rule != "bptt" and self.spec.loss.speaks(last=False):
             self._deliver()
             if self.spec.update == "step" and self._since_update >= self.spec.every:
                 self._update()
 
+    def _meet(self, label: int) -> None:
+        """Count the segment's label; the loss compares the classes that `among` says."""
+        self.counts[label] += 1
+        self._last[label] = now = self._last.max() + 1
+        if self.spec.among == "all":
+            return
+        among = self.counts > 0
+        if self.spec.among == "present":
+            among &= self._last >= now - self.spec.present
+        self._loss_now = replace(self.spec.loss, among=tuple(np.flatnonzero(among).tolist()))
+
     def _deliver(self) -> None:
         """Send the error of the last bin down."""
         assert self._logits is not None and self._target is not None
-        loss, error = self.spec.loss.error(self._logits, self._target)
+        loss, error = self._loss_now.error(self._logits, self._target)
         self._loss += float(loss)
         self._losses += 1
         self.network.backward(error)
@@ -254,7 +315,7 @@ class StopLearner:
         """Backpropagate through all bins of the segment."""
         labels = torch.tensor([self._label])
         loss, _, found = bptt(
-            self.network, self._kept, labels, self.spec.loss, since=self._taught_since
+            self.network, self._kept, labels, self._loss_now, since=self._taught_since
         )
         self._loss += float(loss)
         self.taught += len(self._kept)
@@ -308,11 +369,29 @@ class StopLearner:
         grads = self.network.grads if through_time else self.network.settle()
         for grad in grads.values():
             grad.div_(self._since_update)
+        rows = self._rows() if self.spec.cool or self.spec.others < 1.0 else []
+        before = [row.clone() for row in rows]
         self._optimizer.step()
+        if rows:
+            pace = torch.from_numpy(self._pace()).to(self.dtype)
+            for row, old in zip(rows, before, strict=True):
+                row.copy_(torch.lerp(old, row, pace.view(-1, *[1] * (row.ndim - 1))))
         self.network.zero_grads()
         self.network.refresh()
         self._since_update = 0
         self.updates += 1
+
+    def _rows(self) -> list[Tensor]:
+        """The readout's parameters that have a row a class."""
+        classes = self.network.spec.classes
+        every = self.network.readout.parameters().values()
+        return [value for value in every if value.ndim and len(value) == classes]
+
+    def _pace(self) -> Vector:
+        """The share of its step that each class's row takes, (classes,)."""
+        pace = np.maximum(self.counts, 1).astype(np.float64) ** -self.spec.cool
+        pace[np.arange(len(pace)) != self._label] *= self.spec.others
+        return pace
 
     def _follow(self) -> None:
         """Move the deciding weights: all the way, or as a slow average that starts as a mean."""
@@ -348,14 +427,14 @@ class StopLearner:
         """Bytes of all that the learner carries through the stream, the same from the first bin on.
 
         Parameters, gradients, the optimiser's two moments, neurons and traces, spike sums, and the
-        discriminant's means and covariance, whether or not they were needed yet. Under rule "bptt"
-        the bins of the segment so far come on top, and grow.
+        discriminant's means and covariance, whether or not they were needed yet, and two counts a
+        class. Under rule "bptt" the bins of the segment so far come on top, and grow.
         """
         networks = [self.network, self.decider] if self._shadowed else [self.network]
         grads = sum(_bytes(g) for g in self.network.grads.values())
         held = 3 * grads  # the gradient itself, and Adam's first and second moments
         held += sum(_bytes(x) for x in self._kept)
-        held += self.network.waiting_bytes()
+        held += self.network.waiting_bytes() + self.counts.nbytes + self._last.nbytes
         for one in networks:
             held += sum(_bytes(p) for p in one.parameters().values()) + one.state_bytes()
         spikes = self.decider.spikes()

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 LossKind = Literal["ce", "mse", "mix"]
 LossTime = Literal["step", "end"]
+LossAmong = Literal["all", "seen", "present"]
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,22 @@ class Loss:
         "mix", the mean of the two.
     at : "step", every bin; or "end", the last bin of the window alone.
     smoothing : share of each label that is spread evenly over all classes.
+    among : classes, in order, that it compares: those alone are in the softmax and in the distance,
+        and the other logits have no error. (): all.
     """
 
     kind: LossKind = "ce"
     at: LossTime = "step"
     smoothing: float = 0.0
+    among: tuple[int, ...] = ()
 
     def target(self, labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
-        """What the readout should say: labels (batch,) as (batch, classes)."""
-        hot = functional.one_hot(labels, classes).to(dtype)
-        return hot.mul_(1.0 - self.smoothing).add_(self.smoothing / classes)
+        """What the readout should say: labels (batch,), each in `among`, as (batch, classes)."""
+        hot = functional.one_hot(labels, classes).to(dtype).mul_(1.0 - self.smoothing)
+        if self.among:
+            hot[:, list(self.among)] += self.smoothing / len(self.among)
+            return hot
+        return hot.add_(self.smoothing / classes)
 
     def speaks(self, last: bool) -> bool:
         """Whether there is a loss in a bin; last : it is the window's last."""
@@ -44,6 +51,15 @@ class Loss:
 
     def error(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The loss summed over the batch, (), and its derivative by the logits."""
+        if not self.among:
+            return self._error(logits, target)
+        kept = list(self.among)
+        loss, of_kept = self._error(logits[:, kept], target[:, kept])
+        error = torch.zeros_like(logits)
+        error[:, kept] = of_kept
+        return loss, error
+
+    def _error(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         if self.kind == "mse":
             return _squares(logits, target)
         log_probabilities = functional.log_softmax(logits, 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from streamstop.report.curves import number
@@ -114,7 +115,7 @@ class DomainScore:
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class Examined:
     """One decision maker on the held-out segments.
 
     before : accuracy by task before the stream; empty where it is not known.
@@ -136,12 +137,12 @@ class HeldOut:
 
     tasks: tuple[str, ...]
     taught: tuple[int, ...]
-    tested: tuple[Tested, ...]
+    tested: tuple[Examined, ...]
     rows_left: int = 0
     tasks_left: int = 0
 
     @property
-    def learner(self) -> Tested | None:
+    def learner(self) -> Examined | None:
         """The learner's own."""
         return next((one for one in self.tested if one.key == "decided"), None)
 
@@ -158,7 +159,7 @@ def _watch(world: World, detector: str, signal: str) -> Watch:
     )
     delays: list[int | None] = []
     again = 0
-    for drift, until in zip(world.drifts, [*world.drifts[1:], None], strict=True):
+    for drift, until in zip_longest(world.drifts, world.drifts[1:]):
         within = [a for a in raised if a >= drift and (until is None or a < until)]
         delays.append(within[0] - drift if within else None)
         again += max(0, len(within) - 1)
@@ -229,13 +230,13 @@ def _kept(rows: int) -> list[int]:
 
 def _tested(
     makers: Mapping[str, Any], tasks: int, rows: int, kept: Sequence[int]
-) -> Iterator[Tested]:
+) -> Iterator[Examined]:
     for key, said in list(makers.items())[:MAX_MAKERS]:
         r = said["r"]
         if len(r) != rows or any(len(row) != tasks for row in r):
             raise ValueError("R has not a row a span and a column a task")
         figures = ("average_accuracy", "backward_transfer", "forward_transfer", "forgetting")
-        yield Tested(
+        yield Examined(
             str(key),
             _row(said.get("before") or ()),
             tuple(_row(r[i]) for i in kept),

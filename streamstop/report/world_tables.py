@@ -14,7 +14,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from streamstop.report import words
-from streamstop.report.changing import HeldOut, Row, Tested
+from streamstop.report.changing import Examined, HeldOut, Row
 from streamstop.report.changing_words import SHORT, count_of, domain_name
 from streamstop.report.charts import shorten
 from streamstop.report.curves import number
@@ -50,7 +50,7 @@ class TransferRow:
     """One decision maker on what is held out; `best` of the average accuracies."""
 
     key: str
-    tested: Tested
+    tested: Examined
     best: bool
 
 
@@ -122,7 +122,7 @@ def numbered(held: HeldOut) -> bool:
     return len(held.tasks) > NAMED or any(len(name) > NAME_LETTERS for name in held.tasks)
 
 
-def matrix(held: HeldOut, tested: Tested) -> Markup:
+def matrix(held: HeldOut, tested: Examined) -> Markup:
     """R of one decision maker: a row for each test, a column for each task, in percent.
 
     A cell's shade is its accuracy; the task that a span taught is framed in the span's row.

@@ -72,6 +72,83 @@ def write_fake_run(
     return folder
 
 
+def fake_world(
+    segments: int = 257,
+    *,
+    spans: int = 2,
+    alarms: int = 4,
+    tasks: int = 2,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The tables of a world that changes, made up: `overrides` for `write_fake_run`."""
+    rng = np.random.default_rng(seed)
+    firsts = [i * segments // spans for i in range(spans)]
+    lasts = [first - 1 for first in firsts[1:]] + [segments - 1]
+    names = [f"TEST domain {i}" for i in range(spans)]
+    detectors, signals = ("ADWIN", "Page-Hinkley", "KSWIN"), ("errors", "event rate", "firing rate")
+    makers = ("decided", *BASELINES, "frozen_lda")
+    return {
+        "scenario": {
+            "name": "corrupted",
+            "domain": None,
+            "spans": [list(one) for one in zip(firsts, lasts, names, strict=True)],
+            "drifts": firsts[1:],
+            "spans_in_all": spans,
+            "held_out": 10 * tasks,
+        },
+        "drift": {
+            "alarms": [
+                {
+                    "segment": int((i + 1) * segments / (alarms + 1)),
+                    "detector": detectors[i % 3],
+                    "signal": signals[i // 3 % 3],
+                }
+                for i in range(alarms)
+            ],
+            "count": alarms,
+            "watched": [[detector, signal] for signal in signals for detector in detectors],
+            "responses": 0,
+        },
+        "per_domain": [
+            {
+                "domain": name,
+                "segments": last - first + 1,
+                "first": first,
+                **{maker: round(float(rng.random()), 3) for maker in makers},
+            }
+            for first, last, name in zip(firsts, lasts, names, strict=True)
+        ],
+        "continual": {
+            "tasks": [f"TEST task {i}" for i in range(tasks)],
+            "taught": list(range(tasks)),
+            "makers": {
+                maker: {
+                    "before": rng.random(tasks).round(3).tolist(),
+                    "r": rng.random((tasks, tasks)).round(3).tolist(),
+                    "average_accuracy": 0.5 + 0.01 * k,
+                    "backward_transfer": -0.125,
+                    "forward_transfer": 0.25,
+                    "forgetting": 0.0625,
+                }
+                for k, maker in enumerate(makers)
+            },
+        },
+        "operations": {
+            "executions": 50 * segments,
+            "activation_sparsity": 0.9375,
+            "connection_sparsity": 0.0,
+            "synaptic_operations": {
+                "effective_macs": 123_456.0,
+                "effective_acs": 65_432.0,
+                "dense": 2_345_678,
+            },
+            "membrane_updates": 4_321.0,
+            "footprint_bytes": 1_500_000,
+            "learning_operations": {"total": 7_654_321.0},
+        },
+    }
+
+
 def _decisions(
     rng: np.random.Generator, labels: np.ndarray, classes: int, final: dict[str, float]
 ) -> dict[str, np.ndarray]:

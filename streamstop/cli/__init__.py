@@ -20,6 +20,7 @@ from streamstop import __version__
 from streamstop.cli.datasets import datasets
 from streamstop.cli.model import model
 from streamstop.cli.recordings import convert, doctor, inspect, record, stream
+from streamstop.cli.report import report
 from streamstop.cli.run import RUN_EPILOG, run
 from streamstop.cli.simulate import app as simulate
 from streamstop.cli.train import TRAIN_EPILOG, train
@@ -66,6 +67,7 @@ def _options(
 
 app.command(epilog=RUN_EPILOG)(run)
 app.command(epilog=TRAIN_EPILOG)(train)
+app.command()(report)
 app.command()(model)
 app.add_typer(simulate, name="simulate")
 for command in (inspect, convert, record, stream, datasets, doctor):

@@ -1,0 +1,58 @@
+"""A page made anew from what a folder holds: a run, a run of several seeds, or a training.
+
+It promises that nothing but the page is written, whole or not at all, and that a folder that is
+none of these, or has not come to its end, is a UsageError that says what to do.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from streamstop.errors import UsageError
+from streamstop.report.html import write_report
+from streamstop.report.snapshot import MAX_SUMMARY_BYTES
+
+
+def write_page(folder: Path | str, to: Path | str | None = None) -> Path:
+    """Make a folder's page, in it or at `to`; give its path.
+
+    Raises UsageError where the folder holds nothing that a page can be made of, or `to` is no place
+    for one.
+    """
+    folder = Path(folder)
+    if to is not None:
+        to = Path(to)
+        if to.is_dir():
+            raise UsageError(f"--out wants a file, and this is a folder: {to}")
+        if not to.parent.is_dir():
+            raise UsageError(f"--out wants a file in a folder that is there: {to}")
+    if (folder / "train.json").is_file():
+        from streamstop.report.train_page import write_train_page
+
+        return write_train_page(folder, to)
+    if (folder / "epochs.jsonl").is_file():
+        raise UsageError(
+            "This training has no train.json: it is still going on, or it was stopped. Go on with: "
+            f"streamstop train --resume {folder}"
+        )
+    if _is_joint(folder):
+        from streamstop.report.joint_page import write_joint_report
+
+        if to is not None:
+            raise UsageError(
+                "The report of several seeds names those of its seeds beside it; leave out --out, "
+                f"or give the folder of one seed: {folder}"
+            )
+        return write_joint_report(folder)
+    return write_report(folder, to)
+
+
+def _is_joint(folder: Path) -> bool:
+    """Whether the folder's summary has a kind, which a run's has not."""
+    try:
+        with (folder / "summary.json").open("rb") as file:
+            summary = json.loads(file.read(MAX_SUMMARY_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return False  # whoever reads it as a run's says what is wrong with it
+    return isinstance(summary, dict) and "kind" in summary

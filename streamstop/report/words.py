@@ -372,7 +372,25 @@ def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:
         if decide:
             by = DECIDE.get(decide, f"by {decide}")
             said.append(("Decision", f"Made {by}, once for a segment, from all of its bins."))
-    return said + [(k.replace("_", " ").capitalize(), v) for k, v in terms.items()]
+    idle = {
+        "every": update == "segment",
+        "delay_us": arrival == "concurrent",
+        "spans": bool(snapshot.world.spans),
+        "drift_alarms": bool(snapshot.world.alarms),
+    }
+    return said + [_term(k, v) for k, v in terms.items() if not idle.get(k)]
+
+
+def _term(key: str, value: str) -> tuple[str, str]:
+    """A term of the protocol that has no sentence: its name, and its value with its unit."""
+    name = key.replace("_", " ")
+    if key == "learn":
+        moved = [word for word in ("weights", "thresholds", "leaks") if word[0] in value]
+        value = "nothing but the readout" if value == "none" else ", ".join(moved) or value
+    if key.endswith("_us") and value.isdigit():
+        name = {"bin_us": "bin", "length_us": "segment"}.get(key, name.removesuffix(" us"))
+        value = duration(int(value) / 1e6) if int(value) else "as the labels have it"
+    return name.capitalize(), value
 
 
 def _last_third(score: Score) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_run import write_fake_run
+from fake_run import fake_world, write_fake_run
 
 from streamstop.errors import UsageError
 from streamstop.report.html import render, write_report
@@ -72,6 +72,7 @@ VARIANTS = {
     "damaged": {"status": "damaged"},
     "one segment": {"segments": 3, "classes": ("a", "b")},
     "36 classes": {"classes": tuple(f"class {i}" for i in range(36)), "segments": 700},
+    "a changing world": {"overrides": fake_world()},
     "101 classes": {"classes": tuple(f"class {i}" for i in range(101)), "segments": 900},
 }
 
@@ -106,6 +107,33 @@ def test_sections_come_in_their_order(fake_run: MakeRun) -> None:
     assert re.findall(r"<h2>([^<]*)</h2>", text) == titles
     for name in ("firing", "threshold", "leak", "loss", "accuracy", "confusion"):
         assert f'id="{name}-t"' in text
+
+
+def test_a_changing_world_has_its_sections(fake_run: MakeRun) -> None:
+    folder = fake_run(overrides=fake_world())
+    text = render(load_snapshot(folder))
+    titles = re.findall(r"<h2>([^<]*)</h2>", text)
+    new = ["Who noticed a change", "By domain", "What is kept of each task"]
+    assert titles[2:5] == new and "Operations a bin" in titles
+    page = Page(text).text
+    assert "The world changed once, after 128 segments" in page
+    assert "Backward transfer" in page and "−12.5" in page
+    assert "123 k" in page and "multiply-accumulates that were needed" in page
+    summary = json.loads((folder / "summary.json").read_text())
+    for key in fake_world():
+        older = {k: v for k, v in summary.items() if k != key}
+        (folder / "summary.json").write_text(json.dumps(older))
+        Page(render(load_snapshot(folder)))
+
+
+def test_the_largest_page_is_under_a_megabyte(fake_run: MakeRun) -> None:
+    names = tuple(f"a class of some length {i}" for i in range(40))
+    world = fake_world(5000, spans=60, alarms=200, tasks=64)
+    text = render(load_snapshot(fake_run(segments=5000, classes=names, overrides=world)))
+    assert len(text.encode()) < 1_000_000
+    page = Page(text)
+    assert page.text.count("TEST domain 59") >= 1 and "after 64 TEST task 63" in page.text
+    assert page.attributes.count(("class", "moment")) == 59 + 1  # and one in the legend
 
 
 def test_what_it_says_of_a_run(fake_run: MakeRun) -> None:
@@ -159,6 +187,16 @@ def test_names_and_paths_are_escaped(fake_run: MakeRun) -> None:
             "seed": NASTY,
             "protocol": {NASTY: NASTY, "update": NASTY, "decide": NASTY},
             "versions": {NASTY: NASTY},
+            "scenario": {"spans": [[0, 99, NASTY], [100, 256, "b"]], "drifts": [100]},
+            "drift": {"alarms": [{"segment": 99, "detector": NASTY, "signal": NASTY}]},
+            "per_domain": [
+                {"domain": name, "segments": 1, "first": 0, NASTY: 1.0} for name in (NASTY, "b")
+            ],
+            "continual": {
+                "tasks": [NASTY, "b"],
+                "taught": [0, 1],
+                "makers": {name: {"r": [[0, 1], [1, 0]]} for name in ("decided", NASTY)},
+            },
             "ledger": {
                 "received": 1,
                 "binned": 0,

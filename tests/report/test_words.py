@@ -160,3 +160,19 @@ def test_a_frozen_run_is_called_frozen_and_no_learner(fake_run: MakeRun) -> None
     assert "Frozen" not in found
     unlabelled = load_snapshot(fake_run("u", labelled=False, overrides={"weights": WEIGHTS}))
     assert not any("score" in warning for warning in words.warnings(unlabelled))
+
+
+def test_terms_of_the_protocol_have_units_and_idle_ones_are_left_out(fake_run: MakeRun) -> None:
+    terms = {"update": "segment", "arrival": "concurrent", "every": 1, "delay_us": 0}
+    terms |= {"bin_us": 50_000, "length_us": 0, "learn": "wt", "rule": "stop"}
+    found = words.protocol(load_snapshot(fake_run(overrides={"protocol": terms})))
+    assert found[-4:] == [
+        ("Bin", f"50{words.NBSP}ms"),
+        ("Segment", "as the labels have it"),
+        ("Learn", "weights, thresholds"),
+        ("Rule", "stop"),
+    ]
+    assert not {"Every", "Delay"} & set(dict(found))
+    late = {"update": "step", "arrival": "delayed", "every": 3, "delay_us": 1_500_000}
+    said = dict(words.protocol(load_snapshot(fake_run(overrides={"protocol": late}))))
+    assert (said["Every"], said["Delay"]) == ("3", f"1.5{words.NBSP}s")

@@ -18,7 +18,7 @@ from streamstop.ui.summary import print_summary
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "report"))
 
-from fake_run import write_fake_run
+from fake_run import fake_world, write_fake_run
 
 MakeSummary = Callable[..., dict[str, Any]]
 REPORT = "runs/20260101T000000Z-" + "a-rather-long-name-" * 5 + "/report.html"
@@ -40,6 +40,13 @@ def printed(summary: dict[str, Any], width: int = 80) -> str:
     out = io.StringIO()
     print_summary(summary, REPORT, Console(file=out, width=width))
     return out.getvalue()
+
+
+def test_the_best_and_the_worst_domain_have_a_line(fake_summary: MakeSummary) -> None:
+    assert "domains" not in printed(fake_summary())
+    text = " ".join(printed(fake_summary(overrides=fake_world())).split())
+    assert "domains best “TEST domain 1”, " in text
+    assert "; worst “TEST domain 0”, " in text
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -58,7 +58,9 @@ class SeedRun:
     @property
     def status(self) -> str:
         """How it ended, in a word."""
-        return "failed" if self.summary is None else str(self.summary["status"])
+        if self.summary is None:
+            return "interrupted" if self.exit_code == 130 else "failed"
+        return str(self.summary["status"])
 
     @property
     def counts(self) -> bool:
@@ -111,14 +113,17 @@ def joint_summary(runs: Sequence[SeedRun], *, command: str, name: str = "") -> d
     """
     counted = [run.summary for run in runs if run.counts and run.summary is not None]
     first = next((run.summary for run in runs if run.summary is not None), {})
-    told = [run for run in runs if not run.counts]
+    told = [run for run in runs if run.message or not run.counts]
     return {
         "kind": KIND,
         **{key: first.get(key) for key in SHARED},
         "name": name or first.get("name", ""),
         "command": command,
         "status": _status(runs),
-        "message": "; ".join(f"seed {run.seed}: {in_words(run)}" for run in told),
+        "message": "; ".join(
+            f"seed {run.seed}{'' if run.counts else ' is in no mean'}: {in_words(run)}"
+            for run in told
+        ),
         "seeds": [run.seed for run in runs],
         "n": len(counted),
         "runs": [_row(run) for run in runs],
@@ -135,8 +140,8 @@ def joint_summary(runs: Sequence[SeedRun], *, command: str, name: str = "") -> d
 
 
 def in_words(run: SeedRun) -> str:
-    """What became of a run that is in no mean."""
-    if run.summary is None:
+    """What became of a run that is in no mean, or what else is to be said of one."""
+    if run.summary is None or run.counts:
         return run.message or "it failed"
     said = str(run.summary.get("message") or "")
     segments = run.summary.get("segments", 0)

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+from streamstop.config import Config, to_toml
+from streamstop.errors import SourceError
 
 MAKERS = ("decided", "linear", "lda", "frozen", "river", "lda_counts", "majority", "no_change")
 
@@ -75,3 +82,47 @@ def share(right: Sequence[bool]) -> float:
 def hits(count: int, of: int) -> list[bool]:
     """So many segments, of which the last `count` were decided right."""
     return [i >= of - count for i in range(of)]
+
+
+def fake_run(config: Config, *, command: str, progress: Any) -> SimpleNamespace:
+    """Stands where `streamstop.pipeline.run` is, in a process of its own; `run.name` says what for.
+
+    "ok" ends well; "wait" goes on until it is interrupted; what begins with "odd" does, where the
+    seed is odd, what comes after: fail, crash, die, damaged.
+    """
+    what = config.run.name.partition("-")[2] if config.run.seed % 2 else "ok"
+    what = config.run.name if config.run.name == "wait" else what
+    print("a library prints this")
+    progress(SimpleNamespace(segment=1, segments=10, events=5, accuracy=0.5))
+    if what == "fail":
+        raise SourceError("no such camera")
+    if what == "crash":
+        raise RuntimeError("a bug")
+    if what == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    status = "damaged" if what == "damaged" else "complete"
+    try:
+        time.sleep(60 if what == "wait" else 0)
+    except KeyboardInterrupt:
+        status = "interrupted"
+    folder = make_run(
+        Path(config.run.out) / f"made-{config.run.seed}",
+        hits(5 + config.run.seed, 10),
+        seed=config.run.seed,
+        status=status,
+        command=command,
+        environment=os.environ.get("OMP_NUM_THREADS"),
+    )
+    (folder / "config.toml").write_text(to_toml(config))
+    code = {"complete": 0, "damaged": 4, "interrupted": 130}[status]
+    return SimpleNamespace(run_dir=folder, exit_code=code)
+
+
+def note_report(folder: Path) -> None:
+    """Stands where `write_report` is."""
+    (folder / "report.html").write_text("made up")
+
+
+def broken_report(folder: Path) -> None:
+    """Stands where `write_report` is, and fails."""
+    raise KeyError(folder.name)

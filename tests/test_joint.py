@@ -43,8 +43,8 @@ def test_a_run_without_an_end_is_in_no_mean_and_is_named(tmp_path: Path, status:
     failed = SeedRun(2, 3, message="its source cannot be opened")
     summary = joint_summary([run(tmp_path, 0, 8), broken, failed], command="")
     assert summary["accuracy"]["segment"]["n"] == summary["n"] == 1
-    assert f"seed 1: {status} after 10 segments (a reason)" in summary["message"]
-    assert "seed 2: its source cannot be opened" in summary["message"]
+    assert f"seed 1 is in no mean: {status} after 10 segments (a reason)" in summary["message"]
+    assert "seed 2 is in no mean: its source cannot be opened" in summary["message"]
     assert summary["status"] == "failed"
     assert [row["status"] for row in summary["runs"]] == ["complete", status, "failed"]
 

@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import typer
 
 from streamstop import __version__
+from streamstop.cli.compare import compare
 from streamstop.cli.datasets import datasets
 from streamstop.cli.model import model
 from streamstop.cli.recordings import convert, doctor, inspect, record, stream
@@ -67,6 +68,7 @@ def _options(
 
 app.command(epilog=RUN_EPILOG)(run)
 app.command(epilog=TRAIN_EPILOG)(train)
+app.command()(compare)
 app.command()(report)
 app.command()(model)
 app.add_typer(simulate, name="simulate")

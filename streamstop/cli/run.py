@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
 from streamstop.cli.errors import errors_told
-from streamstop.config import load_config, to_toml
+from streamstop.config import Config, load_config, to_toml
+from streamstop.errors import UsageError
 
 EXAMPLES = (
     ("streamstop run", "the bundled demo"),
@@ -20,6 +22,7 @@ EXAMPLES = (
     ("streamstop run --source rec.aedat4 --speed 1", "as it came"),
     ("streamstop run --source davis346", "a camera, until Ctrl-C"),
     ("streamstop run --source DIR --seed 1", "labelled recordings"),
+    ("streamstop run --source DIR --seeds 0-4", "five seeds, and their means"),
     ("streamstop run --source DIR --weights best.safetensors", "from a trained network"),
     ("streamstop run my.toml --set binning.bin_us=5000", "a recipe, changed"),
     ("streamstop run my.toml --print-config", "all it says, explained"),
@@ -158,6 +161,25 @@ def run(
             show_default=False,
         ),
     ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Several, such as 0-4 or 0,3,7: a run for each, side by side, and their means.",
+            rich_help_panel="Configuration: recipe < --set < flags",
+            show_default=False,
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="With --seeds: runs at a time. [dim]\\[default: as many as cores][/dim]",
+            rich_help_panel="Configuration: recipe < --set < flags",
+            show_default=False,
+        ),
+    ] = None,
     print_config: Annotated[
         bool,
         typer.Option(
@@ -216,10 +238,13 @@ def run(
         "run.name": name,
     }
     with errors_told():
+        chosen = _seeds(seeds, seed, sets or (), jobs)
         config = load_config(recipe, sets or (), flags)
         if print_config:
             print(to_toml(config, explain=True), end="", flush=True)
             return
+        if chosen:
+            _run_seeds(config, chosen, jobs, as_json=as_json, quiet=quiet)
         _look_for_camera(config.source.uri)
         # torch comes with these, and --help shall not wait for it.
         from streamstop import pipeline
@@ -227,7 +252,7 @@ def run(
         from streamstop.ui.progress import RunProgress, RunState
         from streamstop.ui.summary import print_summary
 
-        command = shlex.join(["streamstop", *sys.argv[1:]])
+        command = _command(None)
         # Whatever a library prints during the run is not the result.
         with RunProgress(quiet=quiet) as line, redirect_stdout(sys.stderr):
 
@@ -252,6 +277,62 @@ def run(
             print_summary(result.summary, report)
         sys.stdout.flush()
     raise typer.Exit(result.exit_code)
+
+
+def _seeds(
+    text: str | None, seed: int | None, sets: Sequence[str], jobs: int | None
+) -> tuple[int, ...]:
+    """The seeds that --seeds names; none where it was not given."""
+    if text is None:
+        if jobs is not None:
+            raise UsageError("--jobs is of use with --seeds alone: one run is one process")
+        return ()
+    if seed is not None:
+        raise UsageError("--seed and --seeds: say one of them")
+    if any(one.partition("=")[0].strip() == "run.seed" for one in sets):
+        raise UsageError("--set run.seed and --seeds: say one of them")
+    from streamstop.several import parse_seeds
+
+    return parse_seeds(text)
+
+
+def _run_seeds(
+    config: Config, seeds: tuple[int, ...], jobs: int | None, *, as_json: bool, quiet: bool
+) -> NoReturn:
+    """Run each seed, print what they came to, and end."""
+    from streamstop.report.html import write_report
+    from streamstop.report.joint_page import write_joint_report
+    from streamstop.several import run_seeds
+    from streamstop.ui.seeds import SeedsLine, print_joint
+
+    with SeedsLine(len(seeds), quiet=quiet) as line, redirect_stdout(sys.stderr):
+        result = run_seeds(
+            config,
+            seeds,
+            jobs=jobs,
+            command=_command,
+            report=write_report,
+            progress=line.update,
+        )
+        report = write_joint_report(result.folder)
+    if as_json:
+        print(json.dumps(result.summary, indent=2))
+    else:
+        print_joint(result.summary, report)
+    sys.stdout.flush()
+    raise typer.Exit(result.exit_code)
+
+
+def _command(seed: int | None) -> str:
+    """What was typed; of a seed, what would run it alone."""
+    words = list(sys.argv[1:])
+    if seed is not None:
+        for flag in ("--seeds", "--jobs"):
+            while flag in words:
+                del words[words.index(flag) : words.index(flag) + 2]
+        words = [one for one in words if not one.startswith(("--seeds=", "--jobs="))]
+        words += ["--seed", str(seed)]
+    return shlex.join(["streamstop", *words])
 
 
 def _look_for_camera(uri: str) -> None:

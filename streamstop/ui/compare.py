@@ -1,0 +1,166 @@
+"""What a terminal shows of a comparison: groups, tests, and where the configurations differ.
+
+Promises: at home in 80 columns; every pair has a line, those that cannot be tested with the reason;
+nothing that came from a file steers the terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from streamstop.comparison import Comparison
+from streamstop.groups import Group, told_apart
+from streamstop.report import spread_words as said
+from streamstop.report.charts import shorten
+from streamstop.report.words import NBSP, NONE, name_of, percent, plural, printable
+
+MAX_DIFFER = 12
+
+
+def print_comparison(
+    comparison: Comparison, page: Path | str | None, console: Console | None = None
+) -> None:
+    """Print a comparison.
+
+    page : where its page was written; None if there is none.  console : standard output if None.
+    """
+    console = console or Console()
+    console.print()
+    for note in comparison.notes:
+        _paragraph(console, note, "yellow")
+    if any(group.summary.get("data") == "simulated" for group in comparison.groups):
+        console.print(Text("SIMULATED DATA", style="bold yellow"))
+    _paragraph(console, said.comparison_verdict(comparison), "bold")
+    console.print()
+    console.print(Padding(_groups(comparison), (0, 0, 1, 2)))
+    if any(pair.tested for pair in comparison.pairs):
+        console.print(Padding(_pairs(comparison), (0, 0, 1, 2)))
+        for text in _explained(comparison):
+            _paragraph(console, text, "dim")
+    for pair in comparison.pairs:
+        if not pair.tested:
+            _paragraph(console, f"{pair.first} and {pair.second}. {said.reasons(pair)}", "yellow")
+    if len(comparison.groups) > 1:
+        console.print()
+        _differ(console, comparison)
+    if page is not None:
+        console.print(
+            Text("page  ", style="dim") + Text(_plain(str(page)), style="cyan"), soft_wrap=True
+        )
+
+
+def _groups(comparison: Comparison) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("", no_wrap=True)
+    table.add_column("group", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("n", justify="right")
+    columns = [one for one in COLUMNS if any(one[1](g) != NONE for g in comparison.groups)]
+    for head, _ in columns:
+        table.add_column(head, justify="right", no_wrap=True)
+    for group in comparison.groups:
+        table.add_row(
+            group.letter,
+            Text(shorten(_plain(group.label), 40)),
+            str(group.summary["n"]),
+            *(_plain(cell(group)) for _, cell in columns),
+        )
+        if group.rival:
+            table.add_row("", Text(f"rival: {_plain(name_of(group.rival))}", style="dim"))
+    return table
+
+
+def _share(*path: str) -> Callable[[Group], str]:
+    def cell(group: Group) -> str:
+        found = group.figure(*path)
+        return _short(found)
+
+    return cell
+
+
+def _short(found: Mapping[str, Any] | None) -> str:
+    """A share without its sign, which the table's title has: there is no room for it."""
+    if found is None:
+        return NONE
+    mean = percent(found["mean"]).removesuffix(f"{NBSP}%")
+    return mean if found["sd"] is None else f"{mean} ±{found['sd'] * 100:.1f}"
+
+
+def _rival(group: Group) -> str:
+    return _short(group.figure("baselines", group.rival, "segment")) if group.rival else NONE
+
+
+KEPT = ("continual", "makers", "decided")
+
+COLUMNS: tuple[tuple[str, Callable[[Group], str]], ...] = (
+    ("all, %", _share("accuracy", "segment")),
+    ("last 3rd", _share("accuracy", "segment_last_third")),
+    ("rival", _rival),
+    ("LDA cnts", _share("baselines", "lda_counts", "segment")),
+    ("frozen", _share("baselines", "frozen", "segment")),
+    ("held out", _share(*KEPT, "average_accuracy")),
+)
+
+
+def _pairs(comparison: Comparison) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("pair", no_wrap=True)
+    for head in ("points", "95 % interval", "one right", "sign test", "paired t", "flips"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for pair in comparison.pairs:
+        if pair.tested and pair.difference is not None:
+            shown = pair.corrected or (pair.p_segments, pair.p_t, pair.p_flips)
+            table.add_row(
+                f"{pair.first} - {pair.second}",
+                said.points(pair.difference.mean),
+                _plain(said.interval(pair.difference.as_dict(), signed=True)),
+                f"{pair.first_only:,}:{pair.second_only:,}",
+                *map(said.chance, shown),
+            )
+    return table
+
+
+def _explained(comparison: Comparison) -> list[str]:
+    pairs = [pair for pair in comparison.pairs if pair.tested]
+    how = "p-values, corrected by Holm: " if pairs[0].corrected else "p-values: "
+    text = f"{how}sign test over {_range([pair.segments for pair in pairs])} shared segments"
+    if any(pair.p_t is not None or pair.p_flips is not None for pair in pairs):
+        text += f", t and sign flips over {_range([len(pair.seeds) for pair in pairs])} seeds"
+    limits = sorted({said.over_seeds(pair) for pair in pairs} - {""})
+    if limits:
+        text += f" (flips: {', '.join(limits)})"
+    return [f"{text}. {said.CAUTION}"]
+
+
+def _range(counts: list[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _differ(console: Console, comparison: Comparison) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("setting", no_wrap=True)
+    for group in comparison.groups:
+        table.add_column(group.letter, overflow="fold")
+    for key, values in list(comparison.differ.items())[:MAX_DIFFER]:
+        table.add_row(
+            Text(_plain(key)), *(Text(shorten(_plain(v), 60)) for v in told_apart(values))
+        )
+    console.print(Padding(table, (0, 0, 1, 2)))
+    if (left := len(comparison.differ) - MAX_DIFFER) > 0:
+        _paragraph(console, f"{plural(left, 'setting')} more, with --json or --out.", "dim")
+
+
+def _paragraph(console: Console, text: str, style: str) -> None:
+    console.print(Text(_plain(text), style=style))
+
+
+def _plain(text: str) -> str:
+    """With ordinary spaces, and nothing that steers a terminal."""
+    return printable(text.replace(NBSP, " "))

@@ -1,0 +1,198 @@
+"""Simulated DVS-Gesture: trained on 23 people, tested on six others, then streamed by lighting.
+
+`trained` trains the recipe `dvs-gesture-compact` on users 1 to 23 in all lightings, and tests it on
+users 24 to 29, once. `light` trains it on the same people in one light alone, a network a seed.
+`streamed` has the networks that these left predict users 24 to 29, lighting after lighting (recipe
+`dvs-gesture`, nothing held out), while they learn, beside themselves frozen. Settings were chosen
+on users 1 to 23. Everything here is simulated (`streamstop simulate dvs-gesture`); the set is
+written where it is not there. Writes docs/results/gestures.md, a section a part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from page import table, write_section
+from provenance import ROOT, provenance
+
+from streamstop.config import load_config
+from streamstop.pipeline import run
+from streamstop.simulate.gesture_set import write_gesture_set
+from streamstop.train_config import load_train_config
+from streamstop.training import train
+
+PAGE = ROOT / "docs" / "results" / "gestures.md"
+TITLE = "Simulated gestures: new people, other light"
+INTRO = (
+    "A simulated stand-in of DVS-Gesture (`streamstop simulate dvs-gesture OUT --users 29 "
+    "--lightings 5 --seed 0`), 29 users in five lightings, eleven gestures each: **no figure here "
+    "is one on the real set**. Users 1 to 23 train, 24 to 29 test. Written by "
+    "`benchmarks/gestures.py`, a section a run; do not edit."
+)
+PARTS = {
+    "trained": "Trained in all lightings",
+    "light": "Trained in one light",
+    "streamed": "Streamed by lighting, learning and frozen",
+}
+TRAIN_USERS = range(1, 24)
+LIGHT = "lab"
+MAKERS = {
+    "decided": "learning: the decision",
+    "linear": "learning: linear readout",
+    "lda": "learning: discriminant readout",
+    "frozen": "frozen as trained",
+    "lda_counts": "streaming LDA on log counts",
+    "river": "softmax regression (river)",
+    "majority": "majority",
+    "no_change": "no change",
+}
+
+
+def main() -> None:
+    """Run the parts that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
+    parser.add_argument("--set", type=Path, default=ROOT / "runs" / "simulated-dvs-gesture")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "gestures")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=1, help="processes that simulate")
+    asked = parser.parse_args()
+    write_gesture_set(asked.set, jobs=asked.jobs)
+    for part in asked.parts or PARTS:
+        body = {"trained": trained, "light": in_one_light, "streamed": streamed}[part](asked)
+        write_section(PAGE, TITLE, INTRO, list(PARTS.values()), PARTS[part], [*made(), *body])
+
+
+def made() -> list[str]:
+    """How a section came about."""
+    return [*provenance("gestures.py", "streamstop", "torch", "river", "numpy")[2:], ""]
+
+
+def trained(asked: argparse.Namespace) -> list[str]:
+    """Training on all lightings, and its test."""
+    summary = one_training(asked, f"dvs-gesture:{asked.set}?split=train", "all", 0)
+    return [said_of(summary, "all lightings"), ""]
+
+
+def in_one_light(asked: argparse.Namespace) -> list[str]:
+    """A training a seed, on one lighting; the test is of all lightings."""
+    folder = asked.out / LIGHT
+    folder.mkdir(parents=True, exist_ok=True)
+    for user in TRAIN_USERS:
+        for name in (f"user{user:02}_{LIGHT}.aedat", f"user{user:02}_{LIGHT}_labels.csv"):
+            if not (folder / name).exists():
+                (folder / name).symlink_to((asked.set / name).resolve())
+    lines = []
+    for seed in range(asked.seeds):
+        summary = one_training(asked, f"dvs-gesture:{folder}?split=train", LIGHT, seed)
+        lines.append("- " + said_of(summary, f"lighting {LIGHT} alone"))
+    return [*lines, ""]
+
+
+def one_training(asked: argparse.Namespace, uri: str, name: str, seed: int) -> dict[str, Any]:
+    """Train, unless that was done; the content of train.json."""
+    place = asked.out / f"train-{name}-{seed}"
+    if not list(place.glob("*/train.json")):
+        places = {"data.uri": uri, "data.test": f"dvs-gesture:{asked.set}?split=test"}
+        chosen = {**places, "run.seed": seed, "run.out": str(place)}
+        train(load_train_config("dvs-gesture-compact", overrides=chosen))
+    found: dict[str, Any] = json.loads(next(place.glob("*/train.json")).read_text())
+    return found
+
+
+def said_of(summary: dict[str, Any], light: str) -> str:
+    """One training in a sentence."""
+    test, part = summary["test"], summary["parts"][0]
+    return (
+        f"`dvs-gesture-compact`, users 1 to 23, {light}, {part['samples']} gestures, "
+        f"{summary['epochs']} epochs, seed {summary['seed']}, {summary['seconds']:.0f} s: of users "
+        f"24 to 29 in all lightings, {test['correct']} of {test['samples']} right "
+        f"({test['accuracy']:.3f})."
+    )
+
+
+def streamed(asked: argparse.Namespace) -> list[str]:
+    """Both kinds of networks on the same streams."""
+    lines = [
+        "Each gesture is decided before its label is seen; rivals run beside it, on the same "
+        f"segments. Mean ± standard deviation over seeds 0-{asked.seeds - 1}, which draw the "
+        "order within each lighting. Streaming LDA, river and the discriminant readout begin with "
+        "nothing.",
+        "",
+    ]
+    for name, heading in (
+        (LIGHT, f"Networks trained in the light of {LIGHT}, one a seed:"),
+        ("all", "The network trained in all lightings:"),
+    ):
+        runs = []
+        for seed in range(asked.seeds):
+            place = asked.out / f"train-{name}-{seed if name == LIGHT else 0}"
+            weights = next(place.glob("*/best.safetensors"))
+            runs.append(one_stream(asked, weights, name, seed))
+            print(name, seed, {k: round(v["all"], 3) for k, v in runs[-1].items()}, flush=True)
+        lines += [heading, "", *beside(runs), verdict(runs), ""]
+    return lines
+
+
+def one_stream(
+    asked: argparse.Namespace, weights: Path, name: str, seed: int
+) -> dict[str, dict[str, float]]:
+    """Accuracy by decision maker, of everything and of each lighting."""
+    out = asked.out / f"stream-{name}-{seed}"
+    if not list(out.glob("*/summary.json")):
+        flags = {
+            "source.uri": f"dvs-gesture:{asked.set}?split=test",
+            "learner.weights": str(weights),
+            "run.seed": seed,
+            "run.out": str(out),
+            "scenario.held_out": 0.0,
+        }
+        run(load_config("dvs-gesture", (), flags))
+    summary = json.loads(next(out.glob("*/summary.json")).read_text())
+    scores = {"decided": summary["accuracy"]}
+    scores |= summary["accuracy_by_readout"] | summary["baselines"]
+    return {
+        maker: {
+            "all": scores[maker]["segment"],
+            **{one["domain"]: one[maker] for one in summary["per_domain"]},
+        }
+        for maker in MAKERS
+    }
+
+
+def beside(runs: Sequence[dict[str, dict[str, float]]]) -> list[str]:
+    """A table: decision makers by lightings."""
+    heads = list(runs[0]["decided"])
+    rows = [
+        [said, *(spread([one[maker][head] for one in runs]) for head in heads)]
+        for maker, said in MAKERS.items()
+    ]
+    return table(heads, rows)
+
+
+def verdict(runs: Sequence[dict[str, dict[str, float]]]) -> str:
+    """How far adaptation is ahead, run by run."""
+    ahead = [one["decided"]["all"] - one["frozen"]["all"] for one in runs]
+    least, most = min(ahead), max(ahead)
+    return (
+        f"Learning is ahead of frozen by {spread(ahead)}, in single seeds by {least:.3f} to "
+        f"{most:.3f}."
+    )
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation over seeds."""
+    return f"{statistics.fmean(values):.3f} ± {statistics.stdev(values):.3f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -233,6 +233,14 @@ def test_a_label_that_the_network_does_not_know(begin, tmp_path):
     assert again.summary["classes"] == ["left", "right", "up", "output 3"]
 
 
+def test_classes_of_the_training_count_as_seen(begin, tmp_path):
+    weights = written(tmp_path / "w.safetensors")
+    one, two = (begin(weights, *s, labels=sides()) for s in ((), ("learner.loss_among=seen",)))
+    assert (one.run_dir / "segments.csv").read_bytes() == (
+        two.run_dir / "segments.csv"
+    ).read_bytes()
+
+
 def test_room_that_training_left_takes_a_new_label(begin, tmp_path):
     weights = written(tmp_path / "w.safetensors", tiny(classes=3))
     labels = LabelTrack(("left", "up"), [Segment(0, SEGMENT_US, 1)])

@@ -18,8 +18,11 @@ LETTER = 6.4
 WIDE, NARROW = 800, 320
 """Width in px of a plot at its widest, and on a telephone: what decides which names have room."""
 
-LEAST_LETTERS = 5
-"""A name is cut short to no less than this."""
+LEAST_LETTERS = 9
+"""A name is cut short to no less than this: less would tell few names apart."""
+
+CROWD = 24
+"""More moments than this are drawn faintly: solid lines would hide the chart."""
 
 LANE = 13
 """Height in px of a row of alarms."""
@@ -87,23 +90,27 @@ def band_parts(band: Band, start: str, width: float, share: float, top: int, hei
 def label_for(band: Band, room: float) -> str:
     """What stands above a band that is `room` px wide: its name, cut at need, its number, nothing.
 
-    >>> band = Band(0, 1, "fluorescent led", 3)
-    >>> [label_for(band, room) for room in (200, 70, 30, 5)]
-    ['fluorescent led', 'fluoresce…', '3', '']
+    Where numbers have no room, every fifth or tenth has, if its neighbours are as narrow.
+
+    >>> band = Band(0, 1, "fluorescent led", 30)
+    >>> [label_for(band, room) for room in (200, 70, 30, 5, 1)]
+    ['fluorescent led', 'fluoresce…', '30', '30', '']
     """
     letters = int(room / LETTER)
     if len(band.name) <= letters:
         return band.name
     if letters >= LEAST_LETTERS:
         return band.name[: letters - 1].rstrip() + "…"
-    number = str(band.number) if band.number else ""
-    return number if LETTER * len(number) + 3 <= room else ""
+    wanted = LETTER * len(str(band.number)) + 3
+    alone = next((n for n in (1, 5, 10) if band.number % n == 0 and wanted <= n * room), None)
+    return str(band.number) if band.number and alone else ""
 
 
 def moment_parts(at: Sequence[str], top: int, bottom: float) -> str:
     """Solid lines across the plot and the alarms, each with a wedge on its top."""
+    kind = "moment many" if len(at) > CROWD else "moment"
     return "".join(
-        f'<line class="moment" x1="{x}" x2="{x}" y1="{top}" y2="{bottom:g}"/>'
+        f'<line class="{kind}" x1="{x}" x2="{x}" y1="{top}" y2="{bottom:g}"/>'
         f'<svg class="at" x="{x}" y="{top - 1}"><path d="{SHAPES["down"]}"/></svg>'
         for x in at
     )

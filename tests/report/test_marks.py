@@ -62,6 +62,18 @@ def test_a_name_on_a_narrow_page_may_be_a_number() -> None:
     assert label_for(Band(0, 1, "led"), 4) == ""
 
 
+def test_of_crowded_numbers_every_fifth_stands() -> None:
+    stands = [n for n in range(1, 61) if label_for(Band(0, 1, "a long name", n), 8)]
+    assert stands == list(range(5, 61, 5))
+    fewer = [n for n in range(1, 61) if label_for(Band(0, 1, "a long name", n), 1.6)]
+    assert fewer == list(range(10, 61, 10))
+
+
+def test_a_crowd_of_moments_is_faint() -> None:
+    assert 'class="moment many"' in drawn(moments=[float(n) for n in range(1, 60)])
+    assert "many" not in drawn(moments=[1.0])
+
+
 def test_names_are_escaped() -> None:
     nasty = "<script>&"
     text = drawn(

@@ -28,9 +28,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.grad import conv2d_input
 
 from streamstop.stop.cost import network_cost
-from streamstop.stop.kernels import rows
 from streamstop.stop.layers import SpikingLayer
 from streamstop.stop.learner import StopLearner
 from streamstop.stop.readouts import SpikingReadout
@@ -60,7 +60,7 @@ def fan_out(weight: Tensor, where: Geometry, *, dense: bool = False) -> Tensor:
         along = [_reached(*sides, kernel, where) for sides in zip(*_planes(where), strict=True)]
         plane = (along[0][:, None] * along[1]) * (out // where.groups)
         return plane.expand(where.in_shape).contiguous()
-    reached = torch.nn.grad.conv2d_input(  # type: ignore[no-untyped-call]
+    reached = conv2d_input(
         (1, *where.in_shape),
         weight.ne(0).double(),
         torch.ones((1, out, *where.out_plane), dtype=torch.float64),
@@ -84,16 +84,15 @@ def _reached(side: int, out: int, kernel: int, where: Geometry) -> Tensor:
 
 @cache
 def _count_synaptic() -> Callable[..., tuple[int, bool]]:
-    """(x, fan_out), both (rows, n): operations, and whether any input is not -1, 0 or 1."""
+    """(x, fan_out), both (n,): operations, and whether any input is not -1, 0 or 1."""
 
     def kernel(x, fan):  # type: ignore[no-untyped-def]
         total = np.int64(0)
         graded = False
-        for r in range(x.shape[0]):
-            for i in range(x.shape[1]):
-                v = x[r, i]
-                total += fan[r, i] if v != 0 else 0
-                graded |= (v != 0) & (v != 1) & (v != -1)
+        for i in range(x.shape[0]):
+            v = x[i]
+            total += fan[i] if v != 0 else 0
+            graded |= (v != 0) & (v != 1) & (v != -1)
         return total, graded
 
     return _compiled(kernel)
@@ -101,17 +100,29 @@ def _count_synaptic() -> Callable[..., tuple[int, bool]]:
 
 @cache
 def _count_neurons() -> Callable[..., tuple[int, int]]:
-    """(u, s, past), all (rows, n): spikes, and potentials that are not the past ones; past = u."""
+    """(u, s, past), all (n,): spikes, and potentials that are not the past ones; past = u."""
 
     def kernel(u, s, past):  # type: ignore[no-untyped-def]
         spikes = np.int64(0)
         updates = np.int64(0)
-        for r in range(u.shape[0]):
-            for i in range(u.shape[1]):
-                spikes += s[r, i] != 0
-                updates += u[r, i] != past[r, i]
-                past[r, i] = u[r, i]
+        for i in range(u.shape[0]):
+            spikes += s[i] != 0
+            updates += u[i] != past[i]
+            past[i] = u[i]
         return spikes, updates
+
+    return _compiled(kernel)
+
+
+@cache
+def _count_zeros() -> Callable[[NDArray[Any]], int]:
+    """(weights,), (n,): those that are 0."""
+
+    def kernel(weights):  # type: ignore[no-untyped-def]
+        zeros = np.int64(0)
+        for i in range(weights.shape[0]):
+            zeros += weights[i] == 0
+        return zeros
 
     return _compiled(kernel)
 
@@ -124,20 +135,44 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return kernel
 
 
+class _InMemory:
+    """A tensor's numbers in the order in which they lie in memory, not copied where that can be.
+
+    Most tensors are the same bin after bin, and to find their memory again takes as long as to
+    count what is in it: so it is found again only for another tensor.
+    """
+
+    def __init__(self) -> None:
+        self._tensor: Tensor | None = None
+
+    def of(self, tensor: Tensor) -> tuple[NDArray[Any], bool]:
+        """(n,), and whether channels lie innermost."""
+        if tensor is self._tensor:
+            return self._found
+        last = tensor.dim() == 4 and not tensor.is_contiguous()
+        found = (tensor.permute(0, 2, 3, 1) if last else tensor).reshape(-1)
+        made = found.numpy(), last
+        if found.data_ptr() == tensor.data_ptr():  # else it is a copy, which will not follow
+            self._tensor, self._found = tensor, made
+        return made
+
+
 class _Connection:
     """One layer's synapses.
 
     Attributes
     ----------
     weight : of it as the products use it.  seen : its last input, (1, ...).
-    dense : operations of a bin without zeros.
+    dense : operations of a bin without zeros.  zeros : among the weights.
     """
 
     def __init__(
         self, weight: Callable[[], Tensor], seen: Callable[[], Tensor | None], where: Geometry
     ) -> None:
         self.seen, self._weight, self._where = seen, weight, where
+        self._memory = _InMemory()
         self.dense = int(fan_out(self.weight, where, dense=True).sum())
+        self._whole = False
         self.refresh()
 
     @property
@@ -149,21 +184,23 @@ class _Connection:
     def refresh(self) -> None:
         """Look at the weights anew."""
         weight = self.weight
-        self.zeros = weight.numel() - int(np.count_nonzero(rows(weight)))
-        if self.zeros or not hasattr(self, "_fan_out"):
-            self._fan_out: NDArray[np.int64] = rows(fan_out(weight, self._where)[None])
-            self._whole = not self.zeros
-        elif not self._whole:
-            self._fan_out = rows(fan_out(weight, self._where, dense=True)[None])
-            self._whole = True
+        self.zeros = int(_count_zeros()(_InMemory().of(weight)[0]))
+        if self.zeros or not self._whole:
+            self._fan_out = fan_out(weight, self._where)
+            self._laid: dict[bool, NDArray[np.int64]] = {}
+        self._whole = not self.zeros
 
     def count(self) -> tuple[int, bool]:
         """Operations of the last bin, and whether they are multiply-accumulates."""
         seen = self.seen()
         assert seen is not None, "the network has taken in no bin since it is watched"
-        operations, graded = _count_synaptic()(
-            rows(seen.reshape(1, *self._where.in_shape)), self._fan_out
-        )
+        x, last = self._memory.of(seen)
+        fan = self._laid.get(last)
+        if fan is None:
+            placed = self._fan_out.view(seen.shape)
+            placed = placed.permute(0, 2, 3, 1) if last else placed
+            fan = self._laid[last] = placed.reshape(-1).numpy()
+        operations, graded = _count_synaptic()(x, fan)
         return int(operations), bool(graded)
 
 
@@ -204,7 +241,11 @@ class Operations:
                 )
             )
         self.spikes = dict.fromkeys(self._layers, 0)
-        self._past = {name: np.zeros_like(rows(one.state.u)) for name, one in self._layers.items()}
+        self._memory = {name: (_InMemory(), _InMemory()) for name in self._layers}
+        self._past = {
+            name: np.zeros_like(self._memory[name][0].of(layer.state.u)[0])
+            for name, layer in self._layers.items()
+        }
         self._refreshed, self._rested = network.refreshed, -1
 
     def bin(self) -> None:
@@ -223,10 +264,11 @@ class Operations:
         from_rest = network.rested != self._rested
         self._rested = network.rested
         for name, layer in self._layers.items():
-            u, s, *_ = layer.state
-            spikes, updates = _count_neurons()(rows(u), rows(s), self._past[name])
+            of_u, of_s = self._memory[name]
+            u, s = of_u.of(layer.state.u)[0], of_s.of(layer.state.s)[0]
+            spikes, updates = _count_neurons()(u, s, self._past[name])
             self.spikes[name] += int(spikes)
-            self.membrane_updates += u.numel() if from_rest else int(updates)
+            self.membrane_updates += u.size if from_rest else int(updates)
         self.executions += 1
 
     def as_dict(self) -> dict[str, Any]:

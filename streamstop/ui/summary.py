@@ -62,6 +62,8 @@ def print_summary(
         facts.add_row("domains", Text(_plain(domains)))
     facts.add_row("events", Text(_plain(words.ledger_equation(snapshot)), style=style))
     facts.add_row("speed", Text(_plain(_speed(snapshot))))
+    if snapshot.operations.get("executions"):
+        facts.add_row("operations", Text(_plain(_operations(snapshot.operations))))
     console.print(facts)
     if report_path is not None:
         # Never folded: a path that is cut in two cannot be copied.
@@ -125,6 +127,18 @@ def _speed(snapshot: Snapshot) -> str:
         f"{words.with_unit(speed.get('step_ms_p50'), 'ms')} a step "
         f"(99th percentile {words.with_unit(speed.get('step_ms_p99'), 'ms')})"
     ) + _latency(speed)
+
+
+def _operations(found: Mapping[str, Any]) -> str:
+    """Of a bin: synaptic ones, multiplying or not, beside those of a network without zeros."""
+    synaptic = found["synaptic_operations"]
+    effective = synaptic["effective_macs"] + synaptic["effective_acs"]
+    learning = found["learning_operations"]["total"]
+    return (
+        f"{words.whole(round(effective))} of {words.whole(synaptic['dense'])} synaptic a bin, "
+        f"{words.percent(found['activation_sparsity'])} of neurons silent; "
+        + (f"{words.whole(round(learning))} a bin to learn" if learning else "none to learn")
+    )
 
 
 def _latency(speed: Mapping[str, Any]) -> str:

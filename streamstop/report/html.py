@@ -132,7 +132,7 @@ def layer_charts(snapshot: Snapshot) -> Markup:
             desc=f"At the end: {ends}.",
             x_label=curves.x_label,
             height=200,
-            gutter=12.0,
+            gutter=14.0,
         )
         out.append(Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(name, drawn))
     if not out:

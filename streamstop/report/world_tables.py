@@ -172,7 +172,7 @@ def operation_tiles(snapshot: Snapshot) -> list[tuple[str, str]]:
         (words.percent(number(said.get("connection_sparsity"))), "of weights zero"),
         (count_of(number(said.get("membrane_updates"))), "membrane potentials that moved"),
         (count_of(number(learning.get("total"))), "multiply-accumulates of learning, dense"),
-        (words.megabytes(size, size=1e-6), "footprint: parameters and what a bin leaves"),
+        (words.megabytes(size, size=1e-6), "footprint: parameters and state"),
     ]
 
 

@@ -39,24 +39,27 @@ def share(value: Figure) -> str:
     if value["sd"] is None:
         return percent(value["mean"])
     mean = percent(value["mean"]).removesuffix(f"{NBSP}%")
-    return f"{mean}{NBSP}±{NBSP}{value['sd'] * 100:.1f}{NBSP}%"
+    return f"{mean}{NBSP}±{NBSP}{_deviation(value['sd'])}{NBSP}%"
 
 
 def plain(value: Figure) -> str:
     """Any other figure's mean and standard deviation.
 
     >>> plain({"mean": 0.91234, "sd": 0.0123, "n": 3}).replace(NBSP, " ")
-    '0.912 ± 0.0123'
+    '0.912 ± 0.012'
     """
     if value is None:
         return NONE
     if value["sd"] is None:
         return figure(value["mean"])
-    return f"{figure(value['mean'])}{NBSP}±{NBSP}{figure(value['sd'])}"
+    if abs(value["mean"]) >= 10:
+        return f"{figure(value['mean'])}{NBSP}±{NBSP}{figure(value['sd'])}"
+    return f"{value['mean']:.3f}{NBSP}±{NBSP}{value['sd']:.3f}".replace("-", MINUS)
 
 
 def interval(value: Figure, *, signed: bool = False) -> str:
-    """The 95 % interval of a share's mean; of a difference in points where `signed`.
+    """The 95 % interval of a share's mean, cut where no share can be; of a difference in points
+    where `signed`.
 
     >>> interval({"ci95": [0.9331, 0.9591]}), interval({"ci95": [-0.01, 0.02]}, signed=True)
     ('93.3 to 95.9', '−1.0 to +2.0')
@@ -66,7 +69,7 @@ def interval(value: Figure, *, signed: bool = False) -> str:
     low, high = value["ci95"]
     if signed:
         return f"{points(low)} to {points(high)}"
-    return f"{low * 100:.1f} to {high * 100:.1f}".replace("-", MINUS)
+    return f"{max(low, 0.0) * 100:.1f} to {min(high, 1.0) * 100:.1f}"
 
 
 def points(value: float | None) -> str:
@@ -207,6 +210,11 @@ def final_p(pair: Pair) -> float | None:
     if pair.corrected is not None:
         over_segments, over_seeds_p, _ = pair.corrected
     return over_seeds_p if over_seeds_p is not None else over_segments
+
+
+def _deviation(sd: float) -> str:
+    """In points; 0 only where it is."""
+    return f"{sd * 100:.1f}" if sd else "0"
 
 
 def _tests(pair: Pair) -> str:

@@ -144,6 +144,7 @@ class _InMemory:
 
     def __init__(self) -> None:
         self._tensor: Tensor | None = None
+        self._found: tuple[NDArray[Any], bool]
 
     def of(self, tensor: Tensor) -> tuple[NDArray[Any], bool]:
         """(n,), and whether channels lie innermost."""

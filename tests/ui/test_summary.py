@@ -49,6 +49,21 @@ def test_the_best_and_the_worst_domain_have_a_line(fake_summary: MakeSummary) ->
     assert "; worst “TEST domain 0”, " in text
 
 
+def test_operations_are_said_where_the_run_counts_them(fake_summary: MakeSummary) -> None:
+    counted: dict[str, Any] = {
+        "executions": 4,
+        "activation_sparsity": 0.75,
+        "synaptic_operations": {"effective_macs": 1200.4, "effective_acs": 34.0, "dense": 5000},
+        "learning_operations": {"total": 0.0},
+    }
+    text = " ".join(printed(fake_summary(overrides={"operations": counted})).split())
+    assert "1,234 of 5,000 synaptic a bin, 75.0 % of neurons silent; none to learn" in text
+    counted["learning_operations"]["total"] = 9876.6
+    text = " ".join(printed(fake_summary(overrides={"operations": counted})).split())
+    assert "9,877 a bin to learn" in text
+    assert "operations" not in printed(fake_summary(overrides={"operations": {}}))
+
+
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize(
     "options",

@@ -39,14 +39,6 @@ CONTINUAL = {
 }
 
 
-def is_joint(folder: Path | str) -> bool:
-    """Whether a folder is that of several seeds, finished: its summary says so."""
-    try:
-        return read_summary(Path(folder)).get("kind") == KIND
-    except UsageError:
-        return False
-
-
 def write_joint_report(folder: Path | str) -> Path:
     """Make `report.html` in the joint folder of several seeds; give its path.
 

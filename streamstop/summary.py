@@ -125,7 +125,7 @@ def _scenario(work: _Run) -> dict[str, Any]:
 def _of_the_stream(work: _Run) -> dict[str, str]:
     """What sets it apart, in words: where it is from, what befell it, where drift was seen."""
     said = {
-        "recordings": "; ".join(getattr(work.source, "notes", ())),
+        "recordings": "; ".join(work.source.notes),
         "corruptions": "; ".join(work.config.scenario.corruptions),
         "scenario": "" if work.config.scenario.name == "none" else work.config.scenario.name,
         "spans": work.world.course.in_words(SPANS_SAID),

@@ -39,6 +39,7 @@ class Recorded:
     live = False
     simulated = True
     origin_us = 0
+    notes = ()
 
     def __init__(self, packets: Sequence[Packet], labels: LabelTrack | None) -> None:
         self.packets = packets

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -34,6 +34,7 @@ class Source(Protocol):
     simulated : True where no camera made these events.
     origin_us : where bin 0 starts; None means at the first event.
     labels : the label track in the stream's own time, or None.
+    notes : what a report should say of where its events come from.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Source(Protocol):
     simulated: bool
     origin_us: int | None
     labels: LabelTrack | None
+    notes: Sequence[str]
 
     def __iter__(self) -> Iterator[Packet]: ...
 
@@ -98,12 +100,11 @@ def open_source(
         If it is damaged and `strict`; of a single file, perhaps only when it is read.
     """
     if is_live(uri):
-        if sensor is not None and "sensor=" not in uri:
-            uri += f"{'&' if '?' in uri else '?'}sensor={sensor}"
         from streamstop.sources.live import open_live
 
         return open_live(
             uri,
+            sensor=sensor,
             labels=labels,
             length_us=length_us,
             limit=limit,

@@ -85,15 +85,17 @@ def _options(query: str, known: tuple[str, ...], uri: str) -> dict[str, str]:
     return options
 
 
-def sensor_of(address: Address) -> SensorSize | None:
-    """The sensor that the URI's `sensor` option names, None without one.
+def sensor_of(address: Address, stated: SensorSize | None = None) -> SensorSize | None:
+    """The sensor that the URI's `sensor` option names, without one the one stated otherwise.
 
     Raises
     ------
     UsageError
-        If it is no size, or too large for the wire.
+        If it is no size, too large for the wire, or another than the one stated.
     """
     text = address.options.get("sensor")
+    if text is None:
+        text = str(stated) if stated is not None else None
     if text is None:
         return None
     size = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
@@ -102,4 +104,6 @@ def sensor_of(address: Address) -> SensorSize | None:
     sensor = SensorSize(int(size[1]), int(size[2]))
     if max(sensor) > MAX_SIDE:
         raise UsageError(f"sensor {sensor} has more than {MAX_SIDE} columns or rows: {address.uri}")
+    if stated not in (None, sensor):
+        raise UsageError(f"the sensor is stated as {stated} and here as {sensor}: {address.uri}")
     return sensor

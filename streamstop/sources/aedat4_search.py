@@ -95,7 +95,8 @@ class PacketSearch:
             for match in self._pattern.finditer(piece, lead):
                 first = match.start() - lead
                 # Beyond the table, too: after bytes that were put in it is not where it should be.
-                if self._possible(*_HEAD.unpack_from(piece, first), at + first, longest):
+                stream, length = _HEAD.unpack_from(piece, first)
+                if self._possible(stream, length, at + first, longest):
                     return at + first, False
             if len(piece) < PIECE + lead + 4:
                 end = at + len(piece)
@@ -115,7 +116,8 @@ class PacketSearch:
             at = match.start() - self._lead
             if first + at >= end:
                 return None
-            if self._possible(*_HEAD.unpack_from(piece, at), first + at, self._max_length):
+            stream, length = _HEAD.unpack_from(piece, at)
+            if self._possible(stream, length, first + at, self._max_length):
                 return first + at
         return None
 

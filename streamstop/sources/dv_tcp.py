@@ -192,13 +192,14 @@ class DvTcpFeed(SocketFeed):
         return Received(np.concatenate([empty_events(), *parts]), damage=tuple(damage))
 
 
-def open_dv(uri: str) -> DvTcpFeed:
+def open_dv(uri: str, sensor: SensorSize | None = None) -> DvTcpFeed:
     """Connect where a URI says: `dv://HOST:PORT`, or `tcp://HOST:PORT`.
 
     Parameters
     ----------
     uri : the host may be left out and is then this machine; `?sensor=WxH` where the server does not
         say it.
+    sensor : the same, where the URI does not say.
 
     Raises
     ------
@@ -208,7 +209,7 @@ def open_dv(uri: str) -> DvTcpFeed:
         If the server cannot be read from.
     """
     address = parse_address(uri, OPTIONS)
-    return DvTcpFeed(address.host, address.port, sensor=sensor_of(address), name=uri)
+    return DvTcpFeed(address.host, address.port, sensor=sensor_of(address, sensor), name=uri)
 
 
 def _connect(host: str, port: int, name: str) -> socket.socket:

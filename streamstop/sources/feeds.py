@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from streamstop.events import SensorSize
     from streamstop.sources.live import Feed
 
 CAMERAS = ("davis346", "davis240", "dvxplorer", "evk4", "camera")
@@ -23,8 +24,10 @@ def is_live(uri: str) -> bool:
     return uri.partition("?")[0] in CAMERAS or uri.partition("://")[0] in SCHEMES
 
 
-def open_feed(uri: str) -> Feed:
+def open_feed(uri: str, sensor: SensorSize | None = None) -> Feed:
     """The feed that a word or URI names.
+
+    sensor : pixels of the sensor, where the origin does not say; `?sensor=` says the same.
 
     Raises
     ------
@@ -34,5 +37,5 @@ def open_feed(uri: str) -> Feed:
     scheme = uri.partition("://")[0]
     where = SCHEMES.get(scheme, "cameras:open_camera")
     module, _, name = where.partition(":")
-    feed: Feed = getattr(import_module(f"streamstop.sources.{module}"), name)(uri)
+    feed: Feed = getattr(import_module(f"streamstop.sources.{module}"), name)(uri, sensor)
     return feed

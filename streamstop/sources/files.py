@@ -7,7 +7,7 @@ which can be read once only, takes none, and its sensor has to be known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import Self
@@ -54,6 +54,7 @@ class FileSource:
 
     live = False
     origin_us: int | None = None
+    notes: Sequence[str] = ()
 
     def __init__(
         self,

@@ -137,13 +137,14 @@ class FolderSource:
         if isinstance(order, str) and order not in ORDERS:
             raise UsageError(f"segments.order = {order!r} is not one of {', '.join(ORDERS)}")
         self.name = path
-        self.notes: list[str] = []
-        files = _labelled_files(Path(path))
+        notes: list[str] = []
+        self.notes: Sequence[str] = notes
+        files = _labelled_files(Path(path), SETS[chosen.name].documents if chosen else ())
         if chosen is not None:
             sensor = sensor or SETS[chosen.name].sensor
             names = [one.name for one in files]
             kept = set(chosen.keep(names))
-            self.notes += chosen.describe(names, kept)
+            notes += chosen.describe(names, kept)
             files = [one for one in files if one.name in kept]
         sensors: dict[SensorSize, str] = {}
         inferred: list[SensorSize] = []
@@ -162,10 +163,7 @@ class FolderSource:
             if found.events:
                 intervals = [Interval(found.first_us, found.last_us + 1, file.label)]
                 if file.csv is not None:
-                    mend = None
-                    if chosen is not None and chosen.is_faulty(file.name):
-                        mend = chosen.mend
-                        self.notes.append(chosen.fault)
+                    mend = chosen.mending(file.name, notes) if chosen is not None else None
                     read = read_label_csv(file.csv, mend)
                     intervals = fit_intervals(read, found.first_us, found.last_us, file.csv)
                 pieces, dropped = cut(recording, found, intervals, length_us)
@@ -276,8 +274,11 @@ class FolderSource:
         return None
 
 
-def _labelled_files(root: Path) -> list[_Found]:
-    """The recordings under a folder in a fixed order, each with its class or label CSV."""
+def _labelled_files(root: Path, documents: Sequence[str] = ()) -> list[_Found]:
+    """The recordings under a folder in a fixed order, each with its class or label CSV.
+
+    documents : names of files that belong to the set and are none of these.
+    """
     found: list[_Found] = []
     unknown: list[Path] = []
     label_files: set[Path] = set()
@@ -290,7 +291,7 @@ def _labelled_files(root: Path) -> list[_Found]:
             tonic = _TONIC_GESTURE.fullmatch(path.as_posix())
             label = path.stem if tonic or path.parent == root else path.parent.name
             found.append(_Found(path.relative_to(root).as_posix(), label, None, bool(tonic)))
-        elif path.stem.upper() not in DOCUMENTS:
+        elif path.stem.upper() not in DOCUMENTS and path.name not in documents:
             unknown.append(path)
     for i, one in enumerate(found):
         path = root / one.name

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
@@ -87,6 +87,10 @@ class Feed(Protocol):
             If it cannot be read on (unplugged, connection reset).
         """
         ...
+
+    def held_damage(self) -> tuple[Damage, ...]:
+        """Damage that no `read` told yet; asked for at the end of a run, after the last of them."""
+        return ()
 
     def close(self) -> None:
         """Give the device or socket back. May be called from another thread, to end a `read`."""
@@ -208,6 +212,7 @@ class LiveSource:
 
     live = True
     origin_us: int | None = None
+    notes: Sequence[str] = ()
 
     def __init__(
         self,
@@ -280,7 +285,7 @@ class LiveSource:
         self._stop.set()
         left = self._ring.clear()
         # A socket tells of bad datagrams once a second; what it has not told yet, it tells now.
-        held: tuple[Damage, ...] = getattr(self._feed, "held_damage", tuple)()
+        held = self._feed.held_damage()
         if left or held:
             at = Cursor(self.name, 0, index, last_us or 0)
             yield Packet(empty_events(), at, None, left, held)
@@ -323,6 +328,7 @@ class LiveSource:
 def open_live(
     uri: str,
     *,
+    sensor: SensorSize | None = None,
     labels: str | None = None,
     length_us: int = 0,
     limit: int = 0,
@@ -334,6 +340,7 @@ def open_live(
 
     Parameters
     ----------
+    sensor : pixels of the sensor, where the origin does not say; `?sensor=` says the same.
     labels : path of a label CSV, whose times are those that the origin's events will have.
     length_us, limit : how labelled intervals become segments; see
         `streamstop.sources.files.FileSource`.
@@ -350,4 +357,6 @@ def open_live(
     if labels is not None:
         intervals = read_label_csv(labels)
         track = label_track(uri, labels, intervals, intervals[0].start_us, length_us, limit)
-    return LiveSource(open_feed(uri), labels=track, strict=strict, seconds=seconds, tick_us=tick_us)
+    return LiveSource(
+        open_feed(uri, sensor), labels=track, strict=strict, seconds=seconds, tick_us=tick_us
+    )

@@ -31,7 +31,7 @@ class PassedSource:
         self.sensor, self.simulated = source.sensor, source.simulated
         self.live, self.origin_us = source.live, source.origin_us
         self.labels = source.labels if labels is None else labels
-        self.notes: list[str] = list(getattr(source, "notes", ()))
+        self.notes = source.notes
         self._source = source
         self._through = through
 

@@ -40,6 +40,7 @@ class NamedSet:
     sensor : pixels, for formats that do not say.
     split : how it is parted.
     split_said : the same in words.
+    documents : files beside the recordings, by name, that are neither these nor labels.
     """
 
     title: str
@@ -50,6 +51,7 @@ class NamedSet:
     sensor: SensorSize | None
     split: Split
     split_said: str
+    documents: tuple[str, ...] = ()
 
 
 def _by_user(root: Path, names: Sequence[str], split: str, seed: int | None) -> Collection[str]:
@@ -108,6 +110,7 @@ SETS = {
         SensorSize(128, 128),
         _by_user,
         "its own: trials_to_train.txt and trials_to_test.txt, or users 24-29 to test",
+        ("trials_to_train.txt", "trials_to_test.txt"),
     ),
     "cifar10-dvs": NamedSet(
         "CIFAR10-DVS (Li et al., 2017): 10,000 images moved before a DVS128",
@@ -182,18 +185,28 @@ class Chosen:
         "user22_led: its labels say that class 9 ends at 110590564 us, a known error; 104000000 us "
         "is taken"
     )
-    """What `mend` sets right, for the report."""
+    """What is set right, for the report."""
 
-    def is_faulty(self, recording: str) -> bool:
-        """Whether the labels of a recording are known to be wrong."""
-        return self.name == "dvs-gesture" and Path(recording).stem == "user22_led"
+    def mending(
+        self, recording: str, told: list[str]
+    ) -> Callable[[list[Interval]], list[Interval]] | None:
+        """What sets right the labels of a recording in which an error is known; None for others.
 
-    def mend(self, intervals: list[Interval]) -> list[Interval]:
-        """Those labels set right."""
-        return [
-            one._replace(end_us=104_000_000) if one[1:3] == (110_590_564, "9") else one
-            for one in intervals
-        ]
+        told : gets `fault` where the labels do hold the error: other files of that name may not.
+        """
+        if self.name != "dvs-gesture" or Path(recording).stem != "user22_led":
+            return None
+
+        def mend(intervals: list[Interval]) -> list[Interval]:
+            mended = [
+                one._replace(end_us=104_000_000) if one[1:3] == (110_590_564, "9") else one
+                for one in intervals
+            ]
+            if mended != intervals:
+                told.append(self.fault)
+            return mended
+
+        return mend
 
     def describe(self, names: Sequence[str], kept: Collection[str]) -> list[str]:
         """What a report says of it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 
+from streamstop.events import Damage
+
 
 class SocketFeed:
     """A socket, and a pair of them to wake whoever waits for it; both closed once, together.
@@ -17,6 +19,10 @@ class SocketFeed:
         self._wake, self._woken = socket.socketpair()
         self._lock = threading.Lock()
         self._closing = False
+
+    def held_damage(self) -> tuple[Damage, ...]:
+        """See `Feed.held_damage`: what is met is told at once, where a feed says no other."""
+        return ()
 
     def close(self) -> None:
         """Close the socket; ends a `read` in another thread."""

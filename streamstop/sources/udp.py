@@ -219,12 +219,13 @@ def _many(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def open_udp(uri: str) -> UdpFeed:
+def open_udp(uri: str, sensor: SensorSize | None = None) -> UdpFeed:
     """Listen where a URI says: `udp://HOST:PORT?sensor=WxH&times=packet`.
 
     Parameters
     ----------
     uri : the host may be left out and is then this machine's loopback.
+    sensor : pixels of the sensor, where the URI does not say.
 
     Raises
     ------
@@ -234,7 +235,7 @@ def open_udp(uri: str) -> UdpFeed:
         If the address cannot be listened on.
     """
     address = parse_address(uri, OPTIONS)
-    size = sensor_of(address)
+    size = sensor_of(address, sensor)
     if size is None:
         mark = "&" if address.options else "?"
         raise UsageError(

@@ -94,6 +94,7 @@ class Squares:
     name = format = "squares"
     live = simulated = False
     sensor, origin_us = SENSOR, 0
+    notes = ()
 
     def __init__(self, until: int = 9) -> None:
         self.labels: LabelTrack | None = LabelTrack(

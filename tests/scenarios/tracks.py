@@ -41,6 +41,7 @@ class Stream:
 
     name, format = "memory", "memory"
     live = simulated = False
+    notes = ()
 
     def __init__(
         self,

@@ -20,8 +20,8 @@ import dv_processing
 import neuromorphic_drivers
 
 from streamstop.errors import SourceError, UsageError
-from streamstop.events import EVENT_DTYPE
-from streamstop.sources import CAMERAS
+from streamstop.events import EVENT_DTYPE, SensorSize
+from streamstop.sources import CAMERAS, open_source
 from streamstop.sources.cameras import BACKENDS, ask, dv, find_camera, neuromorphic, open_camera
 from streamstop.sources.cameras.backend import SeenCamera
 from streamstop.sources.cameras.usb import KINDS, mend_permission, usb_cameras
@@ -275,6 +275,17 @@ def test_the_camera_that_is_there_is_opened(listing: Any, monkeypatch: pytest.Mo
         feed, seen = opened(uri, monkeypatch)
         assert feed.name == uri
         assert seen["serial"] == "00000104"
+
+
+def test_a_camera_of_another_sensor_than_stated_is_given_back(
+    listing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing(neuromorphic=[["INIVATION_DAVIS346", "00000104"]])
+    device = doubles.NdDevice("inivation_davis346", [])
+    monkeypatch.setattr(neuromorphic_drivers, "open", doubles.nd_open(device, {}))
+    assert open_source("davis346", sensor=SensorSize(346, 260)).sensor == (346, 260)
+    with pytest.raises(UsageError, match="is of 346x260, not 128x128"):
+        open_source("davis346", sensor=SensorSize(128, 128))
 
 
 def test_of_two_cameras_the_right_one_is_taken(

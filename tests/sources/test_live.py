@@ -11,13 +11,13 @@ import pytest
 
 from streamstop.errors import DamageError, SourceError
 from streamstop.events import Damage, Events, SensorSize, empty_events
-from streamstop.sources.live import LiveSource, Received, Ring
+from streamstop.sources.live import Feed, LiveSource, Received, Ring
 from tests.event_files import Whole, random_events, same
 
 NOTHING = Received(empty_events())
 
 
-class Script:
+class Script(Feed):
     """A feed that plays a list: what it received, an error, or how long it is silent, in s."""
 
     name = "script"

@@ -10,6 +10,7 @@ import pytest
 from event_files import Whole, aedat2_bytes, bin_bytes, random_events
 
 from streamstop.errors import SourceError, StreamstopError, UsageError
+from streamstop.events import SensorSize
 from streamstop.sources import open_source
 from streamstop.sources.recognise import FORMATS, recognise
 
@@ -150,3 +151,12 @@ def test_a_reader_is_imported_when_a_file_needs_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_live_sensor_is_said_in_the_address_or_beside_it() -> None:
+    with open_source("udp://:48613?times=arrival", sensor=SensorSize(34, 34)) as source:
+        assert source.sensor == (34, 34)
+        assert source.name == "udp://:48613?times=arrival"
+        assert list(source.notes) == []
+    with pytest.raises(UsageError, match="stated as 34x34 and here as 12x12"):
+        open_source("udp://:48613?sensor=12x12", sensor=SensorSize(34, 34))

@@ -79,6 +79,21 @@ def test_the_known_label_error_is_mended_and_said(tmp_path: Path) -> None:
     assert first.end_us - first.start_us == 104_000_000 - 96_000_000
     assert second.end_us - second.start_us == 3_000_000
     assert any("110590564" in note for note in source.notes)
+    # A file of that name without the error, a simulated one say, is not said to have it.
+    (root / "user22_led_labels.csv").write_text(labels.replace("110590564", "103000000"))
+    assert not any("user22" in note for note in opened(f"dvs-gesture:{root}").notes)
+
+
+def test_the_lists_of_trials_belong_to_dvs_gesture(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "user24_led.aedat").write_bytes(aedat2_bytes(events(0, 1000, 10)))
+    for part in ("train", "test"):
+        (tmp_path / f"trials_to_{part}.txt").write_text("user24_led.aedat\n")
+    opened(f"dvs-gesture:{tmp_path}")
+    assert not caplog.messages
+    opened(str(tmp_path))
+    assert "2 files passed over" in caplog.messages[0]
 
 
 def test_dvs_gesture_as_tonic_and_spikingjelly_unpack_it(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import cast
 
 from streamstop.errors import SourceError, UsageError
+from streamstop.events import SensorSize
 from streamstop.sources.cameras import aestream_usb, ask, dv, neuromorphic
 from streamstop.sources.cameras.backend import Backend, SeenCamera, in_words
 from streamstop.sources.cameras.usb import DEV, UsbCamera, mend_permission, usb_cameras
@@ -27,17 +28,18 @@ BACKENDS: tuple[Backend, ...] = tuple(cast(Backend, module) for module in _MODUL
 INSTALL = "pip install 'streamstop[cameras]'"
 
 
-def open_camera(uri: str) -> Feed:
+def open_camera(uri: str, sensor: SensorSize | None = None) -> Feed:
     """Open a camera by name, with the first backend that sees it.
 
     Parameters
     ----------
     uri : a name, or a name with a serial number: `davis346?serial=00000104`.
+    sensor : pixels of the sensor, if it is to be held against what the camera says.
 
     Raises
     ------
     UsageError
-        If an option is not known.
+        If an option is not known, or the sensor is another.
     SourceError
         If there is no such camera, several fit, or it cannot be opened.
     """
@@ -51,11 +53,18 @@ def open_camera(uri: str) -> Feed:
             if fitting is None:
                 continue
             try:
-                return backend.open_feed(uri, word, fitting)
+                feed = backend.open_feed(uri, word, fitting)
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as error:  # a panic of a driver is no Exception
                 refused.append(f"  {answer.backend}: opening {fitting}: {in_words(error)}")
+                continue
+            if sensor not in (None, feed.sensor):
+                feed.close()
+                raise UsageError(
+                    f"the camera's sensor is of {feed.sensor}, not {sensor}; leave it out: {uri}"
+                )
+            return feed
     raise SourceError(_no_camera(uri, word, serial, answers, refused))
 
 

@@ -87,7 +87,7 @@ def open_feed(uri: str, word: str, seen: SeenCamera) -> Feed:
     return DvFeed(uri, camera, f"{word} by {NAME}", sensor)
 
 
-class DvFeed:
+class DvFeed(Feed):
     """A camera opened by dv-processing as a `streamstop.sources.live.Feed`."""
 
     simulated = False

@@ -75,7 +75,7 @@ def open_feed(uri: str, word: str, seen: SeenCamera) -> Feed:
     return NeuromorphicFeed(uri, device, f"{word} by {NAME}")
 
 
-class NeuromorphicFeed:
+class NeuromorphicFeed(Feed):
     """A camera opened by neuromorphic-drivers as a `streamstop.sources.live.Feed`."""
 
     simulated = False

@@ -21,8 +21,8 @@ from streamstop.report.curves import number
 from streamstop.report.snapshot import Snapshot
 
 COLUMNS = (
-    *("decided", "linear", "lda", "lda_counts", "river"),
-    *("frozen_lda", "frozen_linear", "frozen", "majority", "no_change"),
+    *("decided", "lda_counts", "river", "frozen_lda", "frozen"),
+    *("linear", "lda", "frozen_linear", "majority", "no_change"),
 )
 """The order of decision makers in the table of domains: the learner, then who rivals it most."""
 

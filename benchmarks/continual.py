@@ -156,7 +156,6 @@ STREAMS = {
         gestures,
         "the bundled gestures, simulated: 11 classes, 6 performers in lab light, segments of 1 s; "
         "the last fifth of each class held out",
-        ("scenario.held_out=0.2",),
     ),
 }
 

@@ -310,6 +310,8 @@ def _run_one(
             say(progress=(now.segment, now.segments, now.events, now.accuracy))
 
     try:
+        # In the background of a shell it may have been ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         if run is None:
             from streamstop import pipeline

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -169,3 +172,28 @@ def test_ctrl_c_lets_each_sum_up_once_and_begins_no_other(tmp_path: Path) -> Non
     assert "seed 2 is in no mean: not begun: interrupted" in result.summary["message"]
     assert (result.summary["n"], result.summary["accuracy"]) == (0, None)
     assert (result.folder / "seed-1" / "summary.json").exists()
+
+
+def test_seeds_whose_parent_was_killed_sum_up_and_end(tmp_path: Path) -> None:
+    code = (
+        "from made_runs import fake_run; from streamstop.several import run_seeds\n"
+        "from streamstop.config import Config, RunConfig\n"
+        f"config = Config(run=RunConfig(out={str(tmp_path)!r}, name='wait'))\n"
+        "run_seeds(config, (0, 1), jobs=2, run=fake_run, progress=lambda p: print(p, flush=True))"
+    )
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": path},
+    ) as parent:
+        assert parent.stdout is not None
+        for _ in range(2):
+            assert b"segment=1" in parent.stdout.readline()
+        parent.kill()
+    until = time.monotonic() + 30
+    while len(list(tmp_path.glob("*/seed-?/config.toml"))) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    found = [json.loads(one.read_text()) for one in tmp_path.glob("*/seed-?/summary.json")]
+    assert [one["status"] for one in found] == ["interrupted"] * 2

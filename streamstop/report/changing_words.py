@@ -17,6 +17,9 @@ SPANS_SAID = 8
 NAME = 40
 """Letters of a domain's name in a sentence."""
 
+LINE_NAME = 20
+"""The same where two of them share a line of a terminal."""
+
 SHORT = {
     "decided": "learner",
     "linear": "linear readout",
@@ -159,9 +162,8 @@ def count_of(value: float | None) -> str:
 
 
 def _scored(domain: DomainScore) -> str:
-    accuracy = words.percent(domain.accuracy["decided"])
-    of = words.plural(domain.segments, "segment")
-    return f"{_name(domain_name(domain))}, {accuracy} of {of}"
+    name = shorten(domain_name(domain), LINE_NAME)
+    return f"“{name}” {words.percent(domain.accuracy['decided'])}"
 
 
 def _name(name: str) -> str:

@@ -69,7 +69,7 @@ def test_the_best_and_the_worst_domain(changing: Snapshot) -> None:
     said = best_and_worst(replace(changing, domains=tuple(domains))).replace(
         "\N{NO-BREAK SPACE}", " "
     )
-    assert said == "best “lab”, 75.0 % of 1 segment; worst “x”, 25.0 % of 3 segments"
+    assert said == "best “lab” 75.0 %; worst “x” 25.0 %"
     assert best_and_worst(replace(changing, domains=tuple(domains[:1]))) == ""
 
 

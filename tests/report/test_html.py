@@ -126,6 +126,13 @@ def test_a_changing_world_has_its_sections(fake_run: MakeRun) -> None:
         Page(render(load_snapshot(folder)))
 
 
+def test_a_mixed_stream_without_alarms_says_so(fake_run: MakeRun) -> None:
+    world = fake_world(alarms=0)
+    text = page_of(fake_run(overrides={k: world[k] for k in ("drift", "per_domain")})).text
+    assert "No drift detector raised an alarm" in text and "they come mixed" in text
+    assert "Who noticed" not in text and "Alarms of drift detectors" not in text
+
+
 def test_the_largest_page_is_under_a_megabyte(fake_run: MakeRun) -> None:
     names = tuple(f"a class of some length {i}" for i in range(40))
     world = fake_world(5000, spans=60, alarms=200, tasks=64)

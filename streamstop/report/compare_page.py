@@ -144,8 +144,17 @@ def _rival(group: Group) -> Cell:
     return spread_words.share(found), words.name_of(group.rival)
 
 
+def _alarms(group: Group) -> Cell:
+    """How often drift was seen, where it was."""
+    found = group.figure("drift", "count")
+    if not found or not found["mean"]:
+        return words.NONE, ""
+    return f"{found['mean']:.1f}" + (f" ± {found['sd']:.1f}" if found["sd"] is not None else ""), ""
+
+
 def _known(found: Mapping[str, Any] | None) -> bool:
-    return found is not None and found["ci95"] is not None
+    """Whether there is an interval that says more than the mean."""
+    return found is not None and found["ci95"] is not None and found["sd"] > 0
 
 
 KEPT = ("continual", "makers", "decided")
@@ -156,10 +165,9 @@ COLUMNS: tuple[tuple[str, Callable[[Group], Cell]], ...] = (
     ("strongest baseline", _rival),
     ("LDA on counts", _of("baselines", "lda_counts", "segment")),
     ("frozen network", _of("baselines", "frozen", "segment")),
-    ("kappa", _plain("accuracy", "kappa")),
     ("held out, at the end", _of(*KEPT, "average_accuracy")),
     ("forgetting", _plain(*KEPT, "forgetting")),
-    ("drift alarms", _plain("drift", "count")),
+    ("drift alarms", _alarms),
 )
 """What the table of groups shows, where any group has it: heads, and what makes a cell."""
 

@@ -123,8 +123,10 @@ def joint_verdict(summary: Mapping[str, Any]) -> str:
     if rival is None:
         return f"{text}."
     theirs = summary["baselines"][rival]["segment"]
-    says = "" if own["segment"]["mean"] > theirs["mean"] else "does not beat it: "
-    return f"{text}; the strongest baseline, {name_of(rival)}, {says}{share(theirs)}."
+    named = f"the strongest baseline, {name_of(rival)}"
+    if own["segment"]["mean"] > theirs["mean"]:
+        return f"{text}; {named}, {share(theirs)}."
+    return f"{text}. It does not beat {named}: {share(theirs)}."
 
 
 def joint_doubt(summary: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ nothing that came from a file steers the terminal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ def print_comparison(
     _paragraph(console, said.comparison_verdict(comparison), "bold")
     console.print()
     console.print(Padding(_groups(comparison), (0, 0, 1, 2)))
+    if rivals := _rivals(comparison.groups):
+        _paragraph(console, f"{rivals}\n", "dim")
     if any(pair.tested for pair in comparison.pairs):
         console.print(Padding(_pairs(comparison), (0, 0, 1, 2)))
         for text in _explained(comparison):
@@ -60,7 +62,7 @@ def _groups(comparison: Comparison) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", show_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column("group", overflow="ellipsis", no_wrap=True, ratio=1)
-    table.add_column("n", justify="right")
+    table.add_column("n", justify="right", no_wrap=True)
     columns = [one for one in COLUMNS if any(one[1](g) != NONE for g in comparison.groups)]
     for head, _ in columns:
         table.add_column(head, justify="right", no_wrap=True)
@@ -71,9 +73,17 @@ def _groups(comparison: Comparison) -> Table:
             str(group.summary["n"]),
             *(_plain(cell(group)) for _, cell in columns),
         )
-        if group.rival:
-            table.add_row("", Text(f"rival: {_plain(name_of(group.rival))}", style="dim"))
     return table
+
+
+def _rivals(groups: Sequence[Group]) -> str:
+    """Which baselines the groups' rivals are: each once, with the letters of those it is of."""
+    letters: dict[str, list[str]] = {}
+    for group in groups:
+        if group.rival:
+            letters.setdefault(group.rival, []).append(group.letter)
+    named = [f"{name_of(key)} ({', '.join(of)})" for key, of in letters.items()]
+    return f"Rival, the strongest baseline: {'; '.join(named)}." if named else ""
 
 
 def _share(*path: str) -> Callable[[Group], str]:
@@ -158,7 +168,7 @@ def _differ(console: Console, comparison: Comparison) -> None:
 
 
 def _paragraph(console: Console, text: str, style: str) -> None:
-    console.print(Text(_plain(text), style=style))
+    console.print(Text("\n".join(map(_plain, text.split("\n"))), style=style))
 
 
 def _plain(text: str) -> str:

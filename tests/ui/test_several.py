@@ -68,7 +68,7 @@ def test_a_comparison_fits_and_has_a_line_for_every_pair(tmp_path: Path) -> None
     assert "A - B" in text
     assert "+9.4" in text
     assert "A and C. Not comparable: another protocol: segments.limit is 0 and 60." in text
-    assert "rival: streaming LDA on counts" in text
+    assert "Rival, the strongest baseline: streaming LDA on counts (A, B, C)." in text
     assert "learner.rule" in text
     assert "c.html" in text
 

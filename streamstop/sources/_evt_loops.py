@@ -45,10 +45,18 @@ STEADY_ENOUGH = 16
 CLEAN_WORDS = 32
 """So many words after a time word must be of kinds that exist for reading to go on there."""
 
-_NEAR_US = 1 << 16
+NEAR_US = 1 << 16
 # Kinds of words by their upper four bits: those that exist, in each format.
 _EVT3_KNOWN = np.array([1, 0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 0, 0, 1, 1], np.bool_)
 _EVT2_KNOWN = np.array([1, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1, 1], np.bool_)
+
+WORDS = {
+    "evt2": (28, 0, 28, _EVT2_KNOWN),
+    "evt2.1": (60, 32, 28, _EVT2_KNOWN),
+    "evt3": (12, 0, 12, _EVT3_KNOWN),
+}
+"""Where in a word its kind and its TIME_HIGH lie, the bits of that, and the kinds that exist."""
+
 _FIRST_BIT = np.array([(m & -m).bit_length() - 1 if m else 0 for m in range(4096)], np.int64)
 
 
@@ -187,7 +195,7 @@ def decode_evt3(
                 _end_damage(state, first + i)
         elif kind == 8:
             state[LOW] = low
-            if not _time_high(words, i, 12, 0, 12, _NEAR_US >> 12, state, _EVT3_KNOWN):
+            if not _time_high(words, i, 12, 0, 12, NEAR_US >> 12, state, _EVT3_KNOWN):
                 if n and mode == 0:
                     status = CUT
                     break
@@ -277,7 +285,7 @@ def decode_evt2(
             n += 1
         elif kind == 8:
             state[LOW] = low
-            if not _time_high(words, i, 28, 0, 28, _NEAR_US >> 6, state, _EVT2_KNOWN):
+            if not _time_high(words, i, 28, 0, 28, NEAR_US >> 6, state, _EVT2_KNOWN):
                 if n:
                     status = CUT
                     break
@@ -324,7 +332,7 @@ def decode_evt21(
         mask = word & 0xFFFFFFFF
         if kind == 8:
             state[LOW] = low
-            if not _time_high(words, i, 60, 32, 28, _NEAR_US >> 6, state, _EVT2_KNOWN):
+            if not _time_high(words, i, 60, 32, 28, NEAR_US >> 6, state, _EVT2_KNOWN):
                 if n:
                     status = CUT
                     break

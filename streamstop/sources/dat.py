@@ -24,7 +24,7 @@ from streamstop.events import (
     empty_events,
 )
 from streamstop.sources.byte_reader import open_bytes
-from streamstop.sources.recording import SIMULATED_SOURCE, read_start
+from streamstop.sources.recording import SIMULATED_SOURCE, read_head
 
 MAX_HEADER_BYTES = 1 << 16
 EVENT_TYPES = (0x00, 0x0C, 0x28)
@@ -44,9 +44,8 @@ class DatRecording:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        start = read_start(path, MAX_HEADER_BYTES)
-        header = re.match(rb"(?:%[^\n]*\n)*", start)
-        end = header.end() if header else 0
+        start = read_head(path, MAX_HEADER_BYTES, _holds_header)
+        end = _header_end(start)
         if len(start) < end + 2:
             raise SourceError(f"the file ends inside its header, no events in it: {path}")
         kind, size = start[end], start[end + 1]
@@ -75,7 +74,8 @@ class DatRecording:
             offset, index, last_us = start.offset, start.event, start.t_us
         with open_bytes(path) as data:
             size = RECORD_BYTES * MAX_PACKET_EVENTS
-            while block := data.read_at(offset, size):
+            while True:
+                block = data.read_ready(offset, RECORD_BYTES, size)
                 n = len(block) // RECORD_BYTES
                 if n:
                     events: Events = np.empty(n, EVENT_DTYPE)
@@ -84,10 +84,24 @@ class DatRecording:
                     offset, index = offset + n * RECORD_BYTES, index + n
                     yield Packet(events, Cursor(path, offset, index, last_us))
                 data.release(offset)
-                if len(block) < size:
+                if n == 0:
                     break
             damage = data.fault
-            if rest := len(block) % RECORD_BYTES:
-                damage = (Damage(offset, rest, "the file ends inside an event", path), *damage)
+            if block:
+                damage = (
+                    Damage(offset, len(block), "the file ends inside an event", path),
+                    *damage,
+                )
             if damage:
                 yield Packet(empty_events(), Cursor(path, offset, index, last_us), damage=damage)
+
+
+def _header_end(start: bytes) -> int:
+    lines = re.match(rb"(?:%[^\n]*\n)*", start)
+    return lines.end() if lines else 0
+
+
+def _holds_header(start: bytes) -> bool:
+    """Whether the lines are over, and the two bytes after them are there."""
+    end = _header_end(start)
+    return len(start) >= end + 2 and start[end : end + 1] != b"%"

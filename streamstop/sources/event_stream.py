@@ -31,7 +31,7 @@ from streamstop.events import (
     SensorSize,
     empty_events,
 )
-from streamstop.sources.byte_reader import ByteReader, open_bytes
+from streamstop.sources.byte_reader import STDIN, ByteReader, open_bytes
 from streamstop.sources.recording import read_start
 
 MAGIC = b"Event Stream"
@@ -105,13 +105,20 @@ class _Decoder:
     def packets(self) -> Iterator[Packet]:
         """All that is left of the file."""
         size = _BLOCK + self._loop.LOOK_AHEAD
+        held = 0
         while True:
-            block = self._data.read_at(self._offset, size)
-            ended = len(block) < size
-            yield from self._decode(np.frombuffer(block, np.uint8), len(block) if ended else _BLOCK)
+            offset = self._offset
+            block = self._data.read_ready(offset, held + 1, size)
+            full = len(block) == size
+            ended = not full and (self._data.path != STDIN or len(block) == held)
+            limit = len(block) if ended else max(len(block) - self._loop.LOOK_AHEAD, 0)
+            yield from self._decode(np.frombuffer(block, np.uint8), limit)
             if ended:
                 yield from self._rest()
                 return
+            if not full and self._state[self._loop.COUNT]:
+                yield self._packet()  # of a pipe that is slow: what came is handed over
+            held = len(block) - (self._offset - offset)
             self._data.release(self._offset)
 
     def _decode(self, data: Any, limit: int) -> Iterator[Packet]:

@@ -36,8 +36,8 @@ from streamstop.events import (
     SensorSize,
     empty_events,
 )
-from streamstop.sources.byte_reader import ByteReader, open_bytes
-from streamstop.sources.recording import SIMULATED_SOURCE, read_start
+from streamstop.sources.byte_reader import STDIN, ByteReader, open_bytes
+from streamstop.sources.recording import SIMULATED_SOURCE, read_head, read_start
 
 MAX_HEADER_BYTES = 1 << 16
 _BLOCK = 1 << 19
@@ -68,7 +68,7 @@ class EvtRecording:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        lines, self._header_bytes = _header_lines(read_start(path, MAX_HEADER_BYTES))
+        lines, self._header_bytes = _header_lines(read_head(path, MAX_HEADER_BYTES, _holds_header))
         header = b"".join(lines)
         version = _VERSION.search(header)
         if version is None:
@@ -177,18 +177,52 @@ class _Decoder:
 
     def packets(self) -> Iterator[Packet]:
         """All that is left of the file."""
-        ahead = self._loops.LOOK_AHEAD * self._word_bytes
+        size = _BLOCK + self._loops.LOOK_AHEAD * self._word_bytes
+        held = 0
         while True:
             offset = self._origin + self._word * self._word_bytes
-            block = self._data.read_at(offset, _BLOCK + ahead)
+            block = self._data.read_ready(offset, held + 1, size)
             words = self._recording.words_of(block)
-            ended = len(block) < _BLOCK + ahead
-            limit = len(words) if ended else _BLOCK // self._word_bytes
+            full = len(block) == size
+            ended = not full and (self._data.path != STDIN or len(block) == held)
+            limit = len(words)
+            if not ended and (full or not self._is_plain(words)):
+                limit = max(limit - self._loops.LOOK_AHEAD, 0)
             yield from self._decode(words, limit)
-            self._data.release(self._origin + self._word * self._word_bytes)
+            if not full and not ended and self._state[self._loops.COUNT]:
+                yield self._packet()  # of a pipe that is slow: what came is handed over
+            after = self._origin + self._word * self._word_bytes
+            held = len(block) - (after - offset)
+            self._data.release(after)
             if ended:
                 yield from self._rest(len(block) % self._word_bytes)
                 return
+
+    def _is_plain(self, words: NDArray[Any]) -> bool:
+        """Whether these words can be taken without a look at those that follow: no damage is being
+        passed over, and among them is none that could be any."""
+        loops, state = self._loops, self._state
+        mode = int(state[loops.MODE])
+        if mode & (loops.WAIT_TIME | loops.WAIT_HIGH) or state[loops.BAD_FROM] >= 0:
+            return False
+        shift, at, bits, known = loops.WORDS[self._recording.format]
+        kinds = (words >> shift).astype(np.intp) & 15
+        highs = (words[kinds == 8] >> at).astype(np.int64) & ((1 << bits) - 1)
+        before = highs[:1] if mode & loops.WAIT_START else state[loops.HIGH]
+        steps = np.diff(highs, prepend=before) & ((1 << bits) - 1)
+        steady = bool((steps <= loops.NEAR_US >> self._low_bits).all())
+        return steady and bool(known[kinds].all()) and self._last_column(words, kinds) <= 2047
+
+    def _last_column(self, words: NDArray[Any], kinds: NDArray[Any]) -> int:
+        """What the vectors among these words reach at most, were all of their bits set."""
+        if self._recording.format == "evt2.1":
+            return 31 + int((words[kinds <= 1] >> 43 & 0x7FF).max(initial=0))
+        if self._recording.format == "evt2":
+            return 0
+        starts = kinds == 3
+        begins = np.append(self._state[self._loops.BASE], words[starts] & 0x7FF)
+        taken = np.bincount(np.cumsum(starts), 12 * (kinds == 4) + 8 * (kinds == 5), len(begins))
+        return int((begins + taken).max())
 
     def _decode(self, words: NDArray[Any], limit: int) -> Iterator[Packet]:
         first, i, status = self._word, 0, self._loops.MORE
@@ -281,6 +315,14 @@ def _header_lines(start: bytes) -> tuple[list[bytes], int]:
         if re.fullmatch(rb"% *end\s*", line[0]):
             break
     return lines, at
+
+
+def _holds_header(start: bytes) -> bool:
+    """Whether the lines of the header are over."""
+    lines, end = _header_lines(start)
+    return re.fullmatch(rb"% *end\s*", lines[-1] if lines else b"") is not None or (
+        len(start) > end and not start.startswith(b"%", end)
+    )
 
 
 def _sensor(header: bytes) -> SensorSize | None:

@@ -16,9 +16,10 @@ from streamstop.errors import SourceError, UsageError
 from streamstop.labels import is_label_csv
 from streamstop.sources.byte_reader import inner_suffix
 from streamstop.sources.columns import find_columns
-from streamstop.sources.recording import Recording, read_start
+from streamstop.sources.recording import Recording, read_head, read_start
 
 HEAD_BYTES = 1 << 12
+_MAGIC_BYTES = 16
 
 _TEXT = (".csv", ".txt")
 
@@ -146,15 +147,25 @@ def _stated(format: str, path: str) -> Format:
     return next(one for one in FORMATS if one.name == name)
 
 
-def recognise(path: str) -> Format | None:
+def _tells(head: bytes) -> bool:
+    """Whether the start of a pipe tells its format: a magic, or all of a header of % lines."""
+    if head.startswith(b"%"):
+        lines = re.match(rb"(?:%[^\n]*\n)*", head)
+        return lines is not None and not b"%".startswith(head[lines.end() :][:1])
+    return len(head) >= _MAGIC_BYTES and any(one.test(head, "") for one in FORMATS)
+
+
+def recognise(path: str, *, known: bool = False) -> Format | None:
     """The format of a file, None where it is unknown.
+
+    known : it is told otherwise, so that of a pipe no more is waited for than errors take.
 
     Raises
     ------
     SourceError
         If the file cannot be opened, is empty, or is a Git LFS pointer in place of the file.
     """
-    head = read_start(path, HEAD_BYTES)
+    head = read_head(path, HEAD_BYTES, lambda start: _tells(start) or (known and len(start) > 39))
     if not head:
         raise SourceError(f"the file is empty, 0 bytes: {path}")
     if head.startswith(b"version https://git-lfs.github.com/spec"):
@@ -182,7 +193,7 @@ def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recor
     """
     options = dict(options or {})
     stated = options.pop("format", "")
-    known = recognise(path)
+    known = recognise(path, known=bool(stated))
     if stated:
         known = _stated(stated, path)
     if known is None:

@@ -86,8 +86,7 @@ def _timed(packet: Packet, last_us: int | None, first_us: int | None) -> Packet:
 def read_head(path: str, most: int, is_whole: Callable[[bytes], bool]) -> bytes:
     """The start of a file, decompressed, with a header of unknown length; at most `most` bytes.
 
-    No more is read than it takes to hold it by a few times, as what comes through a pipe may be
-    slow to come.
+    No more is read than it takes to hold it by a few times, and of a pipe no more is waited for.
 
     is_whole : whether what was read holds the header.
 
@@ -96,12 +95,13 @@ def read_head(path: str, most: int, is_whole: Callable[[bytes], bool]) -> bytes:
     SourceError
         If the file is missing, no file, or not readable.
     """
-    size = 1 << 12
+    held, size = 0, 1 << 12
     while True:
-        start = read_start(path, min(size, most))
-        if len(start) < size or size >= most or is_whole(start):
+        start = _read_ready(path, held + 1, min(size, most))
+        if len(start) in (held, most) or is_whole(start):
             return start
-        size *= 4
+        held = len(start)
+        size = 4 * size if held == size else size
 
 
 def read_start(path: str, size: int) -> bytes:
@@ -112,8 +112,12 @@ def read_start(path: str, size: int) -> bytes:
     SourceError
         If the file is missing, no file, or not readable.
     """
+    return _read_ready(path, size, size)
+
+
+def _read_ready(path: str, least: int, most: int) -> bytes:
     try:
         with open_bytes(path) as data:
-            return data.read_at(0, size)
+            return data.read_ready(0, least, most)
     except OSError as error:
         raise SourceError(f"cannot be read: {error.strerror}: {path}") from error

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import os
 import struct
 import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ from test_byte_reader import pipe
 
 from streamstop.errors import DamageError, SourceError, UsageError
 from streamstop.events import Cursor, Events, SensorSize
-from streamstop.sources import open_source
+from streamstop.sources import byte_reader, open_source
 from streamstop.sources.aedat4_writer import write_aedat4
 from streamstop.sources.recognise import FORMATS, SHORT, open_recording
 from streamstop.sources.recording import read_packets
@@ -27,6 +30,7 @@ from streamstop.sources.recording import read_packets
 sys.path.insert(0, str(Path(__file__).parents[1] / "corrupt"))
 
 from mutation_seeds import seed_of
+from mutations import mutate
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "gz": lambda data: gzip.compress(data, 1),
@@ -219,6 +223,55 @@ def test_standard_input_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     assert slow.asked < 20
     rest = [packet.events for packet in packets]
     assert same(np.concatenate([first.events, *rest]), LONG)
+
+
+@pytest.mark.parametrize("name", ["evt2", "evt21", "evt3", "dat", "es", "aedat4-lz4"])
+def test_a_pipe_that_stays_open_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What a slow writer sent so far is handed over, but for the little that it may be judged by;
+    and the events are those of the file."""
+    seed = seed_of(name)
+    half = len(seed.content) // 2
+    reading, writing = os.pipe()
+    os.write(writing, seed.content[:half])
+    stdin = SimpleNamespace(buffer=os.fdopen(reading, "rb"), isatty=lambda: False)
+    monkeypatch.setattr(sys, "stdin", stdin)
+    monkeypatch.setattr(byte_reader, "_standard_input", None)
+    packets = read_packets(open_recording("-"))
+    got = [next(packets).events]
+    assert len(got[0]) > (0 if name in ("es", "aedat4-lz4") else len(seed.events) // 3)
+    os.write(writing, seed.content[half:])
+    os.close(writing)
+    got += [packet.events for packet in packets]
+    assert same(np.concatenate(got), seed.events)
+    stdin.buffer.close()
+
+
+@pytest.mark.parametrize("name", ["evt2", "evt21", "evt3", "es"])
+def test_a_slow_pipe_gives_what_the_file_gives(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    """Damage is judged the same where the words after it are not there yet."""
+    seed = seed_of(name)
+    for number in range(12):
+        content, _ = mutate(Random(f"slow {name} {number}"), seed)
+        path = tmp_path / seed.file_name
+        path.write_bytes(content)
+        wholes = []
+        for where in (str(path), "-"):
+            pipe(monkeypatch, content, piece=97)
+            try:
+                recording = open_recording(where)
+            except SourceError:
+                break
+            wholes.append(Whole(read_packets(recording)))
+        if len(wholes) == 2:
+            file, slow = wholes
+            assert same(file.events, slow.events), number
+            assert file.dropped == slow.dropped
+            told = [[(one.offset, one.lost_bytes) for one in whole.damage] for whole in wholes]
+            assert told[0] == told[1], number
 
 
 def test_a_terminal_is_no_recording(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,11 @@ def simulated_cifar10(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-SETS = {"dvs-gesture": "simulated_gestures", "cifar10-dvs": "simulated_cifar10"}
+SETS = {
+    "dvs-gesture": "simulated_gestures",
+    "dvs-gesture-adapt": "simulated_gestures",
+    "cifar10-dvs": "simulated_cifar10",
+}
 """Recipes of whole sets, which run here on simulated ones of the same layout."""
 
 
@@ -81,7 +85,10 @@ def test_a_recipe_runs(recipe: Path, tmp_path: Path, request: pytest.FixtureRequ
     uri = load_config(recipe).source.uri
     simulated = recipe.stem in SETS or not uri
     if recipe.stem in SETS:
-        args += ["--source", f"{recipe.stem}:{request.getfixturevalue(SETS[recipe.stem])}"]
+        name, _, rest = uri.partition(":")
+        _, mark, split = rest.partition("?")
+        folder = request.getfixturevalue(SETS[recipe.stem])
+        args += ["--source", f"{name}:{folder}{mark}{split}"]
     elif uri:
         data: Path = request.getfixturevalue("data_dir")
         args += ["--source", str(data / Path(uri).relative_to(SHARED))]
@@ -105,7 +112,8 @@ def test_a_recipe_runs(recipe: Path, tmp_path: Path, request: pytest.FixtureRequ
 def test_a_set_is_trained_on_and_then_streamed(
     stream: str, training: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    uri = f"{stream}:{request.getfixturevalue(SETS[stream])}"
+    name = stream.removesuffix("-adapt")
+    uri = f"{name}:{request.getfixturevalue(SETS[stream])}"
     sets = [word for text in by_split(uri) for word in ("--set", text)]
     out = ["--json", "--quiet", "--out", str(tmp_path)]
     result = CliRunner().invoke(app, ["train", training, "--smoke", *out, *sets])
@@ -113,11 +121,11 @@ def test_a_set_is_trained_on_and_then_streamed(
     (folder,) = tmp_path.iterdir()
     args = ["run", stream, "--source", f"{uri}?split=test", "--weights"]
     args += [str(folder / "best.safetensors"), "--set", "scenario.held_out=0"]
-    for frozen in ([], ["--frozen"])[: 2 if stream == "dvs-gesture" else 1]:
+    for frozen in ([], ["--frozen"])[: 2 if name == "dvs-gesture" else 1]:
         result = CliRunner().invoke(app, [*args, *frozen, *out])
         assert result.exit_code == 0, result.stderr
         summary = json.loads(result.stdout)
-        assert summary["segments"] == {"dvs-gesture": 2 * 11, "cifar10-dvs": 2}[stream]
+        assert summary["segments"] == {"dvs-gesture": 2 * 11, "cifar10-dvs": 2}[name]
         assert summary["network"]["name"] == load_train_config(training).network.name
         assert summary["protocol"].get("frozen", False) is bool(frozen)
 

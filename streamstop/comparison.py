@@ -15,7 +15,7 @@ from typing import Any
 
 from streamstop.decisions import count_shared
 from streamstop.errors import UsageError
-from streamstop.groups import Group, differing, found_folders, grouped, in_short, read_run
+from streamstop.groups import Group, differing, found_folders, grouped, read_run, told_apart
 from streamstop.significance import (
     MAX_FLIPPED,
     Spread,
@@ -146,12 +146,19 @@ def incomparable(a: Group, b: Group) -> list[str]:
     reasons = []
     if (kinds := (a.summary.get("data"), b.summary.get("data"))) and kinds[0] != kinds[1]:
         reasons.append("one is on simulated data, the other on real")
-    keys = dict.fromkeys([*a.settings, *b.settings])
-    for key in keys:
+    protocol = []
+    for key in dict.fromkeys([*a.settings, *b.settings]):
         ours, theirs = a.settings.get(key), b.settings.get(key)
-        if key.startswith(PROTOCOL) and ours != theirs:
-            what = "another source" if key == "source.uri" else "another protocol"
-            reasons.append(f"{what}: {key} is {in_short(ours)} and {in_short(theirs)}")
+        if ours == theirs or not key.startswith(PROTOCOL):
+            continue
+        if key == "source.uri":
+            told = [str(group.summary.get("source") or "unknown") for group in (a, b)]
+            told = told if told[0] != told[1] else told_apart([ours, theirs])
+            reasons.append(f"another source, {told[0]} and {told[1]}")
+        else:
+            protocol.append(f"{key} {' and '.join(told_apart([ours, theirs]))}")
+    if protocol:
+        reasons.append(f"another protocol, {', '.join(protocol)}")
     for group in (a, b):
         if not group.runs:
             reasons.append(f"no run of {group.letter} came to its end")

@@ -20,6 +20,9 @@ from streamstop.joint import SeedRun, in_words, joint_summary, number, read_summ
 MAX_GROUPS = 26
 """As many as there are letters to call them by."""
 
+MAX_TOLD = 3
+"""Settings that a label has room for."""
+
 NOT_THE_CONFIGURATION = ("run.seed", "run.out", "run.name")
 """Settings in which runs of one group may differ."""
 
@@ -155,8 +158,7 @@ def grouped(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
         kept = tuple(by_seed[e.seed] for e in entries if e.counts)
         summary = joint_summary(entries, command="")
         groups.append(Group(letter, "", kept, summary, same[0].settings))
-    differ = differing(groups)
-    groups = [replace(group, label=_label(group, i, differ)) for i, group in enumerate(groups)]
+    groups = [replace(group, label=_label(group, groups)) for group in groups]
     return groups, [*notes, *_versions(groups)]
 
 
@@ -200,13 +202,19 @@ def told_apart(values: Sequence[Any]) -> list[str]:
     return short if len(set(short)) == len(set(full)) else full
 
 
-def _label(group: Group, place: int, differ: Mapping[str, Sequence[Any]]) -> str:
-    """What sets a group apart: the values of what differs where that is little, else its name."""
-    if not 0 < len(differ) <= 3 or "source.uri" in differ:
-        return group.name
-    return ", ".join(
+def _label(group: Group, groups: Sequence[Group]) -> str:
+    """What sets a group apart: its name, unless all have that one, and settings in which it differs
+    from others of its name, where they are few.
+    """
+    alike = [one for one in groups if one.name == group.name]
+    differ = differing(alike)
+    place = alike.index(group)
+    told = [
         f"{key.partition('.')[2]} = {told_apart(values)[place]}" for key, values in differ.items()
-    )
+    ]
+    few = told if len(told) <= MAX_TOLD else []
+    named = [group.name] if len(alike) < len(groups) or not few else []
+    return ", ".join([*named, *few])
 
 
 def _entry(run: Run) -> SeedRun:

@@ -45,6 +45,19 @@ def test_runs_that_differ_by_seed_alone_are_one_group(tmp_path: Path) -> None:
     assert found.groups[0].rival == "lda_counts"
 
 
+def test_a_group_is_called_by_what_sets_it_apart_from_others_of_its_name(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", hits(5, 10))
+    make_run(tmp_path / "b", hits(6, 10), settings=SLTT)
+    many = "[learner]\nlr = 1.0\nlr_leak = 1.0\nlr_readout = 1.0\nslow = 0.5"
+    make_run(tmp_path / "c", hits(6, 10), settings=many, name="other")
+    found = compare([str(tmp_path / name) for name in "abc"])
+    assert [group.label for group in found.groups] == [
+        "test-data, rule = stop",
+        "test-data, rule = sltt",
+        "other",
+    ]
+
+
 def test_a_setting_left_out_is_its_default(tmp_path: Path) -> None:
     a = make_run(tmp_path / "a", hits(5, 10))
     b = make_run(tmp_path / "b", hits(6, 10), seed=1, settings='[learner]\nrule = "stop"')
@@ -90,8 +103,11 @@ def test_with_two_seeds_there_is_no_test_over_seeds(tmp_path: Path) -> None:
     ("others", "said"),
     [
         ({"settings": '[source]\nuri = "elsewhere.aedat4"'}, "another source"),
-        ({"settings": "[segments]\nlength_us = 500000"}, "segments.length_us is 0 and 500000"),
-        ({"settings": '[scenario]\nname = "gradual"'}, "scenario.name is none and gradual"),
+        (
+            {"settings": "[segments]\nlength_us = 500000"},
+            "another protocol, segments.length_us 0 and 500000",
+        ),
+        ({"settings": '[scenario]\nname = "gradual"'}, "scenario.name none and gradual"),
         ({"settings": '[labels]\narrival = "delayed"'}, "labels.arrival"),
         ({"settings": SLTT, "data": "real"}, "simulated data"),
         ({"settings": SLTT, "accuracy": None}, "nothing was scored in B"),

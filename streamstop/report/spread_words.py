@@ -194,9 +194,14 @@ def pair_verdict(pair: Pair, a: Group, b: Group) -> str:
     return f"{text}, which chance alone may do ({_tests(pair)})."
 
 
-def reasons(pair: Pair) -> str:
-    """Why a pair was not tested."""
-    return "Not comparable: " + "; ".join(pair.reasons) + "."
+def apart(comparison: Comparison) -> list[tuple[str, str]]:
+    """Which pairs were not tested, and why: those with the same reasons together."""
+    found: dict[str, list[str]] = {}
+    for pair in comparison.pairs:
+        if not pair.tested:
+            why = "; ".join(pair.reasons)
+            found.setdefault(why, []).append(f"{pair.first} and {pair.second}")
+    return [("; ".join(pairs), f"Not comparable: {why}.") for why, pairs in found.items()]
 
 
 def over_seeds(pair: Pair) -> str:

@@ -22,6 +22,8 @@ from streamstop.report.charts import shorten
 from streamstop.report.words import NBSP, NONE, name_of, percent, plural, printable
 
 MAX_DIFFER = 12
+MAX_COLUMNS = 5
+"""What 80 columns have room for; the page has the others."""
 
 
 def print_comparison(
@@ -39,16 +41,15 @@ def print_comparison(
         console.print(Text("SIMULATED DATA", style="bold yellow"))
     _paragraph(console, said.comparison_verdict(comparison), "bold")
     console.print()
-    console.print(Padding(_groups(comparison), (0, 0, 1, 2)))
+    console.print(Padding(_groups(comparison, console.width), (0, 0, 1, 2)))
     if rivals := _rivals(comparison.groups):
         _paragraph(console, f"{rivals}\n", "dim")
     if any(pair.tested for pair in comparison.pairs):
         console.print(Padding(_pairs(comparison), (0, 0, 1, 2)))
         for text in _explained(comparison):
             _paragraph(console, text, "dim")
-    for pair in comparison.pairs:
-        if not pair.tested:
-            _paragraph(console, f"{pair.first} and {pair.second}. {said.reasons(pair)}", "yellow")
+    for pairs, why in said.apart(comparison):
+        _paragraph(console, f"{pairs}. {why}", "yellow")
     if len(comparison.groups) > 1:
         console.print()
         _differ(console, comparison)
@@ -58,18 +59,18 @@ def print_comparison(
         )
 
 
-def _groups(comparison: Comparison) -> Table:
+def _groups(comparison: Comparison, width: int) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", show_edge=False)
-    table.add_column("", no_wrap=True)
-    table.add_column("group", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("group", overflow="ellipsis", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
     columns = [one for one in COLUMNS if any(one[1](g) != NONE for g in comparison.groups)]
+    columns = columns[:MAX_COLUMNS]
     for head, _ in columns:
         table.add_column(head, justify="right", no_wrap=True)
+    room = max(12, width - 11 * len(columns) - 6)
     for group in comparison.groups:
         table.add_row(
-            group.letter,
-            Text(shorten(_plain(group.label), 40)),
+            Text(shorten(_plain(f"{group.letter} {group.label}"), room)),
             str(group.summary["n"]),
             *(_plain(cell(group)) for _, cell in columns),
         )
@@ -110,11 +111,11 @@ KEPT = ("continual", "makers", "decided")
 
 COLUMNS: tuple[tuple[str, Callable[[Group], str]], ...] = (
     ("all, %", _share("accuracy", "segment")),
-    ("last 3rd", _share("accuracy", "segment_last_third")),
+    ("last third", _share("accuracy", "segment_last_third")),
     ("rival", _rival),
-    ("LDA cnts", _share("baselines", "lda_counts", "segment")),
-    ("frozen", _share("baselines", "frozen", "segment")),
     ("held out", _share(*KEPT, "average_accuracy")),
+    ("LDA counts", _share("baselines", "lda_counts", "segment")),
+    ("frozen", _share("baselines", "frozen", "segment")),
 )
 
 

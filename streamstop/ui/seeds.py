@@ -108,7 +108,11 @@ def print_joint(
 def _scores(summary: Mapping[str, Any]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
     table.add_column("decided by", no_wrap=True, overflow="ellipsis")
-    for head in ("all", "last third", "learner less it"):
+    kept = (summary.get("continual") or {}).get("makers") or {}
+    margins = summary.get("learner_less_rivals") or {}
+    more = ("held out", "forgetting") if kept else ("learner less it",)
+    first = ("all",) if kept else ("all", "last third")
+    for head in (*first, *more):
         table.add_column(head, justify="right", no_wrap=True)
     rows = [("decision", "bold blue", summary["accuracy"])]
     rows += [(k, "blue", v) for k, v in (summary.get("accuracy_by_readout") or {}).items()]
@@ -116,14 +120,18 @@ def _scores(summary: Mapping[str, Any]) -> Table:
     rows += [
         (k, "yellow" if k == best else "", v) for k, v in (summary.get("baselines") or {}).items()
     ]
-    margins = summary.get("learner_less_rivals") or {}
     for key, style, values in sorted(rows, key=_mean, reverse=True):
-        less = margins.get(key, {}).get("segment")
+        if kept:
+            own = kept.get("decided" if key == "decision" else key, {})
+            cells = [said.share(own.get("average_accuracy")), said.plain(own.get("forgetting"))]
+        else:
+            less = margins.get(key, {}).get("segment")
+            cells = [said.share(values.get("segment_last_third"))]
+            cells += ["" if less is None else said.points(less["mean"])]
         table.add_row(
             Text(shorten(printable(name_of(key)), 32)),
             _plain(said.share(values.get("segment"))),
-            _plain(said.share(values.get("segment_last_third"))),
-            "" if less is None else said.points(less["mean"]),
+            *map(_plain, cells),
             style=style,
         )
     return table

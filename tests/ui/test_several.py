@@ -56,6 +56,18 @@ def test_without_a_score_it_says_so(tmp_path: Path, others: dict[str, Any]) -> N
     assert "nothing was scored" in said(out) or "there is no mean" in said(out)
 
 
+def test_what_was_kept_stands_beside_where_there_are_tasks(tmp_path: Path) -> None:
+    own = {"average_accuracy": 0.75, "forgetting": 0.125}
+    continual = {"tasks": ["x"], "taught": [0], "makers": {"decided": own}}
+    out = console()
+    runs = group(tmp_path, [48, 51], continual=continual)
+    print_joint(joint_summary(runs, command=""), None, out)
+    (line,) = [one for one in said(out).splitlines() if "the learner's decision" in one]
+    assert "75.0 ± 0 %" in line
+    assert "0.125 ± 0.000" in line
+    assert max(map(len, said(out).splitlines())) <= 80
+
+
 def test_a_comparison_fits_and_has_a_line_for_every_pair(tmp_path: Path) -> None:
     group(tmp_path / "a", [54, 55, 56])
     group(tmp_path / "b", [48, 49, 51], '[learner]\nrule = "sltt"')
@@ -67,7 +79,7 @@ def test_a_comparison_fits_and_has_a_line_for_every_pair(tmp_path: Path) -> None
     assert max(map(len, text.splitlines())) <= 80
     assert "A - B" in text
     assert "+9.4" in text
-    assert "A and C. Not comparable: another protocol: segments.limit is 0 and 60." in text
+    assert "A and C; B and C. Not comparable: another protocol, segments.limit 0 and 60." in text
     assert "Rival, the strongest baseline: streaming LDA on counts (A, B, C)." in text
     assert "learner.rule" in text
     assert "c.html" in text

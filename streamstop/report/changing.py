@@ -22,6 +22,9 @@ MAX_TASKS = 64
 MAX_ROWS = 256
 MAX_MAKERS = 24
 
+BROKE_OFF = ("interrupted", "diverged")
+"""Statuses of runs that did not see the end of their stream."""
+
 Row = tuple[float | None, ...]
 
 
@@ -168,16 +171,23 @@ def _watch(world: World, detector: str, signal: str) -> Watch:
 
 
 def read_world(summary: Mapping[str, Any]) -> World:
-    """The world of a summary."""
+    """The world of a summary: of a run that broke off, the part that it came to."""
     scenario, drift = summary.get("scenario") or {}, summary.get("drift") or {}
     spans = scenario.get("spans") or ()
+    drifts = (int(one) for one in (scenario.get("drifts") or ())[:MAX_SPANS])
+    in_all = int(scenario.get("spans_in_all") or len(spans))
+    if summary.get("status") in BROKE_OFF:
+        came_to = int(summary.get("segments") or 0)
+        spans = [one for one in spans if int(one[0]) < came_to]
+        drifts = (one for one in drifts if one < came_to)
+        in_all = min(in_all, len(spans))
     alarms = drift.get("alarms") or ()
     return World(
         scenario=str(scenario.get("name") or ""),
         domain=str(scenario.get("domain") or ""),
         spans=tuple(Span(int(a), int(b), str(name)) for a, b, name in spans[:MAX_SPANS]),
-        spans_in_all=int(scenario.get("spans_in_all") or len(spans)),
-        drifts=tuple(sorted(int(one) for one in (scenario.get("drifts") or ())[:MAX_SPANS])),
+        spans_in_all=in_all,
+        drifts=tuple(sorted(drifts)),
         alarms=tuple(
             Alarm(int(one["segment"]), str(one["detector"]), str(one["signal"]))
             for one in alarms[:MAX_ALARMS]

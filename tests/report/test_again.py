@@ -82,6 +82,13 @@ def test_a_training_gets_its_own_page(tmp_path: Path, monkeypatch: pytest.Monkey
     assert asked == [(tmp_path, None)]
 
 
+def test_several_seeds_get_their_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "summary.json").write_text(json.dumps({"kind": "several seeds"}))
+    page = tmp_path / "report.html"
+    monkeypatch.setattr("streamstop.report.joint_page.write_joint_report", lambda _: page)
+    assert write_page(tmp_path) == page
+
+
 def test_several_seeds_do_not_go_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text(json.dumps({"kind": "several seeds"}))
     with pytest.raises(UsageError, match="leave out --out"):

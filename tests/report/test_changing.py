@@ -45,6 +45,14 @@ def test_a_world_is_read_whole() -> None:
     )
 
 
+@pytest.mark.parametrize("status", ["interrupted", "diverged"])
+def test_a_run_that_broke_off_is_not_told_of_changes_that_never_came(status: str) -> None:
+    summary = fake_world(100, spans=4) | {"segments": 60, "status": status}
+    world = read_world(summary)
+    assert (world.drifts, len(world.spans), world.spans_in_all) == ((25, 50), 3, 3)
+    assert read_world(summary | {"status": "complete"}).drifts == (25, 50, 75)
+
+
 def test_a_detector_s_alarms_are_told_apart_by_the_drifts() -> None:
     """Before 40: 10, 39 are false. From 40: 40 at once, 45 again. From 60: none. From 80: 99."""
     world = World(drifts=(40, 60, 80), alarms=alarms(10, 39, 40, 45, 99))

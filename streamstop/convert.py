@@ -6,6 +6,7 @@ file stands under its name only when it is whole.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from streamstop.events import Damage, Events, SensorSize
 from streamstop.ledger import MAX_DAMAGE_LISTED
 from streamstop.sources import Source, open_source
 from streamstop.sources.writers import format_of, write_recording
+from streamstop.sources.writing import STDOUT
 
 Progress = Callable[[int, int], None]
 """Told now and then: events read so far, and the latest time in us."""
@@ -32,7 +34,7 @@ class Conversion:
     read, written : events.
     dropped : events that were read and not written, or not handed over by the source, by cause.
     damage, damage_count : stretches that could not be read; the first of them, and how many.
-    out_bytes : size of the new file.
+    out_bytes : size of the new file; 0 of standard output.
     """
 
     source: str
@@ -66,7 +68,7 @@ def convert(
     Parameters
     ----------
     source_uri : what `streamstop.sources.open_source` takes.
-    out : the new file.
+    out : the new file; "-" for standard output, which stays as far as it was written.
     format : of the new file, a key of `streamstop.sources.writers.WRITERS`; "" as its name says.
     sensor : pixels of the sensor, where the source does not say.
     strict : stop at the first damage; nothing is written then.
@@ -85,9 +87,12 @@ def convert(
         If `out` exists, its format is not known or cannot say these events.
     """
     out_format = format_of(out, format)
-    if Path(out).exists() and not overwrite:
+    if out == STDOUT:
+        if sys.stdout.isatty():
+            raise UsageError(f"standard output is a terminal; send it on, as in `... | cat`: {out}")
+    elif Path(out).exists() and not overwrite:
         raise UsageError(f"it exists already; give another name, or --force: {out}")
-    if not Path(out).parent.is_dir():
+    elif not Path(out).parent.is_dir():
         raise UsageError(f"its folder does not exist: {out}")
     with open_source(source_uri, sensor=sensor, strict=strict, seconds=seconds) as source:
         done = Conversion(
@@ -101,7 +106,7 @@ def convert(
             simulated=source.simulated,
             on_bit=on_bit,
         )
-    done.out_bytes = Path(out).stat().st_size
+    done.out_bytes = Path(out).stat().st_size if out != STDOUT else 0
     return done
 
 

@@ -87,6 +87,20 @@ def test_convert_and_its_refusals(rec: Path, tmp_path: Path) -> None:
     assert call("convert", rec, out_path, "--force")[0] == 0
 
 
+def test_what_goes_to_standard_output_is_the_file_and_nothing_else(
+    rec: Path, tmp_path: Path
+) -> None:
+    call("convert", rec, tmp_path / "a.raw")
+    found = CliRunner().invoke(app, ["convert", str(rec), "-", "--format", "evt3"])
+    assert found.exit_code == 0
+    assert found.stdout_bytes == (tmp_path / "a.raw").read_bytes()
+    assert "20,000 events" in found.stderr
+    code, _, err = call("convert", rec, "-")
+    assert (code, "say --format" in err) == (2, True)
+    code, _, err = call("convert", rec, "-", "--format", "aedat4")
+    assert (code, "no way back" in err) == (2, True)
+
+
 def test_record_takes_what_stream_sends(rec: Path, tmp_path: Path) -> None:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))

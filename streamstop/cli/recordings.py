@@ -92,7 +92,10 @@ def inspect(
 
 def convert(
     source: Annotated[str, typer.Argument(metavar="A", help="A recording, or - for stdin.")],
-    out: Annotated[str, typer.Argument(metavar="B", help="The new file; .gz, .zst, .xz pack it.")],
+    out: Annotated[
+        str,
+        typer.Argument(metavar="B", help="The new file, or - for stdout; .gz, .zst, .xz pack it."),
+    ],
     format: Format = None,
     sensor: Sensor = None,
     on_bit: OnBit = 0,
@@ -109,7 +112,7 @@ def convert(
 
 
 def record(
-    out: Annotated[str, typer.Argument(metavar="OUT", help="The new file.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="The new file, or - for stdout.")],
     source: Annotated[
         str, typer.Option(help="A camera, udp://, dv://, or anything that run reads.")
     ],
@@ -160,7 +163,9 @@ def _copy(
                 on_bit=on_bit,
                 progress=lambda events, _: line.update(events),
             )
-        print(json.dumps(_as_json(done), indent=2) if as_json else _told(done))
+        # Where events go to standard output, what is said of them does not.
+        said = sys.stderr if out == "-" else sys.stdout
+        print(json.dumps(_as_json(done), indent=2) if as_json else _told(done), file=said)
         sys.stdout.flush()
         if done.damage_count:
             raise typer.Exit(DamageError.exit_code)
@@ -173,9 +178,10 @@ def _as_json(done: Conversion) -> dict[str, object]:
 
 
 def _told(done: Conversion) -> str:
+    size = f", {done.out_bytes:,} bytes" if done.out_bytes else ""
     lines = [
         f"{done.written:,} events of a sensor of {done.sensor}, {done.format} to "
-        f"{done.out_format}, {done.out_bytes:,} bytes"
+        f"{done.out_format}{size}"
     ]
     if done.simulated:
         lines.append("SIMULATED DATA")

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from streamstop.errors import UsageError
 from streamstop.events import Events, SensorSize
 from streamstop.sources.byte_reader import SUFFIXES, inner_suffix
-from streamstop.sources.writing import whole_file
+from streamstop.sources.writing import STDOUT, whole_file
 
 Writer = Callable[..., int]
 
@@ -48,6 +48,10 @@ BY_SUFFIX = {
 """What a suffix stands for. `.aedat` is of several versions, and has to be told."""
 
 
+STREAMED = tuple(one for one in WRITERS if one not in ("aedat4", "npz", "npy"))
+"""What can be written to standard output: these three end in what their beginning tells."""
+
+
 def format_of(path: str | Path, format: str = "") -> str:
     """The short name of the format that a file of this name is written in.
 
@@ -57,6 +61,11 @@ def format_of(path: str | Path, format: str = "") -> str:
         If it is not known, or not told by the name alone.
     """
     known = ", ".join(WRITERS)
+    if str(path) == STDOUT and format not in STREAMED:
+        raise UsageError(
+            f"what goes to standard output has no name to tell its format, and no way back; say "
+            f"--format, one of {', '.join(STREAMED)}: {path}"
+        )
     if format:
         if format not in WRITERS:
             raise UsageError(f"format {format!r} is not written; written are {known}: {path}")
@@ -85,7 +94,8 @@ def write_recording(
 
     Parameters
     ----------
-    path : file to write; it appears when complete and replaces what stood there.
+    path : file to write; it appears when complete and replaces what stood there. "-" is standard
+        output, to which events go as they come.
     packets : an array of EVENT_DTYPE, shape (n,), or any number of them in turn.
     sensor : pixels of the sensor.
     format : a key of WRITERS; "" for what the suffix says.

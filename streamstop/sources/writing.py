@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar, cast
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from streamstop.errors import UsageError
 from streamstop.events import MAX_PACKET_EVENTS, Events, SensorSize, empty_events
 
 T = TypeVar("T")
+
+STDOUT = "-"
+"""The path that means standard output."""
 
 
 def pieces(packets: Events | Iterable[Events]) -> Iterator[Events]:
@@ -38,8 +42,22 @@ def repacked(parts: Iterable[Events], packet_events: int) -> Iterator[Events]:
         yield packet[:filled]
 
 
+class _Flushed:
+    """Standard output, each block of it handed on at once: who reads it may be waiting."""
+
+    def write(self, block: bytes) -> int:
+        written = sys.stdout.buffer.write(block)
+        sys.stdout.buffer.flush()
+        return written
+
+
 def whole_file(path: str | Path, write: Callable[[BinaryIO], T]) -> T:
-    """A file that appears when `write` has written all of it, and replaces what stood there."""
+    """A file that appears when `write` has written all of it, and replaces what stood there.
+
+    Of "-", standard output, what was written is gone; `write` must not go back there.
+    """
+    if str(path) == STDOUT:
+        return write(cast(BinaryIO, _Flushed()))
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     try:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 from xml.etree import ElementTree
@@ -348,12 +348,6 @@ class Unpacker:
         self._compression = compression
         self._zstd = zstandard.ZstdDecompressor(max_window_size=1 << 27)
         self._lz4 = lz4.frame.create_decompression_context()
-        kinds: dict[str, Callable[[bytes | memoryview], bytes]] = {
-            "none": bytes,
-            "lz4": self._lz4_block,
-            "zstd": self._zstd_block,
-        }
-        self._unpack = kinds[compression]
 
     def __call__(self, block: bytes | memoryview) -> bytes:
         """The content of a block.
@@ -364,7 +358,9 @@ class Unpacker:
             If it cannot be unpacked, or unpacks to too much.
         """
         try:
-            return self._unpack(block)
+            if self._compression == "zstd":
+                return self._zstd_block(block)
+            return self._lz4_block(block) if self._compression == "lz4" else bytes(block)
         except (RuntimeError, zstandard.ZstdError) as error:
             raise UnreadableError(f"{self._compression} decompression failed ({error})") from error
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import struct
 import time
+import weakref
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from streamstop.errors import SourceError, UsageError
 from streamstop.events import EVENT_DTYPE, MAX_PACKET_EVENTS, SensorSize, make_events
-from streamstop.sources.aedat4 import Aedat4Recording
+from streamstop.sources.aedat4 import Aedat4Recording, Unpacker
 from streamstop.sources.aedat4_writer import write_aedat4
 
 SENSOR = SensorSize(128, 128)
@@ -248,3 +250,16 @@ def test_false_starts_cost_time_in_proportion(
     assert time.process_time() - began < 5
     assert same(whole.events, events)
     assert sum(one.lost_bytes for one in whole.damage) > 3_900_000
+
+
+@pytest.mark.parametrize("compression", ["none", "lz4", "zstd"])
+def test_what_unpacks_goes_with_the_reading(compression: str) -> None:
+    """It holds memory that the collector of cycles does not see, so it must be in none."""
+    gc.disable()
+    try:
+        unpack = Unpacker(compression)
+        gone = weakref.ref(unpack)
+        del unpack
+        assert gone() is None
+    finally:
+        gc.enable()

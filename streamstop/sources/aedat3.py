@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +48,10 @@ POLARITY = 1
 _EVENT_BYTES = 8
 _MAX_TYPE = 16
 _MAX_OVERFLOW = 1 << 21  # 142 years: times may count from 1970
+MAX_TOLD = 1 << 9
+"""So many stretches of damage are told one by one in a reading; further ones with the packet of
+events that they lie in."""
+
 _PIECE = 1 << 20
 _FIRST_PIECE = 1 << 10
 _SIZES = {0: 8, 1: 8, 3: 36, 4: 48}
@@ -131,15 +136,14 @@ class Aedat3Recording:
             while near.read_at(offset, 1):
                 found = near.head(offset)
                 if found is None or not _holds(near, offset, found):
-                    yield from gathered.hand_over()
-                    following = _next(data, offset + 1)
+                    following = _next(near, offset + 1)
                     reason = (
                         "the file ends inside a packet"
                         if following is None
                         else ("no packet starts here")
                     )
                     end = _end(data, offset) if following is None else following
-                    yield gathered.damaged(offset, end - offset, reason)
+                    yield from gathered.damaged(offset, end - offset, reason)
                     offset, skip = end, 0
                     continue
                 is_whole = near.reaches(offset + found.bytes)
@@ -158,10 +162,10 @@ class Aedat3Recording:
                         after = offset + found.bytes if done else offset
                         gathered.add(part, found.overflow, after, 0 if done else skip)
                 if not is_whole:
-                    yield from gathered.hand_over()
                     kept = offset + (HEAD.size + skip * _EVENT_BYTES if skip else 0)
                     end = _end(data, kept)
-                    yield gathered.damaged(kept, end - kept, "the file ends inside a packet")
+                    reason = "the file ends inside a packet"
+                    yield from gathered.damaged(kept, end - kept, reason)
                     offset = end
                     break
                 offset, skip = offset + found.bytes, 0
@@ -177,7 +181,7 @@ class _Near:
     def __init__(self, data: ByteReader) -> None:
         self.data = data
         near = NearBytes(data)
-        self.read_at, self.reaches = near.read_at, near.reaches
+        self.read_at, self.peek, self.reaches = near.read_at, near.peek, near.reaches
         self._head_at = -1
         self._head: _Head | None = None
 
@@ -197,6 +201,8 @@ class _Gathered:
         self._overflows: list[int] = []
         self._events = 0
         self._offset, self._skip = at.offset, at.skip
+        self._told = 0
+        self._damage: Damage | None = None  # further damage, to be told with the next packet
 
     @property
     def room(self) -> int:
@@ -217,7 +223,12 @@ class _Gathered:
 
     def hand_over(self) -> Iterator[Packet]:
         """A packet of what was gathered, if anything was."""
+        if not self._events and self._damage is None:
+            return
+        damage = (self._damage,) if self._damage is not None else ()
+        self._damage = None
         if not self._events:
+            yield Packet(empty_events(), self.cursor, damage=damage)
             return
         counts = [len(part) // _EVENT_BYTES for part in self._parts]
         words = np.frombuffer(b"".join(self._parts), "<u4").reshape(-1, 2)
@@ -230,13 +241,24 @@ class _Gathered:
         self._index += len(events)
         self._t_us = int(t[-1])
         self._parts, self._overflows, self._events = [], [], 0
-        yield Packet(events, self.cursor, dropped={"invalid": lost} if lost else {})
+        dropped = {"invalid": lost} if lost else {}
+        yield Packet(events, self.cursor, dropped=dropped, damage=damage)
 
-    def damaged(self, offset: int, lost: int, reason: str) -> Packet:
-        """A packet that tells of damage; the cursor goes behind it."""
+    def damaged(self, offset: int, lost: int, reason: str) -> Iterator[Packet]:
+        """What was gathered, and a packet that tells of damage after it; the cursor goes behind it.
+
+        Where damage is everywhere, it is gathered as events are and told in sum.
+        """
+        self._told += 1
+        if self._told <= MAX_TOLD:
+            yield from self.hand_over()
+            self._offset, self._skip = offset + lost, 0
+            damage = Damage(offset, lost, reason, self._path)
+            yield Packet(empty_events(), self.cursor, damage=(damage,))
+            return
+        before = self._damage or Damage(offset, 0, "no packet starts in many places", self._path)
+        self._damage = replace(before, lost_bytes=before.lost_bytes + lost)
         self._offset, self._skip = offset + lost, 0
-        damage = Damage(offset, lost, reason, self._path)
-        return Packet(empty_events(), self.cursor, damage=(damage,))
 
 
 def _head(block: bytes) -> _Head | None:
@@ -255,13 +277,13 @@ def _holds(near: _Near, offset: int, found: _Head) -> bool:
     after = near.read_at(end, HEAD.size)
     if not after and near.reaches(end):
         return True
-    following = _next(near.data, offset + HEAD.size, end + len(after))
+    following = _next(near, offset + HEAD.size, end + len(after))
     if following is None:
         return True
     # Bytes came in: after this packet, or within it, where the times that follow make no sense.
     if following < end or found.type != POLARITY:
         return False
-    return _in_order(near.data.read_at(offset + HEAD.size, found.number * found.size))
+    return _in_order(near.peek(offset + HEAD.size, found.number * found.size))
 
 
 def _in_order(events: bytes) -> bool:
@@ -269,28 +291,28 @@ def _in_order(events: bytes) -> bool:
     return bool((time[1:] >= time[:-1]).all())
 
 
-def _next(data: ByteReader, offset: int, end: int | None = None) -> int | None:
+def _next(near: _Near, offset: int, end: int | None = None) -> int | None:
     """Where the next packet of polarity events begins, from `offset` up to `end`; None: nowhere.
 
     It takes time by the bytes passed over, whatever lengths the headers among them claim.
     """
     size = _FIRST_PIECE
     while end is None or offset < end:
-        piece = data.read_at(offset, size + HEAD.size)
+        piece = near.peek(offset, size + HEAD.size)
         for match in _START.finditer(piece):
             at = offset + match.start()
             if end is not None and at >= end:
                 return None
-            found = _head(data.read_at(at, HEAD.size))
+            found = _head(near.peek(at, HEAD.size))
             if found is not None:
-                after = data.read_at(at + found.bytes, HEAD.size)
+                after = near.peek(at + found.bytes, HEAD.size)
                 if not after or _head(after) is not None:
                     return at
         if len(piece) < size + HEAD.size:
             return None
         offset, size = offset + size, min(2 * size, _PIECE)
         if end is None:
-            data.release(offset)
+            near.data.release(offset)
     return None
 
 

@@ -238,6 +238,13 @@ class NearBytes:
             self._first, self._block, at = offset, memoryview(block), 0
         return self._block[at : at + size]
 
+    def peek(self, offset: int, size: int) -> bytes:
+        """As `read_at`, but what lies elsewhere is read apart, and what is near stays so."""
+        at = offset - self._first
+        if at >= 0 and at + size <= len(self._block):
+            return bytes(self._block[at : at + size])
+        return self._data.read_at(offset, size)
+
     def unpack_at(self, layout: struct.Struct, offset: int) -> tuple[Any, ...] | None:
         """What stands at `offset`; None where the bytes end before."""
         at = offset - self._first

@@ -18,6 +18,7 @@ import pytest
 from streamstop.errors import SourceError, UsageError
 from streamstop.events import Events, SensorSize, make_events
 from streamstop.sources.aedat2_writer import write_aedat2
+from streamstop.sources.aedat3 import MAX_TOLD, Aedat3Recording
 from streamstop.sources.aedat3_writer import write_aedat3
 from streamstop.sources.recognise import open_recording
 from streamstop.sources.recording import read_packets
@@ -284,3 +285,15 @@ def test_aedat2_wraps_twice(tmp_path: Path) -> None:
     recording = open_recording(str(tmp_path / "a.aedat"))
     assert same(Whole(recording.packets()).events, events)
     assert recording.simulated
+
+
+def test_damage_everywhere_is_told_in_sum(tmp_path: Path) -> None:
+    """A good packet of one event, then a header whose packet is not there: 2,000 times."""
+    good = struct.pack("<HHIIIIII", 1, 0, 8, 4, 0, 1, 1, 1) + struct.pack("<II", 3, 5)
+    bad = struct.pack("<HHIIIIII", 1, 0, 8, 4, 0, 9, 1, 1)
+    path = tmp_path / "rec.aedat"
+    path.write_bytes(b"#!AER-DAT3.1\r\n#!END-HEADER\r\n" + 2_000 * (good + bad) + good)
+    whole = Whole(Aedat3Recording(str(path)).packets())
+    assert len(whole.events) == 2_001
+    assert MAX_TOLD <= len(whole.damage) <= MAX_TOLD + 2
+    assert sum(one.lost_bytes for one in whole.damage) == 2_000 * len(bad)

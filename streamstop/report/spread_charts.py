@@ -86,7 +86,7 @@ def _row(row: Dots, top: int, across: Any) -> str:
     y, colour = top + 29, row.style % charts.COLOURS
     parts = [
         f'<text class="label" x="1%" dx="6" y="{top + 15}">'
-        f"{escape(charts.shorten(row.label, 44))}</text>"
+        f"{escape(charts.shorten(row.label, 34))}</text>"
         f'<text class="label value" x="100%" y="{top + 15}" text-anchor="end">'
         f"{escape(row.note)}</text>"
     ]

@@ -87,10 +87,11 @@ def in_one_light(asked: argparse.Namespace) -> list[str]:
     """A training a seed, on one lighting; the test is of all lightings."""
     folder = asked.out / LIGHT
     folder.mkdir(parents=True, exist_ok=True)
-    for user in TRAIN_USERS:
-        for name in (f"user{user:02}_{LIGHT}.aedat", f"user{user:02}_{LIGHT}_labels.csv"):
-            if not (folder / name).exists():
-                (folder / name).symlink_to((asked.set / name).resolve())
+    kinds = (".aedat", "_labels.csv")
+    names = [f"user{user:02}_{LIGHT}{kind}" for user in TRAIN_USERS for kind in kinds]
+    for name in (*names, "gesture_mapping.csv"):
+        if not (folder / name).exists():
+            (folder / name).symlink_to((asked.set / name).resolve())
     lines = []
     for seed in range(asked.seeds):
         summary = one_training(asked, f"dvs-gesture:{folder}?split=train", LIGHT, seed)

@@ -132,20 +132,6 @@ def domain_name(domain: DomainScore) -> str:
     return "all further domains" if domain.name is None else domain.name
 
 
-def points(share: float | None) -> str:
-    """A difference of accuracies, in percentage points, with its sign.
-
-    >>> [points(v) for v in (-0.0676, 0.4054, 0.0, None)]
-    ['−6.8', '+40.5', '0.0', '–']
-    """
-    if share is None:
-        return words.NONE
-    text = f"{share * 100:.1f}"
-    if text in ("0.0", "-0.0"):
-        return "0.0"
-    return text.replace("-", words.MINUS) if share < 0 else f"+{text}"
-
-
 def count_of(value: float | None) -> str:
     """A count too large to read digit by digit.
 

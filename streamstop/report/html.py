@@ -104,7 +104,6 @@ def held_out(snapshot: Snapshot) -> dict[str, object]:
         "numbered": world_tables.numbered(held),
         "rows": world_tables.transfer_rows(snapshot),
         "others": world_tables.other_matrices(snapshot),
-        "points": changing_words.points,
     }
 
 

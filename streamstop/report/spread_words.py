@@ -12,7 +12,18 @@ from typing import Any
 
 from streamstop.comparison import Comparison, Pair
 from streamstop.groups import Group, strongest
-from streamstop.report.words import MINUS, NBSP, NONE, figure, name_of, percent, plural
+from streamstop.report.words import (
+    MINUS,
+    NBSP,
+    NONE,
+    chance,
+    figure,
+    name_of,
+    p_is,
+    percent,
+    plural,
+    points,
+)
 
 Figure = Mapping[str, Any] | None
 """A mean, its deviation, their number and interval, as joint summaries have it."""
@@ -70,40 +81,6 @@ def interval(value: Figure, *, signed: bool = False) -> str:
     if signed:
         return f"{points(low)} to {points(high)}"
     return f"{max(low, 0.0) * 100:.1f} to {min(high, 1.0) * 100:.1f}"
-
-
-def points(value: float | None) -> str:
-    """A difference of shares in percentage points, with its sign.
-
-    >>> points(0.0134), points(-0.0134), points(0.0)
-    ('+1.3', '−1.3', '0.0')
-    """
-    if value is None:
-        return NONE
-    text = f"{value * 100:+.1f}"
-    return text[1:] if float(text) == 0 else text.replace("-", MINUS)
-
-
-def chance(p: float | None) -> str:
-    """A p-value.
-
-    >>> chance(0.2345), chance(0.00001), chance(None)
-    ('0.23', '<0.001', '–')
-    """
-    if p is None:
-        return NONE
-    if p < 0.001:
-        return "<0.001"
-    return f"{p:.2g}" if p < 0.995 else "1"
-
-
-def p_is(p: float) -> str:
-    """The same with its letter.
-
-    >>> p_is(0.04), p_is(0.00001)
-    ('p = 0.04', 'p < 0.001')
-    """
-    return "p < 0.001" if p < 0.001 else f"p = {chance(p)}"
 
 
 def joint_verdict(summary: Mapping[str, Any]) -> str:

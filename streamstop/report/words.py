@@ -119,6 +119,38 @@ def percent(value: float | None) -> str:
     return f"{value * 100:.1f}{NBSP}%"
 
 
+def points(value: float | None) -> str:
+    """A difference of shares in percentage points, with its sign.
+
+    >>> points(0.0134), points(-0.0134), points(0.0)
+    ('+1.3', '−1.3', '0.0')
+    """
+    if value is None:
+        return NONE
+    text = f"{value * 100:+.1f}"
+    return text[1:] if float(text) == 0 else text.replace("-", MINUS)
+
+
+def chance(p: float | None) -> str:
+    """A p-value.
+
+    >>> chance(0.2345), chance(0.00001), chance(None)
+    ('0.23', '<0.001', '–')
+    """
+    if p is None:
+        return NONE
+    return "<0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def p_is(p: float) -> str:
+    """The same with its letter.
+
+    >>> p_is(0.04), p_is(0.00001)
+    ('p = 0.04', 'p < 0.001')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {chance(p)}"
+
+
 def whole(value: int | float | None) -> str:
     """A whole number with separators.
 
@@ -331,12 +363,11 @@ def doubt(snapshot: Snapshot) -> str:
     if not differ:
         return f"The learner and {name_of(rival.key)} were right on the very same segments."
     p = pair.p_value()
-    chance = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
     tail = "" if p < 0.05 else ", so one pass of this length does not tell them apart"
     return (
         f"Only one of the two was right on {plural(differ, 'segment')}: the learner on "
         f"{pair.learner_only:,}, {name_of(rival.key)} on {pair.baseline_only:,} "
-        f"(sign test, {chance}{tail})."
+        f"(sign test, {p_is(p)}{tail})."
     )
 
 

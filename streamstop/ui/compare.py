@@ -19,7 +19,7 @@ from streamstop.comparison import Comparison
 from streamstop.groups import Group, told_apart
 from streamstop.report import spread_words as said
 from streamstop.report.charts import shorten
-from streamstop.report.words import NBSP, NONE, name_of, percent, plural, printable
+from streamstop.report.words import NBSP, NONE, chance, name_of, percent, plural, points, printable
 
 MAX_DIFFER = 12
 MAX_COLUMNS = 5
@@ -129,10 +129,10 @@ def _pairs(comparison: Comparison) -> Table:
             shown = pair.corrected or (pair.p_segments, pair.p_t, pair.p_flips)
             table.add_row(
                 f"{pair.first} - {pair.second}",
-                said.points(pair.difference.mean),
+                points(pair.difference.mean),
                 _plain(said.interval(pair.difference.as_dict(), signed=True)),
                 f"{pair.first_only:,}:{pair.second_only:,}",
-                *map(said.chance, shown),
+                *map(chance, shown),
             )
     return table
 

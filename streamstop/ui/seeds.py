@@ -21,7 +21,7 @@ from rich.text import Text
 from streamstop.groups import strongest
 from streamstop.report import spread_words as said
 from streamstop.report.charts import shorten
-from streamstop.report.words import NBSP, name_of, percent, printable
+from streamstop.report.words import NBSP, name_of, percent, points, printable
 from streamstop.several import SeedProgress
 from streamstop.ui.line import Line
 
@@ -127,7 +127,7 @@ def _scores(summary: Mapping[str, Any]) -> Table:
         else:
             less = margins.get(key, {}).get("segment")
             cells = [said.share(values.get("segment_last_third"))]
-            cells += ["" if less is None else said.points(less["mean"])]
+            cells += ["" if less is None else points(less["mean"])]
         table.add_row(
             Text(shorten(printable(name_of(key)), 32)),
             _plain(said.share(values.get("segment"))),

@@ -44,12 +44,26 @@ class Shared(NamedTuple):
     second_only: int
 
 
+def rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows by column, as text, with the lines that they end on.
+
+    Raises UsageError where the file is damaged, OSError where it cannot be read.
+    """
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        reader = csv.DictReader(_lines(file.readline, path))
+        try:
+            for row in reader:
+                yield reader.line_num, row
+        except csv.Error as error:
+            raise UsageError(f"line {reader.line_num} cannot be read ({error}): {path}") from error
+
+
 def decisions(path: Path) -> Iterator[Decision]:
     """The rows of a segments.csv, as a stream.
 
     Raises UsageError where it is damaged, OSError where it cannot be read.
     """
-    for line, row in _rows(path):
+    for line, row in rows(path):
         try:
             yield Decision(
                 int(row["segment"]),
@@ -74,7 +88,7 @@ def curves(
     hits: dict[str, deque[bool]] = {maker: deque(maxlen=WINDOW) for maker in makers}
     out: dict[str, list[float | None]] = {maker: [] for maker in makers}
     place = 0
-    for nth, (_, row) in enumerate(_rows(path), start=1):
+    for nth, (_, row) in enumerate(rows(path), start=1):
         for maker in makers:
             if row.get(maker) is not None:
                 hits[maker].append(row[maker] == row.get("label"))
@@ -121,17 +135,6 @@ def count_shared(first: Path, second: Path, *, by_time: bool) -> Shared:
 
 def _place(row: Decision, by_time: bool) -> int:
     return row.start_us if by_time else row.segment
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows by column, with the lines that they end on."""
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        rows = csv.DictReader(_lines(file.readline, path))
-        try:
-            for row in rows:
-                yield rows.line_num, row
-        except csv.Error as error:
-            raise UsageError(f"line {rows.line_num} cannot be read ({error}): {path}") from error
 
 
 def _lines(readline: Callable[[int], str], path: Path) -> Iterator[str]:

@@ -15,7 +15,8 @@ from typing import Any
 
 from streamstop.config import MAX_RECIPE_BYTES, Config
 from streamstop.errors import UsageError
-from streamstop.joint import SeedRun, in_words, joint_summary, number, read_summary, seed_folders
+from streamstop.joint import SeedRun, in_words, joint_summary, seed_folders
+from streamstop.summary_file import number, read_summary
 
 MAX_GROUPS = 26
 """As many as there are letters to call them by."""

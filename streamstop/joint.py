@@ -8,19 +8,14 @@ became of it, and is in no mean. It runs nothing and draws nothing.
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streamstop.errors import UsageError
 from streamstop.significance import Spread
-
-MAX_SUMMARY_BYTES = 16 << 20
-"""A longer summary is none of ours."""
+from streamstop.summary_file import number
 
 KIND = "several seeds"
 """What the summary of a joint folder says under "kind"; a run's has no such key."""
@@ -77,32 +72,6 @@ def seed_folders(folder: Path) -> list[Path]:
         return []
     found = [(m, one) for one in folder.iterdir() if (m := SEED_FOLDER.fullmatch(one.name))]
     return [one for m, one in sorted(found, key=lambda pair: int(pair[0][1])) if one.is_dir()]
-
-
-def read_summary(folder: Path) -> dict[str, Any]:
-    """A folder's summary.json.
-
-    Raises UsageError where it is not there or cannot be read.
-    """
-    path = folder / "summary.json"
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_SUMMARY_BYTES + 1)
-        if len(data) > MAX_SUMMARY_BYTES:
-            raise ValueError(f"longer than {MAX_SUMMARY_BYTES:,} bytes")
-        summary = json.loads(data)
-        if not isinstance(summary, dict):
-            raise ValueError("no table of names and values")
-    except FileNotFoundError:
-        if (folder / "metrics.jsonl").is_file():
-            raise UsageError(
-                "this run has no summary.json: it is still going on, or it was killed before it "
-                f"could end: {folder}"
-            ) from None
-        raise UsageError(f"not a run's folder, it holds no summary.json: {folder}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"summary.json cannot be read ({error}): {path}") from error
-    return summary
 
 
 def joint_summary(runs: Sequence[SeedRun], *, command: str, name: str = "") -> dict[str, Any]:
@@ -167,16 +136,6 @@ def spread(values: Sequence[Any]) -> Any:
         return _rows(there)
     figures = [known for one in there if (known := number(one)) is not None]
     return Spread.of(figures).as_dict() if figures else None
-
-
-def number(value: object) -> float | None:
-    """A finite figure, None for anything else: a diverged run leaves NaN behind."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
 
 
 def _rows(lists: Sequence[Sequence[Any]]) -> list[dict[str, Any]] | None:

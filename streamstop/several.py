@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamstop.config import Config, load_config, to_toml
 from streamstop.errors import StreamstopError, UsageError
-from streamstop.joint import SeedRun, joint_summary, read_summary
+from streamstop.joint import SeedRun, joint_summary
 from streamstop.sources.feeds import is_live
+from streamstop.summary_file import read_summary
 
 if TYPE_CHECKING:
     from streamstop.pipeline import Progress, RunResult

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from made_runs import hits, make_run
 
-from streamstop.errors import UsageError
-from streamstop.joint import SeedRun, joint_summary, read_summary, seed_folders, spread
+from streamstop.joint import SeedRun, joint_summary, seed_folders, spread
+from streamstop.summary_file import read_summary
 
 
 def run(tmp_path: Path, seed: int, right: int, **overrides: Any) -> SeedRun:
@@ -90,17 +90,3 @@ def test_seeds_are_in_the_order_of_numbers(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     assert [one.name for one in seed_folders(tmp_path)] == ["seed-2", "seed-10"]
     assert seed_folders(tmp_path / "nowhere") == []
-
-
-def test_a_folder_that_is_no_finished_run_says_which(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"holds no summary\.json"):
-        read_summary(tmp_path)
-    (tmp_path / "metrics.jsonl").touch()
-    with pytest.raises(UsageError, match="still going on"):
-        read_summary(tmp_path)
-    (tmp_path / "summary.json").write_text("[1]")
-    with pytest.raises(UsageError, match="no table"):
-        read_summary(tmp_path)
-    (tmp_path / "summary.json").write_text("[" * 100_000)
-    with pytest.raises(UsageError, match="cannot be read"):
-        read_summary(tmp_path)

@@ -6,12 +6,11 @@ none of these, or has not come to its end, is a UsageError that says what to do.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from streamstop.errors import UsageError
 from streamstop.report.html import write_report
-from streamstop.report.snapshot import MAX_SUMMARY_BYTES
+from streamstop.summary_file import read_summary
 
 
 def write_page(folder: Path | str, to: Path | str | None = None) -> Path:
@@ -51,8 +50,6 @@ def write_page(folder: Path | str, to: Path | str | None = None) -> Path:
 def _is_joint(folder: Path) -> bool:
     """Whether the folder's summary has a kind, which a run's has not."""
     try:
-        with (folder / "summary.json").open("rb") as file:
-            summary = json.loads(file.read(MAX_SUMMARY_BYTES))
-    except (OSError, ValueError, RecursionError):
+        return "kind" in read_summary(folder)
+    except UsageError:
         return False  # whoever reads it as a run's says what is wrong with it
-    return isinstance(summary, dict) and "kind" in summary

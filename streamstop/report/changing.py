@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from streamstop.report.curves import number
+from streamstop.summary_file import number
 
 MAX_SPANS = 1024
 MAX_ALARMS = 512

@@ -8,14 +8,17 @@ seen: the report says how many of how many records are drawn.
 
 from __future__ import annotations
 
-import csv
 import json
-import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
+
+from streamstop.decisions import rows
+from streamstop.errors import UsageError
+from streamstop.significance import sign_test
+from streamstop.summary_file import number
 
 T = TypeVar("T")
 
@@ -131,34 +134,8 @@ class Paired:
     baseline_only: int
 
     def p_value(self) -> float:
-        """Two-sided sign test of "neither is better", segments taken as independent.
-
-        >>> round(Paired(9, 1).p_value(), 4)
-        0.0215
-        >>> Paired(0, 0).p_value()
-        1.0
-        """
-        n, low = self.learner_only + self.baseline_only, min(self.learner_only, self.baseline_only)
-        if n > 1000:
-            z = max(0.0, abs(self.learner_only - self.baseline_only) - 1) / math.sqrt(n)
-            return math.erfc(z / math.sqrt(2))
-        tail = sum(math.comb(n, k) for k in range(low + 1))
-        return min(1.0, 2 * tail / (1 << n))
-
-
-def number(value: object) -> float | None:
-    """A finite float, or None for anything else: a diverged run leaves NaN behind.
-
-    >>> number(3), number(float("nan")), number("3"), number(True)
-    (3.0, None, None, None)
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        result = float(value)
-    except OverflowError:
-        return None
-    return result if math.isfinite(result) else None
+        """Two-sided sign test of "neither is better", segments taken as independent."""
+        return sign_test(self.learner_only, self.baseline_only)
 
 
 def read_curves(path: Path, *, bin_us: int | None = None) -> Curves:
@@ -191,22 +168,21 @@ def read_curves(path: Path, *, bin_us: int | None = None) -> Curves:
 
 def read_paired(path: Path, baselines: tuple[str, ...]) -> dict[str, Paired]:
     """Per baseline, on how many segments it and the learner differ, from segments.csv."""
-    wins = dict.fromkeys(baselines, 0)
-    losses = dict.fromkeys(baselines, 0)
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        rows = csv.DictReader(file)
-        present = [name for name in baselines if name in (rows.fieldnames or ())]
-        try:
-            for row in rows:
-                label, decided = row.get("label"), row.get("decided")
-                if not label:
-                    continue
-                for name in present:
-                    right, rival = decided == label, row.get(name) == label
-                    wins[name] += right and not rival
-                    losses[name] += rival and not right
-        except csv.Error:
-            return {}
+    wins: Counter[str] = Counter()
+    losses: Counter[str] = Counter()
+    present: list[str] = []
+    try:
+        for _, row in rows(path):
+            if not (label := row.get("label")):
+                continue
+            present = present or [name for name in baselines if name in row]
+            right = row.get("decided") == label
+            for name in present:
+                rival = row.get(name) == label
+                wins[name] += right and not rival
+                losses[name] += rival and not right
+    except UsageError:
+        return {}
     return {name: Paired(wins[name], losses[name]) for name in present}
 
 
@@ -217,24 +193,23 @@ def read_recent(path: Path, makers: tuple[str, ...], window: int) -> Recent:
     """
     last: deque[tuple[bool, ...]] = deque(maxlen=window)
     kept: Decimator[tuple[float, Values]] = Decimator(lambda item: item)
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        rows = csv.DictReader(file)
-        present = tuple(name for name in makers if name in (rows.fieldnames or ()))
-        hits = [0] * len(present)
-        try:
-            for row in rows:
-                label = row.get("label")
-                if not label:
-                    continue
-                right = tuple(row.get(name) == label for name in present)
-                gone = last[0] if len(last) == window else (False,) * len(present)
-                hits = [n + new - old for n, new, old in zip(hits, right, gone, strict=True)]
-                last.append(right)
-                enough = 2 * len(last) >= window
-                values = tuple(n / len(last) if enough else None for n in hits)
-                kept.offer((float(kept.seen + 1), values))
-        except csv.Error:
-            return Recent()
+    present: tuple[str, ...] = ()
+    hits: list[int] = []
+    try:
+        for _, row in rows(path):
+            if not (label := row.get("label")):
+                continue
+            present = present or tuple(name for name in makers if name in row)
+            right = tuple(row.get(name) == label for name in present)
+            gone = last[0] if len(last) == window else (False,) * len(present)
+            hits = hits or [0] * len(present)
+            hits = [n + new - old for n, new, old in zip(hits, right, gone, strict=True)]
+            last.append(right)
+            enough = 2 * len(last) >= window
+            values = tuple(n / len(last) if enough else None for n in hits)
+            kept.offer((float(kept.seen + 1), values))
+    except UsageError:
+        return Recent()
     found = kept.items()
     columns = (tuple(values[k] for _, values in found) for k in range(len(present)))
     return Recent(window, tuple(x for x, _ in found), tuple(zip(present, columns, strict=True)))

@@ -16,10 +16,11 @@ from markupsafe import Markup
 from streamstop.decisions import WINDOW
 from streamstop.errors import UsageError
 from streamstop.groups import Group, grouped, read_run, strongest
-from streamstop.joint import KIND, read_summary
+from streamstop.joint import KIND
 from streamstop.report import spread_words, words
 from streamstop.report.html import environment, put_in_place
 from streamstop.report.spread_charts import Dots, curves_chart, dot_plot
+from streamstop.summary_file import read_summary
 
 MAX_ROWS = 120
 

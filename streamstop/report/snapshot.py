@@ -7,7 +7,6 @@ scores: it repeats the run's own, and only puts the learner beside its baselines
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -28,13 +27,12 @@ from streamstop.report.curves import (
     Curves,
     Paired,
     Recent,
-    number,
     read_curves,
     read_paired,
     read_recent,
 )
+from streamstop.summary_file import number, read_summary
 
-MAX_SUMMARY_BYTES = 16 << 20
 MAX_CONFIG_BYTES = 1 << 20
 MAX_DAMAGE_SHOWN = 50
 
@@ -188,7 +186,7 @@ def load_snapshot(run_dir: Path | str) -> Snapshot:
         understood.
     """
     folder = Path(run_dir)
-    summary = _read_summary(folder)
+    summary = read_summary(folder)
     config = _read_config(folder / "config.toml")
     snapshot = summary_snapshot(summary, where=str(folder))
     metrics, segments = folder / "metrics.jsonl", folder / "segments.csv"
@@ -308,29 +306,6 @@ def _ledger(value: Facts) -> Ledger:
         damage_total=len(damage),
         jumps=int(value.get("jumps") or 0),
     )
-
-
-def _read_summary(folder: Path) -> Mapping[str, Any]:
-    if not folder.is_dir():
-        raise UsageError(f"No such folder; a report is made from a run's folder: {folder}")
-    path = folder / "summary.json"
-    if not path.is_file():
-        if any((folder / name).is_file() for name in ("metrics.jsonl", "config.toml")):
-            raise UsageError(
-                "This run has no summary.json: it is still going on, or it was killed before it "
-                f"could end. What it wrote so far is kept in metrics.jsonl: {folder}"
-            )
-        raise UsageError(
-            f"Not a run's folder: it holds no summary.json. Runs lie in runs/<utc>-<name>: {folder}"
-        )
-    try:
-        text = _read_text(path, MAX_SUMMARY_BYTES)
-        summary = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"summary.json cannot be read ({error}): {path}") from error
-    if not isinstance(summary, dict):
-        raise UsageError(f"summary.json holds no table of names and values: {path}")
-    return summary
 
 
 def _read_text(path: Path, limit: int) -> str:

@@ -19,8 +19,8 @@ from typing import Any
 
 from streamstop.errors import UsageError
 from streamstop.report.charts import Values
-from streamstop.report.curves import number
 from streamstop.report.words import MINUS, NBSP, NONE, percent, plural
+from streamstop.summary_file import number
 
 MAX_BYTES = 16 << 20
 """No file of a training's folder that is read here may be longer."""

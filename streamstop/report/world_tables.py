@@ -17,8 +17,8 @@ from streamstop.report import words
 from streamstop.report.changing import Examined, HeldOut, Row
 from streamstop.report.changing_words import SHORT, count_of, domain_name
 from streamstop.report.charts import shorten
-from streamstop.report.curves import number
 from streamstop.report.snapshot import Snapshot
+from streamstop.summary_file import number
 
 COLUMNS = (
     *("decided", "lda_counts", "river", "frozen_lda", "frozen"),

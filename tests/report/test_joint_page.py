@@ -12,8 +12,9 @@ from made_runs import hits, make_run
 from test_html import Page
 
 from streamstop.errors import UsageError
-from streamstop.joint import SeedRun, joint_summary, read_summary
+from streamstop.joint import SeedRun, joint_summary
 from streamstop.report.joint_page import write_joint_report
+from streamstop.summary_file import read_summary
 
 
 def joint(folder: Path, right: list[int], failed: tuple[SeedRun, ...] = (), **others: Any) -> Path:

@@ -9,8 +9,9 @@ import pytest
 from made_runs import hits, make_run
 
 from streamstop.comparison import compare
-from streamstop.joint import SeedRun, joint_summary, read_summary
+from streamstop.joint import SeedRun, joint_summary
 from streamstop.report import spread_words as said
+from streamstop.summary_file import read_summary
 
 
 def joint(tmp_path: Path, right: list[int], **others: Any) -> dict[str, Any]:

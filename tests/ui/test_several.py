@@ -11,8 +11,9 @@ from made_runs import hits, make_run
 from rich.console import Console
 
 from streamstop.comparison import compare
-from streamstop.joint import SeedRun, joint_summary, read_summary
+from streamstop.joint import SeedRun, joint_summary
 from streamstop.several import SeedProgress
+from streamstop.summary_file import read_summary
 from streamstop.ui.compare import print_comparison
 from streamstop.ui.seeds import SeedsLine, print_joint
 

@@ -19,7 +19,8 @@ from streamstop.comparison import Comparison
 from streamstop.groups import Group, told_apart
 from streamstop.report import spread_words as said
 from streamstop.report.charts import shorten
-from streamstop.report.words import NBSP, NONE, chance, name_of, percent, plural, points, printable
+from streamstop.report.words import NBSP, NONE, chance, name_of, percent, plural, points
+from streamstop.ui.text import plain, print_paragraph, print_path
 
 MAX_DIFFER = 12
 MAX_COLUMNS = 5
@@ -36,27 +37,26 @@ def print_comparison(
     console = console or Console()
     console.print()
     for note in comparison.notes:
-        _paragraph(console, note, "yellow")
+        print_paragraph(console, note, "yellow")
     if any(group.summary.get("data") == "simulated" for group in comparison.groups):
         console.print(Text("SIMULATED DATA", style="bold yellow"))
-    _paragraph(console, said.comparison_verdict(comparison), "bold")
+    print_paragraph(console, said.comparison_verdict(comparison), "bold")
     console.print()
     console.print(Padding(_groups(comparison, console.width), (0, 0, 1, 2)))
     if rivals := _rivals(comparison.groups):
-        _paragraph(console, f"{rivals}\n", "dim")
+        print_paragraph(console, rivals, "dim")
+        console.print()
     if any(pair.tested for pair in comparison.pairs):
         console.print(Padding(_pairs(comparison), (0, 0, 1, 2)))
         for text in _explained(comparison):
-            _paragraph(console, text, "dim")
+            print_paragraph(console, text, "dim")
     for pairs, why in said.apart(comparison):
-        _paragraph(console, f"{pairs}. {why}", "yellow")
+        print_paragraph(console, f"{pairs}. {why}", "yellow")
     if len(comparison.groups) > 1:
         console.print()
         _differ(console, comparison)
     if page is not None:
-        console.print(
-            Text("page  ", style="dim") + Text(_plain(str(page)), style="cyan"), soft_wrap=True
-        )
+        print_path(console, "page", page)
 
 
 def _groups(comparison: Comparison, width: int) -> Table:
@@ -70,9 +70,9 @@ def _groups(comparison: Comparison, width: int) -> Table:
     room = max(12, width - 11 * len(columns) - 6)
     for group in comparison.groups:
         table.add_row(
-            Text(shorten(_plain(f"{group.letter} {group.label}"), room)),
+            Text(shorten(plain(f"{group.letter} {group.label}"), room)),
             str(group.summary["n"]),
-            *(_plain(cell(group)) for _, cell in columns),
+            *(plain(cell(group)) for _, cell in columns),
         )
     return table
 
@@ -130,7 +130,7 @@ def _pairs(comparison: Comparison) -> Table:
             table.add_row(
                 f"{pair.first} - {pair.second}",
                 points(pair.difference.mean),
-                _plain(said.interval(pair.difference.as_dict(), signed=True)),
+                plain(said.interval(pair.difference.as_dict(), signed=True)),
                 f"{pair.first_only:,}:{pair.second_only:,}",
                 *map(chance, shown),
             )
@@ -160,18 +160,7 @@ def _differ(console: Console, comparison: Comparison) -> None:
     for group in comparison.groups:
         table.add_column(group.letter, overflow="fold")
     for key, values in list(comparison.differ.items())[:MAX_DIFFER]:
-        table.add_row(
-            Text(_plain(key)), *(Text(shorten(_plain(v), 60)) for v in told_apart(values))
-        )
+        table.add_row(Text(plain(key)), *(Text(shorten(plain(v), 60)) for v in told_apart(values)))
     console.print(Padding(table, (0, 0, 1, 2)))
     if (left := len(comparison.differ) - MAX_DIFFER) > 0:
-        _paragraph(console, f"{plural(left, 'setting')} more, with --json or --out.", "dim")
-
-
-def _paragraph(console: Console, text: str, style: str) -> None:
-    console.print(Text("\n".join(map(_plain, text.split("\n"))), style=style))
-
-
-def _plain(text: str) -> str:
-    """With ordinary spaces, and nothing that steers a terminal."""
-    return printable(text.replace(NBSP, " "))
+        print_paragraph(console, f"{plural(left, 'setting')} more, with --json or --out.", "dim")

@@ -7,7 +7,6 @@ network.
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from streamstop.config import LearnerConfig
 from streamstop.report.words import NBSP, whole
 from streamstop.stop.cost import NetworkCost, network_cost
 from streamstop.stop.network import NetworkSpec
+from streamstop.ui.text import print_paragraph
 
 BINS = 20
 """Bins that backpropagation through time is compared over."""
@@ -69,13 +69,13 @@ def print_model(
     console.print(Text(f"{name}, input {of}, {spec.classes} classes", style="bold"))
     console.print()
     console.print(Padding(_table(cost), (0, 0, 1, 0)))
-    _paragraph(
+    print_paragraph(
         console,
         f"A step that learns takes {_macs(cost.learning_step)}MAC: {_macs(cost.forward)}MAC "
         f"forward, {_macs(cost.weight_gradient)}MAC for the gradients of weights, "
         f"{_macs(cost.input_gradient)}MAC to carry the error down.",
     )
-    _paragraph(
+    print_paragraph(
         console,
         f"Memory: {_bytes(cost.parameter_bytes)} of parameters, {_bytes(cost.adam_bytes)} of "
         f"gradients and Adam's moments, and {_bytes(cost.state_bytes)} of state however long the "
@@ -129,9 +129,3 @@ def _scaled(count: float, step: int, units: tuple[str, ...]) -> str:
         count, size = count / step, size + 1
     text = f"{count:.3g}" if count < 1000 else f"{count:,.0f}"
     return f"{text}{NBSP}{units[size]}"
-
-
-def _paragraph(console: Console, text: str) -> None:
-    """Text in lines that never part a figure from its unit; then with ordinary spaces."""
-    lines = textwrap.fill(text, max(20, console.width), break_long_words=False)
-    console.print(Text(lines.replace(NBSP, " ")))

@@ -21,9 +21,10 @@ from rich.text import Text
 from streamstop.groups import strongest
 from streamstop.report import spread_words as said
 from streamstop.report.charts import shorten
-from streamstop.report.words import NBSP, name_of, percent, points, printable
+from streamstop.report.words import name_of, percent, points
 from streamstop.several import SeedProgress
 from streamstop.ui.line import Line
+from streamstop.ui.text import plain, print_paragraph, print_path
 
 DRAW_EVERY_S = 0.1
 MAX_SHOWN = 4
@@ -69,8 +70,7 @@ class SeedsLine(Line):
             completed=sum(one.segment for one in known),
             done=f"{len(known) - len(going)}/{self._seeds} seeds",
             now="  ".join(
-                f"{one.seed}: {percent(one.accuracy)}".replace(NBSP, " ")
-                for one in going[:MAX_SHOWN]
+                plain(f"{one.seed}: {percent(one.accuracy)}") for one in going[:MAX_SHOWN]
             ),
         )
         self._progress.refresh()
@@ -91,18 +91,17 @@ def print_joint(
     console = console or Console()
     console.print()
     if summary["message"]:
-        _paragraph(console, f"{summary['message']}.", "yellow")
+        print_paragraph(console, f"{summary['message']}.", "yellow")
     if summary.get("data") == "simulated":
         console.print(Text("SIMULATED DATA", style="bold yellow"))
-    _paragraph(console, said.joint_verdict(summary), "bold")
+    print_paragraph(console, said.joint_verdict(summary), "bold")
     if doubt := said.joint_doubt(summary):
-        _paragraph(console, doubt, "dim")
+        print_paragraph(console, doubt, "dim")
     console.print()
     if summary.get("accuracy"):
         console.print(Padding(_scores(summary), (0, 0, 1, 2)))
     if report is not None:
-        path = Text(_plain(str(report)), style="cyan")
-        console.print(Text("report  ", style="dim") + path, soft_wrap=True)
+        print_path(console, "report", report)
 
 
 def _scores(summary: Mapping[str, Any]) -> Table:
@@ -129,9 +128,9 @@ def _scores(summary: Mapping[str, Any]) -> Table:
             cells = [said.share(values.get("segment_last_third"))]
             cells += ["" if less is None else points(less["mean"])]
         table.add_row(
-            Text(shorten(printable(name_of(key)), 32)),
-            _plain(said.share(values.get("segment"))),
-            *map(_plain, cells),
+            Text(shorten(plain(name_of(key)), 32)),
+            plain(said.share(values.get("segment"))),
+            *map(plain, cells),
             style=style,
         )
     return table
@@ -140,12 +139,3 @@ def _scores(summary: Mapping[str, Any]) -> Table:
 def _mean(row: tuple[str, str, Mapping[str, Any]]) -> float:
     found = row[2].get("segment")
     return float(found["mean"]) if found else -1.0
-
-
-def _paragraph(console: Console, text: str, style: str) -> None:
-    console.print(Text(_plain(text), style=style))
-
-
-def _plain(text: str) -> str:
-    """With ordinary spaces, and nothing that steers a terminal."""
-    return printable(text.replace(NBSP, " "))

@@ -6,7 +6,6 @@ before it; nothing is wider than the console, nor breaks at 80 columns. Does not
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from streamstop.report import words
 from streamstop.report.changing_words import best_and_worst
 from streamstop.report.charts import shorten
 from streamstop.report.snapshot import Snapshot, summary_snapshot
+from streamstop.ui.text import plain, print_paragraph, print_path
 
 BAR = 20
 MAX_PREDICTIONS = 12
@@ -45,10 +45,10 @@ def print_summary(
     snapshot = summary_snapshot(summary)
     console.print()
     for warning in words.warnings(snapshot):
-        _paragraph(console, warning, "yellow")
+        print_paragraph(console, warning, "yellow")
     if snapshot.simulated:
         console.print(Text("SIMULATED DATA", style="bold yellow"))
-    _paragraph(console, words.verdict(snapshot), "bold")
+    print_paragraph(console, words.verdict(snapshot), "bold")
     console.print()
     if snapshot.labelled:
         console.print(Padding(_scores(snapshot), (0, 0, 1, 2)))
@@ -59,22 +59,14 @@ def print_summary(
     facts.add_column(overflow="fold")
     style = "" if snapshot.ledger.balances else "bold red"
     if domains := best_and_worst(snapshot):
-        facts.add_row("domains", Text(_plain(domains)))
-    facts.add_row("events", Text(_plain(words.ledger_equation(snapshot)), style=style))
-    facts.add_row("speed", Text(_plain(_speed(snapshot))))
+        facts.add_row("domains", Text(plain(domains)))
+    facts.add_row("events", Text(plain(words.ledger_equation(snapshot)), style=style))
+    facts.add_row("speed", Text(plain(_speed(snapshot))))
     if snapshot.operations.get("executions"):
-        facts.add_row("operations", Text(_plain(_operations(snapshot.operations))))
+        facts.add_row("operations", Text(plain(_operations(snapshot.operations))))
     console.print(facts)
     if report_path is not None:
-        # Never folded: a path that is cut in two cannot be copied.
-        path = Text(_plain(str(report_path)), style="cyan")
-        console.print(Text("report  ", style="dim") + path, soft_wrap=True)
-
-
-def _paragraph(console: Console, text: str, style: str) -> None:
-    """Text in lines that never part a figure from its unit, which rich's own wrapping does."""
-    lines = textwrap.fill(text, max(20, console.width))
-    console.print(Text("\n".join(map(_plain, lines.splitlines())), style=style))
+        print_path(console, "report", report_path)
 
 
 def _scores(snapshot: Snapshot) -> Table:
@@ -87,10 +79,10 @@ def _scores(snapshot: Snapshot) -> Table:
     for score in snapshot.ranking:
         style = "blue" if score.kind != "baseline" else "yellow" if score == snapshot.rival else ""
         table.add_row(
-            Text(shorten(_plain(words.name_of(score.key)), 36)),
+            Text(shorten(plain(words.name_of(score.key)), 36)),
             _bar(score.segment, style or "dim"),
-            _plain(words.percent(score.segment)),
-            _plain(words.percent(score.last_third)),
+            plain(words.percent(score.segment)),
+            plain(words.percent(score.last_third)),
             style=styles[score.kind],
         )
     return table
@@ -105,7 +97,7 @@ def _predictions(snapshot: Snapshot) -> Table:
     ranked = sorted(snapshot.predictions, key=lambda pair: -pair[1])
     for name, count in ranked[:MAX_PREDICTIONS]:
         table.add_row(
-            Text(shorten(_plain(name), 36)), _bar(count / total, "blue"), words.whole(count)
+            Text(shorten(plain(name), 36)), _bar(count / total, "blue"), words.whole(count)
         )
     if len(ranked) > MAX_PREDICTIONS:
         left = sum(n for _, n in ranked[MAX_PREDICTIONS:])
@@ -147,8 +139,3 @@ def _latency(speed: Mapping[str, Any]) -> str:
         return ""
     p50, p99 = (words.with_unit(speed.get(f"latency_ms_{p}"), "ms") for p in ("p50", "p99"))
     return f"; {p50} from event to prediction (99th percentile {p99})"
-
-
-def _plain(text: str) -> str:
-    """With ordinary spaces, to be copied and searched, and nothing that steers a terminal."""
-    return words.printable(text.replace(words.NBSP, " "))

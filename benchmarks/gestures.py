@@ -66,6 +66,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1, help="processes that simulate")
     asked = parser.parse_args()
+    asked.set, asked.out = asked.set.resolve(), asked.out.resolve()
     write_gesture_set(asked.set, jobs=asked.jobs)
     for part in asked.parts or PARTS:
         body = {"trained": trained, "light": in_one_light, "streamed": streamed}[part](asked)
@@ -102,12 +103,21 @@ def in_one_light(asked: argparse.Namespace) -> list[str]:
 def one_training(asked: argparse.Namespace, uri: str, name: str, seed: int) -> dict[str, Any]:
     """Train, unless that was done; the content of train.json."""
     place = asked.out / f"train-{name}-{seed}"
+    places = {"data.uri": uri, "data.test": f"dvs-gesture:{asked.set}?split=test"}
+    chosen = {**places, "run.seed": seed, "run.out": str(place)}
+    config = load_train_config("dvs-gesture-compact", overrides=chosen)
     if not list(place.glob("*/train.json")):
-        places = {"data.uri": uri, "data.test": f"dvs-gesture:{asked.set}?split=test"}
-        chosen = {**places, "run.seed": seed, "run.out": str(place)}
-        train(load_train_config("dvs-gesture-compact", overrides=chosen))
-    found: dict[str, Any] = json.loads(next(place.glob("*/train.json")).read_text())
+        train(config)
+    done = next(place.glob("*/train.json"))
+    as_asked(done.parent, load_train_config(str(done.with_name("config.toml"))), config)
+    found: dict[str, Any] = json.loads(done.read_text())
     return found
+
+
+def as_asked(folder: Path, found: object, asked: object) -> None:
+    """Refuse what an earlier call left with other settings: it is not what the page says."""
+    if found != asked:
+        raise SystemExit(f"made with other settings than the recipe has now; remove it: {folder}")
 
 
 def said_of(summary: dict[str, Any], light: str) -> str:
@@ -149,15 +159,20 @@ def one_stream(
 ) -> dict[str, dict[str, float]]:
     """Accuracy by decision maker, of everything and of each lighting."""
     out = asked.out / f"stream-{name}-{seed}"
+    flags = {
+        "source.uri": f"dvs-gesture:{asked.set}?split=test",
+        "learner.weights": str(weights),
+        "run.seed": seed,
+        "run.out": str(out),
+    }
+    config = load_config("dvs-gesture-adapt", (), flags)
     if not list(out.glob("*/summary.json")):
-        flags = {
-            "source.uri": f"dvs-gesture:{asked.set}?split=test",
-            "learner.weights": str(weights),
-            "run.seed": seed,
-            "run.out": str(out),
-        }
-        run(load_config("dvs-gesture-adapt", (), flags))
-    summary = json.loads(next(out.glob("*/summary.json")).read_text())
+        run(config)
+    done = next(out.glob("*/summary.json"))
+    as_asked(done.parent, load_config(str(done.with_name("config.toml"))), config)
+    summary = json.loads(done.read_text())
+    if (status := summary["status"]) != "complete":
+        raise SystemExit(f"{status}, and no figure for this page; remove it: {done.parent}")
     scores = {"decided": summary["accuracy"]}
     scores |= summary["accuracy_by_readout"] | summary["baselines"]
     return {

@@ -76,6 +76,14 @@ def test_pairs_are_tested_over_segments_and_over_seeds(tmp_path: Path) -> None:
     assert pair.p_t == pytest.approx(0.00990, abs=1e-4)  # t = 10 with 2 degrees of freedom
 
 
+def test_a_segment_of_one_run_alone_is_in_no_difference(tmp_path: Path) -> None:
+    a = seeds(tmp_path / "a", [30, 31, 32])
+    b = seeds(tmp_path / "b", [20, 22, 21], of=30, settings=SLTT)  # the first 30, the last right
+    pair = compare([a, b]).pairs[0]
+    assert (pair.segments, pair.unmatched) == (90, 30)
+    assert pair.by_seed == pytest.approx((0.0, -1 / 30, 1 / 30))
+
+
 def test_three_groups_are_corrected_by_holm_and_two_are_not(tmp_path: Path) -> None:
     found = three(tmp_path)
     raw = [pair.p_segments for pair in found.pairs]
@@ -84,8 +92,11 @@ def test_three_groups_are_corrected_by_holm_and_two_are_not(tmp_path: Path) -> N
         assert pair.corrected is not None
         assert pair.corrected[0] is not None
         assert pair.corrected[0] >= (pair.p_segments or 0)
-    least = min(found.pairs, key=lambda pair: pair.p_segments or 0)
-    assert least.corrected[0] == pytest.approx(3 * (least.p_segments or 0))
+    for i, kind in enumerate(("p_segments", "p_t", "p_flips")):
+        tested = [pair for pair in found.pairs if getattr(pair, kind) is not None]
+        least = min(tested, key=lambda pair: getattr(pair, kind))
+        assert least.corrected is not None
+        assert least.corrected[i] == pytest.approx(min(1, len(tested) * getattr(least, kind)))
     two = compare([str(tmp_path / "a"), str(tmp_path / "b")])
     assert two.pairs[0].corrected is None
 

@@ -137,7 +137,9 @@ def comparison_verdict(comparison: Comparison) -> str:
         return pair_verdict(comparison.pairs[0], *groups)
     best = max(groups, key=_mean)
     pairs = [p for p in comparison.pairs if best.letter in (p.first, p.second)]
-    sure = [_other(p, best) for p in pairs if p.tested and _told_apart(p)]
+    told = [(p, _ahead(p, best)) for p in pairs if p.tested and _told_apart(p)]
+    sure = [_other(p, best) for p, by in told if by >= 0]
+    behind = [_other(p, best) for p, by in told if by < 0]
     unsure = [_other(p, best) for p in pairs if p.tested and not _told_apart(p)]
     apart = [_other(p, best) for p in pairs if not p.tested]
     text = (
@@ -146,6 +148,9 @@ def comparison_verdict(comparison: Comparison) -> str:
     )
     if sure:
         text += f" It is ahead of {_and(sure)} by more than chance."
+    if behind:  # its mean is of seeds, too, that they did not run
+        are = "is" if len(behind) == 1 else "are"
+        text += f" On the seeds that they share, {_and(behind)} {are} ahead by more than chance."
     if unsure:
         text += f" Chance alone may put it ahead of {_and(unsure)}."
     if apart:
@@ -210,6 +215,12 @@ def _tests(pair: Pair) -> str:
 def _told_apart(pair: Pair) -> bool:
     p = final_p(pair)
     return p is not None and p < ALPHA
+
+
+def _ahead(pair: Pair, one: Group) -> float:
+    """How far one group of a tested pair is ahead of the other, on what they share."""
+    mean = pair.difference.mean if pair.difference is not None else 0.0
+    return mean if pair.first == one.letter else -mean
 
 
 def _other(pair: Pair, one: Group) -> str:

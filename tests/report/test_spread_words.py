@@ -69,3 +69,19 @@ def test_a_difference_that_chance_may_make_is_called_so(tmp_path: Path) -> None:
         "B (rule = sltt) is ahead of A (rule = stop) by 3.3 points over 1 seed, which chance alone "
         "may do (sign test over segments, p = 0.5)."
     )
+
+
+def test_the_best_mean_is_ahead_of_nobody_who_beats_it_on_the_seeds_they_share(
+    tmp_path: Path,
+) -> None:
+    groups = {"stop": [32, 33, 32, *[40] * 6], "sltt": [36, 37, 36], "ottt": [20, 21, 20]}
+    for rule, right in groups.items():
+        for seed, count in enumerate(right):
+            settings = f'[learner]\nrule = "{rule}"'
+            make_run(
+                tmp_path / rule / f"seed-{seed}", hits(count, 40), seed=seed, settings=settings
+            )
+    found = compare([str(tmp_path / rule) for rule in groups])
+    text = spaces(said.comparison_verdict(found))
+    assert "A (rule = stop) decides most segments right" in text
+    assert "ahead of C by more than chance. On the seeds that they share, B is ahead by" in text

@@ -28,7 +28,7 @@ import contest
 import numpy as np
 import torch
 from contest import SEEDS, Job, Rule, Store
-from page import table
+from page import spread, table
 from provenance import ROOT, provenance
 
 from streamstop.config import built, given
@@ -193,7 +193,7 @@ def section(name: str, store: Store, sets: Sequence[str]) -> list[str]:
     for rule, runs in found.items():
         got = contest.accuracies(runs)
         said = contest.counted(runs, len(SEEDS))
-        mean = contest.spread(list(got.values())) + (said and f" ({said})")
+        mean = spread(got.values()) + (said and f" ({said})")
         lead = "" if rule == contest.W.name else contest.paired(got, weights)
         layers = [contest.mean_of(runs, key) for key in ("leaks", "thresholds")]
         rows.append([rule, mean, lead, *layers])

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from page import spread
+
 from streamstop.bundled import bundled_path
 from streamstop.config import load_config
 from streamstop.pipeline import run
@@ -83,15 +85,6 @@ def run_once(stream: Stream, seed: int, sets: Sequence[str]) -> dict[str, Score]
         with (result.run_dir / "segments.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
     return {maker: score(rows, maker, stream.group[1]) for maker in MAKERS}
-
-
-def spread(values: Sequence[float | None]) -> str:
-    """Mean and standard deviation over seeds."""
-    known = [v for v in values if v is not None]
-    if not known:
-        return ""
-    sd = f" ± {statistics.stdev(known):.3f}" if len(known) > 1 else ""
-    return f"{statistics.fmean(known):.3f}{sd}"
 
 
 def table(stream: Stream, runs: list[dict[str, Score]]) -> list[str]:

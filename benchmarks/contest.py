@@ -176,14 +176,6 @@ def read_shard(text: str) -> tuple[int, int]:
     return shard
 
 
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation."""
-    if not values:
-        return ""
-    sd = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.3f}{sd}"
-
-
 def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> str:
     """Mean of our lead, seed by seed, and its standard error."""
     leads = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from page import table, write_section
+from page import spread, table, write_section
 from provenance import ROOT, provenance
 
 from streamstop.bundled import bundled_path
@@ -77,12 +76,6 @@ INTRO = (
 CLASSES = "Class after class: "
 CHOSEN, SHIFT = "How the slow average was chosen", "A world that shifts"
 HEADS = ("average accuracy", "forgetting", "backward transfer", "forward transfer")
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation over seeds."""
-    sd = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.3f}{sd}"
 
 
 def once(recipe: str, source: Path, sets: Sequence[str], seed: int, **flags: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
-from page import table, write_section
+from page import spread, table, write_section
 from provenance import ROOT, provenance
 
 from streamstop.bundled import bundled_path
@@ -91,12 +91,6 @@ def once(stream: Stream, seed: int, flags: dict[str, Any]) -> tuple[dict[str, An
         with (done.run_dir / "segments.csv").open(encoding="utf-8", newline="") as file:
             hits = [row["decided"] == row["label"] for row in csv.DictReader(file)]
     return done.summary, hits
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation."""
-    sd = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.3f}{sd}"
 
 
 def detection(stream: Stream, seeds: int) -> list[str]:

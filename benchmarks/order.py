@@ -28,7 +28,7 @@ import contest
 import numpy as np
 import torch
 from contest import SEEDS, Job, Rule, Store
-from page import table
+from page import spread, table
 from provenance import ROOT, provenance
 
 from streamstop.config import built, given
@@ -225,9 +225,7 @@ def section(name: str, store: Store, sets: Sequence[str]) -> list[str]:
         lead = "" if rule == contest.WTL.name else contest.paired(stop, got)
         said = contest.counted(runs, len(SEEDS))
         leaks = contest.mean_of(runs, "leaks")
-        rows.append(
-            [rule, contest.spread(list(got.values())) + (said and f" ({said})"), lead, leaks]
-        )
+        rows.append([rule, spread(got.values()) + (said and f" ({said})"), lead, leaks])
     heads = ["accuracy, mean ± sd", "STOP's lead, mean (standard error)", "leaks at the end"]
     config = configured(task, contest.WTL, 0, sets)
     return [

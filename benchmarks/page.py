@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 
 MARK = "\n## "
 
@@ -33,3 +34,12 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A Markdown table, its first column without a head, and an empty line."""
     lines = [f"| | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
     return [*lines, *(f"| {' | '.join(cells)} |" for cells in rows), ""]
+
+
+def spread(values: Iterable[float | None]) -> str:
+    """Mean and standard deviation (n - 1) of what is there, such as of one figure a seed."""
+    there = [value for value in values if value is not None]
+    if not there:
+        return ""
+    sd = f" ± {stdev(there):.3f}" if len(there) > 1 else ""
+    return f"{fmean(there):.3f}{sd}"

@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import contest
+import page
 from contest import Job, Store
 
 
@@ -52,7 +53,7 @@ def test_shards_do_all_jobs_once(tmp_path: Path) -> None:
 
 
 def test_means_spreads_and_pairs() -> None:
-    assert contest.spread([0.5, 0.7]) == "0.600 ± 0.141"
+    assert page.spread([0.5, None, 0.7]) == "0.600 ± 0.141"
     assert contest.paired({0: 0.5, 1: 0.9}, {0: 0.4, 1: 0.7, 2: 0.1}) == "+0.150 (0.050)"
     runs = {0: {"accuracy": 0.5, "leaks": [0.5, 0.7]}, 1: {"accuracy": None, "leaks": []}}
     assert contest.accuracies(runs) == {0: 0.5}

@@ -30,7 +30,7 @@ from streamstop.examination import Examination
 from streamstop.labels import LabelTrack, Segment
 from streamstop.ledger import Ledger
 from streamstop.meters import Meters
-from streamstop.places import parts, replaced
+from streamstop.places import replaced, stem
 from streamstop.prequential.drift import EVENT_RATE, FIRING_RATE, DriftMonitor, DriftResponse
 from streamstop.prequential.protocol import TestThenTrain, Verdict
 from streamstop.run_folder import RunFolder
@@ -105,7 +105,7 @@ def run(
         )
     with world.source:
         work = _Run(config, world, progress)
-        name = config.run.name or Path(parts(uri)[1]).stem or "run"
+        name = config.run.name or stem(uri) or "run"
         with RunFolder(Path(config.run.out), name, to_toml(_findable(config))) as folder:
             status = work.stream(folder)
             summary = summarise(work, name=name, command=command, status=status)

@@ -29,6 +29,15 @@ def parts(uri: str) -> tuple[str, str, str]:
     return (before, path, mark + options) if mark else (before, options, "")
 
 
+def stem(uri: str) -> str:
+    """The name of the file or folder that a source reads, without its ending.
+
+    >>> stem("dvs-gesture:data/DvsGesture?split=test"), stem("rec.aedat4"), stem("")
+    ('DvsGesture', 'rec', '')
+    """
+    return Path(parts(uri)[1]).stem
+
+
 def replaced(uri: str, change: Callable[[Path], Path]) -> str:
     """The same source, its path changed where something lies there; else as it was written."""
     before, path, options = parts(uri)

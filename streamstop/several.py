@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from streamstop.config import Config, load_config, to_toml
 from streamstop.errors import StreamstopError, UsageError
 from streamstop.joint import SeedRun, joint_summary
+from streamstop.places import stem
 from streamstop.sources.feeds import is_live
 from streamstop.summary_file import read_summary
 
@@ -138,7 +139,7 @@ def run_seeds(
     refuse_unrepeatable(config.source.uri)
     from streamstop.run_folder import new_folder, write_text  # torch comes with it
 
-    name = config.run.name or Path(config.source.uri.partition("?")[0]).stem or "run"
+    name = config.run.name or stem(config.source.uri) or "run"
     folder = new_folder(Path(config.run.out), f"{name}-seeds", to_toml(config))
     jobs = jobs or max(1, _cores() // config.run.threads)
     runs = _Runs(config, folder, command, progress, (report, run))

@@ -494,7 +494,7 @@ def read_recipe(whole: type, path: Path, paths: Sequence[tuple[str, str]]) -> Va
     """
     origin = f"the recipe {path}"
     values: Values = {("run", "name"): _name_of(path)}
-    for name, table in _read_toml(path).items():
+    for name, table in read_toml(path).items():
         if name not in _sections(whole):
             dotted = ".".join([name, *table][:2]) if isinstance(table, dict) else name
             _known(whole, dotted, origin)
@@ -509,19 +509,23 @@ def read_recipe(whole: type, path: Path, paths: Sequence[tuple[str, str]]) -> Va
     return values
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, what: str = "The recipe") -> dict[str, Any]:
+    """The tables of a TOML file of MAX_RECIPE_BYTES at most.
+
+    Raises UsageError, which calls the file `what`, where it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_RECIPE_BYTES + 1)
         if len(data) > MAX_RECIPE_BYTES:
-            raise UsageError(f"The recipe is longer than {MAX_RECIPE_BYTES} bytes: {path}")
+            raise UsageError(f"{what} is longer than {MAX_RECIPE_BYTES} bytes: {path}")
         return tomllib.loads(data.decode("utf-8"))
     except OSError as error:
-        raise UsageError(f"The recipe cannot be read ({error.strerror}): {path}") from error
+        raise UsageError(f"{what} cannot be read ({error.strerror}): {path}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"The recipe is not UTF-8, from byte {error.start}: {path}") from error
+        raise UsageError(f"{what} is not UTF-8, from byte {error.start}: {path}") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"The recipe is not TOML ({error}): {path}") from error
+        raise UsageError(f"{what} is not TOML ({error}): {path}") from error
 
 
 def _name_of(recipe: Path) -> str:

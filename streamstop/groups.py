@@ -7,13 +7,12 @@ is found in their configurations, not guessed from their names. It compares no s
 from __future__ import annotations
 
 import glob
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from streamstop.config import MAX_RECIPE_BYTES, Config
+from streamstop.config import Config, read_toml
 from streamstop.errors import UsageError
 from streamstop.joint import SeedRun, in_words, joint_summary, seed_folders
 from streamstop.summary_file import number, read_summary
@@ -23,6 +22,9 @@ MAX_GROUPS = 26
 
 MAX_TOLD = 3
 """Settings that a label has room for."""
+
+KEPT = ("continual", "makers", "decided")
+"""Where a summary has the learner's figures on what is held out."""
 
 NOT_THE_CONFIGURATION = ("run.seed", "run.out", "run.name")
 """Settings in which runs of one group may differ."""
@@ -71,6 +73,12 @@ class Group:
         for key in keys:
             found = found.get(key) if isinstance(found, Mapping) else None
         return found if isinstance(found, Mapping) and "mean" in found else None
+
+    @property
+    def mean(self) -> float:
+        """The learner's mean accuracy over all segments; -1 where nothing was scored."""
+        found = self.figure("accuracy", "segment")
+        return float(found["mean"]) if found else -1.0
 
     @property
     def rival(self) -> str | None:
@@ -229,20 +237,12 @@ def _key(settings: Mapping[str, Any]) -> str:
 
 def _settings(path: Path) -> dict[str, Any]:
     """Every setting but those that runs of a group may differ in; what is not said, by default."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_RECIPE_BYTES + 1)
-        if len(data) > MAX_RECIPE_BYTES:
-            raise ValueError(f"longer than {MAX_RECIPE_BYTES} bytes")
-        tables = tomllib.loads(data.decode("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"config.toml cannot be read ({error}): {path}") from error
     found = {
         f"{section}.{key}": list(value) if isinstance(value, tuple) else value
         for section, table in asdict(Config()).items()
         for key, value in table.items()
     }
-    for section, table in tables.items():
+    for section, table in read_toml(path, "config.toml").items():
         if isinstance(table, dict):
             found |= {f"{section}.{key}": value for key, value in table.items()}
     return {key: value for key, value in found.items() if key not in NOT_THE_CONFIGURATION}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from streamstop.errors import UsageError
-from streamstop.report.html import write_report
+from streamstop.report.html import place_for, write_report
 from streamstop.summary_file import read_summary
 
 
@@ -21,11 +21,7 @@ def write_page(folder: Path | str, to: Path | str | None = None) -> Path:
     """
     folder = Path(folder)
     if to is not None:
-        to = Path(to)
-        if to.is_dir():
-            raise UsageError(f"--out wants a file, and this is a folder: {to}")
-        if not to.parent.is_dir():
-            raise UsageError(f"--out wants a file in a folder that is there: {to}")
+        to = place_for(to)
     if (folder / "train.json").is_file():
         from streamstop.report.train_page import write_train_page
 

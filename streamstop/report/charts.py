@@ -57,6 +57,11 @@ class Line:
     high: Values | None = None
 
 
+def last(values: Values) -> float | None:
+    """The last value that is there."""
+    return next((v for v in reversed(values) if v is not None), None)
+
+
 def line_chart(
     lines: Sequence[Line],
     x: Sequence[float],

@@ -14,10 +14,9 @@ from markupsafe import Markup
 
 from streamstop.comparison import Comparison, Pair
 from streamstop.decisions import WINDOW
-from streamstop.errors import UsageError
-from streamstop.groups import Group, told_apart
+from streamstop.groups import KEPT, Group, told_apart
 from streamstop.report import spread_words, words
-from streamstop.report.html import environment, layer_style, put_in_place
+from streamstop.report.html import environment, layer_style, place_for, put_in_place
 from streamstop.report.spread_charts import Dots, curves_chart, dot_plot
 
 MAX_DIFFER = 200
@@ -30,12 +29,9 @@ Cell = tuple[str, str]
 def write_comparison(comparison: Comparison, path: Path | str, command: str = "") -> Path:
     """Write the page of a comparison; give its path.
 
-    Raises UsageError where there is no such folder.
+    Raises UsageError where that is no place for a file.
     """
-    path = Path(path)
-    if path.is_dir() or not path.parent.is_dir():
-        what = "this is a folder" if path.is_dir() else "its folder is not there"
-        raise UsageError(f"--out wants a file to write, and {what}: {path}")
+    path = place_for(path)
     return put_in_place(render(comparison, command), path)
 
 
@@ -43,7 +39,7 @@ def render(comparison: Comparison, command: str = "") -> str:
     """The page of a comparison."""
     groups = comparison.groups
     columns = [column for column in COLUMNS if any(column[1](g)[0] != words.NONE for g in groups)]
-    best = max(groups, key=_mean)
+    best = max(groups, key=lambda group: group.mean)
     return (
         environment()
         .get_template("compare.html.j2")
@@ -157,8 +153,6 @@ def _known(found: Mapping[str, Any] | None) -> bool:
     return found is not None and found["ci95"] is not None and found["sd"] > 0
 
 
-KEPT = ("continual", "makers", "decided")
-
 COLUMNS: tuple[tuple[str, Callable[[Group], Cell]], ...] = (
     ("the learner", _of("accuracy", "segment")),
     ("last third", _of("accuracy", "segment_last_third")),
@@ -186,8 +180,3 @@ def _limits(comparison: Comparison) -> Iterator[str]:
     for text in told:
         if text:
             yield f"Sign flips give p {text}, before any correction."
-
-
-def _mean(group: Group) -> float:
-    found = group.figure("accuracy", "segment")
-    return float(found["mean"]) if found else -1.0

@@ -17,11 +17,12 @@ from typing import TypeVar
 import jinja2
 from markupsafe import Markup
 
+from streamstop.errors import UsageError
 from streamstop.report import changing_words, charts, words, world_tables
-from streamstop.report.charts import Line
+from streamstop.report.charts import Line, last
 from streamstop.report.curves import LayerCurves
 from streamstop.report.snapshot import Snapshot, load_snapshot
-from streamstop.report.timeline import accuracy_chart, last, marks_left
+from streamstop.report.timeline import accuracy_chart, marks_left
 
 T = TypeVar("T")
 
@@ -43,6 +44,19 @@ def write_report(run_dir: Path | str, to: Path | str | None = None) -> Path:
     folder = Path(run_dir)
     path = folder / "report.html" if to is None else Path(to)
     return put_in_place(render(load_snapshot(folder)), path)
+
+
+def place_for(out: Path | str) -> Path:
+    """Where --out says that a page goes.
+
+    Raises UsageError where that is a folder, or in none that is there.
+    """
+    path = Path(out)
+    if path.is_dir():
+        raise UsageError(f"--out wants a file, and this is a folder: {path}")
+    if not path.parent.is_dir():
+        raise UsageError(f"--out wants a file in a folder that is there: {path}")
+    return path
 
 
 def put_in_place(page: str, path: Path) -> Path:

@@ -126,10 +126,9 @@ def curves_chart(
     for group, maker, name, style in lines:
         seeds = [one[maker] for one in read[group.letter]]
         mean, low, high = _band(seeds)
-        if any(value is not None for value in mean):
-            last = next(value for value in reversed(mean) if value is not None)
+        if (end := charts.last(mean)) is not None:
             band = (low, high) if len(seeds) > 1 else (None, None)
-            drawn.append(Line(name, mean, *style, percent(last), *band))
+            drawn.append(Line(name, mean, *style, percent(end), *band))
     if not drawn or len(at) < 2:
         return Markup()
     values = [v for line in drawn for ys in (line.y, line.low or ()) for v in ys if v is not None]

@@ -135,7 +135,7 @@ def comparison_verdict(comparison: Comparison) -> str:
         )
     if len(groups) == 2:
         return pair_verdict(comparison.pairs[0], *groups)
-    best = max(groups, key=_mean)
+    best = max(groups, key=lambda group: group.mean)
     pairs = [p for p in comparison.pairs if best.letter in (p.first, p.second)]
     told = [(p, _ahead(p, best)) for p in pairs if p.tested and _told_apart(p)]
     sure = [_other(p, best) for p, by in told if by >= 0]
@@ -225,11 +225,6 @@ def _ahead(pair: Pair, one: Group) -> float:
 
 def _other(pair: Pair, one: Group) -> str:
     return pair.second if pair.first == one.letter else pair.first
-
-
-def _mean(group: Group) -> float:
-    found = group.figure("accuracy", "segment")
-    return float(found["mean"]) if found else -1.0
 
 
 def _named(group: Group) -> str:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from streamstop.report import changing_words, charts, words
 from streamstop.report.changing import World
-from streamstop.report.charts import Line, Values
+from streamstop.report.charts import Line, Values, last
 from streamstop.report.marks import Band, Lane, mark_legend
 from streamstop.report.snapshot import Snapshot
 
@@ -135,11 +135,6 @@ def marks_left(world: World) -> list[str]:
     if world.alarm_count > MAX_MARKS:
         said.append(f"{world.alarm_count - MAX_MARKS:,} further alarms are not marked")
     return said
-
-
-def last(values: Values) -> float | None:
-    """The last value that is there."""
-    return next((v for v in reversed(values) if v is not None), None)
 
 
 def _cumulative_lines(snapshot: Snapshot) -> list[Line]:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from streamstop.config import to_toml
 from streamstop.report import charts, train_view, words
-from streamstop.report.charts import Line, Values
+from streamstop.report.charts import Line, Values, last
 from streamstop.report.html import (
     MAX_CONFIG_SHOWN,
     MAX_LAYERS,
@@ -25,7 +25,6 @@ from streamstop.report.html import (
     put_in_place,
     thin,
 )
-from streamstop.report.timeline import last
 from streamstop.report.train_view import Curve, TrainView, load_train_view
 from streamstop.train_config import TrainConfig
 

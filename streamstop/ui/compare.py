@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamstop.comparison import Comparison
-from streamstop.groups import Group, told_apart
+from streamstop.groups import KEPT, Group, told_apart
 from streamstop.report import spread_words as said
 from streamstop.report.charts import shorten
 from streamstop.report.words import NBSP, NONE, chance, name_of, percent, plural, points
@@ -88,11 +88,7 @@ def _rivals(groups: Sequence[Group]) -> str:
 
 
 def _share(*path: str) -> Callable[[Group], str]:
-    def cell(group: Group) -> str:
-        found = group.figure(*path)
-        return _short(found)
-
-    return cell
+    return lambda group: _short(group.figure(*path))
 
 
 def _short(found: Mapping[str, Any] | None) -> str:
@@ -106,8 +102,6 @@ def _short(found: Mapping[str, Any] | None) -> str:
 def _rival(group: Group) -> str:
     return _short(group.figure("baselines", group.rival, "segment")) if group.rival else NONE
 
-
-KEPT = ("continual", "makers", "decided")
 
 COLUMNS: tuple[tuple[str, Callable[[Group], str]], ...] = (
     ("all, %", _share("accuracy", "segment")),

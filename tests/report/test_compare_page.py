@@ -73,5 +73,5 @@ def test_the_page_is_written_where_it_can_be(tmp_path: Path) -> None:
     assert "streamstop compare a" in path.read_text()
     with pytest.raises(UsageError, match="this is a folder"):
         write_comparison(found, tmp_path)
-    with pytest.raises(UsageError, match="its folder is not there"):
+    with pytest.raises(UsageError, match="wants a file in a folder that is there"):
         write_comparison(found, tmp_path / "nowhere" / "c.html")

@@ -44,8 +44,8 @@ bench: $(VENV)/.bench  ## speed, memory, accuracy beside their peers; writes doc
 	@set -e; for name in binning decode network volume rule learner memory accuracy; do \
 	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
 
-experiments: $(STAMP)  ## rules against each other, some two hours; writes docs/results
-	@set -e; for name in order ablation; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
+experiments: $(STAMP)  ## rules against each other, streams that change, simulated sets, some five hours
+	@set -e; for name in order ablation drift continual realism gestures; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
 
 soak: $(STAMP)  ## a million steps of learning: memory stands still; about half an hour
 	@$(BIN)/python benchmarks/memory.py --section learner --steps 1000000

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from page import table, write_section
+from page import spread, table, write_section
 from provenance import ROOT, provenance
 
 from streamstop.config import load_config
@@ -202,11 +201,6 @@ def verdict(runs: Sequence[dict[str, dict[str, float]]]) -> str:
         f"Learning is ahead of frozen by {spread(ahead)}, in single seeds by {least:.3f} to "
         f"{most:.3f}."
     )
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation over seeds."""
-    return f"{statistics.fmean(values):.3f} ± {statistics.stdev(values):.3f}"
 
 
 if __name__ == "__main__":

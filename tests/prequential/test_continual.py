@@ -149,7 +149,8 @@ def state(learner: StopLearner) -> list[NDArray[np.float64]]:
     values = [*learner.network.parameters().values(), *learner.network.grads.values()]
     values += learner.decider.parameters().values()
     arrays = [value.numpy().copy() for value in values]
-    return [*arrays, learner.lda.means.copy(), learner.lda.scatter.copy(), learner.rates_vector()]
+    known = [learner.counts.copy(), learner.lda.means.copy(), learner.lda.scatter.copy()]
+    return [*arrays, *known, learner.rates_vector()]
 
 
 def held_out(tasks: list[int]) -> HeldOut:
@@ -198,6 +199,13 @@ def test_a_copy_answers_as_the_deciding_network_does() -> None:
             one, other = (n.predict(x, will_learn=False).linear for n in (learner, copy))
             assert np.array_equal(one, other)
         assert np.array_equal(learner.decide().lda, copy.decide().lda)
+
+
+def test_a_copy_answers_among_the_classes_that_were_taught() -> None:
+    copy = still_copy(taught(LearnerSpec(lr=1e-3, among="seen"), segments=2))
+    copy.begin_segment()
+    said = copy.predict(torch.ones(1, 2, 8, 8), will_learn=False).linear
+    assert np.isfinite(said).tolist() == [True, True, False]
 
 
 def test_accuracies_go_to_their_tasks_and_to_whoever_knows() -> None:

@@ -27,7 +27,8 @@ from streamstop.domains import domain_at
 from streamstop.errors import DamageError, DivergedError, SourceError, UsageError
 from streamstop.events import SensorSize, make_events
 from streamstop.examination import Examination
-from streamstop.labels import LabelTrack, Segment
+from streamstop.labels import Segment
+from streamstop.learners import build_learner, frozen, output_names, trained_network
 from streamstop.ledger import Ledger
 from streamstop.meters import Meters
 from streamstop.places import replaced, stem
@@ -37,12 +38,8 @@ from streamstop.run_folder import RunFolder
 from streamstop.sources import Source
 from streamstop.sources.feeds import is_live
 from streamstop.sources.live import LiveSource
-from streamstop.stop.learner import LearnerSpec, StopLearner
-from streamstop.stop.losses import Loss
-from streamstop.stop.networks import configured_network
 from streamstop.stop.operations import Operations
 from streamstop.summary import summarise, versions
-from streamstop.trained import Trained
 from streamstop.world import World, open_world
 
 if TYPE_CHECKING:
@@ -128,13 +125,13 @@ class _Run:
         self.ledger = Ledger(self.binner)
         self.meters = Meters()
         track = source.labels
-        self.trained = _trained(config)
-        self.classes = _classes(config, track, self.trained)
+        self.trained = trained_network(config)
+        self.classes = output_names(config, track, self.trained)
         named = track.classes if track is not None else ()
         self._outputs = [self.classes.index(name) for name in named]
         self.labelled = track is not None
         still = config.learner.frozen
-        self.learner = build_learner(_still(config) if still else config, len(self.classes))
+        self.learner = build_learner(frozen(config) if still else config, len(self.classes))
         twin = build_learner(config, len(self.classes), learn="")
         if self.trained is not None:
             self.trained.give(self.learner)
@@ -436,35 +433,6 @@ def _interrupts_wait() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def build_learner(config: Config, classes: int, learn: str | None = None) -> StopLearner:
-    """The learner that a configuration describes.
-
-    learn : overrides `learner.learn`; "" for a network that is not to learn.
-    """
-    rule = config.learner
-    input_shape = (2, config.binning.height, config.binning.width)
-    spec = configured_network(config.network, input_shape, classes)
-    learning = LearnerSpec(
-        learn=rule.learn if learn is None else learn,
-        lr=rule.lr,
-        lr_threshold=rule.lr_threshold,
-        lr_leak=rule.lr_leak,
-        lr_readout=rule.lr_readout,
-        update=rule.update,
-        every=rule.every,
-        slow=rule.slow,
-        among=rule.loss_among,
-        present=rule.present,
-        cool=rule.cool,
-        others=rule.others,
-        shrinkage=config.readout.shrinkage,
-        rule=rule.rule,
-        loss=Loss(rule.loss, rule.loss_at, rule.smoothing),
-    )
-    dtype = torch.float64 if rule.precision == "float64" else torch.float32
-    return StopLearner(spec, learning, config.run.seed, dtype)
-
-
 def _warm_up(config: Config) -> None:
     """Compile what a bin needs, on one that nobody sees: in a live run the first would wait."""
     b = config.binning
@@ -481,46 +449,3 @@ def _warm_up(config: Config) -> None:
             learner.learn(0)
         operations.bin()
     learner.end_segment()
-
-
-def _still(config: Config) -> Config:
-    """The same, but for a learner that learns nothing and so needs no shadow beside it."""
-    learner = replace(config.learner, learn="none", update="segment", slow=0.0)
-    return replace(config, learner=learner)
-
-
-def _trained(config: Config) -> Trained | None:
-    """The network that the run begins with, None where it is drawn.
-
-    Raises SourceError where its file cannot be read, UsageError where the configuration says
-    anything else of the network than the file does.
-    """
-    if not config.learner.weights:
-        return None
-    trained = Trained.read(config.learner.weights)
-    trained.settings(
-        {
-            (section, key): getattr(getattr(config, section), key)
-            for section, key in trained.settings({})
-        }
-    )
-    return trained
-
-
-def _classes(
-    config: Config, track: LabelTrack | None, trained: Trained | None = None
-) -> tuple[str, ...]:
-    """Names of the network's outputs: the track's, then as many more as the config asks for.
-
-    Of a trained network: its own, then what the labels name beside them.
-    """
-    known = track.classes if track is not None else ()
-    if trained is not None:
-        return trained.outputs(known, config.network.classes)
-    wanted = config.network.classes or len(known) or UNLABELLED_CLASSES
-    if wanted < len(known):
-        raise UsageError(
-            f"network.classes = {wanted}, but the labels name {len(known)} classes: "
-            f"{', '.join(known[:8])}{' ...' if len(known) > 8 else ''}"
-        )
-    return (*known, *(f"output {i}" for i in range(len(known), wanted)))

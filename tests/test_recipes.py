@@ -22,7 +22,7 @@ from streamstop.bundled import bundled_path
 from streamstop.cli import app
 from streamstop.config import load_config, to_toml
 from streamstop.datasets import load_training_set
-from streamstop.pipeline import build_learner
+from streamstop.learners import build_learner
 from streamstop.simulate.cifar10_set import write_cifar10_set
 from streamstop.simulate.gesture_set import SetOptions, write_gesture_set
 from streamstop.stop.networks import configured_network

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import gestures
 
 from streamstop.config import load_config, to_toml
-from streamstop.pipeline import build_learner
+from streamstop.learners import build_learner
 from streamstop.weights_file import write_weights
 
 

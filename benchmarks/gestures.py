@@ -49,6 +49,8 @@ MAKERS = {
     "linear": "learning: linear readout",
     "lda": "learning: discriminant readout",
     "frozen": "frozen as trained",
+    "frozen_linear": "frozen below a linear readout that learns",
+    "frozen_lda": "frozen below a discriminant readout",
     "lda_counts": "streaming LDA on log counts",
     "river": "softmax regression (river)",
     "majority": "majority",

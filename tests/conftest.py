@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+
+# Before torch is imported. Its threads spin while they wait, and where another process wants a core
+# too, that costs minutes; nothing tested here is large enough to gain by a second one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from hypothesis import settings
 
 # An example may take long on a machine that is busy; what hangs meets the timeout of all tests.

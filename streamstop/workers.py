@@ -9,6 +9,7 @@ is sent between processes is ever unpickled.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -129,9 +130,22 @@ def joined(device: torch.device) -> Iterator[Workers]:
     backend = "nccl" if device.type == "cuda" else "gloo"
     with _others_may_be_gone():
         distributed.init_process_group(backend, rank=rank, world_size=count, timeout=PATIENCE)
-    yield Workers(rank, count, device)
-    # Not where something failed: the others may be in the midst of a sum, and this would wait.
+    made = Workers(rank, count, device)
+    try:
+        yield made
+        made.total(0)  # none leaves while another is still at work
+    except BaseException:
+        # NCCL's would wait for the others, who may be in the midst of a sum.
+        if backend == "gloo":
+            _leave()
+        raise
+    _leave()
+
+
+def _leave() -> None:
+    """End the group now: gloo's threads abort a process whose interpreter ends before them."""
     distributed.destroy_process_group()
+    gc.collect()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,11 +32,13 @@ def cpu() -> str:
 
 def provenance(program: str, *packages: str) -> list[str]:
     """Lines of Markdown: how this page was made and on what."""
+    # Where a folder was put on one machine is nobody else's matter.
+    told = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
     versions = ", ".join(f"{p} {installed(p) or 'not installed'}" for p in packages)
     return [
         f"Written by `benchmarks/{program}`; do not edit.",
         "",
-        f"- command: `{' '.join(['python', f'benchmarks/{program}', *sys.argv[1:]])}`",
+        f"- command: `{shlex.join(['python', f'benchmarks/{program}', *told])}`",
         f"- versions: Python {platform.python_version()}, {versions}",
         f"- cpu: {cpu()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
     ]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-from fake_run import fake_world, write_fake_run
+from fake_run import write_fake_run
 
 from streamstop.report.changing import Alarm, Span, World
 from streamstop.report.snapshot import Snapshot, load_snapshot
@@ -19,12 +18,6 @@ from streamstop.report.timeline import (
     marks_left,
     world_bands,
 )
-
-
-@pytest.fixture
-def changing(tmp_path: Path) -> Snapshot:
-    """A run whose world changes once, in the middle."""
-    return load_snapshot(write_fake_run(tmp_path / "run", overrides=fake_world()))
 
 
 def test_a_changing_world_is_drawn_over_everyone_s_last_segments(changing: Snapshot) -> None:

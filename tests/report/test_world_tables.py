@@ -6,7 +6,6 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from fake_run import fake_world, write_fake_run
 
 from streamstop.report.changing import DomainScore, Examined, HeldOut
@@ -19,11 +18,6 @@ from streamstop.report.world_tables import (
     other_matrices,
     transfer_rows,
 )
-
-
-@pytest.fixture
-def changing(tmp_path: Path) -> Snapshot:
-    return load_snapshot(write_fake_run(tmp_path / "run", overrides=fake_world()))
 
 
 def test_the_best_of_each_domain_is_marked(changing: Snapshot) -> None:

@@ -1,0 +1,16 @@
+"""Fixtures that tests of the report share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fake_run import fake_world, write_fake_run
+
+from streamstop.report.snapshot import Snapshot, load_snapshot
+
+
+@pytest.fixture
+def changing(tmp_path: Path) -> Snapshot:
+    """A run whose world changes once, in the middle."""
+    return load_snapshot(write_fake_run(tmp_path / "run", overrides=fake_world()))

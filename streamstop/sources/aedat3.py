@@ -135,7 +135,8 @@ class Aedat3Recording:
             near = _Near(data)
             while near.read_at(offset, 1):
                 found = near.head(offset)
-                if found is None or not _holds(near, offset, found):
+                until = None if found is None else _until(near, offset, found)
+                if found is None or until is None:
                     following = _next(near, offset + 1)
                     reason = (
                         "the file ends inside a packet"
@@ -159,7 +160,7 @@ class Aedat3Recording:
                         skip += n
                         # Of a packet that is cut off, the end is told first, then passed.
                         done = skip == found.number and is_whole
-                        after = offset + found.bytes if done else offset
+                        after = until if done else offset
                         gathered.add(part, found.overflow, after, 0 if done else skip)
                 if not is_whole:
                     kept = offset + (HEAD.size + skip * _EVENT_BYTES if skip else 0)
@@ -168,7 +169,7 @@ class Aedat3Recording:
                     yield from gathered.damaged(kept, end - kept, reason)
                     offset = end
                     break
-                offset, skip = offset + found.bytes, 0
+                offset, skip = until, 0
                 data.release(offset)
             yield from gathered.hand_over()
             if data.fault:
@@ -269,21 +270,27 @@ def _head(block: bytes) -> _Head | None:
     return found if found.sane else None
 
 
-def _holds(near: _Near, offset: int, found: _Head) -> bool:
-    """Whether the packet is as long as it says: another follows it, or none begins in it."""
+def _until(near: _Near, offset: int, found: _Head) -> int | None:
+    """Where the packet ends, if it is as long as it says: another follows, or none begins in it.
+
+    One may begin in its last event, where bytes are missing between the two: what is left there
+    serves both, if the times are in order.
+    """
     end = offset + found.bytes
     if near.head(end) is not None:
-        return True
+        return end
     after = near.read_at(end, HEAD.size)
     if not after and near.reaches(end):
-        return True
+        return end
     following = _next(near, offset + HEAD.size, end + len(after))
     if following is None:
-        return True
-    # Bytes came in: after this packet, or within it, where the times that follow make no sense.
-    if following < end or found.type != POLARITY:
-        return False
-    return _in_order(near.peek(offset + HEAD.size, found.number * found.size))
+        return end
+    # Else bytes came in: after this packet, or within it, where the times after them make no sense.
+    if following <= end - _EVENT_BYTES or found.type != POLARITY:
+        return None
+    if not _in_order(near.peek(offset + HEAD.size, found.number * found.size)):
+        return None
+    return min(following, end)
 
 
 def _in_order(events: bytes) -> bool:

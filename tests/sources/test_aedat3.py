@@ -136,6 +136,16 @@ def test_junk_between_packets(tmp_path: Path) -> None:
     assert [(one.offset, one.lost_bytes) for one in whole.damage] == [(start, len(junk))]
 
 
+def test_bytes_missing_between_two_packets_that_both_may_own(tmp_path: Path) -> None:
+    t = 0x10000 + np.arange(100)  # the last two bytes of a time are those that begin a packet
+    events = make_events(t, t % 128, t % 64, t % 2 == 0)
+    first, second = packet(events[:50]), packet(events[50:])
+    assert first.endswith(second[:2])
+    whole = read(tmp_path / "a.aedat", HEADER + first + second[2:])
+    assert same(whole.events, events)
+    assert not whole.damage
+
+
 def test_reading_goes_on_from_any_packet(tmp_path: Path) -> None:
     events = random_events(200_000)
     path = tmp_path / "a.aedat"

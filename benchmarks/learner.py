@@ -32,6 +32,7 @@ from peers import (
     PEERS,
     RULE,
     SHADOW,
+    TOGETHER,
     Contender,
     one_bin,
     present,
@@ -134,7 +135,7 @@ def contenders(case: Case) -> list[Contender]:
         who = [one for one in who if not one.single]
     elif case.network == "compact":
         who.insert(1, SHADOW)
-    return [one for one in who if one.learn == "w" or one is RULE] if case.few else who
+    return [one for one in who if one.learn == "w" or one in (RULE, TOGETHER)] if case.few else who
 
 
 def race(case: Case, spec: NetworkSpec) -> tuple[dict[Contender, Time], dict[Contender, float]]:

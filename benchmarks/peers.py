@@ -81,8 +81,12 @@ def stop_learner(spec: NetworkSpec, update: str = "segment") -> Sequence:
     return sequence
 
 
-def stop_rule(spec: NetworkSpec, learn: str) -> Sequence:
-    """The rule alone: what the peers do, and no more."""
+def stop_rule(spec: NetworkSpec, learn: str, *, together: bool = False) -> Sequence:
+    """The rule alone: what the peers do, and no more.
+
+    together : all bins of a sequence go through the network at once, as in the layer-by-layer
+        mode of a peer; the gradients are the same.
+    """
     network = Network(spec, 0, learn=learn)
     parameters = network.parameters()
     optimizer = torch.optim.Adam([parameters[name] for name in network.grads], lr=RATE)
@@ -93,11 +97,13 @@ def stop_rule(spec: NetworkSpec, learn: str) -> Sequence:
         loss, steps = torch.zeros(()), 0
         network.rest(len(labels))
         network.zero_grads()
-        for now in bins:
+        for now in [torch.cat(list(bins))] if together else bins:
             log_probabilities = network.forward(now).log_softmax(1)
-            loss -= (log_probabilities * target).sum()
-            network.backward(log_probabilities.exp_().sub_(target))
-            steps += 1
+            count = len(log_probabilities) // len(labels)
+            wanted = target.repeat(count, 1)
+            loss -= (log_probabilities * wanted).sum()
+            network.backward(log_probabilities.exp_().sub_(wanted))
+            steps += count
         for name, grad in network.settle().items():
             parameters[name].grad = grad
         optimizer.step()
@@ -318,6 +324,12 @@ SHADOW = Contender(
     lambda spec: stop_learner(spec, "step"), single=True,
 )  # fmt: skip
 RULE = Contender("streamstop", "the rule alone", "wtl", lambda spec: stop_rule(spec, "wtl"))
+TOGETHER = Contender(
+    "streamstop",
+    "the rule alone, layer by layer",
+    "wtl",
+    lambda spec: stop_rule(spec, "wtl", together=True),
+)
 RULE_W = Contender("streamstop", "the rule alone", "w", lambda spec: stop_rule(spec, "w"))
 
 _BY_STEP, _BY_LAYER = "step by step", "layer by layer"
@@ -326,6 +338,7 @@ CONTENDERS = (
     LEARNER,
     RULE,
     RULE_W,
+    TOGETHER,
     Contender("torch", _BY_STEP, "wtl", lambda spec: torch_bptt(spec, "wtl")),
     Contender("torch", _BY_STEP, "w", lambda spec: torch_bptt(spec, "w")),
     Contender("snntorch", _BY_STEP, "wtl", lambda spec: snntorch_bptt(spec, "wtl")),

@@ -14,6 +14,7 @@ batch, so what leaves a training are plain weights and biases that `folded` make
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +26,15 @@ MOMENTUM = 0.1
 """How much of a step's mean and variance enters the running ones."""
 
 EPSILON = 1e-5
+
+
+class _Step(NamedTuple):
+    """What one step's backward pass needs: y_n, its trace, 1 / deviation, numbers a channel."""
+
+    seen: Tensor
+    trace: Tensor
+    by: Tensor
+    samples: float
 
 
 class BatchNorm:
@@ -59,7 +69,7 @@ class BatchNorm:
 
     def rest(self) -> None:
         """Forget the steps before."""
-        self.seen: Tensor | None = None
+        self._steps: list[_Step] = []
         self._rested = True
 
     def folded(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,72 +77,88 @@ class BatchNorm:
         by = self.scale / (self.variance + EPSILON).sqrt()
         return weight * by.view(-1, 1, 1, 1), bias - self.mean * by
 
-    def forward(self, y: Tensor, bias: Tensor, leak: float | Tensor) -> Tensor:
+    def forward(self, y: Tensor, bias: Tensor, leak: float | Tensor, steps: int = 1) -> Tensor:
         """The current of y (batch, channels, height, width), which is consumed.
 
-        leak : of the trace; 0 for one that remembers nothing.
+        leak : of the trace; 0 for one that remembers nothing.  steps : that y holds one after the
+        other, (steps * batch, ...), each normalised by its own mean and variance.
         """
+        self._steps = []
+        if steps == 1:
+            return self._step(y, bias, leak)
+        parts = [self._step(part, bias, leak, keep=True) for part in y.chunk(steps)]
+        return torch.cat(parts)
+
+    def _step(self, y: Tensor, bias: Tensor, leak: float | Tensor, *, keep: bool = False) -> Tensor:
+        """The current of one step; keep : its trace must outlive the next one's."""
         fast = y.device.type == "cpu"
         y = kernels.channels_last(y)  # as rows it is then the same memory
         if fast:
             variance, mean = _moments(y)
         else:
             variance, mean = torch.var_mean(y, (0, 2, 3), correction=0)
-        self._count = float(y.numel() // y.shape[1])
+        count = float(y.numel() // y.shape[1])
         if self.together is not None:
-            variance, mean = self._joint(variance, mean)
+            variance, mean, count = self._joint(variance, mean, count)
         self.mean.lerp_(mean, MOMENTUM)
         self.variance.lerp_(variance, MOMENTUM)
-        self._by = (variance + EPSILON).rsqrt_()
+        by = (variance + EPSILON).rsqrt_()
         if self._trace is None or self._trace.shape != y.shape:
             self._trace = torch.zeros_like(y)
         elif self._rested:
             self._trace.zero_()
+        elif keep and self._steps:
+            self._trace = self._trace.clone()
         self._rested = False
+        self._steps.append(_Step(y, self._trace, by, count))
         if not fast:
-            self.seen = y.sub_(_over(mean)).mul_(_over(self._by))
-            self._trace.mul_(leak).add_(self.seen)
-            return torch.addcmul(_over(bias), self.seen, _over(self.scale))
+            y.sub_(_over(mean)).mul_(_over(by))
+            self._trace.mul_(leak).add_(y)
+            return torch.addcmul(_over(bias), y, _over(self.scale))
         current = torch.empty_like(y)
         plane = kernels.rows(y)
-        rows = (_row(one, y) for one in (mean, self._by, self.scale, bias))
+        rows = (_row(one, y) for one in (mean, by, self.scale, bias))
         kept = plane.dtype.type(float(leak))
         kernels.normalise()(plane, *rows, kept, kernels.rows(self._trace), kernels.rows(current))
-        self.seen = y
         return current
 
-    def _joint(self, variance: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    def _joint(self, variance: Tensor, mean: Tensor, count: float) -> tuple[Tensor, Tensor, float]:
         """Those of the whole batch, of those of this process's share."""
         assert self.together is not None
-        count = mean.new_tensor([self._count], dtype=torch.float64)
+        counts = mean.new_tensor([count], dtype=torch.float64)
         first, second = mean.double(), variance.double() + mean.double().square()
-        sums = torch.cat([count, first * count, second * count])
+        sums = torch.cat([counts, first * counts, second * counts])
         self.together([sums])
-        self._count = float(sums[0])
         first, second = (sums[1:] / sums[0]).chunk(2)
         variance = (second - first.square()).clamp_(min=0.0)
-        return variance.to(mean.dtype), first.to(mean.dtype)
+        return variance.to(mean.dtype), first.to(mean.dtype), float(sums[0])
 
     def backward(self, delta: Tensor, grads: dict[str, Tensor]) -> Tensor:
         """Error of the current to that of y; the scale's adds to `grads`."""
-        assert self.seen is not None and self._trace is not None
+        steps = self._steps
+        if len(steps) == 1:
+            return self._back(steps[0], delta, grads)
+        parts = delta.chunk(len(steps))
+        return torch.cat([self._back(*one, grads) for one in zip(steps, parts, strict=True)])
+
+    def _back(self, step: _Step, delta: Tensor, grads: dict[str, Tensor]) -> Tensor:
         if delta.device.type != "cpu":
             over = (0, 2, 3)
-            sums = [delta.sum(over), (delta * self.seen).sum(over), (delta * self._trace).sum(over)]
+            sums = [delta.sum(over), (delta * step.seen).sum(over), (delta * step.trace).sum(over)]
         else:
             plane = kernels.rows(delta)
             made = np.zeros((3, plane.shape[1]), plane.dtype)
-            seen = kernels.rows(self.seen)
-            kernels.normalised_sums()(plane, seen, kernels.rows(self._trace), made)
+            seen = kernels.rows(step.seen)
+            kernels.normalised_sums()(plane, seen, kernels.rows(step.trace), made)
             sums = list(torch.from_numpy(made).view(3, -1, delta.shape[1]).sum(1))
         if "scale" in grads:
             grads["scale"].add_(sums[2])
         if self.together is not None:  # the scale's sum is one of the gradients, and joins later
             self.together(sums[:2])
-        mean, along, by = sums[0] / self._count, sums[1] / self._count, self.scale * self._by
+        mean, along, by = sums[0] / step.samples, sums[1] / step.samples, self.scale * step.by
         if delta.device.type != "cpu":
-            return (delta - _over(mean)).addcmul_(self.seen, _over(along), value=-1).mul_(_over(by))
-        out = torch.empty_like(self.seen)
+            return (delta - _over(mean)).addcmul_(step.seen, _over(along), value=-1).mul_(_over(by))
+        out = torch.empty_like(step.seen)
         of_rows = (_row(one, delta) for one in (mean, along, by))
         kernels.normalised_error()(plane, seen, *of_rows, kernels.rows(out))
         return out

@@ -70,6 +70,29 @@ def advance(dtype: type) -> Kernel:
 
 
 @cache
+def advance_to(dtype: type) -> Kernel:
+    """As `advance`, but what becomes of the first four arrays is written to four others: (u, s,
+    e_theta, e_leak, new_u, new_s, new_e_theta, new_e_leak, current, theta, leak, carry)."""
+    zero, one = dtype(0), dtype(1)
+
+    def kernel(  # type: ignore[no-untyped-def]
+        u, s, e_theta, e_leak, new_u, new_s, new_e_theta, new_e_leak, current, theta, leak, carry
+    ):
+        kept = leak * carry
+        for r in range(u.shape[0]):
+            for i in range(u.shape[1]):
+                spiked = s[r, i]
+                past = u[r, i] - theta[i] * spiked
+                new_e_theta[r, i] = kept * (e_theta[r, i] - spiked)
+                new_e_leak[r, i] = kept * e_leak[r, i] + past
+                now = leak * past + current[r, i]
+                new_u[r, i] = now
+                new_s[r, i] = one if now >= theta[i] else zero
+
+    return _compiled(kernel)
+
+
+@cache
 def advance_untraced(dtype: type) -> Kernel:
     """One bin of a population that does not learn: (u, s, current, theta, leak) as in `advance`."""
     zero, one = dtype(0), dtype(1)

@@ -12,6 +12,9 @@ travels through space only (Eq. 11, 16), time is carried by the traces (Eq. 17, 
 Thresholds and leaks are learned through parametrisations that cannot leave their range: theta =
 exp(log_theta), and leak = LEAK_MAX * sigmoid(leak_logit), one per layer.
 
+Where nobody waits for an answer it takes several bins in one call, stacked along the batch: the
+products are then of all of them at once, and the neurons keep what `backward` needs of each.
+
 On a CPU, with the soft reset, the neurons' part of both passes is done by `kernels`, in one pass
 over memory; everywhere else by torch, as `lif` has it. The two agree to rounding.
 """
@@ -189,12 +192,15 @@ class SpikingLayer:
             self.state: LIFState = LIFState.rest(shape, dtype, device, self.neuron.reset)
             self._delta: Tensor | None = None
             self._out: Tensor | None = None
+            self._many: LIFState | None = None
             self._batch = batch
         self.mask: Tensor | None = None
-        self._e_bias = 0.0
+        self._e_biases = [0.0]
+        self._said = self.state
         self._on_kernels = self.fused and self.state.u.device.type == "cpu"
         if self._on_kernels:
             self._rows = [kernels.rows(tensor) for tensor in self.state[:4]]
+            self._said_rows = [self._rows]
             if not hasattr(self, "_sums"):
                 length = self.neurons[2] * self.neurons[0]
                 self._sums = np.zeros((3, length), NUMPY[dtype])
@@ -202,54 +208,113 @@ class SpikingLayer:
     def forward(
         self, x: Tensor, traces: Traces, *, constant: bool = False, extra: Tensor | None = None
     ) -> Tensor:
-        """One bin: x (batch, in...) to pooled spikes (batch, \\*out_shape).
+        """One bin: x (batch, in...) to pooled spikes (batch, \\*out_shape); or several, one after
+        the other: (bins * batch, in...) to (bins * batch, \\*out_shape).
 
         constant : x is the same in every bin.  extra : current from elsewhere, (batch, \\*neurons).
         """
+        bins = len(x) // self._batch
         current = self.synapses.forward(x, self.leak_value, traces, constant)
         if extra is not None:
             current = current + extra
-        s = self._on_rows(current, traces) if self._on_kernels else self._by_torch(current, traces)
+        if bins == 1:
+            self._step(current, traces)
+        else:
+            self._steps(current, traces, bins)
+        s = self._pooled(self._said.s)
         if self.spec.dropout and self.mask is not None and traces != "none":
-            s = s * self.mask
+            s = self._masked(s)
         return s
 
-    def _on_rows(self, current: Tensor, traces: Traces) -> Tensor:
-        u, s, e_theta, e_leak = self._rows
-        number = self._number
-        row = kernels.rows(current)
+    def _step(self, current: Tensor, traces: Traces) -> None:
+        """The neurons' state, one bin on, in place."""
+        self._said = self.state
+        if not self._on_kernels:
+            lif_step_(self.state, current, self.leak, self.theta, traces, self.neuron.reset)
+            return
+        self._said_rows = [self._rows]
+        row, number = kernels.rows(current), self._number
         if traces == "none":
-            kernels.advance_untraced(number)(u, s, row, self._theta_row, self._leak_number)
-        else:
-            carry = 1.0 if traces == "stop" else 0.0
-            self._e_bias = carry * float(self._leak_number) * self._e_bias + 1.0
-            kernels.advance(number)(
-                u, s, e_theta, e_leak, row, self._theta_row, self._leak_number, number(carry)
+            kernels.advance_untraced(number)(
+                *self._rows[:2], row, self._theta_row, self._leak_number
             )
-        by = self.spec.pool
-        if by == 1 or self.spec.pooling == "max":
-            return self._pooled(self.state.s)
-        if self._out is None:
-            batch, (channels, high, wide) = len(self.state.s), self.out_shape
-            self._out = self.log_theta.new_empty(batch, high, wide, channels).permute(0, 3, 1, 2)
-            self._out_row = kernels.rows(self._out)
-        kernels.pool()(s, self._out_row, self.neurons[1], by, self.neurons[0], number(1 / by**2))
-        return self._out
+        else:
+            self._e_biases = [self._next_e_bias(traces)]
+            kernels.advance(number)(
+                *self._rows, row, self._theta_row, self._leak_number, number(traces == "stop")
+            )
 
-    def _by_torch(self, current: Tensor, traces: Traces) -> Tensor:
-        lif_step_(self.state, current, self.leak, self.theta, traces, self.neuron.reset)
-        return self._pooled(self.state.s)
+    def _steps(self, current: Tensor, traces: Traces, bins: int) -> None:
+        """Several bins on; `_said` is then the state of each of them."""
+        batch = self._batch
+        many = self._room(bins)
+        parts = [LIFState(*(t[j * batch : (j + 1) * batch] for t in many)) for j in range(bins)]
+        currents = [current] * bins if len(current) == batch else current.split(batch)
+        if self._on_kernels and traces != "none":
+            rows = [[kernels.rows(t) for t in part[:4]] for part in parts]
+            e_biases = []
+            for before, after, now in zip([self._rows, *rows], rows, currents, strict=False):
+                self._e_biases = [self._next_e_bias(traces)]
+                e_biases += self._e_biases
+                kernels.advance_to(self._number)(
+                    *before, *after, kernels.rows(now),
+                    self._theta_row, self._leak_number, self._number(traces == "stop"),
+                )  # fmt: skip
+            for tensor, last in zip(self.state[:4], parts[-1][:4], strict=True):
+                tensor.copy_(last)
+            self._said_rows, self._e_biases = rows, e_biases
+        else:
+            for part, now in zip(parts, currents, strict=True):
+                self._step(now, traces)
+                for tensor, of_bin in zip(part, self.state, strict=True):
+                    tensor.copy_(of_bin)
+        self._said = many
+
+    def _next_e_bias(self, traces: Traces) -> float:
+        carried = float(self._leak_number) * self._e_biases[-1] if traces == "stop" else 0.0
+        return carried + 1.0
+
+    def _room(self, bins: int) -> LIFState:
+        """Tensors for the states of so many bins, (bins * batch, \\*neurons)."""
+        size, state = bins * self._batch, self.state
+        if self._many is None or len(self._many.u) < size:
+            shape = (size, *self.neurons)
+            made = LIFState.rest(shape, state.u.dtype, state.u.device, self.neuron.reset)
+            if state.e_bias.dim() == 0:  # the same for all neurons, but not in all bins
+                made = made._replace(e_bias=state.u.new_zeros(size, 1, 1, 1))
+            self._many = made
+        return LIFState(*(tensor[:size] for tensor in self._many))
+
+    def _masked(self, s: Tensor) -> Tensor:
+        assert self.mask is not None
+        if len(s) == self._batch:
+            return s * self.mask
+        of_bins: Tensor = s.unflatten(0, (-1, self._batch)) * self.mask
+        return of_bins.flatten(0, 1)
 
     def _pooled(self, s: Tensor) -> Tensor:
-        pool = self.spec.pool
-        if pool > 1 and self.spec.pooling == "max":
-            s, self._chosen = functional.max_pool2d(s, pool, return_indices=True)
-        elif pool > 1:
-            s = functional.avg_pool2d(s, pool)
+        by = self.spec.pool
+        if by > 1 and self.spec.pooling == "max":
+            s, self._chosen = functional.max_pool2d(s, by, return_indices=True)
+        elif by > 1:
+            s = self._averaged(s)
         return s
 
+    def _averaged(self, s: Tensor) -> Tensor:
+        by = self.spec.pool
+        if not self._on_kernels:
+            return functional.avg_pool2d(s, by)
+        if self._out is None or len(self._out) != len(s):
+            channels, high, wide = self.out_shape
+            self._out = s.new_empty(len(s), high, wide, channels).permute(0, 3, 1, 2)
+            self._out_row = kernels.rows(self._out)
+        share = self._number(1 / by**2)
+        rows = kernels.rows(s)
+        kernels.pool()(rows, self._out_row, self.neurons[1], by, self.neurons[0], share)
+        return self._out
+
     def backward(self, g: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
-        """The same bin's error: g (batch, \\*out_shape) adds to `grads`, and goes on downwards.
+        """The same bins' error: g (batch, \\*out_shape) adds to `grads`, and goes on downwards.
 
         What it adds is whole once `flush` was called.
         Returns the error of the layer's input, (batch, \\*in_shape), or None if not needed.
@@ -261,35 +326,38 @@ class SpikingLayer:
     def error(self, g: Tensor, grads: dict[str, Tensor]) -> Tensor:
         """Error of the input current, (batch, \\*neurons); biases, thresholds, leak add theirs."""
         if self.spec.dropout and self.mask is not None:
-            g = g * self.mask
+            g = self._masked(g)
         if not self._on_kernels:
             return self._error_by_torch(g, grads)
         by = self.spec.pool
         if self.spec.pooling == "max":
             g, by = self._unpool(g), 1
-        u, _, e_theta, e_leak = self._rows
-        number = self._number
-        if self._delta is None:
-            self._delta = torch.empty_like(self.state.u)
+        number, bins = self._number, len(self._said_rows)
+        if self._delta is None or len(self._delta) != len(g):
+            self._delta = torch.empty_like(self._said.u)
             self._delta_row = kernels.rows(self._delta)
-        kernels.deliver(number, self.neuron.surrogate)(
-            kernels.rows(g),
-            u,
-            e_theta,
-            e_leak,
-            number(self._e_bias),
-            self._theta_row,
-            self.neurons[1],
-            by,
-            self.neurons[0],
-            number(1 / by**2),
-            self._delta_row,
-            self._sums,
-        )
+        errors, deltas = (np.split(rows, bins) for rows in (kernels.rows(g), self._delta_row))
+        for error, delta, e_bias, (u, _, e_theta, e_leak) in zip(
+            errors, deltas, self._e_biases, self._said_rows, strict=True
+        ):
+            kernels.deliver(number, self.neuron.surrogate)(
+                error,
+                u,
+                e_theta,
+                e_leak,
+                number(e_bias),
+                self._theta_row,
+                self.neurons[1],
+                by,
+                self.neurons[0],
+                number(1 / by**2),
+                delta,
+                self._sums,
+            )
         return self._delta
 
     def _error_by_torch(self, g: Tensor, grads: dict[str, Tensor]) -> Tensor:
-        state = self.state
+        state = self._said
         delta = self._unpool(g) * self.surrogate(state.u - self.theta)
         if "bias" in grads:
             grads["bias"].add_((delta * state.e_bias).sum((0, 2, 3)))

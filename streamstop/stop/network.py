@@ -1,8 +1,13 @@
-"""A feed-forward spiking network with a readout, one bin at a time.
+"""A feed-forward spiking network with a readout, one bin at a time, or a few.
 
 `forward` takes one bin through the network and answers with logits; `backward` takes the error of
 those logits back through space in the same bin and adds to the gradients (Eq. 11, 16). Between
 bins there are only the layers' states: their size is fixed, whatever the length of the stream.
+
+Where nobody waits for each bin's answer, as in training, several bins may go together, stacked
+along the batch. Errors travel within their own bin and weights stand still, so logits and gradients
+are the same to rounding; the products of a layer are then of all of them at once, and what is kept
+for `backward` grows with their number.
 """
 
 from __future__ import annotations
@@ -257,7 +262,8 @@ class Network:
                 layer.mask = mask.to(layer.bias.device)
 
     def forward(self, x: Tensor, traces: bool = True, *, constant: bool = False) -> Tensor:
-        """One bin x, (batch, polarities, height, width), to logits (batch, classes).
+        """One bin x, (batch, polarities, height, width), to logits (batch, classes); or several
+        bins, one after the other, (bins * batch, ...), to the logits of each.
 
         traces : whether it is to be learned from; dropout's masks are for that alone.
         constant : x is that of the bins before it since `rest`, or the first.
@@ -274,7 +280,8 @@ class Network:
         return self.readout.forward(self.features, kept)
 
     def backward(self, error: Tensor) -> None:
-        """Add this bin's gradients, given error = dloss/dlogits of shape (batch, classes)."""
+        """Add the gradients of the bins of the last `forward`, given error = dloss/dlogits, (batch,
+        classes) or (bins * batch, classes)."""
         learns = any(grads for name, grads in self._grads.items() if name != "readout")
         g = self.readout.backward(error, self._grads["readout"], learns)
         if g is None:

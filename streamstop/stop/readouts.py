@@ -77,15 +77,33 @@ class Readout:
             classes, features = self.weight.shape
             self.v, self.e_leak = (self.bias.new_zeros(batch, classes) for _ in range(2))
             self.trace, self.e_bias = self.bias.new_zeros(batch, features), self.bias.new_zeros(())
+            self._met = self.trace, self.e_leak, self.e_bias
         else:
             self.trace = self.bias.new_zeros(batch, 0)
 
     def forward(self, features: Tensor, traces: Traces) -> Tensor:
-        """Logits (batch, classes) of one bin's features (batch, features)."""
+        """Logits (batch, classes) of one bin's features (batch, features); or of several bins, one
+        after the other, (bins * batch, ...)."""
         said = functional.linear(features, self.weight, self.bias)
         if not self.leaky:
             self.trace = features
             return said
+        batch = len(self.v)
+        if len(said) == batch:
+            self._step(features, said, traces)
+            self._met = self.trace, self.e_leak, self.e_bias
+            return self.v
+        kept = []
+        for seen, now in zip(features.split(batch), said.split(batch), strict=True):
+            self._step(seen, now, traces)
+            e_bias = self.e_bias.repeat(batch, 1)
+            kept.append((self.v, self.trace.clone(), self.e_leak.clone(), e_bias))
+        v, *met = (torch.cat(of_bins) for of_bins in zip(*kept, strict=True))
+        self._met = met[0], met[1], met[2]
+        return v
+
+    def _step(self, features: Tensor, said: Tensor, traces: Traces) -> None:
+        """The leaky one's potential and traces, one bin on."""
         if traces == "stop":
             self.trace.mul_(self.leak).add_(features)
             self.e_leak.mul_(self.leak).add_(self.v)
@@ -95,16 +113,20 @@ class Readout:
             self.e_leak.copy_(self.v)
             self.e_bias.fill_(1.0)
         self.v = self.v * self.leak + said
-        return self.v
 
     def backward(self, error: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
         """The error of the logits, (batch, classes), adds to `grads`; error of the features."""
-        if "weight" in grads:
-            grads["weight"].addmm_(error.T, self.trace)
-            total = error.sum(0)
-            grads["bias"].add_(total * self.e_bias if self.leaky else total)
-        if "leak_logit" in grads:
-            grads["leak_logit"].add_((error * self.e_leak).sum())
+        if not self.leaky:
+            if "weight" in grads:
+                grads["weight"].addmm_(error.T, self.trace)
+                grads["bias"].add_(error.sum(0))
+        else:
+            trace, e_leak, e_bias = self._met
+            if "weight" in grads:
+                grads["weight"].addmm_(error.T, trace)
+                grads["bias"].add_((error * e_bias).sum(0))
+            if "leak_logit" in grads:
+                grads["leak_logit"].add_((error * e_leak).sum())
         return error @ self.weight if need_input else None
 
     def flush(self, grads: dict[str, Tensor]) -> None:

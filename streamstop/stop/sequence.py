@@ -1,7 +1,7 @@
 """A batch of whole sequences through a network: the gradients, by whichever rule it follows.
 
-The forward rules go bin by bin and keep nothing of the bins before; backpropagation through time
-keeps them all, and is here to be compared with.
+The forward rules go bin by bin, or a few bins together, and keep nothing of the bins before;
+backpropagation through time keeps them all, and is here to be compared with.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ def sequence_gradients(
     constant: bool = False,
     first: int = 0,
     of: int | None = None,
+    together: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Learn from one batch, its neurons at rest before.
 
     bins : tensors (batch, channels, height, width), one a step.  labels : (batch,).
     constant : every bin is the same.  first, of : as in `Network.rest`.
+    together : so many bins go through the network at once; memory grows with it, and gradients are
+        the same to rounding.
 
     Returns the loss summed over samples and steps, (), and the logits that decide, (batch,
     classes): summed over the steps that the loss speaks at. The settled gradients, sums likewise,
@@ -42,14 +45,16 @@ def sequence_gradients(
         return _through_time(network, bins, labels, loss, constant)
     target = None
     total, votes = torch.zeros(()), torch.zeros(())
-    for x, last in _with_last(bins):
+    # Where the last bin alone is told of its mistakes, it goes alone.
+    for x, last in _grouped(bins, together, apart=loss.at == "end"):
         logits = network.forward(x, constant=constant)
+        count = len(logits) // len(labels)
         if target is None:
             target = loss.target(labels, logits.shape[1], logits.dtype)
-            total, votes = logits.new_zeros(()), torch.zeros_like(logits)
+            total, votes = logits.new_zeros(()), torch.zeros_like(target)
         if loss.speaks(last):
-            votes += logits
-            value, error = loss.error(logits, target)
+            votes += logits if count == 1 else logits.unflatten(0, (count, -1)).sum(0)
+            value, error = loss.error(logits, target.repeat(count, 1))
             total += value
             network.backward(error)
     network.settle()
@@ -67,12 +72,25 @@ def _through_time(
     return total, torch.stack(said).sum(0) if loss.speaks(last=False) else said[-1]
 
 
-def _with_last(bins: Iterable[Tensor]) -> Iterator[tuple[Tensor, bool]]:
-    """Each bin, and whether it is the last."""
-    before: Tensor | None = None
+def _grouped(
+    bins: Iterable[Tensor], together: int, *, apart: bool
+) -> Iterator[tuple[Tensor, bool]]:
+    """So many bins as one tensor, fewer at the end, and whether the last is among them.
+
+    apart : the last is to be alone.
+    """
+    waiting: list[Tensor] = []
     for x in bins:
-        if before is not None:
-            yield before, False
-        before = x
-    if before is not None:
-        yield before, True
+        if len(waiting) == together:
+            yield _stacked(waiting), False
+            waiting = []
+        waiting.append(x)
+    if apart and len(waiting) > 1:
+        yield _stacked(waiting[:-1]), False
+        waiting = waiting[-1:]
+    if waiting:
+        yield _stacked(waiting), True
+
+
+def _stacked(bins: list[Tensor]) -> Tensor:
+    return bins[0] if len(bins) == 1 else torch.cat(bins)

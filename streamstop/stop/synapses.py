@@ -58,7 +58,7 @@ class Synapses:
     ----------
     weight : (out, in / groups, kernel, kernel), channels innermost in memory.  bias : (out,).
     normalisation : BatchNorm with norm="batch", else None.
-    trace : (batch, \\*in_shape).
+    trace : (batch, \\*in_shape), of the last bin.
     compute : dtype in which the products are computed; None for that of the weights.
     seen : where `watched`, the last input, not copied.
     """
@@ -134,11 +134,13 @@ class Synapses:
         if self._cleared is None or len(self._cleared) != batch:
             self._cleared = channels_last(self.bias.new_empty(batch, *self.in_shape))
             self._kept_traces: Tensor | None = None
+            self._kept_bins: Tensor | None = None
             self._patches: Tensor | None = None
-        self.trace = self._cleared.zero_()
+        self.trace = self._traces = self._cleared.zero_()
+        self._batch = batch
         self._current: Tensor | None = None
         self._gathered: Tensor | None = None
-        self._gain: Tensor | float = 0.0
+        self._gains: list[Tensor | float] = [0.0]
         # One sample of few channels is a stream's bin: mostly zeros, and not worth a dense product.
         self._sparse = (
             batch == 1
@@ -156,41 +158,57 @@ class Synapses:
             self.normalisation.rest()
 
     def forward(self, x: Tensor, leak: float | Tensor, traces: Traces, constant: bool) -> Tensor:
-        """Current (batch, out, \\*out_plane) of the input x (batch, ...).
+        """Current (batch, out, \\*out_plane) of the input x (batch, ...); of several bins together,
+        (bins * batch, ...), if so many are in x.
 
         leak : of the neurons that are fed.  constant : x is that of the bin before, if there was
-        one since `rest`.
+        one since `rest`; the current is then that of one bin.
         """
         if self.watched:
             self.seen = x
+        bins = len(x) // self._batch
         if constant:
-            return self._forward_constant(x, leak, traces)
+            return self._forward_constant(x[: self._batch], leak, traces, bins)
         x = x.reshape(x.shape[0], *self.in_shape)
-        if traces == "stop":
-            if isinstance(leak, float):
-                torch.add(x, self.trace, alpha=leak, out=self.trace)
-            else:
-                self.trace.mul_(leak).add_(x)
+        if traces == "stop" and bins > 1:
+            self._trace_all(x, leak)
+        elif traces == "stop":
+            _decay_and_add(self.trace, leak, x, self.trace)
+            self._traces = self.trace
         elif traces == "sltt":
-            self.trace = x
+            self._traces, self.trace = x, x[-self._batch :]
         if self.normalisation is not None and traces != "none":
             made = self._product(x, self.weight, None)
-            return self.normalisation.forward(made, self.bias, leak if traces == "stop" else 0.0)
+            carried = leak if traces == "stop" else 0.0
+            return self.normalisation.forward(made, self.bias, carried, bins)
         return self._product(x, self.used, self.shift)
 
-    def _forward_constant(self, x: Tensor, leak: float | Tensor, traces: Traces) -> Tensor:
+    def _trace_all(self, x: Tensor, leak: float | Tensor) -> None:
+        """The traces of several bins; the last of them is the one that decays further."""
+        if self._kept_bins is None or len(self._kept_bins) < len(x):
+            self._kept_bins = channels_last(torch.empty_like(x))
+        self._traces = self._kept_bins[: len(x)]
+        for now, trace in zip(x.split(self._batch), self._traces.split(self._batch), strict=True):
+            _decay_and_add(self.trace, leak, now, trace)
+            self.trace = trace
+
+    def _forward_constant(
+        self, x: Tensor, leak: float | Tensor, traces: Traces, bins: int
+    ) -> Tensor:
         if self._current is None:
-            self.trace = x.reshape(x.shape[0], *self.in_shape)
+            self.trace = self._traces = x.reshape(x.shape[0], *self.in_shape)
             if self.normalisation is not None and traces != "none":
                 made = self._product(self.trace, self.weight, None)
                 made = self.normalisation.forward(made, self.bias, 0.0)
             else:
                 made = self._product(self.trace, self.used, self.shift)
             self._current = channels_last(made)
-        if traces == "stop":
-            self._gain = self._gain * leak + 1.0
-        elif traces == "sltt":
-            self._gain = 1.0
+        if traces != "none":
+            gains, gain = [], self._gains[-1]
+            for _ in range(bins):
+                gain = gain * leak + 1.0 if traces == "stop" else 1.0
+                gains.append(gain)
+            self._gains = gains
         return self._current
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -205,10 +223,9 @@ class Synapses:
     def _sparse_product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         if self._weight_rows is None:
             self._weight_rows = weight.permute(2, 3, 1, 0).contiguous().numpy()
-        out = torch.empty((1, *self.out_plane, len(bias)), dtype=bias.dtype)
-        kernels.convolve_sparse()(
-            x[0].numpy(), self._weight_rows, bias.numpy(), self.pad, out[0].numpy()
-        )
+        out = torch.empty((len(x), *self.out_plane, len(bias)), dtype=bias.dtype)
+        for of_bin, made in zip(x.numpy(), out.numpy(), strict=True):
+            kernels.convolve_sparse()(of_bin, self._weight_rows, bias.numpy(), self.pad, made)
         return out.permute(0, 3, 1, 2)
 
     def _sparse_errors(self, delta: Tensor, grads: dict[str, Tensor]) -> None:
@@ -216,15 +233,17 @@ class Synapses:
         if self._patches is None:
             size = (self.kernel, self.kernel, self.in_shape[0], *self.out_plane)
             self._patches = delta.new_zeros(size)
-        kernels.patches()(self.trace[0].numpy(), self.pad, self._patches.numpy())
         outputs, positions = delta.shape[1], delta.shape[2] * delta.shape[3]
-        rows = delta.permute(0, 2, 3, 1).reshape(positions, outputs)
-        made = self._patches.view(-1, positions) @ rows
-        grad = made.view(self.kernel, self.kernel, -1, outputs).permute(3, 2, 0, 1)
-        grads["weight"].add_(grad)
+        for trace, rows in zip(
+            self._traces.numpy(), delta.permute(0, 2, 3, 1).flatten(1, 2), strict=True
+        ):
+            kernels.patches()(trace, self.pad, self._patches.numpy())
+            made = self._patches.view(-1, positions) @ rows
+            grad = made.view(self.kernel, self.kernel, -1, outputs).permute(3, 2, 0, 1)
+            grads["weight"].add_(grad)
 
     def backward(self, delta: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
-        """The same bin's error of the current, (batch, out, \\*out_plane), adds to `grads`.
+        """The same bins' error of the current, (batch, out, \\*out_plane), adds to `grads`.
 
         The bias's own gradient is the neurons' to give: it has their trace.
         Returns the error of the input, (batch, \\*in_shape), or None if it is not needed.
@@ -240,10 +259,10 @@ class Synapses:
         if learns and self._sparse and not need_input:
             self._sparse_errors(delta, grads)
             return None
-        if learns and self._slots > 1:
+        if learns and self._slots > 1 and len(delta) == self._batch:
             self._keep(delta, grads)
             learns = False
-        return self._errors(delta, self.trace, weight, grads if learns else {}, need_input)
+        return self._errors(delta, self._traces, weight, grads if learns else {}, need_input)
 
     def _keep(self, delta: Tensor, grads: dict[str, Tensor]) -> None:
         """Let this bin's trace and error wait; deliver all that wait once there is no room."""
@@ -280,12 +299,13 @@ class Synapses:
 
     def _gather(self, delta: Tensor) -> None:
         """With a constant input all that follows is linear in the errors, and waits for `flush`."""
-        if self._gathered is None:
-            self._gathered = delta * self._gain
-        elif isinstance(self._gain, float):
-            self._gathered.add_(delta, alpha=self._gain)
-        else:
-            self._gathered.addcmul_(delta, self._gain)
+        for of_bin, gain in zip(delta.split(self._batch), self._gains, strict=True):
+            if self._gathered is None:
+                self._gathered = of_bin * gain
+            elif isinstance(gain, float):
+                self._gathered.add_(of_bin, alpha=gain)
+            else:
+                self._gathered.addcmul_(of_bin, gain)
 
     def _errors(
         self,
@@ -343,6 +363,14 @@ class Synapses:
         """Turn the gradient of what the weights become into that of the weights."""
         if "weight" in grads and self.norm == "weight":
             grads["weight"].copy_(standardised_grad(self.weight, self.size, grads["weight"]))
+
+
+def _decay_and_add(trace: Tensor, leak: float | Tensor, x: Tensor, out: Tensor) -> None:
+    """out = leak * trace + x; out may be trace."""
+    if isinstance(leak, float):
+        torch.add(x, trace, alpha=leak, out=out)
+    else:
+        torch.addcmul(x, trace, leak, out=out)
 
 
 def _out(side: int, synapses: Synapses) -> int:

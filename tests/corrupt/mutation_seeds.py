@@ -319,7 +319,8 @@ def _npz() -> Seed:
     """Columns apart, compressed: a row is whole up to the first change in any of the four.
 
     Where the directory at the end or a member's own header is touched, or moved, the file may not
-    open. What is unpacked after a change and before the checksum fails cannot be told from good.
+    open, nor where no row is whole. What is unpacked after a change and before the checksum fails
+    cannot be told from good.
     """
 
     def save(seed: int) -> tuple[bytes, Events]:
@@ -344,7 +345,8 @@ def _npz() -> Seed:
             return None
         start, _, item, head = inside[0]
         given = len(zlib.decompressobj(-15).decompress(content[start : edit.first]))
-        return Kept(max(given - head, 0) // item, EVENTS, 0) if given >= head else None
+        rows = (given - head) // item
+        return Kept(rows, EVENTS, 0) if rows > 0 else None
 
     fields = tuple(range(len(content) - 22, len(content)))
     return Seed(

@@ -124,6 +124,13 @@ class LearningConfig:
         "STOP; the same on weights alone; without traces; or backpropagation through time, to "
         "compare with",
     )
+    together: int = setting(
+        1,
+        "steps that go through the network at once: more memory, the same gradients; faster where "
+        "batches are small for their network",
+        at_least=1,
+        at_most=10_000,
+    )
     device: Literal["auto", "cpu", "cuda"] = setting(
         "auto", "where it computes; auto: on a GPU if there is one"
     )

@@ -188,6 +188,7 @@ class Trainer:
                 constant=self.images,
                 first=first,
                 of=of,
+                together=self.config.train.together,
             )
             told[0] = total / spoken
             told[1] = (votes.argmax(1) == labels).sum()

@@ -186,6 +186,19 @@ def test_the_average_is_that_of_the_weights_after_each_update(tmp_path: Path) ->
     assert torch.equal(weight, before)
 
 
+def test_steps_that_go_together_give_the_same_gradients(tmp_path: Path) -> None:
+    samples = samples_of(tmp_path)
+    found = []
+    for together in (1, 3, 10_000):
+        config = settings(tmp_path, **{"train.together": together, "network.norm": "batch"})
+        trainer = Trainer(config, samples, 3)
+        told = trainer.gather(samples.x[:20], samples.y[:20])
+        found.append({"told": told, **{k: g.clone() for k, g in trainer.network.grads.items()}})
+    for other in found[1:]:
+        for name, grad in found[0].items():
+            torch.testing.assert_close(other[name], grad, rtol=1e-4, atol=1e-6)
+
+
 def test_mixed_precision_computes_nearly_the_same(tmp_path: Path) -> None:
     samples = samples_of(tmp_path)
     found = []
@@ -205,6 +218,7 @@ ELSEWHERE: tuple[dict[str, Any], ...] = (
     {"train.rule": "bptt", "network.reset": "hard", "network.threshold": "neuron"},
     {"train.precision": "mixed", "network.norm": "batch", "network.readout": "spiking"},
     {"network.name": "resnet18", "network.readout": "leaky", "train.loss": "mix"},
+    {"train.together": 3, "network.norm": "batch", "network.readout": "leaky"},
 )
 
 

@@ -214,7 +214,9 @@ def _undisturbed(block: bytes, search: PacketSearch, offset: int, following: int
     if following - inside < 8 and block[8:12] == b"EVTS":
         t = unpacked_events(block)["t"]
         if (t[1:] >= t[:-1]).all():
-            return inside
+            found = search.at(inside)
+            size = int.from_bytes(search.view_at(inside + 8, 4), "little")
+            return inside if found is not None and size == found[1] - 4 else following
     raise UnreadableError("another packet begins inside it")
 
 

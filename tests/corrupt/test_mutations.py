@@ -113,6 +113,18 @@ def test_four_bytes_missing_between_bare_aedat4_packets_cost_the_second(tmp_path
     assert len(events) >= len(seed.events) - 200
 
 
+def test_a_byte_missing_of_a_bare_aedat4_packets_length_leaves_the_one_before_whole(
+    tmp_path: Path,
+) -> None:
+    """With the last byte of the packet before, what is left looks like a stream and a length."""
+    seed = made("aedat4-none")
+    ends = sorted({e for e in seed.fields if seed.content[e + 16 : e + 20] == b"EVTS"})
+    for end in ends[1:]:
+        content = seed.content[: end + 4] + seed.content[end + 5 :]
+        events = mended(tmp_path, "aedat4-none", content, Edit("delete", end + 4, end + 5, False))
+        assert len(events) >= len(seed.events) - 200
+
+
 def test_one_bad_word_does_not_turn_evt21_round(tmp_path: Path) -> None:
     """Which half of a word comes first is told by its times, not by which half looks tidier."""
     seed = made("evt21")

@@ -93,9 +93,10 @@ INTRO = (
     f"{CLASSES} classes, linear readout, cross-entropy at every bin. `learn`: w weights and "
     "biases, t thresholds, l leaks. *Step by step* a contender takes one bin through all layers "
     "before the next, as a stream comes; *layer by layer* it gives each layer all T bins at once, "
-    "for which it must hold the whole sequence before it answers. `loss` is that of the first "
-    "sequence, from the same weights: equal numbers say that the same network was computed "
-    "(snntorch's reset does not decay, so that its own differs)."
+    "for which it must hold the whole sequence before it answers; *ten bins at once* is STOP in "
+    "that mode, which holds ten bins, however long the sequence, with the same gradients. `loss` is "
+    "that of the first sequence, from the same weights: equal numbers say that the same network was "
+    "computed (snntorch's reset does not decay, so that its own differs)."
 )
 
 
@@ -259,7 +260,7 @@ def parts(case: Case, spec: NetworkSpec) -> dict[str, float]:
 
 def verdict(case: Case, times: dict[Contender, Time]) -> list[str]:
     """STOP over the fastest peers, and whether that is what was asked."""
-    who = {"the learner": LEARNER, "the rule alone": RULE}
+    who = {"the learner": LEARNER, "the rule alone": RULE, "ten bins at once": TOGETHER}
     peers = {one: t for one, t in times.items() if one.library in PEERS}
     stepping = [one for one in peers if "layer by layer" not in one.how]
     fields = {"of all": list(peers), "of those that go step by step": stepping}

@@ -10,12 +10,14 @@ not installed is absent. It measures nothing.
 
 "step by step" goes through all layers for one bin, then the next bin, as a stream would have it;
 "layer by layer" gives each layer all bins at once, which needs the whole sequence before the first
-answer, and lets a convolution work on all bins together.
+answer, and lets a convolution work on all bins together. "ten bins at once" does so for ten of
+them, however long the sequence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -81,11 +83,11 @@ def stop_learner(spec: NetworkSpec, update: str = "segment") -> Sequence:
     return sequence
 
 
-def stop_rule(spec: NetworkSpec, learn: str, *, together: bool = False) -> Sequence:
+def stop_rule(spec: NetworkSpec, learn: str, together: int = 1) -> Sequence:
     """The rule alone: what the peers do, and no more.
 
-    together : all bins of a sequence go through the network at once, as in the layer-by-layer
-        mode of a peer; the gradients are the same.
+    together : so many bins go through the network at once, layer by layer; the gradients are the
+        same.
     """
     network = Network(spec, 0, learn=learn)
     parameters = network.parameters()
@@ -97,7 +99,7 @@ def stop_rule(spec: NetworkSpec, learn: str, *, together: bool = False) -> Seque
         loss, steps = torch.zeros(()), 0
         network.rest(len(labels))
         network.zero_grads()
-        for now in [torch.cat(list(bins))] if together else bins:
+        for now in grouped(bins, together):
             log_probabilities = network.forward(now).log_softmax(1)
             count = len(log_probabilities) // len(labels)
             wanted = target.repeat(count, 1)
@@ -111,6 +113,14 @@ def stop_rule(spec: NetworkSpec, learn: str, *, together: bool = False) -> Seque
         return float(loss) / (len(labels) * steps)
 
     return sequence
+
+
+def grouped(bins: Iterable[Tensor], count: int) -> Iterable[Tensor]:
+    """So many bins as one tensor each, the last of fewer."""
+    if count == 1:
+        return bins
+    left = iter(bins)
+    return (torch.cat(some) for some in iter(lambda: list(islice(left, count)), []))
 
 
 def _descent(
@@ -326,9 +336,9 @@ SHADOW = Contender(
 RULE = Contender("streamstop", "the rule alone", "wtl", lambda spec: stop_rule(spec, "wtl"))
 TOGETHER = Contender(
     "streamstop",
-    "the rule alone, layer by layer",
+    "the rule alone, ten bins at once",
     "wtl",
-    lambda spec: stop_rule(spec, "wtl", together=True),
+    lambda spec: stop_rule(spec, "wtl", 10),
 )
 RULE_W = Contender("streamstop", "the rule alone", "w", lambda spec: stop_rule(spec, "w"))
 

@@ -94,9 +94,9 @@ INTRO = (
     "biases, t thresholds, l leaks. *Step by step* a contender takes one bin through all layers "
     "before the next, as a stream comes; *layer by layer* it gives each layer all T bins at once, "
     "for which it must hold the whole sequence before it answers; *ten bins at once* is STOP in "
-    "that mode, which holds ten bins, however long the sequence, with the same gradients. `loss` is "
-    "that of the first sequence, from the same weights: equal numbers say that the same network was "
-    "computed (snntorch's reset does not decay, so that its own differs)."
+    "that mode, which holds ten bins, however long the sequence, with the same gradients. `loss` "
+    "is that of the first sequence, from the same weights: equal numbers say that the same network "
+    "was computed (snntorch's reset does not decay, so that its own differs)."
 )
 
 

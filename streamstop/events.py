@@ -8,7 +8,7 @@ them: where it is (cursor), how far time has come, what was lost and what was da
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,8 +54,7 @@ class Damage:
     lost_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(NamedTuple):
     """Where in its source a run is: file, byte offset, index of the next event, time in us.
 
     skip : events of the block at `offset` already handed over, for formats whose blocks (a
@@ -69,8 +68,7 @@ class Cursor:
     skip: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """A bounded array of events with the source's status.
 
     events : array of EVENT_DTYPE, at most MAX_PACKET_EVENTS, in the order the source had them.
@@ -85,7 +83,7 @@ class Packet:
     events: Events
     cursor: Cursor = Cursor()
     until_us: int | None = None
-    dropped: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = {}
     damage: tuple[Damage, ...] = ()
     arrived_s: float | None = None
 

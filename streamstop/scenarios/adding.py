@@ -10,7 +10,6 @@ is added there. Memory holds one slot.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -113,15 +112,14 @@ def added(
             for first in range(0, len(events), MAX_PACKET_EVENTS):
                 if waiting is not None:
                     yield waiting
-                    packet = replace(packet, dropped={}, damage=())
-                waiting = replace(
-                    packet,
+                    packet = packet._replace(dropped={}, damage=())
+                waiting = packet._replace(
                     events=events[first : first + MAX_PACKET_EVENTS],
                     cursor=cursor or packet.cursor,
                     until_us=None,
                 )
-        last = waiting or replace(packet, events=empty_events())
-        yield replace(last, cursor=packet.cursor, until_us=packet.until_us)
+        last = waiting or packet._replace(events=empty_events())
+        yield last._replace(cursor=packet.cursor, until_us=packet.until_us)
         cursor = packet.cursor
 
 

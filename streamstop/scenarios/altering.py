@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from itertools import pairwise
 from typing import Protocol
 
@@ -161,7 +160,7 @@ def altered(
         dropped = dict(packet.dropped)
         if lost:
             dropped[LOSS] = dropped.get(LOSS, 0) + lost
-        yield replace(packet, events=kept, dropped=dropped)
+        yield packet._replace(events=kept, dropped=dropped)
 
 
 def _pixel(events: Events, sensor: SensorSize) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

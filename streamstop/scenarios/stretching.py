@@ -70,4 +70,4 @@ class TimeMap:
             until_us = packet.until_us
             if until_us is not None:
                 until_us = int(self.times(np.array([until_us], np.int64))[0])
-            yield replace(packet, events=events, until_us=until_us)
+            yield packet._replace(events=events, until_us=until_us)

@@ -80,7 +80,7 @@ def _timed(packet: Packet, last_us: int | None, first_us: int | None) -> Packet:
     damage = tuple(
         one if one.lost_us is not None else replace(one, lost_us=took) for one in packet.damage
     )
-    return replace(packet, damage=damage)
+    return packet._replace(damage=damage)
 
 
 def read_head(path: str, most: int, is_whole: Callable[[bytes], bool]) -> bytes:

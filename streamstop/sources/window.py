@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from streamstop.errors import UsageError
 from streamstop.events import Cursor, Packet
@@ -124,7 +123,7 @@ class Window:
         if keep is None and until_us == packet.until_us:
             return packet
         events = packet.events if keep is None else packet.events[keep]
-        return replace(packet, events=events, until_us=until_us)
+        return packet._replace(events=events, until_us=until_us)
 
     def _empty(self, first_us: int | None, last_us: int | None) -> UsageError:
         if first_us is None:

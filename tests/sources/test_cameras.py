@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ import camera_doubles as doubles
 
 SEEN = SeenCamera(("davis346",), "iniVation DAVIS 346", "00000104")
 ON, OFF = True, False
+PATIENT_S = 30.0
+"""For libraries that answer, on a machine that is busy with other things."""
 
 
 @pytest.fixture
@@ -45,7 +48,10 @@ def listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             f"import camera_doubles\ncamera_doubles.install({json.dumps(told)!r})\n"
         )
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        hangs = "hang" in told.values() or "slow" in told
+        monkeypatch.setattr(ask, "ask", in_time if hangs else partial(in_time, timeout_s=PATIENT_S))
 
+    in_time = ask.ask
     say()
     return say
 
@@ -261,12 +267,17 @@ def opened(uri: str, monkeypatch: pytest.MonkeyPatch, kind: str = "inivation_dav
 
 
 def refusal(uri: str) -> str:
-    begin = time.perf_counter()
     with pytest.raises(SourceError) as error:
         open_camera(uri)
-    assert time.perf_counter() - begin < 2.0
     assert error.value.exit_code == 3
     return str(error.value)
+
+
+def refusal_in_time(uri: str) -> str:
+    begin = time.perf_counter()
+    said = refusal(uri)
+    assert time.perf_counter() - begin < 2.0
+    return said
 
 
 def test_the_camera_that_is_there_is_opened(listing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -402,19 +413,19 @@ def test_a_backend_that_misbehaves_does_not_hold_the_next_one_up(
     misdeed: str, words: str, listing: Any
 ) -> None:
     listing(neuromorphic=misdeed)
-    said = refusal("davis346").splitlines()
+    said = refusal_in_time("davis346").splitlines()
     assert words in next(line for line in said if line.startswith("  neuromorphic-drivers"))
     assert next(line for line in said if "dv-processing" in line).endswith("sees no camera")
 
 
 def test_both_hang(listing: Any) -> None:
     listing(neuromorphic="hang", dv="hang")
-    assert refusal("camera").count("no answer within") == 2
+    assert refusal_in_time("camera").count("no answer within") == 2
 
 
 def test_an_import_that_takes_for_ever(listing: Any) -> None:
     listing(slow="dv_processing")
-    assert "dv-processing 2" in refusal("camera")
+    assert "dv-processing 2" in refusal_in_time("camera")
 
 
 def test_no_backend_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,7 +127,7 @@ TASKS = {
             "train.batch": 32,
             "train.lr": 1e-2,
             "train.lr_threshold": 1e-2,
-            "train.lr_leak": 3e-3,
+            "train.lr_leak": 1e-4,
         },
     ),
     "gestures": Task(

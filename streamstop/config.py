@@ -261,6 +261,13 @@ class ReadoutConfig:
     shrinkage: float = setting(
         0.1, "of the discriminant's covariance towards a multiple of unity", above=0, at_most=1
     )
+    prior: float = setting(
+        10.0,
+        "segments of each class that a discriminant in `learner.weights` counts for; 0: it begins "
+        "with nothing",
+        at_least=0,
+        at_most=1_000_000,
+    )
 
 
 @dataclass(frozen=True)
@@ -384,11 +391,6 @@ def load_config(
         raise UsageError(
             "learner.frozen: a network as it was drawn, that learns nothing, can only guess; say "
             "which trained network shall predict with --weights FILE.safetensors"
-        )
-    if learner.frozen and config.readout.decide == "lda":
-        raise UsageError(
-            'readout.decide = "lda": the discriminant readout is learned from the stream, and with '
-            'learner.frozen nothing is; decide "linear", or leave it out'
         )
     if 0 < config.segments.length_us < config.binning.bin_us:
         raise UsageError(

@@ -58,7 +58,7 @@ def trained_network(config: Config) -> Trained | None:
     """The network that the run begins with, None where it is drawn.
 
     Raises SourceError where its file cannot be read, UsageError where the configuration says
-    anything else of the network than the file does.
+    anything else of the network than the file does, or wants a readout that it does not have.
     """
     if not config.learner.weights:
         return None
@@ -69,6 +69,13 @@ def trained_network(config: Config) -> Trained | None:
             for section, key in trained.settings({})
         }
     )
+    knows = trained.discriminant is not None and config.readout.prior > 0
+    if config.learner.frozen and config.readout.decide == "lda" and not knows:
+        raise UsageError(
+            'readout.decide = "lda": these weights have no discriminant (train.discriminant keeps '
+            "one with them), or readout.prior is 0, and with learner.frozen none is learned; "
+            f'decide "linear", or leave it out: {trained.path}'
+        )
     return trained
 
 

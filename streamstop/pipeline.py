@@ -134,8 +134,8 @@ class _Run:
         self.learner = build_learner(frozen(config) if still else config, len(self.classes))
         twin = build_learner(config, len(self.classes), learn="")
         if self.trained is not None:
-            self.trained.give(self.learner)
-            self.trained.give(twin)
+            self.trained.give(self.learner, config.readout.prior)
+            self.trained.give(twin, config.readout.prior)
         self.operations = Operations(self.learner)
         self.predictions: Counter[str] = Counter()
         self.test = TestThenTrain(
@@ -331,7 +331,7 @@ class _Run:
         """Back to the weights that the run began with."""
         self.learner.start_over()
         if self.trained is not None:
-            self.trained.give(self.learner)
+            self.trained.give(self.learner, self.config.readout.prior)
 
     def _end_segment(self) -> None:
         if self.test.segment is None:

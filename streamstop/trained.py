@@ -13,12 +13,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from streamstop.config import BinningConfig, NetworkConfig
 from streamstop.errors import SourceError, UsageError
 from streamstop.settings import check, to_toml_value
+from streamstop.stop.lda import StreamingLDA
 from streamstop.stop.learner import StopLearner
 from streamstop.weights_file import file_digest, read_weights
 
@@ -26,6 +28,9 @@ Values = dict[tuple[str, str], Any]
 
 UNNAMED = "output {}"
 """What an output is called that no class has a name for; a new class may have it."""
+
+DISCRIMINANT = "discriminant."
+"""What the names of a discriminant readout's tensors begin with."""
 
 ADVISED = (("binning", "bin_us"),)
 """Settings that the file proposes: a network runs at another rate than it was trained at."""
@@ -42,6 +47,7 @@ class Trained:
     classes : a name for each output.
     bin_us : of the bins it was trained on, 0 where it was not trained on bins.
     values : what the cells of its input hold, as in [binning].
+    discriminant : what a discriminant readout learned on this network; None if the file has none.
     """
 
     path: str
@@ -52,6 +58,7 @@ class Trained:
     classes: tuple[str, ...]
     bin_us: int
     values: str = "counts"
+    discriminant: StreamingLDA | None = None
 
     @classmethod
     def read(cls, path: str) -> Trained:
@@ -110,7 +117,12 @@ class Trained:
         rest = (UNNAMED.format(i) for i in range(len(named), outputs))
         names = (*named, *rest)
         digest = file_digest(Path(path))
-        return cls(path, digest, tensors, network, shape, names, bin_us, values)
+        try:
+            discriminant = _discriminant(tensors, outputs)
+        except ValueError as error:
+            raise refuse(str(error)) from error
+        tensors = {k: v for k, v in tensors.items() if not k.startswith(DISCRIMINANT)}
+        return cls(path, digest, tensors, network, shape, names, bin_us, values, discriminant)
 
     def settings(self, beside: Values) -> Values:
         """What the file says, by section and key.
@@ -164,8 +176,11 @@ class Trained:
         return tuple(names)
 
     @torch.no_grad()
-    def give(self, learner: StopLearner) -> None:
+    def give(self, learner: StopLearner, prior: float = 0.0) -> None:
         """Put the parameters into a learner and its shadow; outputs beyond them stay as drawn.
+
+        prior : the discriminant's statistics, if there are any, count for so many segments of each
+            class; 0: the learner's discriminant begins with nothing.
 
         Raises SourceError where they are not those of the learner's network.
         """
@@ -192,6 +207,22 @@ class Trained:
             learner.decider.load(loaded)
         named = [i for i, name in enumerate(self.classes) if name != UNNAMED.format(i)]
         learner.knows(named)
+        if self.discriminant is not None and prior > 0:
+            self._give_discriminant(learner, self.discriminant, prior)
+
+    def _give_discriminant(self, learner: StopLearner, found: StreamingLDA, prior: float) -> None:
+        features, has = found.means.shape[1], learner.rate_features
+        if features != has:
+            raise SourceError(
+                f"the weights cannot start a run: their discriminant is of {features} firing "
+                f"rates, and the network that the file describes has {has}: {self.path}"
+            )
+        own = learner.lda
+        own.counts[: len(found.counts)] = found.counts
+        own.means = np.zeros((len(own.counts), features))
+        own.means[: len(found.counts)] = found.means
+        own.scatter = found.scatter.copy()
+        own.weigh(prior)
 
     def as_dict(self) -> dict[str, Any]:
         """What summary.json says of it."""
@@ -201,6 +232,30 @@ class Trained:
             "classes": len(self.classes),
             "bin_us": self.bin_us or None,
         }
+
+
+def _discriminant(tensors: Mapping[str, Tensor], outputs: int) -> StreamingLDA | None:
+    """The discriminant among a file's tensors, if there is one; ValueError where it is none."""
+    names = [f"{DISCRIMINANT}{name}" for name in ("counts", "means", "scatter")]
+    if not any(name.startswith(DISCRIMINANT) for name in tensors):
+        return None
+    parts = [tensors.get(name) for name in names]
+    if None in parts:
+        raise ValueError(f"of {', '.join(names)} some are missing")
+    counts, means, scatter = (part.double().numpy() for part in parts if part is not None)
+    found = StreamingLDA(outputs)
+    features = means.shape[-1] if means.ndim else 0
+    shapes = (outputs,), (outputs, features), (features, features)
+    if (counts.shape, means.shape, scatter.shape) != shapes or (counts < 0).any() or not features:
+        raise ValueError(f"the discriminant's numbers are not of {outputs} classes")
+    found.counts, found.means, found.scatter = counts, means, scatter
+    return found
+
+
+def discriminant_tensors(readout: StreamingLDA) -> dict[str, Tensor]:
+    """What `Trained.read` takes for a discriminant, by name, in float32."""
+    parts = {"counts": readout.counts, "means": readout.means, "scatter": readout.scatter}
+    return {f"{DISCRIMINANT}{name}": torch.from_numpy(x).float() for name, x in parts.items()}
 
 
 def _widened(given: Tensor, fresh: Tensor, outputs: int) -> Tensor:

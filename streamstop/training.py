@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -32,6 +33,7 @@ from streamstop.stop.learner import LearnerSpec
 from streamstop.stop.network import Network, NetworkSpec
 from streamstop.summary import versions
 from streamstop.train_config import TrainConfig, load_train_config
+from streamstop.trained import discriminant_tensors
 from streamstop.trainer import Score, Trainer
 from streamstop.weights_file import read_weights, write_weights
 from streamstop.workers import Workers, chosen_device, joined
@@ -237,9 +239,15 @@ def _one(
     test = samples.take(part.test) if part.test is not None else None
     test = test or load_test_set(config.data, config.binning, samples)
     discriminant: dict[str, Any] | None = None
-    if test is not None and config.train.discriminant:
+    if config.train.discriminant:
         known = samples.take(np.sort(np.concatenate([part.train, part.validation])))
-        discriminant = _figure(_discriminant(trainer, network, known, test, classes))
+        readout = _discriminant(trainer, network, known, classes)
+        if workers.leads:
+            best_file = folder / "best.safetensors"
+            tensors, about = read_weights(best_file)
+            write_weights(best_file, {**tensors, **discriminant_tensors(readout)}, about)
+        if test is not None:
+            discriminant = _figure(_told(readout, trainer.rates(test, network), test))
     reached = [line["validation"] or 0.0 for line in lines]
     best_epoch = reached.index(max(reached)) + 1 if len(validation.y) else len(lines)
     return {
@@ -255,15 +263,17 @@ def _one(
     }
 
 
-def _discriminant(
-    trainer: Trainer, network: Network, known: Samples, test: Samples, classes: int
-) -> Score:
+def _discriminant(trainer: Trainer, network: Network, known: Samples, classes: int) -> StreamingLDA:
     """The second readout of a run, LDA on firing rates: one pass over all but the test set."""
     readout = StreamingLDA(classes, LearnerSpec.shrinkage)
     for rates, label in zip(trainer.rates(known, network), known.y.tolist(), strict=True):
         readout.learn(rates, label)
-    said = [int(readout.scores(rates).argmax()) for rates in trainer.rates(test, network)]
-    return Score(sum(a == b for a, b in zip(said, test.y.tolist(), strict=True)), len(said))
+    return readout
+
+
+def _told(readout: StreamingLDA, rates: NDArray[np.float64], samples: Samples) -> Score:
+    said = [int(readout.scores(one).argmax()) for one in rates]
+    return Score(sum(a == b for a, b in zip(said, samples.y.tolist(), strict=True)), len(said))
 
 
 def _about(

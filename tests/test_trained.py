@@ -25,10 +25,12 @@ from streamstop.errors import SourceError, UsageError
 from streamstop.events import SensorSize
 from streamstop.labels import LabelTrack, Segment
 from streamstop.pipeline import RunResult
+from streamstop.stop.lda import StreamingLDA
+from streamstop.stop.learner import LearnerSpec, StopLearner
 from streamstop.stop.network import Network
 from streamstop.stop.networks import configured_network
 from streamstop.train_config import load_train_config
-from streamstop.trained import Trained
+from streamstop.trained import Trained, discriminant_tensors
 from streamstop.training import train
 from streamstop.weights_file import file_digest, read_weights, write_weights
 
@@ -303,9 +305,105 @@ def test_weights_are_found_beside_the_recipe(tmp_path):
 def test_frozen_needs_something_to_predict_with(tmp_path):
     with pytest.raises(UsageError, match=r"can only guess.*--weights"):
         load_config(None, ["learner.frozen=true"])
-    flags = {"learner.weights": str(written(tmp_path / "w.safetensors"))}
-    with pytest.raises(UsageError, match=r"readout\.decide"):
-        load_config(None, ["learner.frozen=true", "readout.decide=lda"], flags)
+
+
+def knowing(path: Path, network: Network, classes: int = 2) -> tuple[Path, StreamingLDA]:
+    """Weights with a discriminant that learned other events of the scene's two kinds."""
+    learner = StopLearner(network.spec, LearnerSpec(learn=""))
+    learner.network.load(network.parameters())
+    readout = StreamingLDA(classes)
+    draw = torch.Generator().manual_seed(5)
+    for i in range(12):
+        learner.begin_segment()
+        for _ in range(10):
+            x = (torch.rand(1, 2, 16, 16, generator=draw) < 0.05).float()
+            x[..., slice(0, 8) if i % 2 else slice(8, 16)] = 0.0
+            learner.predict(x, will_learn=False)
+        readout.learn(learner.rates_vector(), i % 2)
+    write_weights(path, {**network.parameters(), **discriminant_tensors(readout)}, ABOUT)
+    return path, readout
+
+
+def test_a_trained_discriminant_decides_from_the_first_segment_on(begin, tmp_path):
+    weights, _ = knowing(tmp_path / "w.safetensors", tiny())
+    truth = [row["label"] for row in rows(begin(weights, labels=sides()))]
+    assert Trained.read(str(weights)).discriminant.counts.tolist() == [6, 6]
+    for sets in ((), ("learner.frozen=true",)):
+        result = begin(weights, "readout.decide=lda", *sets, labels=sides())
+        found = rows(result)
+        assert [row["lda"] for row in found] == [row["decided"] for row in found] == truth
+        assert result.summary["protocol"]["decide"] == "lda"
+    unaware = rows(begin(weights, "readout.prior=0", labels=sides()))
+    assert unaware[0]["lda"] == "left", "it begins with nothing, and ties go to the first"
+
+
+def test_frozen_is_the_discriminant_where_that_decides_and_was_trained(begin, tmp_path):
+    network = tiny()
+    network.readout.bias[0] = 50.0  # the linear readout is sure of one class
+    weights, _ = knowing(tmp_path / "w.safetensors", network)
+    for decide, said in (("lda", {"left", "right"}), ("linear", {"left"}), ("auto", {"left"})):
+        found = rows(begin(weights, f"readout.decide={decide}", labels=sides()))
+        assert {row["frozen"] for row in found} == said
+
+
+def test_prior_is_what_a_trained_discriminant_counts_for(tmp_path):
+    weights, readout = knowing(tmp_path / "w.safetensors", tiny())
+    learner = StopLearner(tiny().spec, LearnerSpec())
+    Trained.read(str(weights)).give(learner, prior=3.0)
+    assert learner.lda.counts.tolist() == [3.0, 3.0]
+    np.testing.assert_allclose(learner.lda.means, readout.means, rtol=1e-6)
+    learner.start_over()
+    assert not learner.lda.counts.any()
+
+
+def test_new_classes_are_none_that_a_trained_discriminant_knows(tmp_path):
+    weights, _ = knowing(tmp_path / "w.safetensors", tiny())
+    wide = tiny(classes=4)
+    learner = StopLearner(wide.spec, LearnerSpec())
+    Trained.read(str(weights)).give(learner, prior=3.0)
+    assert learner.lda.counts.tolist() == [3.0, 3.0, 0.0, 0.0]
+    learner.lda.learn(np.zeros(learner.rate_features), 3)
+
+
+@pytest.mark.parametrize("sets", [(), ("readout.prior=0",)])
+def test_a_frozen_run_cannot_decide_by_a_discriminant_that_knows_nothing(begin, tmp_path, sets):
+    weights = written(tmp_path / "w.safetensors")
+    if sets:
+        weights, _ = knowing(weights, tiny())
+    with pytest.raises(UsageError, match=r'readout\.decide = "lda".*train\.discriminant'):
+        begin(weights, "learner.frozen=true", "readout.decide=lda", *sets, labels=sides())
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "said"),
+    [
+        ("means", None, "some are missing"),
+        ("counts", torch.ones(3), "not of 2 classes"),
+        ("counts", torch.tensor([1.0, -1.0]), "not of 2 classes"),
+        ("scatter", torch.ones(2, 2), "not of 2 classes"),
+        ("means", torch.ones(2, 0), "not of 2 classes"),
+        ("means", torch.tensor(1.0), "not of 2 classes"),
+    ],
+)
+def test_a_discriminant_that_is_none_is_refused(tmp_path, name, tensor, said):
+    weights, _ = knowing(tmp_path / "w.safetensors", tiny())
+    tensors, about = read_weights(weights)
+    tensors.pop(f"discriminant.{name}")
+    if tensor is not None:
+        tensors[f"discriminant.{name}"] = tensor
+    write_weights(weights, tensors, about)
+    with pytest.raises(SourceError, match=said):
+        Trained.read(str(weights))
+
+
+def test_a_discriminant_of_another_network_is_refused(begin, tmp_path):
+    weights, readout = knowing(tmp_path / "w.safetensors", tiny())
+    readout.means = readout.means[:, :5]
+    readout.scatter = readout.scatter[:5, :5]
+    other = {**tiny().parameters(), **discriminant_tensors(readout)}
+    write_weights(weights, other, ABOUT)
+    with pytest.raises(SourceError, match="of 5 firing rates"):
+        begin(weights)
 
 
 UNFIT = {
@@ -399,7 +497,7 @@ def test_what_train_leaves_starts_a_run(tmp_path):
     recipe.write_text(
         f'[data]\nuri = "{tmp_path}/train"\nkind = "events"\nsteps = 5\n[binning]\nbin_us = 3000\n'
         "height = 16\nwidth = 16\n[network]\nchannels = [6]\nleak = 0.6\n"
-        "[train]\nepochs = 12\nbatch = 4\nlr = 2e-2\n"
+        "[train]\nepochs = 12\nbatch = 4\nlr = 2e-2\ndiscriminant = true\n"
     )
     config = load_train_config(str(recipe), (), {"run.out": str(tmp_path / "runs")})
     weights = train(config).folder / "best.safetensors"
@@ -410,3 +508,5 @@ def test_what_train_leaves_starts_a_run(tmp_path):
     assert result.summary["protocol"]["bin_us"] == 3000
     assert result.summary["segments"] == 12
     assert result.summary["accuracy"]["segment"] == 1.0
+    assert result.summary["accuracy_by_readout"]["lda"]["segment"] == 1.0
+    assert Trained.read(str(weights)).discriminant.counts.tolist() == [6, 6]

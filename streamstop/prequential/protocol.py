@@ -10,6 +10,7 @@ segment's features: the discriminant readout and the baselines).
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from dataclasses import dataclass
 
@@ -50,14 +51,20 @@ class TestThenTrain:
     ----------
     learner : predicts and learns.
     frozen : the same initial network, its hidden layers never to learn (`learn=""`). It makes three
-        rivals: "frozen", whose readout stays as drawn; and what the two readouts would score had
+        rivals: "frozen", whose readout stays as drawn or as trained (the discriminant, if that
+        decides and was trained; else the linear one); and what the two readouts would score had
         STOP trained nothing below them, "frozen_linear" and "frozen_lda".
     decide : "linear", "lda", or "auto": the readout with the better record so far.
     trained : whether both networks begin trained: between equals "auto" then prefers the linear
         readout, which knows something from the start.
     learns : False leaves the learner as it is, whatever labels come: it only predicts, by its
-        linear readout. Its LDA readout, which knows nothing, and "frozen", which would repeat it,
-        say nothing then. The other rivals learn as ever.
+        linear readout, or by a trained discriminant if that is to decide. An LDA readout that
+        knows nothing, and "frozen", which would repeat it, say nothing then. The other rivals
+        learn as ever.
+
+    Attributes
+    ----------
+    decides : `decide`, but "linear" where nothing else knows anything and nothing learns.
     """
 
     __test__ = False  # not a test case, whatever its name says
@@ -80,7 +87,9 @@ class TestThenTrain:
         self.unscored = 0
         self.undelivered: list[Verdict] = []
         self._as_drawn = frozen.network.readout.twin()
-        self._decide = decide if learns else "linear"
+        self._lda_as_trained = copy.deepcopy(frozen.lda) if frozen.lda.counts.any() else None
+        stays = decide == "lda" and self._lda_as_trained is not None
+        self.decides = decide if learns or stays else "linear"
         self._trained = trained
         self._learns = learns
         self._delay_us = delay_us
@@ -173,8 +182,8 @@ class TestThenTrain:
 
     def readout(self) -> str:
         """The readout that decides now."""
-        if self._decide != "auto":
-            return self._decide
+        if self.decides != "auto":
+            return self.decides
         tallies = self.scores.tallies
         lead = tallies["linear"].hits - tallies["lda"].hits if tallies else 0
         return "linear" if lead > 0 or (lead == 0 and self._trained) else "lda"
@@ -189,12 +198,14 @@ class TestThenTrain:
         said: dict[str, int | None] = {
             "linear": _class(decision, "linear"),
             "lda": _class(decision, "lda"),
-            "frozen": int(self._frozen_votes.argmax()),
+            "frozen": self._said_by_frozen(frozen.rates),
             "frozen_linear": _class(frozen, "linear"),
             "frozen_lda": _class(frozen, "lda"),
         }
         if not self._learns:
-            del said["lda"], said["frozen"]
+            del said["frozen"]
+            if self._lda_as_trained is None:
+                del said["lda"]
         said |= {name: rival.predict(x) for name, rival in self.baselines.items()}
         said["decided"] = said[self.readout()]
         self._decided = True
@@ -215,6 +226,11 @@ class TestThenTrain:
             )
         )
         return self._settle(now_us)
+
+    def _said_by_frozen(self, rates: Vector) -> int:
+        if self.decides == "lda" and self._lda_as_trained is not None:
+            return int(self._lda_as_trained.scores(rates).argmax())
+        return int(self._frozen_votes.argmax())
 
     def _settle(self, now_us: int) -> list[Verdict]:
         """Score and learn the segments whose label has arrived by now."""

@@ -66,9 +66,23 @@ class StreamingLDA:
         self.scatter *= keep
         self._weight = None
 
+    def weigh(self, samples: float) -> None:
+        """Count what was learned for so many samples of each class that was seen.
+
+        Means, covariance and thus scores stay as they are, but for the classes' frequencies, which
+        become equal; what is learned from now on moves them the faster, the fewer these are.
+        """
+        before = self._freedom()
+        self.counts[self.counts > 0] = samples
+        self.scatter *= self._freedom() / before
+        self._weight = None
+
+    def _freedom(self) -> float:
+        return float(max(self.counts.sum() - np.count_nonzero(self.counts), 1))
+
     def _solve(self) -> None:
         features = self.means.shape[1]
-        freedom = max(self.counts.sum() - np.count_nonzero(self.counts), 1)
+        freedom = self._freedom()
         covariance = self.scatter * ((1 - self.shrinkage) / freedom)
         variance = np.trace(self.scatter) / freedom / features
         covariance[np.diag_indices(features)] += self.shrinkage * variance + 1e-9

@@ -409,6 +409,11 @@ class StopLearner:
         rates = [total / max(self._bins, 1) for total in self._spikes]
         return np.asarray(pooled_rates(rates)[0].sqrt().double().numpy())
 
+    @property
+    def rate_features(self) -> int:
+        """How many firing rates the discriminant readout sees."""
+        return pooled_rates(self.decider.spikes()).shape[1]
+
     def layer_statistics(self) -> dict[str, dict[str, float]]:
         """Of each layer: firing rate (spikes per neuron and bin since the segment began),
         mean and standard deviation of the thresholds, and the leak."""
@@ -437,9 +442,8 @@ class StopLearner:
         held += self.network.waiting_bytes() + self.counts.nbytes + self._last.nbytes
         for one in networks:
             held += sum(_bytes(p) for p in one.parameters().values()) + one.state_bytes()
-        spikes = self.decider.spikes()
-        features = pooled_rates(spikes).shape[1]
-        return held + sum(_bytes(s) for s in spikes) + self.lda.state_bytes(features)
+        held += sum(_bytes(s) for s in self.decider.spikes())
+        return held + self.lda.state_bytes(self.rate_features)
 
 
 def _bytes(tensor: Tensor) -> int:

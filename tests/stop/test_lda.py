@@ -124,3 +124,21 @@ def test_memory_does_not_grow_with_samples():
         held = lda.counts.size + lda.means.size + lda.scatter.size
         assert lda.state_bytes(6) == 8 * held == 8 * (6 * 6 + 3 * 6 + 3)
         lda.learn(one, int(label))
+
+
+def test_what_was_learned_counts_for_as_many_samples_as_said() -> None:
+    x, labels = samples()
+    lda, at = learned(x, labels, 3, 0.2), x[0] + 0.3
+    before = lda.scores(at) - np.log(lda.counts / lda.counts.sum())
+    mean = lda.means[1].copy()
+    lda.weigh(4)
+    np.testing.assert_allclose(lda.scores(at) - np.log(1 / 3), before)  # but for the frequencies
+    lda.learn(at, 1)
+    np.testing.assert_allclose(lda.means[1], mean + (at - mean) / 5)
+
+
+def test_classes_never_seen_stay_unseen_when_the_others_are_weighed() -> None:
+    lda = learned(np.eye(4), np.array([0, 0, 2, 2]), 3, 0.1)
+    lda.weigh(1)
+    assert lda.counts.tolist() == [1, 0, 1]
+    assert lda.scores(np.ones(4))[1] == -np.inf

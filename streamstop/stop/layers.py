@@ -309,7 +309,7 @@ class SpikingLayer:
             self._out = s.new_empty(len(s), high, wide, channels).permute(0, 3, 1, 2)
             self._out_row = kernels.rows(self._out)
         share = self._number(1 / by**2)
-        rows = kernels.rows(s)
+        rows = self._rows[1] if s is self.state.s else kernels.rows(s)
         kernels.pool()(rows, self._out_row, self.neurons[1], by, self.neurons[0], share)
         return self._out
 
@@ -336,7 +336,9 @@ class SpikingLayer:
         if self._delta is None or len(self._delta) != len(g):
             self._delta = torch.empty_like(self._said.u)
             self._delta_row = kernels.rows(self._delta)
-        errors, deltas = (np.split(rows, bins) for rows in (kernels.rows(g), self._delta_row))
+        errors, deltas = [kernels.rows(g)], [self._delta_row]
+        if bins > 1:
+            errors, deltas = np.split(errors[0], bins), np.split(deltas[0], bins)
         for error, delta, e_bias, (u, _, e_theta, e_leak) in zip(
             errors, deltas, self._e_biases, self._said_rows, strict=True
         ):

@@ -263,8 +263,7 @@ class ReadoutConfig:
     )
     prior: float = setting(
         10.0,
-        "segments of each class that a discriminant in `learner.weights` counts for; 0: it begins "
-        "with nothing",
+        "segments of a class that a discriminant in `learner.weights` counts for; 0: none",
         at_least=0,
         at_most=1_000_000,
     )

@@ -127,7 +127,7 @@ class LearningConfig:
     together: int = setting(
         1,
         "steps that go through the network at once: more memory, the same gradients; faster where "
-        "batches are small for their network",
+        "batches are small for their network; bptt goes its own way",
         at_least=1,
         at_most=10_000,
     )

@@ -223,6 +223,13 @@ class Trained:
         own.means[: len(found.counts)] = found.means
         own.scatter = found.scatter.copy()
         own.weigh(prior)
+        try:
+            own.scores(np.zeros(features))
+        except RuntimeError as error:  # what torch says of a matrix that is none of a covariance
+            raise SourceError(
+                f"the weights cannot start a run: their discriminant's scatter is no covariance "
+                f"({str(error).split('.')[0]}): {self.path}"
+            ) from error
 
     def as_dict(self) -> dict[str, Any]:
         """What summary.json says of it."""
@@ -246,16 +253,17 @@ def _discriminant(tensors: Mapping[str, Tensor], outputs: int) -> StreamingLDA |
     found = StreamingLDA(outputs)
     features = means.shape[-1] if means.ndim else 0
     shapes = (outputs,), (outputs, features), (features, features)
-    if (counts.shape, means.shape, scatter.shape) != shapes or (counts < 0).any() or not features:
+    sane = features and (counts >= 0).all() and (counts > 0).any()
+    if (counts.shape, means.shape, scatter.shape) != shapes or not sane:
         raise ValueError(f"the discriminant's numbers are not of {outputs} classes")
     found.counts, found.means, found.scatter = counts, means, scatter
     return found
 
 
 def discriminant_tensors(readout: StreamingLDA) -> dict[str, Tensor]:
-    """What `Trained.read` takes for a discriminant, by name, in float32."""
+    """What `Trained.read` takes for a discriminant, by name, in float64."""
     parts = {"counts": readout.counts, "means": readout.means, "scatter": readout.scatter}
-    return {f"{DISCRIMINANT}{name}": torch.from_numpy(x).float() for name, x in parts.items()}
+    return {f"{DISCRIMINANT}{name}": torch.from_numpy(x) for name, x in parts.items()}
 
 
 def _widened(given: Tensor, fresh: Tensor, outputs: int) -> Tensor:

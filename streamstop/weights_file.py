@@ -28,7 +28,7 @@ KEY = "streamstop"
 """Where in a file's metadata its network is described."""
 
 MAX_FILE_BYTES = 1 << 30
-"""No weights file may be longer; resnet18's has 45 MB."""
+"""No weights file may be longer; resnet18's has 45 MB, and 472 more with a discriminant."""
 
 MAX_HEADER_BYTES = 4 << 20
 """No header may be longer: names and shapes of some ten thousand tensors, and the description."""

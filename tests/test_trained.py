@@ -383,6 +383,7 @@ def test_a_frozen_run_cannot_decide_by_a_discriminant_that_knows_nothing(begin, 
         ("scatter", torch.ones(2, 2), "not of 2 classes"),
         ("means", torch.ones(2, 0), "not of 2 classes"),
         ("means", torch.tensor(1.0), "not of 2 classes"),
+        ("counts", torch.zeros(2), "not of 2 classes"),
     ],
 )
 def test_a_discriminant_that_is_none_is_refused(tmp_path, name, tensor, said):
@@ -394,6 +395,19 @@ def test_a_discriminant_that_is_none_is_refused(tmp_path, name, tensor, said):
     write_weights(weights, tensors, about)
     with pytest.raises(SourceError, match=said):
         Trained.read(str(weights))
+
+
+def test_a_scatter_that_is_none_is_refused(begin, tmp_path):
+    weights, readout = knowing(tmp_path / "w.safetensors", tiny())
+    readout.scatter *= -1
+    write_weights(weights, {**tiny().parameters(), **discriminant_tensors(readout)}, ABOUT)
+    with pytest.raises(SourceError, match="no covariance"):
+        begin(weights)
+
+
+def test_the_least_shrinkage_will_do(begin, tmp_path):
+    weights, _ = knowing(tmp_path / "w.safetensors", tiny())
+    assert begin(weights, "readout.shrinkage=1e-9", labels=sides()).summary["status"] == "complete"
 
 
 def test_a_discriminant_of_another_network_is_refused(begin, tmp_path):

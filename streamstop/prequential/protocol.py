@@ -64,7 +64,8 @@ class TestThenTrain:
 
     Attributes
     ----------
-    decides : `decide`, but "linear" where nothing else knows anything and nothing learns.
+    decides : `decide`; but "linear" where nothing learns, unless a trained discriminant was asked
+        to: "auto" goes by a record, and keeping one is learning.
     """
 
     __test__ = False  # not a test case, whatever its name says
@@ -87,9 +88,10 @@ class TestThenTrain:
         self.unscored = 0
         self.undelivered: list[Verdict] = []
         self._as_drawn = frozen.network.readout.twin()
-        self._lda_as_trained = copy.deepcopy(frozen.lda) if frozen.lda.counts.any() else None
-        stays = decide == "lda" and self._lda_as_trained is not None
+        self._lda_knows = bool(frozen.lda.counts.any())
+        stays = decide == "lda" and self._lda_knows
         self.decides = decide if learns or stays else "linear"
+        self._lda_as_trained = copy.deepcopy(frozen.lda) if stays else None
         self._trained = trained
         self._learns = learns
         self._delay_us = delay_us
@@ -204,7 +206,7 @@ class TestThenTrain:
         }
         if not self._learns:
             del said["frozen"]
-            if self._lda_as_trained is None:
+            if not self._lda_knows:
                 del said["lda"]
         said |= {name: rival.predict(x) for name, rival in self.baselines.items()}
         said["decided"] = said[self.readout()]
@@ -228,7 +230,7 @@ class TestThenTrain:
         return self._settle(now_us)
 
     def _said_by_frozen(self, rates: Vector) -> int:
-        if self.decides == "lda" and self._lda_as_trained is not None:
+        if self._lda_as_trained is not None:
             return int(self._lda_as_trained.scores(rates).argmax())
         return int(self._frozen_votes.argmax())
 

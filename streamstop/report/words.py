@@ -95,7 +95,7 @@ def note_of(key: str, snapshot: Snapshot) -> str:
     if key == "decision":
         decide = str(snapshot.protocol.get("decide", ""))
         return DECIDE.get(decide, f"by {decide}" if decide else "")
-    if snapshot.frozen and key == "linear":
+    if snapshot.frozen and key in ("linear", "lda"):
         return "the trained one, which learns nothing here"
     if snapshot.trained and key in TRAINED_NOTES:
         return TRAINED_NOTES[key]

@@ -45,6 +45,7 @@ SENSORS = {
 
 HEAD = struct.Struct("<hhiiiiii")
 POLARITY = 1
+_TIME_BYTES = 4
 _EVENT_BYTES = 8
 _MAX_TYPE = 16
 _MAX_OVERFLOW = 1 << 21  # 142 years: times may count from 1970
@@ -135,8 +136,8 @@ class Aedat3Recording:
             near = _Near(data)
             while near.read_at(offset, 1):
                 found = near.head(offset)
-                until = None if found is None else _until(near, offset, found)
-                if found is None or until is None:
+                holds = None if found is None else _holds(near, offset, found)
+                if found is None or holds is None:
                     following = _next(near, offset + 1)
                     reason = (
                         "the file ends inside a packet"
@@ -147,9 +148,10 @@ class Aedat3Recording:
                     yield from gathered.damaged(offset, end - offset, reason)
                     offset, skip = end, 0
                     continue
+                number, until = holds
                 is_whole = near.reaches(offset + found.bytes)
                 if found.type == POLARITY:
-                    block = near.read_at(offset + HEAD.size, found.number * _EVENT_BYTES)
+                    block = near.read_at(offset + HEAD.size, number * _EVENT_BYTES)
                     while skip * _EVENT_BYTES < len(block):
                         if gathered.room == 0:
                             yield from gathered.hand_over()
@@ -169,6 +171,9 @@ class Aedat3Recording:
                     yield from gathered.damaged(kept, end - kept, reason)
                     offset = end
                     break
+                if number < found.number:
+                    kept = offset + HEAD.size + number * _EVENT_BYTES
+                    yield from gathered.damaged(kept, until - kept, "its packet is cut short")
                 offset, skip = until, 0
                 data.release(offset)
             yield from gathered.hand_over()
@@ -270,32 +275,48 @@ def _head(block: bytes) -> _Head | None:
     return found if found.sane else None
 
 
-def _until(near: _Near, offset: int, found: _Head) -> int | None:
-    """Where the packet ends, if it is as long as it says: another follows, or none begins in it.
+def _holds(near: _Near, offset: int, found: _Head) -> tuple[int, int] | None:
+    """How many events the packet holds, and where it ends, if it is as long as it says: another
+    follows, or none begins in it.
 
-    One may begin in its last event, where bytes are missing between the two: what is left there
-    serves both, if the times are in order.
+    One may begin in its last event, where bytes are missing between the two. What is left there
+    may serve both; else that event is lost.
     """
     end = offset + found.bytes
     if near.head(end) is not None:
-        return end
+        return found.number, end
     after = near.read_at(end, HEAD.size)
     if not after and near.reaches(end):
-        return end
+        return found.number, end
     following = _next(near, offset + HEAD.size, end + len(after))
     if following is None:
-        return end
+        return found.number, end
     # Else bytes came in: after this packet, or within it, where the times after them make no sense.
     if following <= end - _EVENT_BYTES or found.type != POLARITY:
         return None
-    if not _in_order(near.peek(offset + HEAD.size, found.number * found.size)):
-        return None
-    return min(following, end)
+    times = np.frombuffer(near.peek(offset + HEAD.size, found.number * found.size), "<u4")[1::2]
+    number, ordered = found.number, times[1:] >= times[:-1]
+    if following < end and number == found.capacity:
+        whole = ordered.all() and _serves_both(near, offset, found, following)
+        number -= not whole
+    return (number, min(following, end)) if ordered[: number - 1].all() else None
 
 
-def _in_order(events: bytes) -> bool:
-    time = np.frombuffer(events, "<u4")[1::2]
-    return bool((time[1:] >= time[:-1]).all())
+def _serves_both(near: _Near, offset: int, found: _Head, following: int) -> bool:
+    """Whether the last event is right although the packet at `following` begins in it.
+
+    It is, if no more than its time reaches into that packet, and is not beyond that one's first.
+    """
+    end = offset + found.bytes
+    other = _head(near.peek(following, HEAD.size))
+    if end - following > _TIME_BYTES or other is None or not other.number:
+        return False
+    last = near.peek(end - _TIME_BYTES, _TIME_BYTES)
+    first = near.peek(following + HEAD.size + other.time_at, _TIME_BYTES)
+    return (found.overflow, int.from_bytes(last, "little")) <= (
+        other.overflow,
+        int.from_bytes(first, "little"),
+    )
 
 
 def _next(near: _Near, offset: int, end: int | None = None) -> int | None:

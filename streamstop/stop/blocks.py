@@ -20,6 +20,8 @@ from streamstop.stop.synapses import Synapses, Traces
 class ResidualBlock:
     """spikes(conv(spikes(conv(x)))) + way(x); parameters are named "a.weight", "b.weight", ...
 
+    Several bins may go together, (bins * batch, ...), as through a layer.
+
     spec : `channels`, `stride`, `dropout` and `join` of the block; kernel 3.
 
     Attributes

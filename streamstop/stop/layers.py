@@ -85,7 +85,8 @@ class SpikingLayer:
     """Parameters, state and gradients of one layer. Input (batch, channels, height, width).
 
     A linear layer sees its input flattened and answers as (batch, channels, 1, 1), so that all
-    layers speak of the same four axes.
+    layers speak of the same four axes. Where several bins go together, all that comes and goes is
+    (bins * batch, ...), one bin after the other.
 
     Attributes
     ----------

@@ -33,6 +33,7 @@ class StreamingLDA:
         self.scatter = np.zeros((0, 0))
         self._weight: Vector | None = None
         self._bias = np.zeros(classes)
+        self._known = 0
 
     def scores(self, x: Vector) -> Vector:
         """Log posterior of each class up to a constant, shape (classes,); -inf where never seen.
@@ -64,21 +65,25 @@ class StreamingLDA:
         """
         self.counts *= keep
         self.scatter *= keep
+        self._known *= keep > 0
         self._weight = None
 
     def weigh(self, samples: float) -> None:
-        """Count what was learned for so many samples of each class that was seen.
+        """Count what was learned for so many samples, above 0, of each class that was seen.
 
         Means, covariance and thus scores stay as they are, but for the classes' frequencies, which
         become equal; what is learned from now on moves them the faster, the fewer these are.
         """
-        before = self._freedom()
-        self.counts[self.counts > 0] = samples
+        before, seen = self._freedom(), self.counts > 0
+        self.counts[seen] = samples
+        self._known = int(np.count_nonzero(seen))
         self.scatter *= self._freedom() / before
         self._weight = None
 
     def _freedom(self) -> float:
-        return float(max(self.counts.sum() - np.count_nonzero(self.counts), 1))
+        # A mean costs one sample's freedom, unless it was known when samples began to be counted.
+        unknown = np.count_nonzero(self.counts) - self._known
+        return float(max(self.counts.sum() - unknown, 1))
 
     def _solve(self) -> None:
         features = self.means.shape[1]
@@ -90,7 +95,7 @@ class StreamingLDA:
         weight = torch.cholesky_solve(torch.from_numpy(self.means.T.copy()), factor).T
         self._weight = weight.numpy().copy()
         seen = self.counts > 0
-        prior = np.log(np.maximum(self.counts, 1) / self.counts.sum())
+        prior = np.log(np.where(seen, self.counts, 1.0) / self.counts.sum())
         self._bias = np.where(seen, prior - 0.5 * (self.means * self._weight).sum(1), -np.inf)
 
     def state_bytes(self, features: int) -> int:

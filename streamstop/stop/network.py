@@ -75,7 +75,8 @@ class Network:
     stages : layers and blocks from the input upwards.
     readout : Readout or SpikingReadout.
     skips : synapses round blocks that add membranes, by name.
-    features : what the readout saw of the last bin, (batch, features).
+    features : what the readout saw of the last bin, (batch, features), or of the bins that went
+        together, (bins * batch, features).
     grads : gradients by parameter name, summed over bins and batch until `zero_grads`.
     masks : what dropout's masks are drawn from.
     refreshed, rested : how often `refresh` and `rest` were called.
@@ -267,7 +268,11 @@ class Network:
 
         traces : whether it is to be learned from; dropout's masks are for that alone.
         constant : x is that of the bins before it since `rest`, or the first.
+
+        Raises ValueError where x is not of whole bins of the batch that `rest` was told.
         """
+        if len(x) % self._share[0]:
+            raise ValueError(f"{len(x)} samples are no bins of a batch of {self._share[0]}")
         kept = TRACES[self.rule] if traces else "none"
         if traces and not self._drawn:
             self.draw_masks()

@@ -115,7 +115,8 @@ class Readout:
         self.v = self.v * self.leak + said
 
     def backward(self, error: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
-        """The error of the logits, (batch, classes), adds to `grads`; error of the features."""
+        """The same bins' error of the logits, (batch, classes), adds to `grads`; that of the
+        features."""
         if not self.leaky:
             if "weight" in grads:
                 grads["weight"].addmm_(error.T, self.trace)

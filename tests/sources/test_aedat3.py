@@ -146,6 +146,25 @@ def test_bytes_missing_between_two_packets_that_both_may_own(tmp_path: Path) -> 
     assert not whole.damage
 
 
+@pytest.mark.parametrize("first_us", [1_000, 0x10000 - 30, 0x1000000 - 60, 5_000_000, 1 << 30])
+@pytest.mark.parametrize("cut", range(1, 9))
+@pytest.mark.parametrize("of", ["the first", "the second"])
+def test_no_event_is_made_of_the_packet_that_follows(
+    tmp_path: Path, first_us: int, cut: int, of: str
+) -> None:
+    t = first_us + np.arange(150)
+    events = make_events(t, t % 128, t % 64, t % 2 == 0)
+    first, second, third = packet(events[:50]), packet(events[50:100]), packet(events[100:])
+    between = first[:-cut] + second if of == "the first" else first + second[cut:]
+    whole = read(tmp_path / "a.aedat", HEADER + between + third)
+    kept = np.isin(whole.events["t"], t)
+    assert kept.all(), "an event that there never was"
+    assert same(whole.events, events[np.isin(t, whole.events["t"])])
+    assert same(whole.events[-50:], events[100:])
+    assert len(whole.events) >= (149 if of == "the first" and cut < 8 else 100)
+    assert whole.damage or len(whole.events) == 150
+
+
 def test_reading_goes_on_from_any_packet(tmp_path: Path) -> None:
     events = random_events(200_000)
     path = tmp_path / "a.aedat"

@@ -96,6 +96,14 @@ def test_one_bin_may_follow_several_and_several_one() -> None:
         assert max(worst(grads, found[0][1]).values()) < 1e-10
 
 
+def test_a_part_of_a_batch_is_no_bin() -> None:
+    network = build(CASES["SLTT"])
+    network.rest(3)
+    for samples in (2, 4):
+        with pytest.raises(ValueError, match=f"{samples} samples"):
+            network.forward(torch.zeros(samples, *SHAPE, dtype=torch.float64))
+
+
 def test_answers_without_traces_are_the_same() -> None:
     for name in ("convolutions and a linear layer", "hard reset", "leaky readout", "dropout"):
         case = CASES[name]

@@ -126,15 +126,28 @@ def test_memory_does_not_grow_with_samples():
         lda.learn(one, int(label))
 
 
-def test_what_was_learned_counts_for_as_many_samples_as_said() -> None:
+@pytest.mark.parametrize("number", [0.5, 1, 4, 100])
+def test_what_was_learned_counts_for_as_many_samples_as_said(number: float) -> None:
     x, labels = samples()
     lda, at = learned(x, labels, 3, 0.2), x[0] + 0.3
     before = lda.scores(at) - np.log(lda.counts / lda.counts.sum())
     mean = lda.means[1].copy()
-    lda.weigh(4)
+    lda.weigh(number)
     np.testing.assert_allclose(lda.scores(at) - np.log(1 / 3), before)  # but for the frequencies
     lda.learn(at, 1)
-    np.testing.assert_allclose(lda.means[1], mean + (at - mean) / 5)
+    np.testing.assert_allclose(lda.means[1], mean + (at - mean) / (number + 1))
+
+
+@pytest.mark.parametrize("number", [0.5, 1, 10])
+def test_the_covariance_keeps_its_size_under_more_of_the_same(number: float) -> None:
+    x, labels = samples(n=3_000)
+    lda = learned(x, labels, 3, 0.2)
+    lda.weigh(number)
+    size = np.trace(lda.scatter) / lda._freedom()
+    for n, (one, label) in enumerate(zip(x, labels, strict=True), start=1):
+        lda.learn(one, int(label))
+        if n in (30, 300, 3_000):
+            assert np.trace(lda.scatter) / lda._freedom() == pytest.approx(size, rel=0.25)
 
 
 def test_classes_never_seen_stay_unseen_when_the_others_are_weighed() -> None:

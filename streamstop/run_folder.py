@@ -22,7 +22,8 @@ from streamstop.weights_file import write_weights
 
 SEGMENT_COLUMNS = (
     *("segment", "start_us", "end_us", "recording", "label", "decided", "linear", "lda"),
-    *("frozen", "frozen_linear", "frozen_lda", "no_change", "majority", "river", "lda_counts"),
+    *("frozen", "frozen_linear", "frozen_lda", "frozen_discriminant"),
+    *("no_change", "majority", "river", "lda_counts"),
     *("bins", "events"),
 )
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 READOUTS = ("linear", "lda")
 LOSS_AT = {"step": "in every bin", "end": "in a segment's last bin"}
-RIVALS = ("no_change", "majority", "frozen", "river", "lda_counts", "frozen_linear", "frozen_lda")
+RIVALS = (
+    *("no_change", "majority", "frozen", "river", "lda_counts"),
+    *("frozen_linear", "frozen_lda", "frozen_discriminant"),
+)
 
 
 MAX_SPANS = 1024

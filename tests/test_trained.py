@@ -337,13 +337,19 @@ def test_a_trained_discriminant_decides_from_the_first_segment_on(begin, tmp_pat
     assert unaware[0]["lda"] == "left", "it begins with nothing, and ties go to the first"
 
 
-def test_frozen_is_the_discriminant_where_that_decides_and_was_trained(begin, tmp_path):
+def test_what_it_began_with_is_scored_beside_it(begin, tmp_path):
     network = tiny()
     network.readout.bias[0] = 50.0  # the linear readout is sure of one class
     weights, _ = knowing(tmp_path / "w.safetensors", network)
-    for decide, said in (("lda", {"left", "right"}), ("linear", {"left"}), ("auto", {"left"})):
-        found = rows(begin(weights, f"readout.decide={decide}", labels=sides()))
-        assert {row["frozen"] for row in found} == said
+    result = begin(weights, labels=sides())
+    found = rows(result)
+    assert {row["frozen"] for row in found} == {"left"}
+    assert [row["frozen_discriminant"] for row in found] == [row["label"] for row in found]
+    assert result.summary["baselines"]["frozen_discriminant"]["segment"] == 1.0
+    for name, sets in (("w", ["learner.frozen=true"]), ("plain", [])):
+        plain = written(tmp_path / "plain.safetensors", network)
+        summary = begin(weights if name == "w" else plain, *sets, labels=sides()).summary
+        assert "frozen_discriminant" not in summary["baselines"]
 
 
 def test_prior_is_what_a_trained_discriminant_counts_for(tmp_path):

@@ -10,7 +10,6 @@ segment's features: the discriminant readout and the baselines).
 
 from __future__ import annotations
 
-import copy
 from collections import deque
 from dataclasses import dataclass
 
@@ -51,16 +50,16 @@ class TestThenTrain:
     ----------
     learner : predicts and learns.
     frozen : the same initial network, its hidden layers never to learn (`learn=""`). It makes three
-        rivals: "frozen", whose readout stays as drawn or as trained (the discriminant, if that
-        decides and was trained; else the linear one); and what the two readouts would score had
-        STOP trained nothing below them, "frozen_linear" and "frozen_lda".
+        rivals: "frozen", whose linear readout stays as drawn or as trained; and what the two
+        readouts would score had STOP trained nothing below them, "frozen_linear" and "frozen_lda".
+        Where it begins with a trained discriminant, that as it was is "frozen_discriminant".
     decide : "linear", "lda", or "auto": the readout with the better record so far.
     trained : whether both networks begin trained: between equals "auto" then prefers the linear
         readout, which knows something from the start.
     learns : False leaves the learner as it is, whatever labels come: it only predicts, by its
         linear readout, or by a trained discriminant if that is to decide. An LDA readout that
-        knows nothing, and "frozen", which would repeat it, say nothing then. The other rivals
-        learn as ever.
+        knows nothing, and those that would repeat it, "frozen" and "frozen_discriminant", say
+        nothing then. The other rivals learn as ever.
 
     Attributes
     ----------
@@ -88,10 +87,9 @@ class TestThenTrain:
         self.unscored = 0
         self.undelivered: list[Verdict] = []
         self._as_drawn = frozen.network.readout.twin()
-        self._lda_knows = bool(frozen.lda.counts.any())
-        stays = decide == "lda" and self._lda_knows
+        self._lda_as_trained = frozen.lda.solved() if frozen.lda.counts.any() else None
+        stays = decide == "lda" and self._lda_as_trained is not None
         self.decides = decide if learns or stays else "linear"
-        self._lda_as_trained = copy.deepcopy(frozen.lda) if stays else None
         self._trained = trained
         self._learns = learns
         self._delay_us = delay_us
@@ -200,13 +198,16 @@ class TestThenTrain:
         said: dict[str, int | None] = {
             "linear": _class(decision, "linear"),
             "lda": _class(decision, "lda"),
-            "frozen": self._said_by_frozen(frozen.rates),
+            "frozen": int(self._frozen_votes.argmax()),
             "frozen_linear": _class(frozen, "linear"),
             "frozen_lda": _class(frozen, "lda"),
         }
+        if self._learns and self._lda_as_trained is not None:
+            weight, bias = self._lda_as_trained
+            said["frozen_discriminant"] = int((weight @ frozen.rates + bias).argmax())
         if not self._learns:
             del said["frozen"]
-            if not self._lda_knows:
+            if self._lda_as_trained is None:
                 del said["lda"]
         said |= {name: rival.predict(x) for name, rival in self.baselines.items()}
         said["decided"] = said[self.readout()]
@@ -228,11 +229,6 @@ class TestThenTrain:
             )
         )
         return self._settle(now_us)
-
-    def _said_by_frozen(self, rates: Vector) -> int:
-        if self._lda_as_trained is not None:
-            return int(self._lda_as_trained.scores(rates).argmax())
-        return int(self._frozen_votes.argmax())
 
     def _settle(self, now_us: int) -> list[Verdict]:
         """Score and learn the segments whose label has arrived by now."""

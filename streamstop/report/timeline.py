@@ -32,12 +32,13 @@ STYLES = {
     "frozen": (4, "6 3", 1.4),
     "frozen_lda": (2, "5 2", 1.4),
     "frozen_linear": (5, "5 2", 1.4),
+    "frozen_discriminant": (4, "2 2", 1.4),
     "majority": (6, "", 1.2),
     "no_change": (6, "1.5 3", 1.4),
 }
 """Colour, dash and weight of each accuracy line: the learner and its strongest rival stand out."""
 
-RECENT = ("decided", "lda_counts", "river", "frozen_lda", "frozen")
+RECENT = ("decided", "lda_counts", "river", "frozen_lda", "frozen", "frozen_discriminant")
 """Who is drawn where the world changes, beside the strongest rival: more lines would hide each
 other, as each goes up and down."""
 

@@ -26,6 +26,10 @@ NAMES: dict[str, tuple[str, str]] = {
         "what the linear readout learns where STOP trains nothing",
     ),
     "frozen_lda": ("frozen, LDA readout", "streaming LDA on the untrained firing rates"),
+    "frozen_discriminant": (
+        "frozen, trained LDA",
+        "the trained network and its trained LDA readout as the run began with them",
+    ),
     "majority": ("majority class", "always the class seen most often so far"),
     "no_change": ("no change", "repeats the label of the segment before"),
 }

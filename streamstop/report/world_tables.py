@@ -22,7 +22,7 @@ from streamstop.summary_file import number
 
 COLUMNS = (
     *("decided", "lda_counts", "river", "frozen_lda", "frozen"),
-    *("linear", "lda", "frozen_linear", "majority", "no_change"),
+    *("frozen_discriminant", "linear", "lda", "frozen_linear", "majority", "no_change"),
 )
 """The order of decision makers in the table of domains: the learner, then who rivals it most."""
 

@@ -40,12 +40,20 @@ class StreamingLDA:
 
         x : features, shape (features,). All zeros before the first sample.
         """
+        weight, bias = self.solved()
+        return np.asarray(weight @ x + bias) if weight.size else bias
+
+    def solved(self) -> tuple[Vector, Vector]:
+        """Weights (classes, features) and biases (classes,) of the scores as they are now.
+
+        Both zeros, of no features, before the first sample.
+        """
         if not self.counts.any():
-            return np.zeros(len(self.counts))
+            return np.zeros((len(self.counts), 0)), np.zeros(len(self.counts))
         if self._weight is None:
             self._solve()
         assert self._weight is not None
-        return np.asarray(self._weight @ x + self._bias)
+        return self._weight, self._bias
 
     def learn(self, x: Vector, label: int) -> None:
         """Take in one sample, features x of class `label`."""

@@ -278,18 +278,22 @@ def _try(weights: Path, swap: bool) -> list[Tried]:
     spec = configured_network(section, trained.input_shape, len(trained.classes))
     network = Network(spec, 0, learn="")
     network.load(dict(trained.tensors))
-    samples = {f"DVS-Gesture sample, class {n}": (f"dvs-gesture-samples/class-{n}.bin", g)
-               for n, g in SAMPLES.items()}  # fmt: skip
-    waves = sorted((DATA / "hand-wave").glob("*.aedat4"))
-    samples |= {
-        f"hand wave {i}": (f"hand-wave/{path.name}", "right_hand_wave")
-        for i, path in enumerate(waves, start=1)
-    }
     tried = []
-    for name, (file, truth) in samples.items():
-        said = _decide(network, read(DATA / file), swap)
+    for name, (path, truth) in real_recordings().items():
+        said = _decide(network, read(path), swap)
         tried.append(Tried(name, truth, [_named(trained.classes[i]) for i in said]))
     return tried
+
+
+def real_recordings() -> dict[str, tuple[Path, str]]:
+    """The real recordings of gestures that there are: file and gesture, by what to call them."""
+    samples = {
+        f"DVS-Gesture sample, class {n}": (DATA / f"dvs-gesture-samples/class-{n}.bin", gesture)
+        for n, gesture in SAMPLES.items()
+    }
+    waves = sorted((DATA / "hand-wave").glob("*.aedat4"))
+    named = {f"hand wave {i}": (path, "right_hand_wave") for i, path in enumerate(waves, start=1)}
+    return samples | named
 
 
 @torch.no_grad()

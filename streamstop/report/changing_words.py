@@ -29,7 +29,7 @@ SHORT = {
     "frozen": "frozen",
     "frozen_linear": "frozen, linear",
     "frozen_lda": "frozen, LDA",
-    "frozen_discriminant": "frozen LDA",
+    "frozen_discriminant": "trained LDA",
     "majority": "majority",
     "no_change": "no change",
 }

@@ -43,7 +43,8 @@ TITLE = "Simulated gestures: new people, other light"
 INTRO = (
     "A simulated stand-in of DVS-Gesture (`streamstop simulate dvs-gesture OUT --users 29 "
     "--lightings 5 --seed 0`), 29 users in five lightings, eleven gestures each: **no figure here "
-    "is one on the real set**. Users 1 to 23 train, 24 to 29 test. Written by "
+    "is one on the real set**, and only the last section's are of real recordings. Users 1 to 23 "
+    "train, 24 to 29 test. Written by "
     "`benchmarks/gestures.py`, a section a run; do not edit."
 )
 PARTS = {

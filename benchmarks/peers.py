@@ -102,7 +102,7 @@ def stop_rule(spec: NetworkSpec, learn: str, together: int = 1) -> Sequence:
         for now in grouped(bins, together):
             log_probabilities = network.forward(now).log_softmax(1)
             count = len(log_probabilities) // len(labels)
-            wanted = target.repeat(count, 1)
+            wanted = target if count == 1 else target.repeat(count, 1)
             loss -= (log_probabilities * wanted).sum()
             network.backward(log_probabilities.exp_().sub_(wanted))
             steps += count

@@ -214,7 +214,7 @@ class SpikingLayer:
 
         constant : x is the same in every bin.  extra : current from elsewhere, (batch, \\*neurons).
         """
-        bins = len(x) // self._batch
+        bins = x.shape[0] // self._batch
         current = self.synapses.forward(x, self.leak_value, traces, constant)
         if extra is not None:
             current = current + extra
@@ -288,7 +288,7 @@ class SpikingLayer:
 
     def _masked(self, s: Tensor) -> Tensor:
         assert self.mask is not None
-        if len(s) == self._batch:
+        if s.shape[0] == self._batch:
             return s * self.mask
         of_bins: Tensor = s.unflatten(0, (-1, self._batch)) * self.mask
         return of_bins.flatten(0, 1)
@@ -305,9 +305,9 @@ class SpikingLayer:
         by = self.spec.pool
         if not self._on_kernels:
             return functional.avg_pool2d(s, by)
-        if self._out is None or len(self._out) != len(s):
+        if self._out is None or self._out.shape[0] != s.shape[0]:
             channels, high, wide = self.out_shape
-            self._out = s.new_empty(len(s), high, wide, channels).permute(0, 3, 1, 2)
+            self._out = s.new_empty(s.shape[0], high, wide, channels).permute(0, 3, 1, 2)
             self._out_row = kernels.rows(self._out)
         share = self._number(1 / by**2)
         rows = self._rows[1] if s is self.state.s else kernels.rows(s)
@@ -334,7 +334,7 @@ class SpikingLayer:
         if self.spec.pooling == "max":
             g, by = self._unpool(g), 1
         number, bins = self._number, len(self._said_rows)
-        if self._delta is None or len(self._delta) != len(g):
+        if self._delta is None or self._delta.shape[0] != g.shape[0]:
             self._delta = torch.empty_like(self._said.u)
             self._delta_row = kernels.rows(self._delta)
         errors, deltas = [kernels.rows(g)], [self._delta_row]

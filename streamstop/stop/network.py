@@ -271,8 +271,8 @@ class Network:
 
         Raises ValueError where x is not of whole bins of the batch that `rest` was told.
         """
-        if len(x) % self._share[0]:
-            raise ValueError(f"{len(x)} samples are no bins of a batch of {self._share[0]}")
+        if x.shape[0] % self._share[0]:
+            raise ValueError(f"{x.shape[0]} samples are no bins of a batch of {self._share[0]}")
         kept = TRACES[self.rule] if traces else "none"
         if traces and not self._drawn:
             self.draw_masks()

@@ -54,7 +54,8 @@ def sequence_gradients(
             total, votes = logits.new_zeros(()), torch.zeros_like(target)
         if loss.speaks(last):
             votes += logits if count == 1 else logits.unflatten(0, (count, -1)).sum(0)
-            value, error = loss.error(logits, target.repeat(count, 1))
+            wanted = target if count == 1 else target.repeat(count, 1)
+            value, error = loss.error(logits, wanted)
             total += value
             network.backward(error)
     network.settle()

@@ -166,7 +166,7 @@ class Synapses:
         """
         if self.watched:
             self.seen = x
-        bins = len(x) // self._batch
+        bins = x.shape[0] // self._batch
         if constant:
             return self._forward_constant(x[: self._batch], leak, traces, bins)
         x = x.reshape(x.shape[0], *self.in_shape)
@@ -223,7 +223,7 @@ class Synapses:
     def _sparse_product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         if self._weight_rows is None:
             self._weight_rows = weight.permute(2, 3, 1, 0).contiguous().numpy()
-        out = torch.empty((len(x), *self.out_plane, len(bias)), dtype=bias.dtype)
+        out = torch.empty((x.shape[0], *self.out_plane, bias.shape[0]), dtype=bias.dtype)
         for of_bin, made in zip(x.numpy(), out.numpy(), strict=True):
             kernels.convolve_sparse()(of_bin, self._weight_rows, bias.numpy(), self.pad, made)
         return out.permute(0, 3, 1, 2)
@@ -234,11 +234,10 @@ class Synapses:
             size = (self.kernel, self.kernel, self.in_shape[0], *self.out_plane)
             self._patches = delta.new_zeros(size)
         outputs, positions = delta.shape[1], delta.shape[2] * delta.shape[3]
-        for trace, rows in zip(
-            self._traces.numpy(), delta.permute(0, 2, 3, 1).flatten(1, 2), strict=True
-        ):
+        rows = delta.permute(0, 2, 3, 1).reshape(-1, positions, outputs)
+        for j, trace in enumerate(self._traces.numpy()):
             kernels.patches()(trace, self.pad, self._patches.numpy())
-            made = self._patches.view(-1, positions) @ rows
+            made = self._patches.view(-1, positions) @ rows[j]
             grad = made.view(self.kernel, self.kernel, -1, outputs).permute(3, 2, 0, 1)
             grads["weight"].add_(grad)
 
@@ -259,7 +258,7 @@ class Synapses:
         if learns and self._sparse and not need_input:
             self._sparse_errors(delta, grads)
             return None
-        if learns and self._slots > 1 and len(delta) == self._batch:
+        if learns and self._slots > 1 and delta.shape[0] == self._batch:
             self._keep(delta, grads)
             learns = False
         return self._errors(delta, self._traces, weight, grads if learns else {}, need_input)

@@ -285,7 +285,7 @@ def peaks_section() -> list[str]:
 
 def plot(found: dict[str, list[float]]) -> str:
     """Peaks over T, both axes logarithmic, as SVG that reads on light and dark pages."""
-    wide, high, left, right, top, below = 760, 400, 64, 270, 24, 48
+    wide, high, left, right, top, below = 820, 400, 64, 330, 24, 48
     most = max(max(held) for held in found.values())
     least = max(min(min(held) for held in found.values()), 0.1)
     lows, highs = math.floor(math.log10(least)), math.ceil(math.log10(most))
@@ -298,7 +298,10 @@ def plot(found: dict[str, list[float]]) -> str:
         share = (math.log10(max(mb, 10.0**lows)) - lows) / (highs - lows)
         return high - below - (high - top - below) * share
 
-    colours = ("#0a7d5a", "#2fae87", "#c2410c", "#2563eb", "#9333ea", "#b45309", "#be185d")
+    colours = (
+        *("#0a7d5a", "#2fae87", "#6a9a1f", "#c2410c"),
+        *("#2563eb", "#9333ea", "#b45309", "#be185d"),
+    )
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" '
         'font-family="sans-serif" font-size="13">',

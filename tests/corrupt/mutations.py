@@ -9,7 +9,7 @@ whatever loss is told touches the change or follows it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -239,12 +239,13 @@ def check_resumed(got: Outcome, recording: Recording, draw: Random) -> list[str]
 def _damage_misplaced(seed: Seed, got: Outcome, kept: Kept | None) -> list[str]:
     wrong = []
     end = 0
-    for one in got.damage:
+    reaches = _reaches(got.damage)
+    for one, reach in zip(got.damage, reaches, strict=True):
         if one.offset < 0 or one.lost_bytes < 0 or not one.reason or (one.lost_us or 0) < 0:
             wrong.append(f"damage makes no sense: {one}")
         if kept is None or not seed.places:
             continue
-        if one.offset + one.lost_bytes < kept.lowest:
+        if reach < kept.lowest:
             wrong.append(f"damage is told before the change at {kept.lowest}: {_said(one)}")
         if one.offset < kept.begins:
             wrong.append(f"damage begins before what was touched at {kept.begins}: {_said(one)}")
@@ -254,6 +255,18 @@ def _damage_misplaced(seed: Seed, got: Outcome, kept: Kept | None) -> list[str]:
             wrong.append(f"damage overlaps the one before, which ends at {end}: {_said(one)}")
         end = one.offset + one.lost_bytes
     return wrong
+
+
+def _reaches(damage: Sequence[Damage]) -> list[int]:
+    """How far each damage reaches, with those that follow it without a gap."""
+    reaches: list[int] = []
+    following = None
+    for one in reversed(damage):
+        end = one.offset + one.lost_bytes
+        follows = following is not None and following.offset == end
+        reaches.append(reaches[-1] if follows else end)
+        following = one
+    return reaches[::-1]
 
 
 def _said(damage: Damage) -> str:

@@ -69,13 +69,15 @@ def trained_network(config: Config) -> Trained | None:
             for section, key in trained.settings({})
         }
     )
-    knows = trained.discriminant is not None and config.readout.prior > 0
-    if config.learner.frozen and config.readout.decide == "lda" and not knows:
-        raise UsageError(
-            'readout.decide = "lda": these weights have no discriminant (train.discriminant keeps '
-            "one with them), or readout.prior is 0, and with learner.frozen none is learned; "
-            f'decide "linear", or leave it out: {trained.path}'
-        )
+    if config.learner.frozen and config.readout.decide == "lda":
+        lacks = "readout.prior is 0" if config.readout.prior == 0 else ""
+        if trained.discriminant is None:
+            lacks = "these weights have no discriminant (train.discriminant keeps one with them)"
+        if lacks:
+            raise UsageError(
+                f'readout.decide = "lda": {lacks}, and with learner.frozen none is learned; decide '
+                f'"linear", or leave it out: {trained.path}'
+            )
     return trained
 
 

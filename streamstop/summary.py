@@ -107,7 +107,7 @@ def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, 
             "layers": layers,
             "parameters": _size(network.parameters()),
         },
-        "weights": None if work.trained is None else work.trained.as_dict(),
+        "weights": (None if work.trained is None else work.trained.as_dict(config.readout.prior)),
         "versions": versions(),
     }
 

@@ -169,7 +169,8 @@ class Trained:
             raise UsageError(
                 f"the labels name {_listed(new)}, which the network was not trained on (it knows "
                 f"{_listed(self.classes)}); to give it outputs for them: "
-                f"--set network.classes={len(names) + len(new) - len(free)}: {self.path}"
+                f"--set network.classes={len(names) + len(new) - len(free)}; a network that stays "
+                f"frozen can never name them: {self.path}"
             )
         for i, label in zip(free, new, strict=False):
             names[i] = label
@@ -231,13 +232,14 @@ class Trained:
                 f"({str(error).split('.')[0]}): {self.path}"
             ) from error
 
-    def as_dict(self) -> dict[str, Any]:
-        """What summary.json says of it."""
+    def as_dict(self, prior: float) -> dict[str, Any]:
+        """What summary.json says of it; prior : what the run counts its discriminant for."""
         return {
             "path": self.path,
             "sha256": self.digest,
             "classes": len(self.classes),
             "bin_us": self.bin_us or None,
+            "discriminant_segments": (prior or None) if self.discriminant is not None else None,
         }
 
 

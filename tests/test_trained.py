@@ -25,6 +25,7 @@ from streamstop.errors import SourceError, UsageError
 from streamstop.events import SensorSize
 from streamstop.labels import LabelTrack, Segment
 from streamstop.pipeline import RunResult
+from streamstop.report.again import write_page
 from streamstop.stop.lda import StreamingLDA
 from streamstop.stop.learner import LearnerSpec, StopLearner
 from streamstop.stop.network import Network
@@ -223,7 +224,9 @@ def test_a_label_that_the_network_does_not_know(begin, tmp_path):
     weights = written(tmp_path / "w.safetensors")
     spans = [(i * SEGMENT_US, (i + 1) * SEGMENT_US, v) for i, v in enumerate(scene()[1])]
     labels = LabelTrack(("right", "up"), [Segment(*span) for span in spans])
-    with pytest.raises(UsageError, match=r"name up, .*knows left, right.*network.classes=3: "):
+    with pytest.raises(
+        UsageError, match=r"name up, .*knows left, right.*network.classes=3; .*frozen"
+    ):
         begin(weights, labels=labels)
     assert not (tmp_path / "runs").exists()
     result = begin(weights, "network.classes=4", labels=labels)
@@ -346,10 +349,14 @@ def test_what_it_began_with_is_scored_beside_it(begin, tmp_path):
     assert {row["frozen"] for row in found} == {"left"}
     assert [row["frozen_discriminant"] for row in found] == [row["label"] for row in found]
     assert result.summary["baselines"]["frozen_discriminant"]["segment"] == 1.0
+    assert result.summary["weights"]["discriminant_segments"] == 10.0
+    said = write_page(result.run_dir).read_text()
+    assert "began as it was trained, counted as 10 segments" in said
     for name, sets in (("w", ["learner.frozen=true"]), ("plain", [])):
         plain = written(tmp_path / "plain.safetensors", network)
         summary = begin(weights if name == "w" else plain, *sets, labels=sides()).summary
         assert "frozen_discriminant" not in summary["baselines"]
+    assert summary["weights"]["discriminant_segments"] is None
 
 
 def test_prior_is_what_a_trained_discriminant_counts_for(tmp_path):
@@ -376,7 +383,8 @@ def test_a_frozen_run_cannot_decide_by_a_discriminant_that_knows_nothing(begin, 
     weights = written(tmp_path / "w.safetensors")
     if sets:
         weights, _ = knowing(weights, tiny())
-    with pytest.raises(UsageError, match=r'readout\.decide = "lda".*train\.discriminant'):
+    lacks = r"readout\.prior is 0" if sets else r"train\.discriminant"
+    with pytest.raises(UsageError, match=rf'readout\.decide = "lda": .*{lacks}'):
         begin(weights, "learner.frozen=true", "readout.decide=lda", *sets, labels=sides())
 
 

@@ -249,7 +249,17 @@ def doubt(view: TrainView) -> str:
     spread = number((view.summary["test"] or {}).get("folds_sd"))
     if spread is not None:
         said = f"Standard deviation of the folds: {spread * 100:.1f} points. " + said
-    return said
+    return _by_discriminant(view.summary.get("test_discriminant") or {}) + said
+
+
+def _by_discriminant(figure: Mapping[str, Any]) -> str:
+    accuracy, tested = number(figure.get("accuracy")), int(figure.get("samples", 0))
+    if accuracy is None or not tested:
+        return ""
+    return (
+        f"A discriminant readout, fitted in one pass to this network's firing rates on the "
+        f"training set, told {share(accuracy, tested)} right. "
+    )
 
 
 def warnings(view: TrainView) -> list[str]:

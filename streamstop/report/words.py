@@ -7,7 +7,7 @@ rounded figure never says 100 % or 0 % unless it is exactly that. Pure functions
 
 from __future__ import annotations
 
-from streamstop.report.snapshot import Score, Snapshot
+from streamstop.report.snapshot import Facts, Score, Snapshot
 
 NBSP = "\N{NO-BREAK SPACE}"
 NONE = "\N{EN DASH}"
@@ -316,7 +316,17 @@ def begun(snapshot: Snapshot) -> str:
     learned = "only predicts: it is frozen" if snapshot.frozen else "went on learning from there"
     return (
         f"The network began with the weights of {weights.get('path', 'a file')} "
-        f"(sha256 {str(weights.get('sha256', ''))[:12]}) and {learned}."
+        f"(sha256 {str(weights.get('sha256', ''))[:12]}) and {learned}.{_discriminant(weights)}"
+    )
+
+
+def _discriminant(weights: Facts) -> str:
+    segments = weights.get("discriminant_segments")
+    if not segments:
+        return ""
+    return (
+        " Its LDA readout began as it was trained, counted as "
+        f"{float(segments):g} segments of each class; so did the one of the frozen network."
     )
 
 

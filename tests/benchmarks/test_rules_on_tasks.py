@@ -13,7 +13,7 @@ import ablation
 import contest
 import order
 
-TINY = ["train.epochs=1", 'network.layers=["conv 3 pool 2"]']
+TINY = ["train.epochs=1", 'network.layers=["conv 3 pool 2"]', "train.lr_leak=0.01"]
 
 
 @pytest.fixture

@@ -134,6 +134,13 @@ def test_what_it_says(tmp_path: Path) -> None:
     assert "Simulated" not in said and "control" not in said
 
 
+def test_the_discriminant_readout_has_its_figure_too(tmp_path: Path) -> None:
+    for name, found in (("with", figure(9_900, 10_000)), ("without", None)):
+        said = page(training(tmp_path / name, test_discriminant=found)).text
+        said = said.replace("\N{NO-BREAK SPACE}", " ")
+        assert ("told 99.00 % right" in said) == (name == "with")
+
+
 def test_folds_are_said_to_be_folds(tmp_path: Path) -> None:
     said = page(training(tmp_path / "t", folds=3)).text.replace("\N{NO-BREAK SPACE}", " ")
     assert "97.73 % of 30,000 real samples right, each by a network that had not trained on" in said

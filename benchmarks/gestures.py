@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 from page import spread, table, write_section
 from provenance import ROOT, provenance
-from realism import read, real_recordings
+from realism import named, read, real_recordings
 
 from streamstop.binning import Binner
 from streamstop.config import NetworkConfig, load_config
@@ -215,7 +215,7 @@ def on_real(asked: argparse.Namespace) -> list[str]:
         said: dict[str, list[str]] = {"linear": [], "lda": []}
         for path, _ in recordings.values():
             for readout, label in decided(learner, trained, read(path)).items():
-                said[readout].append(label.split(" ", 1)[-1])
+                said[readout].append(named(label))
         for readout, labels in said.items():
             right = sum(a == b for a, (_, b) in zip(labels, recordings.values(), strict=True))
             rows.append([f"{name}, {READOUTS[readout]}", f"{right} of {len(labels)}", *labels])

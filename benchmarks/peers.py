@@ -17,7 +17,6 @@ them, however long the sequence.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -30,6 +29,7 @@ from streamstop.stop.learner import LearnerSpec, StopLearner
 from streamstop.stop.network import Network, NetworkSpec
 from streamstop.stop.networks import named_network
 from streamstop.stop.reference import unrolled
+from streamstop.stop.sequence import grouped
 
 CLASSES, DENSITY, RATE = 11, 0.06, 1e-4
 PEERS = ("torch", "snntorch", "spikingjelly", "norse")
@@ -99,7 +99,7 @@ def stop_rule(spec: NetworkSpec, learn: str, together: int = 1) -> Sequence:
         loss, steps = torch.zeros(()), 0
         network.rest(len(labels))
         network.zero_grads()
-        for now in grouped(bins, together):
+        for now, _ in grouped(bins, together):
             log_probabilities = network.forward(now).log_softmax(1)
             count = len(log_probabilities) // len(labels)
             wanted = target if count == 1 else target.repeat(count, 1)
@@ -113,14 +113,6 @@ def stop_rule(spec: NetworkSpec, learn: str, together: int = 1) -> Sequence:
         return float(loss) / (len(labels) * steps)
 
     return sequence
-
-
-def grouped(bins: Iterable[Tensor], count: int) -> Iterable[Tensor]:
-    """So many bins as one tensor each, the last of fewer."""
-    if count == 1:
-        return bins
-    left = iter(bins)
-    return (torch.cat(some) for some in iter(lambda: list(islice(left, count)), []))
 
 
 def _descent(

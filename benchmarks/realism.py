@@ -281,7 +281,7 @@ def _try(weights: Path, swap: bool) -> list[Tried]:
     tried = []
     for name, (path, truth) in real_recordings().items():
         said = _decide(network, read(path), swap)
-        tried.append(Tried(name, truth, [_named(trained.classes[i]) for i in said]))
+        tried.append(Tried(name, truth, [named(trained.classes[i]) for i in said]))
     return tried
 
 
@@ -319,7 +319,7 @@ def _decide(network: Network, events: Events, swap: bool) -> list[int]:
     return said
 
 
-def _named(label: str) -> str:
+def named(label: str) -> str:
     """A class's own name, without the number that stands before it."""
     return label.split(" ", 1)[-1]
 

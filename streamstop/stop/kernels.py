@@ -52,19 +52,22 @@ def advance(dtype: type) -> Kernel:
     The kernel takes (u, s, e_theta, e_leak, current, theta, leak, carry): arrays (rows, n) but for
     theta (n,), and two scalars, all of one type; carry is 1, or 0 for traces that keep nothing.
     """
-    zero, one = dtype(0), dtype(1)
+    step = _neuron(dtype)
 
     def kernel(u, s, e_theta, e_leak, current, theta, leak, carry):  # type: ignore[no-untyped-def]
         kept = leak * carry
         for r in range(u.shape[0]):
             for i in range(u.shape[1]):
-                spiked = s[r, i]
-                past = u[r, i] - theta[i] * spiked
-                e_theta[r, i] = kept * (e_theta[r, i] - spiked)
-                e_leak[r, i] = kept * e_leak[r, i] + past
-                now = leak * past + current[r, i]
-                u[r, i] = now
-                s[r, i] = one if now >= theta[i] else zero
+                u[r, i], s[r, i], e_theta[r, i], e_leak[r, i] = step(
+                    u[r, i],
+                    s[r, i],
+                    e_theta[r, i],
+                    e_leak[r, i],
+                    current[r, i],
+                    theta[i],
+                    leak,
+                    kept,
+                )
 
     return _compiled(kernel)
 
@@ -73,7 +76,7 @@ def advance(dtype: type) -> Kernel:
 def advance_to(dtype: type) -> Kernel:
     """As `advance`, but what becomes of the first four arrays is written to four others: (u, s,
     e_theta, e_leak, new_u, new_s, new_e_theta, new_e_leak, current, theta, leak, carry)."""
-    zero, one = dtype(0), dtype(1)
+    step = _neuron(dtype)
 
     def kernel(  # type: ignore[no-untyped-def]
         u, s, e_theta, e_leak, new_u, new_s, new_e_theta, new_e_leak, current, theta, leak, carry
@@ -81,15 +84,34 @@ def advance_to(dtype: type) -> Kernel:
         kept = leak * carry
         for r in range(u.shape[0]):
             for i in range(u.shape[1]):
-                spiked = s[r, i]
-                past = u[r, i] - theta[i] * spiked
-                new_e_theta[r, i] = kept * (e_theta[r, i] - spiked)
-                new_e_leak[r, i] = kept * e_leak[r, i] + past
-                now = leak * past + current[r, i]
-                new_u[r, i] = now
-                new_s[r, i] = one if now >= theta[i] else zero
+                new_u[r, i], new_s[r, i], new_e_theta[r, i], new_e_leak[r, i] = step(
+                    u[r, i],
+                    s[r, i],
+                    e_theta[r, i],
+                    e_leak[r, i],
+                    current[r, i],
+                    theta[i],
+                    leak,
+                    kept,
+                )
 
     return _compiled(kernel)
+
+
+def _neuron(dtype: type) -> Any:
+    """One bin of one neuron that learns, for the compiler to put in place: what its u, s, e_theta
+    and e_leak become."""
+    import numba
+
+    zero, one = dtype(0), dtype(1)
+
+    def step(u, s, e_theta, e_leak, current, theta, leak, kept):  # type: ignore[no-untyped-def]
+        past = u - theta * s
+        now = leak * past + current
+        spike = one if now >= theta else zero
+        return now, spike, kept * (e_theta - s), kept * e_leak + past
+
+    return numba.njit(inline="always")(step)
 
 
 @cache

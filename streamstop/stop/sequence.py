@@ -46,7 +46,7 @@ def sequence_gradients(
     target = None
     total, votes = torch.zeros(()), torch.zeros(())
     # Where the last bin alone is told of its mistakes, it goes alone.
-    for x, last in _grouped(bins, together, apart=loss.at == "end"):
+    for x, last in grouped(bins, together, apart=loss.at == "end"):
         logits = network.forward(x, constant=constant)
         count = len(logits) // len(labels)
         if target is None:
@@ -73,8 +73,8 @@ def _through_time(
     return total, torch.stack(said).sum(0) if loss.speaks(last=False) else said[-1]
 
 
-def _grouped(
-    bins: Iterable[Tensor], together: int, *, apart: bool
+def grouped(
+    bins: Iterable[Tensor], together: int, *, apart: bool = False
 ) -> Iterator[tuple[Tensor, bool]]:
     """So many bins as one tensor, fewer at the end, and whether the last is among them.
 

@@ -47,71 +47,42 @@ def _compiled(function: Callable[..., None]) -> Kernel:
 
 @cache
 def advance(dtype: type) -> Kernel:
-    """One bin of a population that learns: membrane, spike, eligibility traces, in place.
+    """Bins of a population that learns: membrane, spike, eligibility traces, in place.
 
-    The kernel takes (u, s, e_theta, e_leak, current, theta, leak, carry): arrays (rows, n) but for
-    theta (n,), and two scalars, all of one type; carry is 1, or 0 for traces that keep nothing.
+    The kernel takes (u, s, e_theta, e_leak, current, theta, leak, carry, bins, kept): arrays
+    (rows, n) but for theta (n,), and two scalars, all of one type; carry is 1, or 0 for traces that
+    keep nothing. current is (bins * rows, n), or (rows, n) where it is the same in every bin. kept
+    is four arrays (bins * rows, n), for what the first four are after each bin, or None.
     """
-    step = _neuron(dtype)
-
-    def kernel(u, s, e_theta, e_leak, current, theta, leak, carry):  # type: ignore[no-untyped-def]
-        kept = leak * carry
-        for r in range(u.shape[0]):
-            for i in range(u.shape[1]):
-                u[r, i], s[r, i], e_theta[r, i], e_leak[r, i] = step(
-                    u[r, i],
-                    s[r, i],
-                    e_theta[r, i],
-                    e_leak[r, i],
-                    current[r, i],
-                    theta[i],
-                    leak,
-                    kept,
-                )
-
-    return _compiled(kernel)
-
-
-@cache
-def advance_to(dtype: type) -> Kernel:
-    """As `advance`, but what becomes of the first four arrays is written to four others: (u, s,
-    e_theta, e_leak, new_u, new_s, new_e_theta, new_e_leak, current, theta, leak, carry)."""
-    step = _neuron(dtype)
-
-    def kernel(  # type: ignore[no-untyped-def]
-        u, s, e_theta, e_leak, new_u, new_s, new_e_theta, new_e_leak, current, theta, leak, carry
-    ):
-        kept = leak * carry
-        for r in range(u.shape[0]):
-            for i in range(u.shape[1]):
-                new_u[r, i], new_s[r, i], new_e_theta[r, i], new_e_leak[r, i] = step(
-                    u[r, i],
-                    s[r, i],
-                    e_theta[r, i],
-                    e_leak[r, i],
-                    current[r, i],
-                    theta[i],
-                    leak,
-                    kept,
-                )
-
-    return _compiled(kernel)
-
-
-def _neuron(dtype: type) -> Any:
-    """One bin of one neuron that learns, for the compiler to put in place: what its u, s, e_theta
-    and e_leak become."""
-    import numba
-
     zero, one = dtype(0), dtype(1)
 
-    def step(u, s, e_theta, e_leak, current, theta, leak, kept):  # type: ignore[no-untyped-def]
-        past = u - theta * s
-        now = leak * past + current
-        spike = one if now >= theta else zero
-        return now, spike, kept * (e_theta - s), kept * e_leak + past
+    def kernel(  # type: ignore[no-untyped-def]
+        u, s, e_theta, e_leak, current, theta, leak, carry, bins, kept
+    ):
+        decay = leak * carry
+        rows, n = u.shape
+        step = rows if current.shape[0] > rows else 0
+        for r in range(rows):  # a row stays in the cache while its bins pass
+            for j in range(bins):
+                now = current[j * step + r]
+                for i in range(n):
+                    past = u[r, i] - theta[i] * s[r, i]
+                    e_theta[r, i] = decay * (e_theta[r, i] - s[r, i])
+                    e_leak[r, i] = decay * e_leak[r, i] + past
+                    u[r, i] = leak * past + now[i]
+                    s[r, i] = one if u[r, i] >= theta[i] else zero
+                if kept is not None:
+                    k = j * rows + r
+                    for i in range(n):
+                        kept[0][k, i] = u[r, i]
+                    for i in range(n):
+                        kept[1][k, i] = s[r, i]
+                    for i in range(n):
+                        kept[2][k, i] = e_theta[r, i]
+                    for i in range(n):
+                        kept[3][k, i] = e_leak[r, i]
 
-    return numba.njit(inline="always")(step)
+    return _compiled(kernel)
 
 
 @cache
@@ -284,7 +255,7 @@ def deliver(dtype: type, surrogate: str) -> Kernel:
     The kernel takes (g, u, e_theta, e_leak, e_bias, theta, high, by, channels, share, delta, sums):
     g (rows of the pooled plane) is spread evenly over pooling windows of `by`, as in `pool`; delta
     = g * phi(u - theta); over the rows, sums (3, n) gain delta * e_bias, delta * (e_theta - 1) and
-    delta * e_leak.
+    delta * e_leak. e_bias is (bins,), a number for each of the bins that the rows are of.
     """
     one = dtype(1)
     phi = _phi(dtype, surrogate)
@@ -294,6 +265,7 @@ def deliver(dtype: type, surrogate: str) -> Kernel:
     ):
         rows = high // by
         width = g.shape[1] // channels
+        of_bin = u.shape[0] // e_bias.shape[0]
         line = np.zeros(u.shape[1], u.dtype)
         for r in range(u.shape[0]):
             y = (r % high) // by
@@ -308,10 +280,11 @@ def deliver(dtype: type, surrogate: str) -> Kernel:
                                 )
                 else:
                     line[:] = 0
+            of_bias = e_bias[r // of_bin]
             for i in range(u.shape[1]):
                 d = line[i] * phi(u[r, i] - theta[i])
                 delta[r, i] = d
-                sums[0, i] += d * e_bias
+                sums[0, i] += d * of_bias
                 sums[1, i] += d * (e_theta[r, i] - one)
                 sums[2, i] += d * e_leak[r, i]
 

@@ -26,6 +26,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -196,12 +197,11 @@ class SpikingLayer:
             self._many: LIFState | None = None
             self._batch = batch
         self.mask: Tensor | None = None
-        self._e_biases = [0.0]
         self._said = self.state
         self._on_kernels = self.fused and self.state.u.device.type == "cpu"
         if self._on_kernels:
-            self._rows = [kernels.rows(tensor) for tensor in self.state[:4]]
-            self._said_rows = [self._rows]
+            self._rows = self._said_rows = _rows_of(self.state)
+            self._e_biases = np.zeros(1, self._number)
             if not hasattr(self, "_sums"):
                 length = self.neurons[2] * self.neurons[0]
                 self._sums = np.zeros((3, length), NUMPY[dtype])
@@ -218,62 +218,52 @@ class SpikingLayer:
         current = self.synapses.forward(x, self.leak_value, traces, constant)
         if extra is not None:
             current = current + extra
-        if bins == 1:
-            self._step(current, traces)
-        else:
-            self._steps(current, traces, bins)
+        self._advance(current, traces, bins)
         s = self._pooled(self._said.s)
         if self.spec.dropout and self.mask is not None and traces != "none":
             s = self._masked(s)
         return s
 
-    def _step(self, current: Tensor, traces: Traces) -> None:
-        """The neurons' state, one bin on, in place."""
-        self._said = self.state
-        if not self._on_kernels:
-            lif_step_(self.state, current, self.leak, self.theta, traces, self.neuron.reset)
+    def _advance(self, current: Tensor, traces: Traces, bins: int) -> None:
+        """The neurons' state, so many bins on; `_said` is then what it was after each of them."""
+        fused = self._on_kernels and traces != "none"
+        many = None if bins == 1 else self._room(bins)
+        self._said = self.state if many is None else many
+        if self._on_kernels:
+            self._said_rows = self._rows if many is None else _rows_of(many)
+        if fused:
+            self._e_biases = self._next_e_biases(traces, bins)
+            kernels.advance(self._number)(
+                *self._rows, kernels.rows(current), self._theta_row, self._leak_number,
+                self._number(traces == "stop"), bins, None if many is None else self._said_rows,
+            )  # fmt: skip
             return
-        self._said_rows = [self._rows]
-        row, number = kernels.rows(current), self._number
-        if traces == "none":
-            kernels.advance_untraced(number)(
-                *self._rows[:2], row, self._theta_row, self._leak_number
+        for j in range(bins):
+            now = current if len(current) == self._batch else current[self._places(j)]
+            self._advance_one(now, traces)
+            for kept, of_bin in zip(many or (), self.state, strict=False):
+                kept[self._places(j)].copy_(of_bin)
+
+    def _advance_one(self, current: Tensor, traces: Traces) -> None:
+        """One bin on, where the kernel for learning is not for use."""
+        if self._on_kernels:
+            kernels.advance_untraced(self._number)(
+                *self._rows[:2], kernels.rows(current), self._theta_row, self._leak_number
             )
         else:
-            self._e_biases = [self._next_e_bias(traces)]
-            kernels.advance(number)(
-                *self._rows, row, self._theta_row, self._leak_number, number(traces == "stop")
-            )
+            lif_step_(self.state, current, self.leak, self.theta, traces, self.neuron.reset)
 
-    def _steps(self, current: Tensor, traces: Traces, bins: int) -> None:
-        """Several bins on; `_said` is then the state of each of them."""
-        batch = self._batch
-        many = self._room(bins)
-        parts = [LIFState(*(t[j * batch : (j + 1) * batch] for t in many)) for j in range(bins)]
-        currents = [current] * bins if len(current) == batch else current.split(batch)
-        if self._on_kernels and traces != "none":
-            rows = [[kernels.rows(t) for t in part[:4]] for part in parts]
-            e_biases = []
-            for before, after, now in zip([self._rows, *rows], rows, currents, strict=False):
-                self._e_biases = [self._next_e_bias(traces)]
-                e_biases += self._e_biases
-                kernels.advance_to(self._number)(
-                    *before, *after, kernels.rows(now),
-                    self._theta_row, self._leak_number, self._number(traces == "stop"),
-                )  # fmt: skip
-            for tensor, last in zip(self.state[:4], parts[-1][:4], strict=True):
-                tensor.copy_(last)
-            self._said_rows, self._e_biases = rows, e_biases
-        else:
-            for part, now in zip(parts, currents, strict=True):
-                self._step(now, traces)
-                for tensor, of_bin in zip(part, self.state, strict=True):
-                    tensor.copy_(of_bin)
-        self._said = many
+    def _places(self, j: int) -> slice:
+        """Where the samples of bin j are, of those that go together."""
+        return slice(j * self._batch, (j + 1) * self._batch)
 
-    def _next_e_bias(self, traces: Traces) -> float:
-        carried = float(self._leak_number) * self._e_biases[-1] if traces == "stop" else 0.0
-        return carried + 1.0
+    def _next_e_biases(self, traces: Traces, bins: int) -> NDArray[Any]:
+        """The bias's trace in each of the next bins, the same for all neurons."""
+        e_bias, found = float(self._e_biases[-1]), []
+        for _ in range(bins):
+            e_bias = (self.leak_value * e_bias if traces == "stop" else 0.0) + 1.0
+            found.append(e_bias)
+        return np.array(found, self._number)
 
     def _room(self, bins: int) -> LIFState:
         """Tensors for the states of so many bins, (bins * batch, \\*neurons)."""
@@ -310,8 +300,7 @@ class SpikingLayer:
             self._out = s.new_empty(s.shape[0], high, wide, channels).permute(0, 3, 1, 2)
             self._out_row = kernels.rows(self._out)
         share = self._number(1 / by**2)
-        rows = self._rows[1] if s is self.state.s else kernels.rows(s)
-        kernels.pool()(rows, self._out_row, self.neurons[1], by, self.neurons[0], share)
+        kernels.pool()(self._said_rows[1], self._out_row, self.neurons[1], by, self.neurons[0], share)
         return self._out
 
     def backward(self, g: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
@@ -333,30 +322,15 @@ class SpikingLayer:
         by = self.spec.pool
         if self.spec.pooling == "max":
             g, by = self._unpool(g), 1
-        number, bins = self._number, len(self._said_rows)
+        number = self._number
         if self._delta is None or self._delta.shape[0] != g.shape[0]:
             self._delta = torch.empty_like(self._said.u)
             self._delta_row = kernels.rows(self._delta)
-        errors, deltas = [kernels.rows(g)], [self._delta_row]
-        if bins > 1:
-            errors, deltas = np.split(errors[0], bins), np.split(deltas[0], bins)
-        for error, delta, e_bias, (u, _, e_theta, e_leak) in zip(
-            errors, deltas, self._e_biases, self._said_rows, strict=True
-        ):
-            kernels.deliver(number, self.neuron.surrogate)(
-                error,
-                u,
-                e_theta,
-                e_leak,
-                number(e_bias),
-                self._theta_row,
-                self.neurons[1],
-                by,
-                self.neurons[0],
-                number(1 / by**2),
-                delta,
-                self._sums,
-            )
+        u, _, e_theta, e_leak = self._said_rows
+        kernels.deliver(number, self.neuron.surrogate)(
+            kernels.rows(g), u, e_theta, e_leak, self._e_biases, self._theta_row, self.neurons[1],
+            by, self.neurons[0], number(1 / by**2), self._delta_row, self._sums,
+        )  # fmt: skip
         return self._delta
 
     def _error_by_torch(self, g: Tensor, grads: dict[str, Tensor]) -> Tensor:
@@ -414,3 +388,8 @@ class SpikingLayer:
         if g.shape[2:] != (high, wide):  # rows that the pooling left out carry no error
             g = functional.pad(g, (0, wide - g.shape[3], 0, high - g.shape[2]))
         return g
+
+
+def _rows_of(state: LIFState) -> tuple[NDArray[Any], ...]:
+    """Membranes, spikes and the two traces as the kernels take them."""
+    return tuple(kernels.rows(tensor) for tensor in state[:4])

@@ -145,10 +145,23 @@ def test_one_neuron_by_hand(number):
     theta, leak, one = np.ones(1, number), number(0.5), number(1.0)
     for current, *wanted, _ in BY_HAND:
         now = np.full((1, 1), current, number)
-        kernels.advance(number)(u, s, e_theta, e_leak, now, theta, leak, one)
+        kernels.advance(number)(u, s, e_theta, e_leak, now, theta, leak, one, 1, None)
         kernels.advance_untraced(number)(still, silent, now, theta, leak)
         assert [float(a[0, 0]) for a in (u, s, e_theta, e_leak)] == wanted
         assert (still, silent) == (u, s)
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64])
+def test_all_bins_of_one_neuron_in_one_call(number):
+    """The same numbers, each bin's kept in its place, the last bin's in the state."""
+    count = len(BY_HAND)
+    state, kept = (tuple(np.zeros((n, 1), number) for _ in range(4)) for n in (1, count))
+    currents = np.array([current for current, *_ in BY_HAND], number)[:, None]
+    half, one = number(0.5), number(1.0)
+    kernels.advance(number)(*state, currents, np.ones(1, number), half, one, count, kept)
+    wanted = [row[1:-1] for row in BY_HAND]
+    assert np.hstack(kept).tolist() == [list(row) for row in wanted]
+    assert [float(a[0, 0]) for a in state] == list(wanted[-1])
 
 
 def surrogate_of(gaps: np.ndarray) -> np.ndarray:
@@ -156,7 +169,7 @@ def surrogate_of(gaps: np.ndarray) -> np.ndarray:
     u, still = gaps[None].astype(np.float32), np.zeros((1, len(gaps)), np.float32)
     delta, sums, one = np.empty_like(u), np.zeros((3, len(gaps)), np.float32), np.float32(1)
     deliver = kernels.deliver(np.float32, "exponential")
-    deliver(np.ones_like(u), u, still, still, one, still[0], 1, 1, 1, one, delta, sums)
+    deliver(np.ones_like(u), u, still, still, still[0], still[0], 1, 1, 1, one, delta, sums)
     return delta[0].astype(np.float64)
 
 

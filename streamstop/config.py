@@ -168,6 +168,10 @@ class NetworkConfig:
     gain: float = setting(
         1.5, "initial weights have standard deviation gain / sqrt(fan-in)", above=0
     )
+    leak_gain: bool = setting(
+        False,
+        "scale what synapses do by (1 - leak), 1 at the start: a leak sets memory, not drive",
+    )
     surrogate: Literal["exponential", "triangle", "sigmoid", "arctan", "rectangle"] = setting(
         "exponential", "stand-in for the derivative of a spike"
     )

@@ -127,7 +127,7 @@ class LearningConfig:
     together: int = setting(
         1,
         "steps that go through the network at once: more memory, the same gradients; faster where "
-        "batches are small for their network; bptt goes its own way",
+        "batches are small for their network; not with bptt, which keeps all steps anyway",
         at_least=1,
         at_most=10_000,
     )
@@ -180,6 +180,11 @@ def load_train_config(
     if not config.data.uri:
         raise UsageError("data.uri is empty: say where the training set is")
     _check_data(config.data, config.binning.bin_us)
+    if config.train.together > 1 and config.train.rule == "bptt":
+        raise UsageError(
+            f'train.together = {config.train.together} has no meaning with train.rule = "bptt", '
+            "which keeps every step of a sequence anyway; leave it out"
+        )
     return _smaller(config) if smoke else config
 
 

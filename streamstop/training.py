@@ -121,6 +121,7 @@ def _train(
         "learn": config.train.learn,
         "steps": config.data.steps,
         "epochs": config.train.epochs,
+        "limit": config.data.limit or None,
         "test": _overall(results, "test"),
         "test_discriminant": _overall(results, "test_discriminant"),
         "parts": results,
@@ -385,6 +386,10 @@ def describe(summary: dict[str, Any]) -> str:
         lines.append(
             f"Test accuracy {test['accuracy']:.4f} ({test['correct']} of {test['samples']}, "
             f"standard error {test['standard_error']:.4f})."
+        )
+    if limit := summary.get("limit"):
+        lines.append(
+            f"At most {limit:,} samples of each set were used: it works; how well, this cannot say."
         )
     if test is not None and "folds_mean" in test:
         lines.append(f"Mean of the folds {test['folds_mean']:.4f}, sd {test['folds_sd']:.4f}.")

@@ -447,7 +447,13 @@ def _most_predicted(snapshot: Snapshot) -> str:
     if not total:
         return f"{plural(snapshot.bins, 'bin')} went through the network."
     name, most = max(snapshot.predictions, key=lambda pair: pair[1])
+    known = (
+        "right or wrong, nobody knows."
+        if snapshot.trained
+        else "it means nothing, for nothing ever taught this network: start with trained weights "
+        "(learner.weights), or give labels (source.labels)."
+    )
     return (
         f"Of {plural(snapshot.bins, 'bin')}, most often predicted: {name} "
-        f"({percent(most / total)}); right or wrong, nobody knows."
+        f"({percent(most / total)}); {known}"
     )

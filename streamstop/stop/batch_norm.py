@@ -43,11 +43,13 @@ class BatchNorm:
     Attributes
     ----------
     scale, mean, variance : (channels,).
+    gain : what the scale is scaled by, (); None for 1. A bias comes scaled.
     together : where several processes share a batch, replaces tensors by their sums over all of
         them; None for one process.
     """
 
     together: Callable[[Sequence[Tensor]], None] | None = None
+    gain: Tensor | None = None
 
     def __init__(self, channels: int, dtype: torch.dtype) -> None:
         self.scale = torch.ones(channels, dtype=dtype)
@@ -114,13 +116,16 @@ class BatchNorm:
         if not fast:
             y.sub_(_over(mean)).mul_(_over(by))
             self._trace.mul_(leak).add_(y)
-            return torch.addcmul(_over(bias), y, _over(self.scale))
+            return torch.addcmul(_over(bias), y, _over(self._scale()))
         current = torch.empty_like(y)
         plane = kernels.rows(y)
-        rows = (_row(one, y) for one in (mean, by, self.scale, bias))
+        rows = (_row(one, y) for one in (mean, by, self._scale(), bias))
         kept = plane.dtype.type(float(leak))
         kernels.normalise()(plane, *rows, kept, kernels.rows(self._trace), kernels.rows(current))
         return current
+
+    def _scale(self) -> Tensor:
+        return self.scale if self.gain is None else self.scale * self.gain
 
     def _joint(self, variance: Tensor, mean: Tensor, count: float) -> tuple[Tensor, Tensor, float]:
         """Those of the whole batch, of those of this process's share."""
@@ -155,7 +160,7 @@ class BatchNorm:
             grads["scale"].add_(sums[2])
         if self.together is not None:  # the scale's sum is one of the gradients, and joins later
             self.together(sums[:2])
-        mean, along, by = sums[0] / step.samples, sums[1] / step.samples, self.scale * step.by
+        mean, along, by = sums[0] / step.samples, sums[1] / step.samples, self._scale() * step.by
         if delta.device.type != "cpu":
             return (delta - _over(mean)).addcmul_(step.seen, _over(along), value=-1).mul_(_over(by))
         out = torch.empty_like(step.seen)

@@ -12,6 +12,11 @@ travels through space only (Eq. 11, 16), time is carried by the traces (Eq. 17, 
 Thresholds and leaks are learned through parametrisations that cannot leave their range: theta =
 exp(log_theta), and leak = LEAK_MAX * sigmoid(leak_logit), one per layer.
 
+With a leak gain, weights and biases act scaled by (1 - leak) / (1 - leak at the start): a constant
+current then raises the membrane to the same height whatever the leak, which so sets how long a
+neuron remembers and not how strongly it is driven. dleak gains the sum of dgain by it, and no bin
+costs more: the gain's gradient is made of those of weights and biases.
+
 Where nobody waits for an answer it takes several bins in one call, stacked along the batch: the
 products are then of all of them at once, and the neurons keep what `backward` needs of each.
 
@@ -71,6 +76,7 @@ class NeuronSpec(NamedTuple):
     theta, leak : initial threshold and leak.  gain : initial weights have standard deviation
     gain / sqrt(fan-in).  surrogate : name in `lif.SURROGATES`.  reset : "soft" (the paper's) or
     "hard".  threshold : what shares one threshold.  norm : "none", "weight" or "batch".
+    leak_gain : whether synapses act scaled by (1 - leak) / (1 - its initial value).
     """
 
     theta: float = 1.0
@@ -80,6 +86,7 @@ class NeuronSpec(NamedTuple):
     reset: Reset = "soft"
     threshold: Threshold = "channel"
     norm: Norm = "none"
+    leak_gain: bool = False
 
 
 class SpikingLayer:
@@ -170,7 +177,8 @@ class SpikingLayer:
         """Recompute leak, theta and synapses from their parameters, after those moved."""
         self.leak = LEAK_MAX * torch.sigmoid(self.leak_logit)
         self.theta = torch.exp(self.log_theta).view(1, *self._theta_shape)
-        self.synapses.refresh()
+        gained = self.neuron.leak_gain
+        self.synapses.refresh(gain_of(self.leak, self.neuron) if gained else None)
         # A number in Python where there is a CPU to ask for it; a GPU would have to be waited for.
         self.leak_value: float | Tensor = self.leak
         if self.leak.device.type == "cpu":
@@ -260,8 +268,9 @@ class SpikingLayer:
     def _next_e_biases(self, traces: Traces, bins: int) -> NDArray[Any]:
         """The bias's trace in each of the next bins, the same for all neurons."""
         e_bias, found = float(self._e_biases[-1]), []
+        carried = float(self._leak_number) if traces == "stop" else 0.0
         for _ in range(bins):
-            e_bias = (self.leak_value * e_bias if traces == "stop" else 0.0) + 1.0
+            e_bias = carried * e_bias + 1.0
             found.append(e_bias)
         return np.array(found, self._number)
 
@@ -299,8 +308,9 @@ class SpikingLayer:
             channels, high, wide = self.out_shape
             self._out = s.new_empty(s.shape[0], high, wide, channels).permute(0, 3, 1, 2)
             self._out_row = kernels.rows(self._out)
+        channels, high, _ = self.neurons
         share = self._number(1 / by**2)
-        kernels.pool()(self._said_rows[1], self._out_row, self.neurons[1], by, self.neurons[0], share)
+        kernels.pool()(self._said_rows[1], self._out_row, high, by, channels, share)
         return self._out
 
     def backward(self, g: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
@@ -366,7 +376,9 @@ class SpikingLayer:
 
         Called once an update; the chain rule is linear, so that it may wait until then.
         """
-        self.synapses.settle(grads)
+        of_gain = self.synapses.settle(grads)
+        if of_gain is not None and "leak_logit" in grads:  # dgain/dleak
+            grads["leak_logit"].sub_(of_gain / (1.0 - self.neuron.leak))
         if "log_theta" in grads:  # dtheta/dlog_theta = theta
             grads["log_theta"].mul_(self.theta.view_as(grads["log_theta"]))
         if "leak_logit" in grads:  # dleak/dlogit = leak (1 - leak / LEAK_MAX)
@@ -388,6 +400,11 @@ class SpikingLayer:
         if g.shape[2:] != (high, wide):  # rows that the pooling left out carry no error
             g = functional.pad(g, (0, wide - g.shape[3], 0, high - g.shape[2]))
         return g
+
+
+def gain_of(leak: Tensor, neuron: NeuronSpec) -> Tensor:
+    """What synapses act scaled by where a leak has its gain: 1 at the start."""
+    return (1.0 - leak) / (1.0 - neuron.leak)
 
 
 def _rows_of(state: LIFState) -> tuple[NDArray[Any], ...]:

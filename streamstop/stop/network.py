@@ -125,6 +125,10 @@ class Network:
         self.refreshed = self.rested = 0
         self.masks = torch.Generator().manual_seed(seed)
         self._learn = "w" if rule == "ottt" and "w" in learn else "" if rule == "ottt" else learn
+        if spec.neuron.leak_gain and "l" in self._learn and "w" not in self._learn:
+            raise ValueError(
+                "a leak gain's gradient is made of the weights': where leaks learn, weights must"
+            )
         self._masked = any(layer.dropout for layer in spec.layers)
         self._drawn = False
         self._share = (1, 0, 1)

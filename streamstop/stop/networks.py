@@ -234,6 +234,7 @@ def configured_network(
         reset=config.reset,
         threshold=config.threshold,
         norm=config.norm,
+        leak_gain=config.leak_gain,
     )
     return named_network(
         config.name,

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from streamstop.stop.batch_norm import EPSILON, MOMENTUM
 from streamstop.stop.blocks import ResidualBlock
-from streamstop.stop.layers import LEAK_MAX, SpikingLayer
+from streamstop.stop.layers import LEAK_MAX, SpikingLayer, gain_of
 from streamstop.stop.lif import SURROGATES
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network
@@ -40,14 +40,21 @@ class _Spike(torch.autograd.Function):
 class _Current:
     """Synapses for autograd."""
 
-    def __init__(self, synapses: Synapses, p: dict[str, Tensor]) -> None:
+    def __init__(
+        self, synapses: Synapses, p: dict[str, Tensor], gain: Tensor | float = 1.0
+    ) -> None:
         self.synapses = synapses
         self.p = p
+        self.gain = gain
         self.weight = p["weight"]
         if synapses.norm == "weight":
             self.weight = standardised(self.weight, synapses.size)
 
     def of(self, x: Tensor) -> Tensor:
+        made = self._plain(x)
+        return made if isinstance(self.gain, float) else made * self.gain
+
+    def _plain(self, x: Tensor) -> Tensor:
         one, normal = self.synapses, self.synapses.normalisation
         y = functional.conv2d(
             x.reshape(x.shape[0], *one.in_shape),
@@ -74,7 +81,10 @@ class _Unrolled:
         self.bottom = bottom
         self.leak = LEAK_MAX * torch.sigmoid(p["leak_logit"])
         self.theta = torch.exp(p["log_theta"]).view_as(layer.theta)
-        self.synapses = _Current(layer.synapses, p)
+        gained = layer.neuron.leak_gain
+        self.synapses = _Current(
+            layer.synapses, p, gain_of(self.leak, layer.neuron) if gained else 1.0
+        )
         self.u = layer.theta.new_zeros(batch, *layer.neurons)
         self.s = torch.zeros_like(self.u)
 

@@ -12,6 +12,10 @@ Errors travel within their own bin, and weights stand still between two updates:
 small and weights are many, the traces and errors of up to WAITING samples wait to be multiplied in
 one product, which writes the gradient once. What waits is bounded by that, not by the stream.
 
+A layer may scale what its synapses do by a number, its gain, which follows its leak
+(`layers`). Gradients are gathered for the scaled weights and biases; `settle` makes of them those
+of the plain ones and of the gain.
+
 With `norm="weight"` the synapses are scaled standardised weights (Brock et al., ICLR 2021): each
 output's weights less their mean, over their standard deviation, times gain / sqrt(fan-in). It looks
 at weights, never at data, and so is legal online. `norm="batch"` is `batch_norm`'s matter.
@@ -114,19 +118,28 @@ class Synapses:
         self.rest(1)
         self.refresh()
 
-    def refresh(self) -> None:
-        """Recompute what the weights become, after they moved."""
+    def refresh(self, gain: Tensor | None = None) -> None:
+        """Recompute what the weights become, after they moved.
+
+        gain : what scales weights and biases, (); None for 1.
+        """
         self.used, self.shift = self.weight, self.bias
         self._weight_rows: NDArray[Any] | None = None
         if self.norm == "weight":
             self.used = standardised(self.weight, self.size)
         elif self.normalisation is not None:
             self.used, self.shift = self.folded()
+            self.normalisation.gain = gain
+        self._gain = gain
+        if gain is not None:
+            self._ungained = self.used
+            self.used, self.shift = self.used * gain, self.shift * gain
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Weights and biases that do what these do with running statistics, without any."""
+        """Weights and biases that do what these do with running statistics, without any; the gain
+        is not in them."""
         if self.normalisation is None:
-            return self.used, self.bias
+            return self.used if self._gain is None else self._ungained, self.bias
         return self.normalisation.folded(self.weight, self.bias)
 
     def rest(self, batch: int) -> None:
@@ -180,7 +193,7 @@ class Synapses:
         if self.normalisation is not None and traces != "none":
             made = self._product(x, self.weight, None)
             carried = leak if traces == "stop" else 0.0
-            return self.normalisation.forward(made, self.bias, carried, bins)
+            return self.normalisation.forward(made, self._bias_of_batches(), carried, bins)
         return self._product(x, self.used, self.shift)
 
     def _trace_all(self, x: Tensor, leak: float | Tensor) -> None:
@@ -199,7 +212,7 @@ class Synapses:
             self.trace = self._traces = x.reshape(x.shape[0], *self.in_shape)
             if self.normalisation is not None and traces != "none":
                 made = self._product(self.trace, self.weight, None)
-                made = self.normalisation.forward(made, self.bias, 0.0)
+                made = self.normalisation.forward(made, self._bias_of_batches(), 0.0)
             else:
                 made = self._product(self.trace, self.used, self.shift)
             self._current = channels_last(made)
@@ -210,6 +223,9 @@ class Synapses:
                 gains.append(gain)
             self._gains = gains
         return self._current
+
+    def _bias_of_batches(self) -> Tensor:
+        return self.bias if self._gain is None else self.bias * self._gain
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.compute is not None:
@@ -358,10 +374,22 @@ class Synapses:
         self._gathered = None
         self._deliver(grads)
 
-    def settle(self, grads: dict[str, Tensor]) -> None:
-        """Turn the gradient of what the weights become into that of the weights."""
+    def settle(self, grads: dict[str, Tensor]) -> Tensor | None:
+        """Turn the gradients of what weights and biases become into theirs.
+
+        Returns that of the gain, (), where there is one and weights learn.
+        """
+        of_gain = None
+        if self._gain is not None and "weight" in grads:
+            scaled = {"weight": self._ungained, "bias": self.bias}
+            if self.normalisation is not None:  # its weights are behind the normalisation
+                scaled = {"scale": self.normalisation.scale, "bias": self.bias}
+            of_gain = sum(((grads[k] * v).sum() for k, v in scaled.items()), self._gain * 0.0)
+            for key in scaled:
+                grads[key].mul_(self._gain)
         if "weight" in grads and self.norm == "weight":
             grads["weight"].copy_(standardised_grad(self.weight, self.size, grads["weight"]))
+        return of_gain
 
 
 def _decay_and_add(trace: Tensor, leak: float | Tensor, x: Tensor, out: Tensor) -> None:

@@ -35,6 +35,7 @@ class Case(NamedTuple):
     readout_leak: float = 0.9
     rule: Rule = "stop"
     learn: str = "wtl"
+    leak_gain: bool = False
 
 
 def build(case: Case, seed: int = 0) -> Network:
@@ -46,6 +47,7 @@ def build(case: Case, seed: int = 0) -> Network:
         reset=case.reset,
         threshold=case.threshold,
         norm=case.norm,
+        leak_gain=case.leak_gain,
     )
     spec = NetworkSpec(
         case.shape,

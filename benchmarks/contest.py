@@ -30,22 +30,29 @@ SEEDS = range(5)
 
 
 class Rule(NamedTuple):
-    """A way to learn: its name in the tables, and the two settings that make it."""
+    """A way to learn: its name in the tables, and the settings that make it.
+
+    gain : whether leaks have their gain (`network.leak_gain`); None: as the task has it.
+    """
 
     name: str
     learn: str
     rule: str
+    gain: bool | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
         """As overrides of a training's configuration."""
-        return {"train.learn": self.learn, "train.rule": self.rule}
+        made: dict[str, Any] = {"train.learn": self.learn, "train.rule": self.rule}
+        return made if self.gain is None else {**made, "network.leak_gain": self.gain}
 
 
 W = Rule("STOP: weights (the same as OTTT)", "w", "stop")
 WT = Rule("STOP: weights, thresholds", "wt", "stop")
 WL = Rule("STOP: weights, leaks", "wl", "stop")
 WTL = Rule("STOP: weights, thresholds, leaks", "wtl", "stop")
+WTL_GAIN = Rule("STOP: all three, leaks with their gain", "wtl", "stop", True)
+WTL_PLAIN = Rule("STOP: all three, leaks without their gain", "wtl", "stop", False)
 SLTT = Rule("SLTT: weights, no traces", "w", "sltt")
 SLTT_WTL = Rule("no traces: weights, thresholds, leaks", "wtl", "sltt")
 BPTT = Rule("BPTT: weights", "w", "bptt")
@@ -182,6 +189,13 @@ def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> str:
     if len(leads) < 2:
         return ""
     return f"{statistics.fmean(leads):+.3f} ({statistics.stdev(leads) / math.sqrt(len(leads)):.3f})"
+
+
+def lead(ours: Mapping[int, float], theirs: Mapping[int, float]) -> float | None:
+    """Mean of ours less mean of theirs; None where there is not both."""
+    if not ours or not theirs:
+        return None
+    return statistics.fmean(ours.values()) - statistics.fmean(theirs.values())
 
 
 def by_rule(

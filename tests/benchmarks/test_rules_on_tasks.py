@@ -42,13 +42,16 @@ def test_every_contender_of_the_order_task_is_run_and_stands_on_the_page(
 def test_what_is_asked_is_said_to_be_met_or_not() -> None:
     found = {
         contest.WTL.name: {0: 0.8, 1: 0.9},
+        contest.W.name: {0: 0.86, 1: 0.86},
         contest.SLTT.name: {0: 0.6, 1: 0.6},
         order.LDA: {0: 0.7},
-        contest.BPTT_WTL.name: {0: 0.9, 1: 0.9},
+        contest.BPTT_WTL.name: {0: 0.87, 1: 0.87},
     }
     lines = order.verdict(found)
-    assert [("not met" in line) for line in lines] == [False, True, True]
-    assert "+0.250" in lines[0] and "+0.150" in lines[1] and "+0.050 behind" in lines[2]
+    assert [("not met" in line) for line in lines] == [True, False, True, False]
+    said = [line.partition("it is ")[2][:6] for line in lines]
+    assert said == ["-0.010", "+0.250", "+0.150", "-0.020"]
+    assert order.verdict({contest.W.name: {0: 0.5}}) == []
 
 
 def test_settings_of_a_run_and_their_fingerprints() -> None:
@@ -61,6 +64,9 @@ def test_settings_of_a_run_and_their_fingerprints() -> None:
         for sets in ([], [], ["train.lr=0.5"])
     )
     assert one == same
+    plain = order.configured(task, contest.WTL_PLAIN, 0)
+    assert (plain.network.leak_gain, plain.train.lr_leak) == (False, task.plain_lr_leak)
+    assert order.configured(task, contest.WTL, 0).network.leak_gain
     assert {key[1] for key in one & other} == {order.LDA}
 
 
@@ -73,6 +79,6 @@ def test_a_set_of_the_ablation_says_when_it_was_not_run_and_what_is_set_wins(
         assert (config.train.learn, config.train.epochs, config.run.seed) == ("wt", 2, 3)
         text = "\n".join(ablation.section(name, store, ()))
         assert "Not there" in text
-    assert ablation.verdict({contest.WTL.name: {0: 0.5}, contest.W.name: {0: 0.6}})[0].endswith(
-        "**not met**."
-    )
+    found = {contest.WTL.name: {0: 0.5}, contest.W.name: {0: 0.6}, contest.WTL_GAIN.name: {0: 0.6}}
+    first, second, _ = ablation.verdict(found)
+    assert first.endswith("-0.100: **not met**.") and second.endswith("with the leaks' gain: met.")

@@ -104,31 +104,33 @@ def advance_untraced(dtype: type) -> Kernel:
 def convolve_sparse() -> Kernel:
     """The current of a convolution whose input is mostly zeros: (x, weight, bias, pad, out).
 
-    x : (channels, height, width).  weight : (kernel, kernel, channels, outputs).  out : (rows,
-    columns, outputs).  Only what is not zero is looked at, and all its outputs at once.
+    x : (bins, channels, height, width).  weight : (kernel, kernel, channels, outputs).  out :
+    (bins, rows, columns, outputs).  Only what is not zero is looked at, and all its outputs at
+    once.
     """
 
     def kernel(x, weight, bias, pad, out):  # type: ignore[no-untyped-def]
-        rows, columns, outputs = out.shape
-        for r in range(rows):
-            for c in range(columns):
-                for o in range(outputs):
-                    out[r, c, o] = bias[o]
-        for i in range(x.shape[0]):
-            for y in range(x.shape[1]):
-                for z in range(x.shape[2]):
-                    value = x[i, y, z]
-                    if value == 0:
-                        continue
-                    for dy in range(weight.shape[0]):
-                        r = y + pad - dy
-                        if r < 0 or r >= rows:
+        bins, rows, columns, outputs = out.shape
+        for b in range(bins):
+            for r in range(rows):
+                for c in range(columns):
+                    for o in range(outputs):
+                        out[b, r, c, o] = bias[o]
+            for i in range(x.shape[1]):
+                for y in range(x.shape[2]):
+                    for z in range(x.shape[3]):
+                        value = x[b, i, y, z]
+                        if value == 0:
                             continue
-                        for dz in range(weight.shape[1]):
-                            c = z + pad - dz
-                            if c >= 0 and c < columns:
-                                for o in range(outputs):
-                                    out[r, c, o] += value * weight[dy, dz, i, o]
+                        for dy in range(weight.shape[0]):
+                            r = y + pad - dy
+                            if r < 0 or r >= rows:
+                                continue
+                            for dz in range(weight.shape[1]):
+                                c = z + pad - dz
+                                if c >= 0 and c < columns:
+                                    for o in range(outputs):
+                                        out[b, r, c, o] += value * weight[dy, dz, i, o]
 
     return _compiled(kernel)
 
@@ -137,19 +139,20 @@ def convolve_sparse() -> Kernel:
 def patches() -> Kernel:
     """What the outputs of such a convolution see: (x, pad, out).
 
-    x : (channels, height, width).  out : (kernel, kernel, channels, rows, columns), zeros at first
-    where the window leaves the input.
+    x : (bins, channels, height, width).  out : (kernel, kernel, channels, bins, rows, columns),
+    zeros at first where the window leaves the input.
     """
 
     def kernel(x, pad, out):  # type: ignore[no-untyped-def]
-        rows, columns = out.shape[3:]
+        bins, rows, columns = out.shape[3:]
         for dy in range(out.shape[0]):
             for dz in range(out.shape[1]):
-                first, last = max(0, pad - dz), min(columns, x.shape[2] + pad - dz)
+                first, last = max(0, pad - dz), min(columns, x.shape[3] + pad - dz)
                 for i in range(out.shape[2]):
-                    for r in range(max(0, pad - dy), min(rows, x.shape[1] + pad - dy)):
-                        for c in range(first, last):
-                            out[dy, dz, i, r, c] = x[i, r + dy - pad, c + dz - pad]
+                    for b in range(bins):
+                        for r in range(max(0, pad - dy), min(rows, x.shape[2] + pad - dy)):
+                            for c in range(first, last):
+                                out[dy, dz, i, b, r, c] = x[b, i, r + dy - pad, c + dz - pad]
 
     return _compiled(kernel)
 

@@ -240,22 +240,19 @@ class Synapses:
         if self._weight_rows is None:
             self._weight_rows = weight.permute(2, 3, 1, 0).contiguous().numpy()
         out = torch.empty((x.shape[0], *self.out_plane, bias.shape[0]), dtype=bias.dtype)
-        for of_bin, made in zip(x.numpy(), out.numpy(), strict=True):
-            kernels.convolve_sparse()(of_bin, self._weight_rows, bias.numpy(), self.pad, made)
+        kernels.convolve_sparse()(x.numpy(), self._weight_rows, bias.numpy(), self.pad, out.numpy())
         return out.permute(0, 3, 1, 2)
 
     def _sparse_errors(self, delta: Tensor, grads: dict[str, Tensor]) -> None:
         """Weight gradient of the sparse product: one matrix product of patches and errors."""
-        if self._patches is None:
-            size = (self.kernel, self.kernel, self.in_shape[0], *self.out_plane)
+        bins, outputs = delta.shape[:2]
+        if self._patches is None or self._patches.shape[3] != bins:
+            size = (self.kernel, self.kernel, self.in_shape[0], bins, *self.out_plane)
             self._patches = delta.new_zeros(size)
-        outputs, positions = delta.shape[1], delta.shape[2] * delta.shape[3]
-        rows = delta.permute(0, 2, 3, 1).reshape(-1, positions, outputs)
-        for j, trace in enumerate(self._traces.numpy()):
-            kernels.patches()(trace, self.pad, self._patches.numpy())
-            made = self._patches.view(-1, positions) @ rows[j]
-            grad = made.view(self.kernel, self.kernel, -1, outputs).permute(3, 2, 0, 1)
-            grads["weight"].add_(grad)
+        kernels.patches()(self._traces.numpy(), self.pad, self._patches.numpy())
+        rows = delta.permute(0, 2, 3, 1).reshape(-1, outputs)
+        made = self._patches.view(-1, len(rows)) @ rows
+        grads["weight"].add_(made.view(self.kernel, self.kernel, -1, outputs).permute(3, 2, 0, 1))
 
     def backward(self, delta: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
         """The same bins' error of the current, (batch, out, \\*out_plane), adds to `grads`.

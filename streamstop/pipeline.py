@@ -1,6 +1,6 @@
 """The one loop: source -> binner -> predict -> score -> learn -> ledger -> run folder.
 
-Read `run` for the order of things, `_Run` for what happens to a bin. Each bin goes once through the
+Read `run` for the order of things, `Pass` for what happens to a bin. Each bin goes once through the
 network and is gone; nothing here grows with the length of the stream.
 """
 
@@ -101,7 +101,7 @@ def run(
             "the arrival of its label: say how long, in us"
         )
     with world.source:
-        work = _Run(config, world, progress)
+        work = Pass(config, world, progress)
         name = config.run.name or stem(uri) or "run"
         with RunFolder(Path(config.run.out), name, to_toml(_findable(config))) as folder:
             status = work.stream(folder)
@@ -111,7 +111,7 @@ def run(
     return RunResult(summary, folder.path, EXIT_CODES[status])
 
 
-class _Run:
+class Pass:
     """One pass over one source."""
 
     def __init__(

@@ -11,7 +11,7 @@ from streamstop import __version__
 from streamstop.scenarios.scenario import BY_DOMAIN, UNORDERED
 
 if TYPE_CHECKING:
-    from streamstop.pipeline import _Run
+    from streamstop.pipeline import Pass
 
 READOUTS = ("linear", "lda")
 LOSS_AT = {"step": "in every bin", "end": "in a segment's last bin"}
@@ -27,7 +27,7 @@ MAX_SPANS = 1024
 SPANS_SAID = 12
 
 
-def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, Any]:
+def summarise(work: Pass, *, name: str, command: str, status: str) -> dict[str, Any]:
     """The content of summary.json, plain data."""
     config, scores = work.config, work.test.scores
     by_scenario = config.scenario.name not in UNORDERED
@@ -112,7 +112,7 @@ def summarise(work: _Run, *, name: str, command: str, status: str) -> dict[str, 
     }
 
 
-def _scenario(work: _Run) -> dict[str, Any]:
+def _scenario(work: Pass) -> dict[str, Any]:
     """What becomes of the world: spans as (first segment, last segment, name), and true drifts."""
     course, wanted = work.world.course, work.config.scenario
     return {
@@ -125,7 +125,7 @@ def _scenario(work: _Run) -> dict[str, Any]:
     }
 
 
-def _of_the_stream(work: _Run) -> dict[str, str]:
+def _of_the_stream(work: Pass) -> dict[str, str]:
     """What sets it apart, in words: where it is from, what befell it, where drift was seen."""
     said = {
         "recordings": "; ".join(work.source.notes),

@@ -65,7 +65,9 @@ def test_settings_of_a_run_and_their_fingerprints() -> None:
     )
     assert one == same
     plain = order.configured(task, contest.WTL_PLAIN, 0)
-    assert (plain.network.leak_gain, plain.train.lr_leak) == (False, task.plain_lr_leak)
+    assert not plain.network.leak_gain and plain.train.lr_leak == task.plain["train.lr_leak"]
+    begun = order.configured(task, contest.W_FOUND, 0)
+    assert begun.train.learn == "w" and begun.network.leak == task.found["network.leak"]
     assert order.configured(task, contest.WTL, 0).network.leak_gain
     assert {key[1] for key in one & other} == {order.LDA}
 

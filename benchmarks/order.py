@@ -285,9 +285,9 @@ def write_page(store: Store, sets: Sequence[str]) -> None:
         "Every rule trains the same network on the same samples for the same number of epochs with "
         "the same optimiser, and is tested once, at the end. Leaks that learn have their gain "
         "([rule](../rule.md#a-gain-that-follows-the-leak)) in every rule, but where a row says "
-        "otherwise; where leaks stand still there is none to speak of. One row asks how much of the "
-        "lead is a better place to begin at: there weights alone learn, from the leaks that all "
-        "three ended at on other seeds, and initial weights as much larger as their gain had become.",
+        "otherwise; where leaks stand still there is none to speak of. One row asks how much of "
+        "the lead is a better place to begin at: there weights alone learn, from the leaks that "
+        "all three ended at on other seeds, and weights as much larger as their gain had become.",
         "",
         "The moving task was itself chosen, on other seeds, among about ten of its kind, as one "
         "that traces matter for: the pattern fires in a part of the bins, and the loss speaks at "

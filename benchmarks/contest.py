@@ -186,17 +186,21 @@ def read_shard(text: str) -> tuple[int, int]:
 
 def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> str:
     """Mean of our lead, seed by seed, and its standard error."""
-    leads = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
-    if len(leads) < 2:
+    found = leads(ours, theirs)
+    if len(found) < 2:
         return ""
-    return f"{statistics.fmean(leads):+.3f} ({statistics.stdev(leads) / math.sqrt(len(leads)):.3f})"
+    return f"{statistics.fmean(found):+.3f} ({statistics.stdev(found) / math.sqrt(len(found)):.3f})"
 
 
 def lead(ours: Mapping[int, float], theirs: Mapping[int, float]) -> float | None:
-    """Mean of ours less mean of theirs; None where there is not both."""
-    if not ours or not theirs:
-        return None
-    return statistics.fmean(ours.values()) - statistics.fmean(theirs.values())
+    """Mean of our lead over the seeds that both have; None where there is none."""
+    found = leads(ours, theirs)
+    return statistics.fmean(found) if found else None
+
+
+def leads(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:
+    """Our lead, seed by seed."""
+    return [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
 
 
 def by_rule(

@@ -286,8 +286,10 @@ def write_page(store: Store, sets: Sequence[str]) -> None:
         "the same optimiser, and is tested once, at the end. Leaks that learn have their gain "
         "([rule](../rule.md#a-gain-that-follows-the-leak)) in every rule, but where a row says "
         "otherwise; where leaks stand still there is none to speak of. One row asks how much of "
-        "the lead is a better place to begin at: there weights alone learn, from the leaks that "
-        "all three ended at on other seeds, and weights as much larger as their gain had become.",
+        "the lead is a better place to begin at: there weights alone learn, from one leak for both "
+        "layers, about what all three ended at on other seeds, and weights as much larger as their "
+        "gain had become (Adam's steps are then smaller beside them). Rates of leaks were chosen "
+        "for STOP and serve every rule that has leaks.",
         "",
         "The moving task was itself chosen, on other seeds, among about ten of its kind, as one "
         "that traces matter for: the pattern fires in a part of the bins, and the loss speaks at "

@@ -188,6 +188,14 @@ def load_train_config(
     return _smaller(config) if smoke else config
 
 
+def limited(limit: int) -> str:
+    """What a training that `data.limit` cut must say of its figures."""
+    return (
+        f"At most {limit:,} samples of each set were used. That shows that it works, not how "
+        "well; the figure is to be compared with nothing."
+    )
+
+
 def _smaller(config: TrainConfig) -> TrainConfig:
     """The same with few steps a sample and few cells a bin."""
     data, binning = config.data, config.binning

@@ -32,7 +32,7 @@ from streamstop.stop.lda import StreamingLDA
 from streamstop.stop.learner import LearnerSpec
 from streamstop.stop.network import Network, NetworkSpec
 from streamstop.summary import versions
-from streamstop.train_config import TrainConfig, load_train_config
+from streamstop.train_config import TrainConfig, limited, load_train_config
 from streamstop.trained import discriminant_tensors
 from streamstop.trainer import Score, Trainer
 from streamstop.weights_file import read_weights, write_weights
@@ -121,7 +121,7 @@ def _train(
         "learn": config.train.learn,
         "steps": config.data.steps,
         "epochs": config.train.epochs,
-        "limit": config.data.limit or None,
+        "limit": _limit(config, samples, results),
         "test": _overall(results, "test"),
         "test_discriminant": _overall(results, "test_discriminant"),
         "parts": results,
@@ -134,6 +134,13 @@ def _train(
         write_text(folder / "train.md", describe(summary))
         write_text(folder / "train.json", json.dumps(summary, indent=2) + "\n")
     return TrainResult(summary, folder, workers.leads)
+
+
+def _limit(config: TrainConfig, samples: Samples, results: list[dict[str, Any]]) -> int | None:
+    """`data.limit` where a set was as large as that, so that samples may have been left out."""
+    sizes = [len(samples.y), *(one["test"]["samples"] for one in results if one["test"])]
+    limit = config.data.limit
+    return limit if limit and max(sizes) >= limit else None
 
 
 def unfinished(folder: Path) -> TrainConfig:
@@ -387,10 +394,6 @@ def describe(summary: dict[str, Any]) -> str:
             f"Test accuracy {test['accuracy']:.4f} ({test['correct']} of {test['samples']}, "
             f"standard error {test['standard_error']:.4f})."
         )
-    if limit := summary.get("limit"):
-        lines.append(
-            f"At most {limit:,} samples of each set were used: it works; how well, this cannot say."
-        )
     if test is not None and "folds_mean" in test:
         lines.append(f"Mean of the folds {test['folds_mean']:.4f}, sd {test['folds_sd']:.4f}.")
     if second := summary.get("test_discriminant"):
@@ -399,6 +402,8 @@ def describe(summary: dict[str, Any]) -> str:
             f"By the discriminant readout, LDA on this network's firing rates: "
             f"{second['accuracy']:.4f} ({second['correct']} of {second['samples']}{folds})."
         )
+    if limit := summary.get("limit"):
+        lines.append(limited(limit))
     lines += [
         f"Network {summary['network']}, T = {summary['steps']}, {summary['epochs']} epochs, seed "
         f"{summary['seed']}, {summary['seconds']:.0f} s, {where}. {chosen}; the test samples were "

@@ -368,6 +368,7 @@ EXCLUDED = {
     "data.folds and data.window_us": {"data.folds": 2, "data.window_us": 40_000},
     "data.test and data.test_share": {"data.test": "b", "data.test_share": 0.1},
     r"must be data.steps \* binning.bin_us, here 4": {"data.window_us": 1000},
+    "which keeps every step": {"train.together": 5, "train.rule": "bptt"},
     "there are none": {"data.kind": "images", "data.test_share": 0.1},
 }
 

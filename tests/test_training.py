@@ -21,7 +21,7 @@ from streamstop.stop.network import Network
 from streamstop.stop.networks import configured_network
 from streamstop.train_config import load_train_config
 from streamstop.trainer import Trainer
-from streamstop.training import train, unfinished
+from streamstop.training import describe, train, unfinished
 from streamstop.weights_file import read_weights
 from streamstop.workers import Workers
 
@@ -53,6 +53,15 @@ def test_the_loss_falls_and_the_test_is_passed(tmp_path: Path) -> None:
     assert lines[-1]["loss"] < lines[0]["loss"] / 2
     assert result.summary["test"]["accuracy"] > 0.8
     assert json.loads((result.folder / "train.json").read_text()) == result.summary
+
+
+def test_a_part_of_the_samples_is_said_to_be_one_where_it_is(tmp_path: Path) -> None:
+    images(tmp_path / "data")
+    for limit, cut in ((0, None), (30, 30), (1000, None)):
+        result = train(settings(tmp_path, **{"train.epochs": 1, "data.limit": limit}))
+        assert result.summary["limit"] == cut
+        said = describe(result.summary)
+        assert ("At most 30 samples of each set" in said) == (cut == 30)
 
 
 def test_a_batchs_gradient_is_the_mean_of_its_samples(tmp_path: Path) -> None:

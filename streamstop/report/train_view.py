@@ -21,6 +21,7 @@ from streamstop.errors import UsageError
 from streamstop.report.charts import Values
 from streamstop.report.words import MINUS, NBSP, NONE, percent, plural
 from streamstop.summary_file import number
+from streamstop.train_config import limited
 
 MAX_BYTES = 16 << 20
 """No file of a training's folder that is read here may be longer."""
@@ -267,11 +268,8 @@ def warnings(view: TrainView) -> list[str]:
     said = []
     if view.simulated:
         said.append("The data are simulated: the figure says nothing of a real sensor.")
-    if limit := view.setting("data", "limit", 0):
-        said.append(
-            f"At most {limit:,} samples of each set were used. That shows that it works, not how "
-            "well; the figure is to be compared with nothing."
-        )
+    if limit := view.summary.get("limit", view.setting("data", "limit", 0)):
+        said.append(limited(limit))
     if view.summary.get("rule", "stop") != "stop":
         said.append(f"Not STOP: {RULES.get(str(view.summary['rule']), 'an unknown rule')}.")
     return said

@@ -14,8 +14,8 @@ exp(log_theta), and leak = LEAK_MAX * sigmoid(leak_logit), one per layer.
 
 With a leak gain, weights and biases act scaled by (1 - leak) / (1 - leak at the start): a constant
 current then raises the membrane to the same height whatever the leak, which so sets how long a
-neuron remembers and not how strongly it is driven. dleak gains the sum of dgain by it, and no bin
-costs more: the gain's gradient is made of those of weights and biases.
+neuron remembers and not how strongly it is driven. A bin costs the same: the gain's share of dleak
+is made of the gradients of weights and biases, once an update, and is as exact as they are.
 
 Where nobody waits for an answer it takes several bins in one call, stacked along the batch: the
 products are then of all of them at once, and the neurons keep what `backward` needs of each.
@@ -376,8 +376,8 @@ class SpikingLayer:
 
         Called once an update; the chain rule is linear, so that it may wait until then.
         """
-        of_gain = self.synapses.settle(grads)
-        if of_gain is not None and "leak_logit" in grads:  # dgain/dleak
+        of_gain = self.synapses.settle(grads, of_leak="leak_logit" in grads)
+        if of_gain is not None:  # dgain/dleak
             grads["leak_logit"].sub_(of_gain / (1.0 - self.neuron.leak))
         if "log_theta" in grads:  # dtheta/dlog_theta = theta
             grads["log_theta"].mul_(self.theta.view_as(grads["log_theta"]))

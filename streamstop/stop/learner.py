@@ -431,9 +431,9 @@ class StopLearner:
     def state_bytes(self) -> int:
         """Bytes of all that the learner carries through the stream, the same from the first bin on.
 
-        Parameters, gradients, the optimiser's two moments, neurons and traces, spike sums, and the
-        discriminant's means and covariance, whether or not they were needed yet, and two counts a
-        class. Under rule "bptt" the bins of the segment so far come on top, and grow.
+        Parameters and what they become, gradients, the optimiser's moments, neurons and traces,
+        spike sums, and the discriminant's means and covariance, whether or not they were needed
+        yet, and two counts a class. Under rule "bptt" the bins of the segment so far come on top, and grow.
         """
         networks = [self.network, self.decider] if self._shadowed else [self.network]
         grads = sum(_bytes(g) for g in self.network.grads.values())
@@ -441,7 +441,8 @@ class StopLearner:
         held += sum(_bytes(x) for x in self._kept)
         held += self.network.waiting_bytes() + self.counts.nbytes + self._last.nbytes
         for one in networks:
-            held += sum(_bytes(p) for p in one.parameters().values()) + one.state_bytes()
+            held += sum(_bytes(p) for p in one.parameters().values())
+            held += one.state_bytes() + one.derived_bytes()
         held += sum(_bytes(s) for s in self.decider.spikes())
         return held + self.lda.state_bytes(self.rate_features)
 

@@ -125,7 +125,8 @@ class Network:
         self.refreshed = self.rested = 0
         self.masks = torch.Generator().manual_seed(seed)
         self._learn = "w" if rule == "ottt" and "w" in learn else "" if rule == "ottt" else learn
-        if spec.neuron.leak_gain and "l" in self._learn and "w" not in self._learn:
+        leaks_alone = "l" in self._learn and "w" not in self._learn
+        if spec.neuron.leak_gain and leaks_alone and rule != "bptt":
             raise ValueError(
                 "a leak gain's gradient is made of the weights': where leaks learn, weights must"
             )
@@ -330,6 +331,10 @@ class Network:
         """Bytes of neuron states and traces: no function of time."""
         skips = sum(s.trace.numel() * s.trace.element_size() for s in self.skips.values())
         return skips + self.readout.state_bytes() + sum(one.state_bytes() for one in self.layers)
+
+    def derived_bytes(self) -> int:
+        """Bytes of what weights become where they are standardised or have a gain."""
+        return sum(one.derived_bytes() for one in self.synapses().values())
 
     def waiting_bytes(self) -> int:
         """Bytes of what may wait for one product (`synapses`), where weights learn."""

@@ -90,6 +90,7 @@ class Synapses:
         self.watched = False
         self.seen: Tensor | None = None
         self._cleared: Tensor | None = None
+        self._scaled: Tensor | None = None
         shape = (channels, in_shape[0] // groups, kernel, kernel)
         self.size = gain / math.sqrt(math.prod(shape[1:]))
         weight = torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -133,13 +134,15 @@ class Synapses:
         self._gain = gain
         if gain is not None:
             self._ungained = self.used
-            self.used, self.shift = self.used * gain, self.shift * gain
+            if self._scaled is None or self._scaled.device != self.used.device:
+                self._scaled = torch.empty_like(self.used)
+            self.used = torch.mul(self.used, gain, out=self._scaled)
+            self.shift = self.shift * gain
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weights and biases that do what these do with running statistics, without any; the gain
         is not in them."""
-        if self.normalisation is None:
-            return self.used if self._gain is None else self._ungained, self.bias
+        assert self.normalisation is not None
         return self.normalisation.folded(self.weight, self.bias)
 
     def rest(self, batch: int) -> None:
@@ -153,7 +156,7 @@ class Synapses:
         self._batch = batch
         self._current: Tensor | None = None
         self._gathered: Tensor | None = None
-        self._gains: list[Tensor | float] = [0.0]
+        self._factors: list[Tensor | float] = [0.0]
         # One sample of few channels is a stream's bin: mostly zeros, and not worth a dense product.
         self._sparse = (
             batch == 1
@@ -217,11 +220,11 @@ class Synapses:
                 made = self._product(self.trace, self.used, self.shift)
             self._current = channels_last(made)
         if traces != "none":
-            gains, gain = [], self._gains[-1]
+            gains, gain = [], self._factors[-1]
             for _ in range(bins):
                 gain = gain * leak + 1.0 if traces == "stop" else 1.0
                 gains.append(gain)
-            self._gains = gains
+            self._factors = gains
         return self._current
 
     def _bias_of_batches(self) -> Tensor:
@@ -299,6 +302,13 @@ class Synapses:
             )
         self._waiting = 0
 
+    def derived_bytes(self) -> int:
+        """Bytes of what the weights become, where that is not the weights themselves."""
+        made = [] if self.used is self.weight else [self.used, self.shift]
+        if self._gain is not None and self._ungained is not self.weight:
+            made.append(self._ungained)
+        return sum(t.numel() * t.element_size() for t in made if t is not self.bias)
+
     def waiting_bytes(self) -> int:
         """Bytes of what may wait, whether or not anything does."""
         if self._slots <= 1:
@@ -311,7 +321,7 @@ class Synapses:
 
     def _gather(self, delta: Tensor) -> None:
         """With a constant input all that follows is linear in the errors, and waits for `flush`."""
-        for of_bin, gain in zip(delta.split(self._batch), self._gains, strict=True):
+        for of_bin, gain in zip(delta.split(self._batch), self._factors, strict=True):
             if self._gathered is None:
                 self._gathered = of_bin * gain
             elif isinstance(gain, float):
@@ -371,17 +381,19 @@ class Synapses:
         self._gathered = None
         self._deliver(grads)
 
-    def settle(self, grads: dict[str, Tensor]) -> Tensor | None:
+    def settle(self, grads: dict[str, Tensor], of_leak: bool = False) -> Tensor | None:
         """Turn the gradients of what weights and biases become into theirs.
 
-        Returns that of the gain, (), where there is one and weights learn.
+        Returns that of the gain, (), if a leak that learns wants it, and there is one.
         """
         of_gain = None
         if self._gain is not None and "weight" in grads:
             scaled = {"weight": self._ungained, "bias": self.bias}
             if self.normalisation is not None:  # its weights are behind the normalisation
                 scaled = {"scale": self.normalisation.scale, "bias": self.bias}
-            of_gain = sum(((grads[k] * v).sum() for k, v in scaled.items()), self._gain * 0.0)
+            if of_leak:
+                parts = [torch.sum(grads[key] * value) for key, value in scaled.items()]
+                of_gain = parts[0] + parts[1]
             for key in scaled:
                 grads[key].mul_(self._gain)
         if "weight" in grads and self.norm == "weight":

@@ -66,6 +66,9 @@ def test_simulated_data_are_called_so_in_the_verdict(fake_run: MakeRun) -> None:
 def test_unlabelled_says_that_nothing_was_scored(fake_run: MakeRun) -> None:
     snapshot = load_snapshot(fake_run(labelled=False))
     assert said(snapshot).startswith("Nothing could be scored")
+    assert "it means nothing, for nothing ever taught this network" in said(snapshot)
+    trained = replace(snapshot, weights={"path": "best.safetensors"})
+    assert said(trained).endswith("right or wrong, nobody knows.")
     assert words.doubt(snapshot) == ""
     assert "What honest means" not in dict(words.protocol(snapshot))
 

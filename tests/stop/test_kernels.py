@@ -169,7 +169,8 @@ def surrogate_of(gaps: np.ndarray) -> np.ndarray:
     u, still = gaps[None].astype(np.float32), np.zeros((1, len(gaps)), np.float32)
     delta, sums, one = np.empty_like(u), np.zeros((3, len(gaps)), np.float32), np.float32(1)
     deliver = kernels.deliver(np.float32, "exponential")
-    deliver(np.ones_like(u), u, still, still, still[0], still[0], 1, 1, 1, one, delta, sums)
+    e_bias, theta = still[0, :1], still[0]
+    deliver(np.ones_like(u), u, still, still, e_bias, theta, 1, 1, 1, one, delta, sums)
     return delta[0].astype(np.float64)
 
 

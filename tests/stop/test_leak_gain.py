@@ -9,6 +9,7 @@ import torch
 from nets import Case, build, by_rule, inputs, only, stop_grads, worst
 
 from streamstop.stop.layers import LayerSpec, gain_of
+from streamstop.stop.learner import LearnerSpec, StopLearner
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network
 from streamstop.stop.reference import bptt_grads
@@ -24,7 +25,6 @@ ONE_LAYER = {
     "linear": Case(SHAPE, (LINEAR,), surrogate="triangle"),
     "standardised weights": Case(SHAPE, (CONV,), norm="weight"),
     "a threshold a neuron": Case(SHAPE, (POOLED,), threshold="neuron"),
-    "hard reset": Case(SHAPE, (CONV,), reset="hard", bins=1),  # over more bins weights are not
 }
 
 
@@ -53,6 +53,29 @@ def test_one_layer_equals_bptt(case):
     plain.load(network.parameters())
     without = stop_grads(plain, x, labels)  # the gain's share of the gradients is no rounding
     assert min(worst({k: ours[k] for k in without}, without).values()) > 1e-3
+
+
+def test_with_a_hard_reset_the_gains_share_of_the_leak_is_no_more_exact_than_the_weights():
+    """Biases and thresholds are, and everything is in a single bin."""
+    case = Case(SHAPE, (CONV,), reset="hard")
+    for bins, inexact in ((1, set()), (12, {"conv1.weight", "conv1.leak_logit"})):
+        network = moved(case._replace(bins=bins))
+        x, labels = inputs(case._replace(bins=bins))
+        ours = stop_grads(network, x, labels)
+        differences = worst(ours, only(bptt_grads(network, x, labels), ours))
+        assert {k for k, off in differences.items() if not off < TOLERANCE} == inexact, differences
+
+
+def test_what_the_learner_carries_has_the_scaled_weights_in_it():
+    spec = build(Case(SHAPE, (POOLED, CONV))).spec
+    held = {
+        gain: StopLearner(
+            replace(spec, neuron=spec.neuron._replace(leak_gain=gain)), LearnerSpec()
+        ).state_bytes()
+        for gain in (False, True)
+    }
+    weights = 4 * (4 * 2 * 9 + 4 + 4 * 4 * 9 + 4)
+    assert held[True] - held[False] == weights
 
 
 def test_below_the_last_layer_only_the_path_through_membranes_is_dropped():
@@ -152,4 +175,5 @@ def test_leaks_cannot_learn_alone():
     for learn in ("l", "tl"):
         with pytest.raises(ValueError, match="weights must"):
             build(case._replace(learn=learn))
-    build(case._replace(learn="t"))
+    for others in ({"learn": "t"}, {"learn": "l", "rule": "bptt"}):
+        build(case._replace(**others))

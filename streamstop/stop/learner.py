@@ -433,7 +433,8 @@ class StopLearner:
 
         Parameters and what they become, gradients, the optimiser's moments, neurons and traces,
         spike sums, and the discriminant's means and covariance, whether or not they were needed
-        yet, and two counts a class. Under rule "bptt" the bins of the segment so far come on top, and grow.
+        yet, and two counts a class. Under rule "bptt" the bins of the segment so far come on top,
+        and grow.
         """
         networks = [self.network, self.decider] if self._shadowed else [self.network]
         grads = sum(_bytes(g) for g in self.network.grads.values())

@@ -61,6 +61,7 @@ def convert(
     overwrite: bool = False,
     seconds: float = 0.0,
     on_bit: int = 0,
+    from_zero: bool = False,
     progress: Progress | None = None,
 ) -> Conversion:
     """Read a recording, or a live source until it ends, and write it anew.
@@ -77,6 +78,7 @@ def convert(
         was received.
     on_bit : of AEDAT 2.0 alone, the address bit of an ON event in the new file; see
         `streamstop.sources.aedat2_writer.write_aedat2`.
+    from_zero : times count from the first event that is written.
     progress : called once a packet; it must be quick.
 
     Raises
@@ -98,9 +100,10 @@ def convert(
         done = Conversion(
             source_uri, out, source.format, out_format, source.sensor, source.simulated
         )
+        on_sensor = _on_sensor(source, done, progress)
         done.written = write_recording(
             out,
-            _on_sensor(source, done, progress),
+            _from_zero(on_sensor) if from_zero else on_sensor,
             source.sensor,
             format=out_format,
             simulated=source.simulated,
@@ -108,6 +111,15 @@ def convert(
         )
     done.out_bytes = Path(out).stat().st_size if out != STDOUT else 0
     return done
+
+
+def _from_zero(packets: Iterator[Events]) -> Iterator[Events]:
+    first_us: np.int64 | None = None
+    for events in packets:
+        first_us = events["t"][0] if first_us is None else first_us
+        moved = events.copy()
+        moved["t"] -= first_us
+        yield moved
 
 
 def _on_sensor(source: Source, done: Conversion, progress: Progress | None) -> Iterator[Events]:

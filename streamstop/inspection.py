@@ -330,23 +330,29 @@ def _wraps(recording: Recording, found: _Findings) -> int | None:
     return (found.latest_us >> bits) - (found.first_us >> bits)
 
 
-def _labels_beside(path: str) -> Labels | None:
+def label_file_beside(path: str) -> str | None:
     """The label CSV of the recording's name: `rec_labels.csv` or `rec.csv` beside `rec.aedat4`."""
-    if path == STDIN:
+    if path in ("", STDIN):
         return None
-    plain = Path(path)
+    plain = Path(path.partition("?")[0])
     if plain.suffix.lower() in SUFFIXES:
         plain = plain.with_suffix("")
     for one in (plain.with_name(f"{plain.stem}_labels.csv"), plain.with_suffix(".csv")):
         with suppress(StreamstopError, OSError):
-            if not one.is_file() or not is_label_csv(read_start(str(one), 1 << 10)):
-                continue
-            try:
-                intervals = read_label_csv(one)
-            except StreamstopError as error:
-                return Labels(str(one), error=str(error))
-            return Labels(str(one), len(intervals), sorted_classes(i.name for i in intervals))
+            if one.is_file() and is_label_csv(read_start(str(one), 1 << 10)):
+                return str(one)
     return None
+
+
+def _labels_beside(path: str) -> Labels | None:
+    found = label_file_beside(path)
+    if found is None:
+        return None
+    try:
+        intervals = read_label_csv(Path(found))
+    except (StreamstopError, OSError) as error:
+        return Labels(found, error=str(error))
+    return Labels(found, len(intervals), sorted_classes(i.name for i in intervals))
 
 
 class _Findings:

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from streamstop import __version__
+from streamstop.inspection import label_file_beside
 from streamstop.scenarios.scenario import BY_DOMAIN, UNORDERED
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def summarise(work: Pass, *, name: str, command: str, status: str) -> dict[str, 
         },
         "segments": work.segments,
         "segments_unscored": len(work.source.labels or ()) - work.segments,
+        "labels_beside": None if work.labelled else label_file_beside(config.source.uri),
         "bins": work.bins,
         "classes": list(work.classes),
         "accuracy": scores.accuracy() if scored else None,
@@ -85,7 +87,7 @@ def summarise(work: Pass, *, name: str, command: str, status: str) -> dict[str, 
         "continual": work.examination.as_dict(),
         "drift": {**work.drift.as_dict(), "responses": work.response.count} if scored else None,
         "speed": {
-            "events_per_s": work.ledger.received / wall if wall else None,
+            "events_per_s": work.binner.binned / wall if wall else None,
             "real_time_factor": stream / wall if wall else None,
             "step_ms_p50": p50,
             "step_ms_p99": p99,

@@ -38,6 +38,21 @@ def test_there_and_back_is_the_same(tmp_path: Path) -> None:
     assert same(whole.events, EVENTS)
 
 
+def test_a_cameras_clock_is_moved_to_zero_where_a_format_cannot_say_it(tmp_path: Path) -> None:
+    events = EVENTS.copy()
+    events["t"] += 1_718_924_384_950_507
+    path = tmp_path / "rec.aedat4"
+    write_aedat4(path, events, SensorSize(34, 34), simulated=True)
+    for name in ("a.dat", "a.bin"):
+        with pytest.raises(UsageError, match=r"time 0, where such a file begins \(--from-zero"):
+            convert(str(path), str(tmp_path / name))
+    convert(str(path), str(tmp_path / "b.dat"), from_zero=True)
+    whole = Whole(read_packets(open_recording(str(tmp_path / "b.dat"))))
+    moved = events.copy()
+    moved["t"] -= events["t"][0]
+    assert same(whole.events, moved)
+
+
 def test_what_is_off_the_sensor_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "rec.bin"
     events = EVENTS.copy()

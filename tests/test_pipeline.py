@@ -19,6 +19,8 @@ from streamstop.errors import UsageError
 from streamstop.events import Damage, Events, Packet, SensorSize, make_events
 from streamstop.labels import LabelTrack, Segment
 from streamstop.pipeline import RunResult, run
+from streamstop.sources.aedat4_writer import write_aedat4
+from tests.event_files import random_events
 
 BIN_US = 10_000
 SEGMENT_US = 100_000
@@ -329,8 +331,22 @@ def test_unlabelled_streams_are_predicted_and_never_scored(monkeypatch, tmp_path
     assert summary["accuracy"] is None
     assert summary["baselines"] is None
     assert sum(summary["predictions"].values()) == summary["bins"] == 240
+    speed = summary["speed"]  # of what went through the network, not of what was read
+    assert speed["events_per_s"] * speed["wall_s"] == pytest.approx(summary["ledger"]["binned"])
     lines = [json.loads(line) for line in (result.run_dir / "metrics.jsonl").open()]
     assert [line["bin"] for line in lines] == [100, 200, 240]
+
+
+def test_a_label_file_beside_an_unlabelled_recording_is_named(tmp_path):
+    write_aedat4(
+        tmp_path / "rec.aedat4", random_events(500, width=34, height=34), SensorSize(34, 34)
+    )
+    (tmp_path / "rec.csv").write_text("class,startTime_usec,endTime_usec\n1,0,1000\n")
+    overrides = {"source.uri": str(tmp_path / "rec.aedat4"), "run.out": str(tmp_path / "runs")}
+    summary = run(load_config(None, (), overrides)).summary
+    assert summary["labels_beside"] == str(tmp_path / "rec.csv")
+    (tmp_path / "rec.csv").write_text("t,x,y,p\n1,0,0,1\n")
+    assert run(load_config(None, (), overrides)).summary["labels_beside"] is None
 
 
 def test_every_recording_at_hand_runs_with_a_ledger_that_balances(data_dir, tmp_path):

@@ -43,6 +43,14 @@ OnBit = Annotated[
         "loaders of CIFAR10-DVS that take ON to be 1.",
     ),
 ]
+FromZero = Annotated[
+    bool,
+    typer.Option(
+        "--from-zero",
+        metavar="",
+        help="Times count from the first event; for formats that cannot say a camera's clock.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", "-f", metavar="", help="Replace what is there.")]
 
 
@@ -99,6 +107,7 @@ def convert(
     format: Format = None,
     sensor: Sensor = None,
     on_bit: OnBit = 0,
+    from_zero: FromZero = False,
     force: Force = False,
     strict: Strict = False,
     as_json: Json = False,
@@ -108,7 +117,11 @@ def convert(
 
     Exit code 4 where A is damaged; B then holds what could be read, or with --strict is not made.
     """
-    _copy("converting", source, out, format, sensor, force, strict, 0.0, as_json, quiet, on_bit)
+    _copy(
+        *("converting", source, out, format, sensor, force, strict, 0.0, as_json, quiet),
+        on_bit=on_bit,
+        from_zero=from_zero,
+    )
 
 
 def record(
@@ -142,6 +155,7 @@ def _copy(
     as_json: bool,
     quiet: bool,
     on_bit: int = 0,
+    from_zero: bool = False,
 ) -> None:
     with errors_told("nothing was written"):
         from streamstop.convert import convert
@@ -161,6 +175,7 @@ def _copy(
                 overwrite=force,
                 seconds=seconds,
                 on_bit=on_bit,
+                from_zero=from_zero,
                 progress=lambda events, _: line.update(events),
             )
         # Where events go to standard output, what is said of them does not.

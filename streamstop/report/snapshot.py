@@ -124,6 +124,7 @@ class Snapshot:
     network: Facts
     versions: Facts
     weights: Facts = field(default_factory=dict)
+    labels_beside: str = ""
     world: World = field(default_factory=World)
     domains: tuple[DomainScore, ...] = ()
     held_out: HeldOut | None = None
@@ -257,6 +258,7 @@ def _snapshot(summary: Mapping[str, Any]) -> Snapshot:
         network=dict(summary.get("network") or {}),
         versions=dict(summary.get("versions") or {}),
         weights=dict(summary.get("weights") or {}),
+        labels_beside=str(summary.get("labels_beside") or ""),
         world=read_world(summary),
         domains=read_domains(summary),
         held_out=read_held_out(summary),

@@ -343,8 +343,10 @@ def verdict(snapshot: Snapshot) -> str:
     """The run's result in one sentence, with its strongest baseline."""
     kind = "simulated" if snapshot.simulated else "real"
     if not snapshot.labelled:
+        beside = snapshot.labels_beside
+        hint = f" (one file of them lies beside it: --labels {beside})" if beside else ""
         return (
-            f"Nothing could be scored: this source of {kind} data came without labels. "
+            f"Nothing could be scored: this source of {kind} data came without labels{hint}. "
             + _most_predicted(snapshot)
         )
     ours = snapshot.decision
@@ -420,6 +422,8 @@ def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:
     idle = {
         "every": update == "segment",
         "delay_us": arrival == "concurrent",
+        **dict.fromkeys(("rule", "learn", "loss"), snapshot.frozen or not snapshot.labelled),
+        **dict.fromkeys(("order", "length_us"), not snapshot.labelled),
         "spans": bool(snapshot.world.spans),
         "drift_alarms": bool(snapshot.world.alarms),
     }

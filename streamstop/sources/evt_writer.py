@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from streamstop.errors import UsageError
 from streamstop.events import Events, SensorSize
 from streamstop.sources.recording import SIMULATED_SOURCE
-from streamstop.sources.writing import pieces, whole_file
+from streamstop.sources.writing import pieces, what_came_before, whole_file
 
 MAX_SILENCE_US = 24 * 3600 * 1_000_000
 """A longer one would be megabytes of nothing but time, and is more likely a damaged time."""
@@ -190,11 +190,12 @@ def _check(
     silence = np.diff(t, prepend=last_us)
     too_long = silence > longest_silence
     too_long[0] = silence[0] > first_silence
+    before = what_came_before(written + int(np.argmax(too_long)))
     reasons = {
         f"outside the sensor of {sensor}": (events["x"] >= sensor.width)
         | (events["y"] >= sensor.height),
         f"earlier than what lies before it; {name} cannot say this, .aedat4 can": silence < 0,
-        f"too long after what lies before it; {name} cannot say this, .aedat4 can": too_long,
+        f"too long after {before}; {name} cannot say this, .aedat4 can": too_long,
     }
     wrong = np.logical_or.reduce([*reasons.values()])
     if wrong.any():

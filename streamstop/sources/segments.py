@@ -109,7 +109,8 @@ def refuse_damage(damage: Damage) -> None:
     """Raise the error that `strict` asks for."""
     raise DamageError(
         f"damaged at byte {damage.offset}, {damage.lost_bytes} bytes lost: {damage.reason}; "
-        f"stopped there as --strict asks: {damage.path}"
+        "under --strict, and in a training, nothing damaged may pass (streamstop convert keeps "
+        f"what is whole): {damage.path}"
     )
 
 

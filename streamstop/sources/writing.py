@@ -80,6 +80,13 @@ def refuse_outside(events: Events, sensor: SensorSize, before: int) -> None:
         )
 
 
+def what_came_before(event: int) -> str:
+    """What the time of event number so many is measured from, in a file whose clock is short."""
+    if event:
+        return "what lies before it"
+    return "time 0, where such a file begins (--from-zero counts from the first event)"
+
+
 def refuse_far(events: Events, last_us: int | None, before: int, bits: int, name: str) -> None:
     """Raise UsageError where a counter of so many bits could not tell a time from a wrap.
 
@@ -92,6 +99,6 @@ def refuse_far(events: Events, last_us: int | None, before: int, bits: int, name
     if far.any():
         at = int(far.argmax())
         raise UsageError(
-            f"event {before + at} at t = {t[at]} us is too far from what lies before it for "
-            f"{name}, whose times have {bits} bits; nothing was written"
+            f"event {before + at} at t = {t[at]} us is too far from {what_came_before(before + at)} "
+            f"for {name}, whose times have {bits} bits; nothing was written"
         )

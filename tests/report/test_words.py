@@ -69,8 +69,25 @@ def test_unlabelled_says_that_nothing_was_scored(fake_run: MakeRun) -> None:
     assert "it means nothing, for nothing ever taught this network" in said(snapshot)
     trained = replace(snapshot, weights={"path": "best.safetensors"})
     assert said(trained).endswith("right or wrong, nobody knows.")
+    beside = replace(snapshot, labels_beside="a/rec.csv")
+    assert "without labels (one file of them lies beside it: --labels a/rec.csv)." in said(beside)
     assert words.doubt(snapshot) == ""
     assert "What honest means" not in dict(words.protocol(snapshot))
+
+
+def test_what_nothing_learned_by_is_not_in_the_protocol(fake_run: MakeRun) -> None:
+    """Of a frozen network and of a stream without labels; the order is of labelled segments."""
+    learns = {"rule": "stop", "learn": "wtl", "loss": "ce"}
+    said = {**learns, "order": "iid", "length_us": "0"}
+    snapshot = load_snapshot(fake_run())
+    protocol = {**snapshot.protocol, **said}
+    for run, kept in (
+        (replace(snapshot, protocol=protocol), said.keys()),
+        (replace(snapshot, protocol={**protocol, "frozen": "True"}), said.keys() - learns.keys()),
+        (replace(snapshot, protocol=protocol, accuracy=None), set()),
+    ):
+        named = {name.lower().replace("segment", "length_us") for name, _ in words.protocol(run)}
+        assert named & said.keys() == set(kept)
 
 
 def test_honesty_is_claimed_for_the_prequential_protocol_alone(fake_run: MakeRun) -> None:

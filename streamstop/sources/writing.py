@@ -99,6 +99,6 @@ def refuse_far(events: Events, last_us: int | None, before: int, bits: int, name
     if far.any():
         at = int(far.argmax())
         raise UsageError(
-            f"event {before + at} at t = {t[at]} us is too far from {what_came_before(before + at)} "
-            f"for {name}, whose times have {bits} bits; nothing was written"
+            f"event {before + at} at t = {t[at]} us is too far from "
+            f"{what_came_before(before + at)} for {name}, whose times have {bits} bits; nothing was written"
         )

@@ -53,11 +53,13 @@ class NetworkCost(NamedTuple):
 
     layers : from the input upwards, the readout last.
     learning : parameters that learn.  number_bytes : bytes of one number.
+    derived_bytes : of what weights become where they are standardised or have a gain.
     """
 
     layers: tuple[LayerCost, ...]
     learning: int
     number_bytes: int
+    derived_bytes: int
 
     @property
     def neurons(self) -> int:
@@ -208,7 +210,7 @@ def network_cost(
         )
     )
     learning = sum(gradient.numel() for gradient in network.grads.values())
-    return NetworkCost(tuple(costs), learning, weight.element_size())
+    return NetworkCost(tuple(costs), learning, weight.element_size(), network.derived_bytes())
 
 
 READOUTS = {"linear": "linear", "leaky": "leaky linear", "spiking": "spiking, linear"}

@@ -51,6 +51,7 @@ def model_json(name: str, spec: NetworkSpec, cost: NetworkCost) -> dict[str, Any
             "parameters": cost.parameter_bytes,
             "gradients_and_moments": cost.adam_bytes,
             "state": cost.state_bytes,
+            "derived": cost.derived_bytes,
             "unrolled": {"bins": BINS, "bytes": cost.unrolled_bytes(BINS)},
         },
     }
@@ -75,9 +76,13 @@ def print_model(
         f"forward, {_macs(cost.weight_gradient)}MAC for the gradients of weights, "
         f"{_macs(cost.input_gradient)}MAC to carry the error down.",
     )
+    derived = ""
+    if cost.derived_bytes:
+        derived = f" {_bytes(cost.derived_bytes)} of what weights become,"
     print_paragraph(
         console,
-        f"Memory: {_bytes(cost.parameter_bytes)} of parameters, {_bytes(cost.adam_bytes)} of "
+        f"Memory: {_bytes(cost.parameter_bytes)} of parameters,{derived} "
+        f"{_bytes(cost.adam_bytes)} of "
         f"gradients and Adam's moments, and {_bytes(cost.state_bytes)} of state however long the "
         f"stream; backpropagation through {BINS} bins would keep "
         f"{_bytes(cost.unrolled_bytes(BINS))} in its place.",

@@ -8,6 +8,7 @@ import pytest
 import torch
 from nets import Case, build, by_rule, inputs, only, stop_grads, worst
 
+from streamstop.stop.cost import network_cost
 from streamstop.stop.layers import LayerSpec, gain_of
 from streamstop.stop.learner import LearnerSpec, StopLearner
 from streamstop.stop.losses import Loss
@@ -76,6 +77,8 @@ def test_what_the_learner_carries_has_the_scaled_weights_in_it():
     }
     weights = 4 * (4 * 2 * 9 + 4 + 4 * 4 * 9 + 4)
     assert held[True] - held[False] == weights
+    gained = replace(spec, neuron=spec.neuron._replace(leak_gain=True))
+    assert network_cost(gained).derived_bytes == weights
 
 
 def test_below_the_last_layer_only_the_path_through_membranes_is_dropped():

@@ -107,6 +107,7 @@ def test_costs_are_those_of_the_network_that_is_built(name: str, reset: str) -> 
     parameters = sum(value.numel() for value in network.parameters().values())
     assert cost.parameters == cost.learning == parameters
     assert cost.state_bytes == network.state_bytes()
+    assert cost.derived_bytes == network.derived_bytes() == 0
     assert cost.adam_bytes == 3 * cost.parameter_bytes == 12 * parameters
 
 

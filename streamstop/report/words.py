@@ -454,8 +454,8 @@ def _most_predicted(snapshot: Snapshot) -> str:
     known = (
         "right or wrong, nobody knows."
         if snapshot.trained
-        else "it means nothing, for nothing ever taught this network: start with trained weights "
-        "(learner.weights), or give labels (source.labels)."
+        else "it means nothing, for nothing ever taught this network: give labels, or trained "
+        "weights."
     )
     return (
         f"Of {plural(snapshot.bins, 'bin')}, most often predicted: {name} "

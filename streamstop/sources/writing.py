@@ -100,5 +100,6 @@ def refuse_far(events: Events, last_us: int | None, before: int, bits: int, name
         at = int(far.argmax())
         raise UsageError(
             f"event {before + at} at t = {t[at]} us is too far from "
-            f"{what_came_before(before + at)} for {name}, whose times have {bits} bits; nothing was written"
+            f"{what_came_before(before + at)} for {name}, whose times have {bits} bits; "
+            "nothing was written"
         )

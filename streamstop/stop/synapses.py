@@ -220,11 +220,11 @@ class Synapses:
                 made = self._product(self.trace, self.used, self.shift)
             self._current = channels_last(made)
         if traces != "none":
-            gains, gain = [], self._factors[-1]
+            factors, factor = [], self._factors[-1]
             for _ in range(bins):
-                gain = gain * leak + 1.0 if traces == "stop" else 1.0
-                gains.append(gain)
-            self._factors = gains
+                factor = factor * leak + 1.0 if traces == "stop" else 1.0
+                factors.append(factor)
+            self._factors = factors
         return self._current
 
     def _bias_of_batches(self) -> Tensor:
@@ -321,13 +321,13 @@ class Synapses:
 
     def _gather(self, delta: Tensor) -> None:
         """With a constant input all that follows is linear in the errors, and waits for `flush`."""
-        for of_bin, gain in zip(delta.split(self._batch), self._factors, strict=True):
+        for of_bin, factor in zip(delta.split(self._batch), self._factors, strict=True):
             if self._gathered is None:
-                self._gathered = of_bin * gain
-            elif isinstance(gain, float):
-                self._gathered.add_(of_bin, alpha=gain)
+                self._gathered = of_bin * factor
+            elif isinstance(factor, float):
+                self._gathered.add_(of_bin, alpha=factor)
             else:
-                self._gathered.addcmul_(of_bin, gain)
+                self._gathered.addcmul_(of_bin, factor)
 
     def _errors(
         self,

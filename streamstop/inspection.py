@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from streamstop.errors import StreamstopError, UsageError
 from streamstop.events import Damage, Events, Packet, SensorSize
-from streamstop.labels import is_label_csv, read_label_csv, sorted_classes
+from streamstop.labels import is_label_csv, label_names, read_label_csv, sorted_classes
 from streamstop.sources import kind_of, open_source, sensor_size, uri_parts
 from streamstop.sources.byte_reader import STDIN, SUFFIXES, open_bytes
 from streamstop.sources.feeds import is_live
@@ -331,13 +331,13 @@ def _wraps(recording: Recording, found: _Findings) -> int | None:
 
 
 def label_file_beside(path: str) -> str | None:
-    """The label CSV of the recording's name: `rec_labels.csv` or `rec.csv` beside `rec.aedat4`."""
+    """The label CSV of the recording's name, as `labels.label_names` has it; None without one."""
     if path in ("", STDIN):
         return None
-    plain = Path(path.partition("?")[0])
+    plain = Path(path)
     if plain.suffix.lower() in SUFFIXES:
         plain = plain.with_suffix("")
-    for one in (plain.with_name(f"{plain.stem}_labels.csv"), plain.with_suffix(".csv")):
+    for one in label_names(plain):
         with suppress(StreamstopError, OSError):
             if one.is_file() and is_label_csv(read_start(str(one), 1 << 10)):
                 return str(one)

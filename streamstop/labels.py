@@ -163,6 +163,11 @@ def _class_names(path: Path) -> dict[str, str]:
     return names
 
 
+def label_names(recording: Path) -> tuple[Path, Path]:
+    """Where the label CSV of `rec.aedat4` may lie: `rec_labels.csv`, else `rec.csv`, beside it."""
+    return recording.with_name(f"{recording.stem}_labels.csv"), recording.with_suffix(".csv")
+
+
 def fit_intervals(
     intervals: Sequence[Interval], first_us: int, last_us: int, path: str | Path
 ) -> list[Interval]:

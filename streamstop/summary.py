@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from streamstop import __version__
 from streamstop.inspection import label_file_beside
 from streamstop.scenarios.scenario import BY_DOMAIN, UNORDERED
+from streamstop.sources import uri_parts
 
 if TYPE_CHECKING:
     from streamstop.pipeline import Pass
@@ -70,7 +71,7 @@ def summarise(work: Pass, *, name: str, command: str, status: str) -> dict[str, 
         },
         "segments": work.segments,
         "segments_unscored": len(work.source.labels or ()) - work.segments,
-        "labels_beside": None if work.labelled else label_file_beside(config.source.uri),
+        "labels_beside": _labels_beside(work),
         "bins": work.bins,
         "classes": list(work.classes),
         "accuracy": scores.accuracy() if scored else None,
@@ -112,6 +113,13 @@ def summarise(work: Pass, *, name: str, command: str, status: str) -> dict[str, 
         "weights": (None if work.trained is None else work.trained.as_dict(config.readout.prior)),
         "versions": versions(),
     }
+
+
+def _labels_beside(work: Pass) -> str | None:
+    """The label file beside the recording of a run without labels, which nobody asked for."""
+    if work.labelled or work.source.live:
+        return None
+    return label_file_beside(uri_parts(work.config.source.uri)[0])
 
 
 def _scenario(work: Pass) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from streamstop.labels import (
     Segment,
     fit_intervals,
     is_label_csv,
+    label_names,
     named,
     read_label_csv,
     sorted_classes,
@@ -294,8 +295,7 @@ def _labelled_files(root: Path, documents: Sequence[str] = ()) -> list[_Found]:
         elif path.stem.upper() not in DOCUMENTS and path.name not in documents:
             unknown.append(path)
     for i, one in enumerate(found):
-        path = root / one.name
-        beside = (path.with_name(f"{path.stem}_labels.csv"), path.with_suffix(".csv"))
+        beside = label_names(root / one.name)
         found[i] = one._replace(csv=next((csv for csv in beside if csv in label_files), None))
     unknown += sorted(label_files - {one.csv for one in found})
     if unknown:

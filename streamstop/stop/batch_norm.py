@@ -43,7 +43,7 @@ class BatchNorm:
     Attributes
     ----------
     scale, mean, variance : (channels,).
-    gain : what the scale is scaled by, (); None for 1. A bias comes scaled.
+    gain : what scale and bias are scaled by, (); None for 1.
     together : where several processes share a batch, replaces tensors by their sums over all of
         them; None for one process.
     """
@@ -116,16 +116,17 @@ class BatchNorm:
         if not fast:
             y.sub_(_over(mean)).mul_(_over(by))
             self._trace.mul_(leak).add_(y)
-            return torch.addcmul(_over(bias), y, _over(self._scale()))
+            return torch.addcmul(_over(self._gained(bias)), y, _over(self._gained(self.scale)))
         current = torch.empty_like(y)
         plane = kernels.rows(y)
-        rows = (_row(one, y) for one in (mean, by, self._scale(), bias))
+        scale, bias = self._gained(self.scale), self._gained(bias)
+        rows = (_row(one, y) for one in (mean, by, scale, bias))
         kept = plane.dtype.type(float(leak))
         kernels.normalise()(plane, *rows, kept, kernels.rows(self._trace), kernels.rows(current))
         return current
 
-    def _scale(self) -> Tensor:
-        return self.scale if self.gain is None else self.scale * self.gain
+    def _gained(self, of_channels: Tensor) -> Tensor:
+        return of_channels if self.gain is None else of_channels * self.gain
 
     def _joint(self, variance: Tensor, mean: Tensor, count: float) -> tuple[Tensor, Tensor, float]:
         """Those of the whole batch, of those of this process's share."""
@@ -160,7 +161,8 @@ class BatchNorm:
             grads["scale"].add_(sums[2])
         if self.together is not None:  # the scale's sum is one of the gradients, and joins later
             self.together(sums[:2])
-        mean, along, by = sums[0] / step.samples, sums[1] / step.samples, self._scale() * step.by
+        mean, along = sums[0] / step.samples, sums[1] / step.samples
+        by = self._gained(self.scale) * step.by
         if delta.device.type != "cpu":
             return (delta - _over(mean)).addcmul_(step.seen, _over(along), value=-1).mul_(_over(by))
         out = torch.empty_like(step.seen)

@@ -177,8 +177,7 @@ class SpikingLayer:
         """Recompute leak, theta and synapses from their parameters, after those moved."""
         self.leak = LEAK_MAX * torch.sigmoid(self.leak_logit)
         self.theta = torch.exp(self.log_theta).view(1, *self._theta_shape)
-        gained = self.neuron.leak_gain
-        self.synapses.refresh(gain_of(self.leak, self.neuron) if gained else None)
+        self.synapses.refresh(gain_of(self.leak, self.neuron))
         # A number in Python where there is a CPU to ask for it; a GPU would have to be waited for.
         self.leak_value: float | Tensor = self.leak
         if self.leak.device.type == "cpu":
@@ -402,9 +401,9 @@ class SpikingLayer:
         return g
 
 
-def gain_of(leak: Tensor, neuron: NeuronSpec) -> Tensor:
-    """What synapses act scaled by where a leak has its gain: 1 at the start."""
-    return (1.0 - leak) / (1.0 - neuron.leak)
+def gain_of(leak: Tensor, neuron: NeuronSpec) -> Tensor | None:
+    """What synapses act scaled by: 1 at the start; None where leaks have no gain."""
+    return (1.0 - leak) / (1.0 - neuron.leak) if neuron.leak_gain else None
 
 
 def _rows_of(state: LIFState) -> tuple[NDArray[Any], ...]:

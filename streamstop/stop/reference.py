@@ -41,7 +41,7 @@ class _Current:
     """Synapses for autograd."""
 
     def __init__(
-        self, synapses: Synapses, p: dict[str, Tensor], gain: Tensor | float = 1.0
+        self, synapses: Synapses, p: dict[str, Tensor], gain: Tensor | None = None
     ) -> None:
         self.synapses = synapses
         self.p = p
@@ -52,7 +52,7 @@ class _Current:
 
     def of(self, x: Tensor) -> Tensor:
         made = self._plain(x)
-        return made if isinstance(self.gain, float) else made * self.gain
+        return made if self.gain is None else made * self.gain
 
     def _plain(self, x: Tensor) -> Tensor:
         one, normal = self.synapses, self.synapses.normalisation
@@ -81,10 +81,7 @@ class _Unrolled:
         self.bottom = bottom
         self.leak = LEAK_MAX * torch.sigmoid(p["leak_logit"])
         self.theta = torch.exp(p["log_theta"]).view_as(layer.theta)
-        gained = layer.neuron.leak_gain
-        self.synapses = _Current(
-            layer.synapses, p, gain_of(self.leak, layer.neuron) if gained else 1.0
-        )
+        self.synapses = _Current(layer.synapses, p, gain_of(self.leak, layer.neuron))
         self.u = layer.theta.new_zeros(batch, *layer.neurons)
         self.s = torch.zeros_like(self.u)
 

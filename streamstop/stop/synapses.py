@@ -196,7 +196,7 @@ class Synapses:
         if self.normalisation is not None and traces != "none":
             made = self._product(x, self.weight, None)
             carried = leak if traces == "stop" else 0.0
-            return self.normalisation.forward(made, self._bias_of_batches(), carried, bins)
+            return self.normalisation.forward(made, self.bias, carried, bins)
         return self._product(x, self.used, self.shift)
 
     def _trace_all(self, x: Tensor, leak: float | Tensor) -> None:
@@ -215,7 +215,7 @@ class Synapses:
             self.trace = self._traces = x.reshape(x.shape[0], *self.in_shape)
             if self.normalisation is not None and traces != "none":
                 made = self._product(self.trace, self.weight, None)
-                made = self.normalisation.forward(made, self._bias_of_batches(), 0.0)
+                made = self.normalisation.forward(made, self.bias, 0.0)
             else:
                 made = self._product(self.trace, self.used, self.shift)
             self._current = channels_last(made)
@@ -226,9 +226,6 @@ class Synapses:
                 factors.append(factor)
             self._factors = factors
         return self._current
-
-    def _bias_of_batches(self) -> Tensor:
-        return self.bias if self._gain is None else self.bias * self._gain
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.compute is not None:

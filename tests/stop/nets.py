@@ -13,6 +13,7 @@ from streamstop.stop.lif import Reset
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network, NetworkSpec, Rule
 from streamstop.stop.readouts import Readout, ReadoutKind
+from streamstop.stop.reference import bptt_grads
 from streamstop.stop.sequence import sequence_gradients
 
 CLASSES = 5
@@ -109,6 +110,15 @@ def by_rule(
     """Settled gradients of one batch of sequences, by whichever rule the network follows."""
     sequence_gradients(network, x, labels, loss or Loss(), constant=constant)
     return {name: grad.clone() for name, grad in network.grads.items()}
+
+
+def same_as_bptt(network: Network, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """The rule's gradients, all of them held against backpropagation through time, to 1e-10."""
+    ours = by_rule(network, x, labels)
+    exact = only(bptt_grads(network, x, labels), ours)
+    for name, grad in ours.items():
+        torch.testing.assert_close(grad, exact[name], rtol=1e-10, atol=1e-10, msg=name)
+    return ours
 
 
 def only(grads: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:

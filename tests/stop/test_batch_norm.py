@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from nets import CLASSES, Case, build, by_rule, cosine, inputs, only, worst
+from nets import CLASSES, Case, build, by_rule, cosine, inputs, only, same_as_bptt, worst
 from streams import NETWORK
 from torch import Tensor
 from torch.nn import functional
@@ -117,12 +117,7 @@ def test_a_single_steps_gradients_are_autograds_through_torchs_own():
 def test_a_single_step_of_a_deep_network_equals_bptt(rule, readout):
     """Through blocks and their ways: with one step, no rule drops anything."""
     case = DEEP._replace(bins=1, readout=readout, rule=rule)
-    network = build(case)
-    x, labels = inputs(case)
-    ours = by_rule(network, x, labels)
-    exact = only(bptt_grads(network, x, labels), ours)
-    for name, grad in ours.items():
-        torch.testing.assert_close(grad, exact[name], rtol=1e-10, atol=1e-10, msg=name)
+    same_as_bptt(build(case), *inputs(case))
 
 
 def test_over_many_steps_a_layer_is_exact_but_for_the_weights():

@@ -54,7 +54,7 @@ fuzz: $(STAMP)  ## 100,000 mutations of every format of files; writes docs/resul
 	@$(BIN)/python benchmarks/fuzz.py --mutations 100000
 
 recordings: $(STAMP)  ## make the bundled recordings anew, byte for byte
-	@$(BIN)/python -m streamstop.simulate recordings
+	@$(BIN)/python -m streamstop.simulation recordings
 
 clean:  ## remove the environment and caches, never runs/
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

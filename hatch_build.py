@@ -14,7 +14,7 @@ BUNDLED = ("pipelines", "recordings")
 
 
 class BundledFiles(BuildHookInterface):
-    """Hatchling's hook; see `streamstop.bundled.bundled_path` for the other end."""
+    """Hatchling's hook; see `streamstop.config.bundled.bundled_path` for the other end."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called by hatchling with version "standard" or "editable"."""

@@ -31,15 +31,11 @@ from contest import SEEDS, Job, Rule, Store
 from page import spread, table
 from provenance import ROOT, provenance
 
-from streamstop.config import built, given
-from streamstop.datasets import (
-    Samples,
-    deal,
-    load_events,
-    load_test_set,
-    load_training_set,
-)
-from streamstop.train_config import TrainConfig
+from streamstop.config.recipe import built, given
+from streamstop.config.training import TrainConfig
+from streamstop.datasets.event_windows import load_events
+from streamstop.datasets.load import load_test_set, load_training_set
+from streamstop.datasets.samples import Samples, deal
 
 STORE, PAGE = ROOT / "runs" / "ablation.jsonl", ROOT / "docs" / "results" / "ablation.md"
 DATA = Path(os.environ.get("STREAMSTOP_TEST_DATA", ROOT.parent / "shared" / "data"))

@@ -25,8 +25,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from provenance import cpu, installed
 
-from streamstop.binning import Binner, cell_map
-from streamstop.events import MAX_PACKET_EVENTS, Events, SensorSize, make_events
+from streamstop.events.binning import Binner, cell_map
+from streamstop.events.packet import MAX_PACKET_EVENTS, Events, SensorSize, make_events
 
 ROOT = Path(__file__).resolve().parent.parent
 DVS128, DAVIS346 = SensorSize(128, 128), SensorSize(346, 260)
@@ -204,11 +204,13 @@ def run_case(case: Case, n: int, turns: int, folder: Path) -> dict[str, tuple[fl
 def start_up() -> dict[str, float]:
     """Seconds in a fresh process: to the first bin, and of it the import of numba."""
     whole = (
-        "from streamstop.binning import Binner; from streamstop.events import *\n"
+        "from streamstop.events.binning import Binner; from streamstop.events.packet import *\n"
         "list(Binner(SensorSize(4, 4)).push(make_events([0, 10_000], [0, 0], [0, 0], [1, 1])))\n"
     )
     return {
-        "from `import streamstop.binning` to the first bin, compiling included": seconds_of(whole),
+        "from `import streamstop.events.binning` to the first bin, compiling included": seconds_of(
+            whole
+        ),
         "of it, the import of numba": seconds_of("import numba\n"),
     }
 

@@ -20,10 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from streamstop.datasets import Samples
+from streamstop.config.training import TrainConfig
+from streamstop.datasets.samples import Samples
 from streamstop.errors import DivergedError
-from streamstop.train_config import TrainConfig
-from streamstop.trainer import Trainer
+from streamstop.training.trainer import Trainer
 
 SEEDS = range(5)
 """Seeds of the figures on a page; settings are chosen on others."""

@@ -27,9 +27,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from page import spread, table, write_section
 from provenance import ROOT, provenance
 
-from streamstop.bundled import bundled_path
-from streamstop.config import load_config
-from streamstop.pipeline import run
+from streamstop.config.bundled import bundled_path
+from streamstop.config.recipe import load_config
+from streamstop.pipeline.run import run
 
 DATA = Path(os.environ.get("STREAMSTOP_TEST_DATA", ROOT.parent / "shared" / "data"))
 SLOW = "learner.lr=3e-5", "learner.lr_threshold=3e-5", "learner.lr_leak=3e-5"
@@ -72,7 +72,7 @@ MAKERS = {
 FIGURES = ("average_accuracy", "forgetting", "backward_transfer", "forward_transfer")
 INTRO = (
     "Written by `benchmarks/continual.py`, a section a run; do not edit. Figures are defined in "
-    "`streamstop.prequential.continual`, with their papers."
+    "`streamstop.evaluation.continual`, with their papers."
 )
 CLASSES = "Class after class: "
 CHOSEN, SHIFT = "How the slow average was chosen", "A world that shifts"

@@ -24,8 +24,8 @@ import faery
 import numpy as np
 from provenance import ROOT, installed, provenance
 
-from streamstop.events import Events, SensorSize, empty_events, make_events
-from streamstop.sources.recognise import open_recording
+from streamstop.events.packet import Events, SensorSize, empty_events, make_events
+from streamstop.formats.detect import open_recording
 
 FIELDS = ("t", "x", "y", "p")
 Reader = Callable[[str, SensorSize], Iterable[Any]]

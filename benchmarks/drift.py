@@ -6,7 +6,7 @@
 Each stream is streamed once by a bundled recipe, from scratch, in the order that each seed draws;
 from its middle on a corruption lies over it. Each detector watches what the learner decided wrong,
 or a rate; its delay is that of its first alarm after the corruption, its false alarms are those
-before. Detectors are as `streamstop.prequential.drift` makes them; ADWIN's delta was chosen on the
+before. Detectors are as `streamstop.evaluation.drift` makes them; ADWIN's delta was chosen on the
 simulated errors of the first section, nothing on the streams.
 """
 
@@ -28,10 +28,10 @@ import numpy as np
 from page import spread, table, write_section
 from provenance import ROOT, provenance
 
-from streamstop.bundled import bundled_path
-from streamstop.config import load_config
-from streamstop.pipeline import run
-from streamstop.prequential.drift import ERROR_DETECTORS, RATE_DETECTORS, RATES, DriftMonitor
+from streamstop.config.bundled import bundled_path
+from streamstop.config.recipe import load_config
+from streamstop.evaluation.drift import ERROR_DETECTORS, RATE_DETECTORS, RATES, DriftMonitor
+from streamstop.pipeline.run import run
 
 DATA = Path(os.environ.get("STREAMSTOP_TEST_DATA", ROOT.parent / "shared" / "data"))
 WATCHED = [(name, "errors") for name in ERROR_DETECTORS]

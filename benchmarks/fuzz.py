@@ -35,15 +35,14 @@ from page import table, write_section
 from provenance import ROOT, provenance
 
 sys.path.insert(0, str(ROOT / "tests"))
-sys.path.insert(0, str(ROOT / "tests" / "corrupt"))
 
-from mutation_seeds import MAKERS, seed_of
-from mutations import Edit, Seed, check, check_resumed, mutate, read
+from helpers.mutation_seeds import MAKERS, seed_of
+from helpers.mutations import Edit, Seed, check, check_resumed, mutate, read
 
 from streamstop.errors import StreamstopError
-from streamstop.inspection import inspect
-from streamstop.sources import hdf5
-from streamstop.sources.recognise import open_recording
+from streamstop.formats.detect import open_recording
+from streamstop.formats.hdf5 import reader as hdf5
+from streamstop.tools.inspection import inspect
 
 PAGE = ROOT / "docs" / "results" / "fuzz.md"
 TITLE = "Damaged files"

@@ -26,17 +26,17 @@ from page import spread, table, write_section
 from provenance import ROOT, provenance
 from realism import named, read, real_recordings
 
-from streamstop.binning import Binner
-from streamstop.config import NetworkConfig, load_config
-from streamstop.events import Events
-from streamstop.pipeline import run
-from streamstop.simulate.gesture_set import write_gesture_set
-from streamstop.simulate.gestures import SENSOR
-from streamstop.stop.learner import LearnerSpec, StopLearner
-from streamstop.stop.networks import configured_network
-from streamstop.train_config import load_train_config
-from streamstop.trained import Trained
-from streamstop.training import train
+from streamstop.config.recipe import NetworkConfig, load_config
+from streamstop.config.training import load_train_config
+from streamstop.events.binning import Binner
+from streamstop.events.packet import Events
+from streamstop.learning.learner import LearnerSpec, StopLearner
+from streamstop.learning.pretrained import Trained
+from streamstop.pipeline.run import run
+from streamstop.simulation.gesture_set import write_gesture_set
+from streamstop.simulation.gestures import SENSOR
+from streamstop.stop.architectures import configured_network
+from streamstop.training.train import train
 
 PAGE = ROOT / "docs" / "results" / "gestures.md"
 TITLE = "Simulated gestures: new people, other light"

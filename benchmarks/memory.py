@@ -37,9 +37,9 @@ from page import table, write_section
 from peers import CLASSES, CONTENDERS, DENSITY, PEERS, Contender, one_bin, present, spec_of
 from provenance import ROOT, provenance
 
-from streamstop.stop.learner import LearnerSpec, StopLearner
+from streamstop.learning.learner import LearnerSpec, StopLearner
+from streamstop.stop.architectures import named_network
 from streamstop.stop.network import NetworkSpec
-from streamstop.stop.networks import named_network
 
 EARLY, BINS, SAMPLES = (10, 1_000), 50, 100
 CHANNELS = {"learner": (32, 64), "shadow": (8, 16), "pipeline": (8, 16)}
@@ -104,8 +104,8 @@ def run_learner(name: str, steps: int) -> dict[str, Any]:
 
 def write_stream(steps: int, path: Path) -> None:
     """An AEDAT4 recording of noise at `path`, and its CSV: a label every `BINS` bins."""
-    from streamstop.events import SensorSize, make_events
-    from streamstop.sources.aedat4_writer import write_aedat4
+    from streamstop.events.packet import SensorSize, make_events
+    from streamstop.formats.aedat.aedat4_writer import write_aedat4
 
     draw = np.random.default_rng(0)
     n = steps * BIN_EVENTS
@@ -125,8 +125,8 @@ def write_stream(steps: int, path: Path) -> None:
 
 def run_pipeline(steps: int, stream: Path) -> dict[str, Any]:
     """The whole program, watched through its progress callback."""
-    from streamstop import pipeline
-    from streamstop.config import load_config
+    from streamstop.config.recipe import load_config
+    from streamstop.pipeline import run as pipeline
 
     state: dict[int, int] = {}
     rss: dict[int, float] = {}

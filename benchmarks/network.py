@@ -27,13 +27,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from provenance import ROOT, provenance
 
-from streamstop.binning import Binner
-from streamstop.events import Events, SensorSize, make_events
-from streamstop.ledger import Ledger
-from streamstop.sending import DATAGRAM_BYTES, stream
-from streamstop.sources.dv_tcp import DvTcpFeed
-from streamstop.sources.live import LiveSource
-from streamstop.sources.udp import UdpFeed
+from streamstop.events.binning import Binner
+from streamstop.events.ledger import Ledger
+from streamstop.events.packet import Events, SensorSize, make_events
+from streamstop.sources.live.dv_tcp import DvTcpFeed
+from streamstop.sources.live.source import LiveSource
+from streamstop.sources.live.udp import UdpFeed
+from streamstop.tools.send import DATAGRAM_BYTES, stream
 
 SENSOR = SensorSize(304, 240)
 BLOCK = 1_000_000

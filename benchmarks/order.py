@@ -1,10 +1,11 @@
 """Where order in time is what tells classes apart: STOP, rules without traces, BPTT, and counts.
 
 Two tasks, both simulated. `moving`: a small pattern crosses a plane in one of eight directions,
-drawn so that neither a bin nor the cells' counts tell which (`streamstop.simulate.moving`).
-`gestures`: four turns of an arm, pairwise each other backwards in time, by subjects who are others
-in the test than in training; each window's polarities are swapped by chance, because ON ahead of a
-bright limb would tell its way in a single bin (`streamstop.simulate.windows`).
+drawn so that neither a bin nor the cells' counts tell which
+(`streamstop.simulation.moving_patterns`). `gestures`: four turns of an arm, pairwise each other
+backwards in time, by subjects who are others in the test than in training; each window's polarities
+are swapped by chance, because ON ahead of a bright limb would tell its way in a single bin
+(`streamstop.simulation.gesture_windows`).
 
 Every rule gets the same network, samples, epochs and optimiser; every run is tested once, after its
 last epoch. Settings were chosen on seeds from 100 on. Runs are kept in runs/order.jsonl: a
@@ -31,12 +32,12 @@ from contest import SEEDS, Job, Rule, Store
 from page import spread, table
 from provenance import ROOT, provenance
 
-from streamstop.config import built, given
-from streamstop.datasets import Samples
-from streamstop.prequential.baselines import CountsLDA, log_counts
-from streamstop.simulate.moving import MovingParams, moving_patterns
-from streamstop.simulate.windows import ARM_TURNS, WindowParams, gesture_windows, mirrored
-from streamstop.train_config import TrainConfig
+from streamstop.config.recipe import built, given
+from streamstop.config.training import TrainConfig
+from streamstop.datasets.samples import Samples
+from streamstop.evaluation.baselines import CountsLDA, log_counts
+from streamstop.simulation.gesture_windows import ARM_TURNS, WindowParams, gesture_windows, mirrored
+from streamstop.simulation.moving_patterns import MovingParams, moving_patterns
 
 STORE, PAGE = ROOT / "runs" / "order.jsonl", ROOT / "docs" / "results" / "order.md"
 RULES = (

@@ -1,9 +1,9 @@
 """One sequence of learning, by STOP and by its peers: what the benchmarks of time and memory share.
 
-A contender is built on a network of `streamstop.stop.networks` and is called with the bins of one
-sequence and a label a sample: forward, cross-entropy at every bin, backward, one step of Adam. It
-answers with the mean loss a bin, by which one sees that contenders compute the same thing. Peers
-are backpropagation through time by torch (`streamstop.stop.reference`), snntorch, spikingjelly and
+A contender is built on a network of `streamstop.stop.architectures` and is called with the bins of
+one sequence and a label a sample: forward, cross-entropy at every bin, backward, one step of Adam.
+It answers with the mean loss a bin, by which one sees that contenders compute the same thing. Peers
+are backpropagation through time by torch (`streamstop.stop.bptt`), snntorch, spikingjelly and
 norse; all start from the same weights, each with its library's own neuron and surrogate. Neurons
 leak and reset alike except in snntorch, whose reset does not decay. Every peer is optional: what is
 not installed is absent. It measures nothing.
@@ -24,12 +24,12 @@ from provenance import installed
 from torch import Tensor, nn
 from torch.nn import functional
 
-from streamstop.stop.layers import NeuronSpec
-from streamstop.stop.learner import LearnerSpec, StopLearner
+from streamstop.learning.learner import LearnerSpec, StopLearner
+from streamstop.stop.architectures import named_network
+from streamstop.stop.batch_gradients import grouped
+from streamstop.stop.bptt import unrolled
+from streamstop.stop.layer import NeuronSpec
 from streamstop.stop.network import Network, NetworkSpec
-from streamstop.stop.networks import named_network
-from streamstop.stop.reference import unrolled
-from streamstop.stop.sequence import grouped
 
 CLASSES, DENSITY, RATE = 11, 0.06, 1e-4
 PEERS = ("torch", "snntorch", "spikingjelly", "norse")
@@ -132,7 +132,7 @@ def _descent(
 
 
 def torch_bptt(spec: NetworkSpec, learn: str) -> Sequence:
-    """`streamstop.stop.reference` in float32: the same neurons, unrolled, by autograd."""
+    """`streamstop.stop.bptt` in float32: the same neurons, unrolled, by autograd."""
     network = Network(spec, 0)
     leaves = {
         name: value.detach()

@@ -27,30 +27,30 @@ from page import table, write_section
 from PIL import Image
 from provenance import ROOT, provenance
 
-from streamstop.config import NetworkConfig
-from streamstop.events import Events
-from streamstop.simulate.gesture_set import (
+from streamstop.config.recipe import NetworkConfig
+from streamstop.config.training import TrainConfig, load_train_config
+from streamstop.events.packet import Events
+from streamstop.formats.detect import open_recording
+from streamstop.learning.pretrained import Trained
+from streamstop.simulation.gesture_set import (
     SetOptions,
     record_user,
     users_to_test,
     write_gesture_set,
 )
-from streamstop.simulate.gestures import GESTURES, SENSOR
-from streamstop.simulate.motions import pose_at
-from streamstop.simulate.performers import (
+from streamstop.simulation.gestures import GESTURES, SENSOR
+from streamstop.simulation.motions import pose_at
+from streamstop.simulation.performers import (
     LIGHTING_NAMES,
     STEP_US,
     Performer,
     film_poses,
     set_lighting,
 )
-from streamstop.simulate.realism import Measures, measure, picture
-from streamstop.sources.recognise import open_recording
+from streamstop.simulation.realism import Measures, measure, picture
+from streamstop.stop.architectures import configured_network
 from streamstop.stop.network import Network
-from streamstop.stop.networks import configured_network
-from streamstop.train_config import TrainConfig, load_train_config
-from streamstop.trained import Trained
-from streamstop.training import train
+from streamstop.training.train import train
 
 PAGE, IMAGE = ROOT / "docs" / "results" / "realism.md", ROOT / "docs" / "images" / "realism.png"
 DATA = Path(os.environ.get("STREAMSTOP_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -103,7 +103,7 @@ def main() -> None:
 
 def _section(name: str, body: list[str]) -> None:
     intro = (
-        "Simulated gestures (`streamstop.simulate.gesture_set`), and three recordings of the "
+        "Simulated gestures (`streamstop.simulation.gesture_set`), and three recordings of the "
         "DVS-Gesture set (Amir et al. 2017, CC BY 4.0; the first 1.45 s of one trial each). "
         "Contrasts, thresholds, noise, the readout's flaws, pace and place of the simulated were "
         "tuned on these three: what is near here need not be near elsewhere."

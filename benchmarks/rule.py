@@ -24,9 +24,9 @@ from provenance import ROOT, provenance
 from torch import Tensor
 from torch.nn import functional
 
-from streamstop.stop.layers import LayerSpec, NeuronSpec
+from streamstop.stop.bptt import bptt_grads
+from streamstop.stop.layer import LayerSpec, NeuronSpec
 from streamstop.stop.network import Network, NetworkSpec
-from streamstop.stop.reference import bptt_grads
 
 SEEDS = range(5)
 DEPTHS = (1, 2, 3, 4)

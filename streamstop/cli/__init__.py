@@ -1,8 +1,9 @@
 """The command line: it parses, calls, prints, and turns errors into exit codes.
 
 It promises that with `--json` standard output holds JSON and nothing else. It decides nothing: what
-a recipe means is `streamstop.config`'s to say, what a run does `pipeline`'s. A module a command, or
-a few that belong together; libraries are imported as late as possible, --help waits for none.
+a recipe means is `streamstop.config.recipe`'s to say, what a run does `pipeline`'s. A module a
+command, or a few that belong together; libraries are imported as late as possible, --help waits for
+none.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import typer
 
 from streamstop import __version__
-from streamstop.cli.compare import compare
-from streamstop.cli.datasets import datasets
-from streamstop.cli.model import model
-from streamstop.cli.recordings import convert, doctor, inspect, record, stream
-from streamstop.cli.report import report
-from streamstop.cli.run import RUN_EPILOG, run
-from streamstop.cli.simulate import app as simulate
-from streamstop.cli.train import TRAIN_EPILOG, train
+from streamstop.cli.commands.compare import compare
+from streamstop.cli.commands.datasets import datasets
+from streamstop.cli.commands.model import model
+from streamstop.cli.commands.recordings import convert, doctor, inspect, record, stream
+from streamstop.cli.commands.report import report
+from streamstop.cli.commands.run import RUN_EPILOG, run
+from streamstop.cli.commands.simulate import app as simulate
+from streamstop.cli.commands.train import TRAIN_EPILOG, train
 
 app = typer.Typer(
     name="streamstop",

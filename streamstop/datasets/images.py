@@ -27,7 +27,7 @@ from streamstop.datasets.archive import read_files
 from streamstop.datasets.idx import IDX_PARTS, idx_name, load_idx
 from streamstop.datasets.samples import MAX_CACHE_BYTES, Part, Samples
 from streamstop.errors import SourceError
-from streamstop.labels import sorted_classes
+from streamstop.events.labels import sorted_classes
 
 MAX_SIDE = 2048
 """Images of more pixels on a side are too large to train on, and a decoder's load."""

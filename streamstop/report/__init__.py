@@ -1,0 +1,1 @@
+"""HTML pages of finished runs: views (read), text and charts, pages."""

@@ -1,1 +1,1 @@
-"""Worlds that change: orders of segments with domains in them, and corruptions of events."""
+"""Non-stationary streams: orders of tasks and domains, corruptions of events."""

@@ -22,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamstop.errors import UsageError
-from streamstop.scenarios import adding, altering
-from streamstop.scenarios.stretching import TimeMap
-from streamstop.sources import Source
-from streamstop.sources.passed import PassedSource
+from streamstop.scenarios import alterations as altering
+from streamstop.scenarios import noise as adding
+from streamstop.scenarios.time_warp import TimeMap
+from streamstop.sources.base import Source
+from streamstop.sources.transformed import PassedSource
 
 
 class Kind(NamedTuple):

@@ -1,8 +1,8 @@
 """Scenarios: in what order segments and domains arrive, and where the world changes thereby.
 
-A scenario makes an order (`streamstop.sources.orders`) and, of the labelled stream that came of it,
-tells the spans, the places of its changes, and what is held out to test on. All of it depends on
-names of recordings and classes and on the seed alone.
+A scenario makes an order (`streamstop.sources.ordering`) and, of the labelled stream that came of
+it, tells the spans, the places of its changes, and what is held out to test on. All of it depends
+on names of recordings and classes and on the seed alone.
 
 * iid: as the seed draws. The world stands still.
 * class-incremental: a task after the other, each of so many classes, drawn by the seed.
@@ -23,9 +23,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from streamstop.errors import UsageError
-from streamstop.labels import LabelTrack, sorted_classes
+from streamstop.events.labels import LabelTrack, sorted_classes
 from streamstop.scenarios.corruptions import Corruption
-from streamstop.sources.orders import ORDERS, Offered
+from streamstop.sources.ordering import ORDERS, Offered
 
 Name = Literal[
     "none", "iid", "class-incremental", "domain-incremental", "gradual", "recurring", "corrupted"

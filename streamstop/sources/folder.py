@@ -28,8 +28,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from streamstop.errors import SourceError, UsageError
-from streamstop.events import Cursor, Damage, Packet, SensorSize, empty_events
-from streamstop.labels import (
+from streamstop.events.labels import (
     CLASS_NAMES,
     Interval,
     LabelTrack,
@@ -41,11 +40,12 @@ from streamstop.labels import (
     read_label_csv,
     sorted_classes,
 )
-from streamstop.sources.orders import ORDERS, Offered, Order
-from streamstop.sources.recognise import HEAD_BYTES, open_recording, recognise
-from streamstop.sources.recording import Recording, read_start
-from streamstop.sources.segments import Piece, cut, read_piece, survey, usual_sensor
-from streamstop.sources.sets import SETS, Chosen
+from streamstop.events.packet import Cursor, Damage, Packet, SensorSize, empty_events
+from streamstop.formats.base import Recording, read_start
+from streamstop.formats.detect import HEAD_BYTES, open_recording, recognise
+from streamstop.sources.named_datasets import SETS, Chosen
+from streamstop.sources.ordering import ORDERS, Offered, Order
+from streamstop.sources.segmentation import Piece, cut, read_piece, survey, usual_sensor
 
 DOCUMENTS = ("README", "LICENSE", "LICENCE", "MANIFEST")
 """Files of these names, with any suffix, go with recordings and are passed over without a word."""
@@ -82,7 +82,7 @@ class _Labelled:
 
 
 class FolderSource:
-    """A folder of labelled recordings as a stream; see `streamstop.sources.Source`.
+    """A folder of labelled recordings as a stream; see `streamstop.sources.base.Source`.
 
     Segments lie end to end in the stream's time: the first starts at 0, each next one at the first
     multiple of `align_us` where the one before is over, so that no bin holds events of two. Each
@@ -96,7 +96,7 @@ class FolderSource:
     order : "iid" (drawn from the seed), "round-robin" (one segment of each recording in turn, in
         the order of time within a recording, classes alternating), "by-class" (class after class);
         or a function of the pieces, whose events are dropped as "held_out" where it leaves some out
-        (`streamstop.sources.orders.Order`).
+        (`streamstop.sources.ordering.Order`).
     limit : stop after so many segments, the events of the others being dropped as "segment_limit";
         0: all.
     seed : of the iid order.

@@ -1,0 +1,1 @@
+"""A spiking network that carries its gradients forward in time: STOP, with BPTT as oracle."""

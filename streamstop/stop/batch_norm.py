@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streamstop.stop import kernels
+from streamstop.stop import _kernels as kernels
 
 MOMENTUM = 0.1
 """How much of a step's mean and variance enters the running ones."""

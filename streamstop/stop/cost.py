@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from streamstop.stop.layers import SpikingLayer
+from streamstop.stop.layer import SpikingLayer
 from streamstop.stop.network import TRACES, Network, NetworkSpec, Rule
 from streamstop.stop.readouts import SpikingReadout
 

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from streamstop.stop.blocks import ResidualBlock
-from streamstop.stop.layers import LayerSpec, NeuronSpec, SpikingLayer
+from streamstop.stop.layer import LayerSpec, NeuronSpec, SpikingLayer
 from streamstop.stop.readouts import Readout, ReadoutKind, SpikingReadout
+from streamstop.stop.residual import ResidualBlock
 from streamstop.stop.synapses import Synapses, Traces
 
 Stage = SpikingLayer | ResidualBlock
@@ -68,7 +68,7 @@ class Network:
     learn : letters of what gathers gradients: weights (and biases), thresholds, leaks. Weights and
         biases of the readout always do.
     rule : how gradients come about. Under "bptt" `backward` is not for use: a whole sequence is
-        needed, which `streamstop.stop.sequence` takes.
+        needed, which `streamstop.stop.batch_gradients` takes.
 
     Attributes
     ----------

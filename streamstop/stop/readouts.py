@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from streamstop.stop.layers import LEAK_MAX, LayerSpec, NeuronSpec, SpikingLayer
+from streamstop.stop.layer import LEAK_MAX, LayerSpec, NeuronSpec, SpikingLayer
 from streamstop.stop.synapses import Traces
 
 ReadoutKind = Literal["linear", "leaky", "spiking"]

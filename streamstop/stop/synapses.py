@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from streamstop.stop import kernels
+from streamstop.stop import _kernels as kernels
+from streamstop.stop._kernels import channels_last
 from streamstop.stop.batch_norm import BatchNorm
-from streamstop.stop.kernels import channels_last
 
 Traces = Literal["none", "stop", "sltt"]
 """What advances beside the membrane: nothing (no learning), the traces of STOP, or only their

@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import gestures
 
-from streamstop.config import load_config, to_toml
-from streamstop.learners import build_learner
-from streamstop.weights_file import write_weights
+from streamstop.config.recipe import load_config, to_toml
+from streamstop.learning.factory import build_learner
+from streamstop.learning.weights import write_weights
 
 
 def weights(path: Path) -> Path:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_run import fake_world, write_fake_run
+from helpers.fake_run import fake_world, write_fake_run
 
-from streamstop.report.snapshot import Snapshot, load_snapshot
+from streamstop.report.views.run import Snapshot, load_snapshot
 
 
 @pytest.fixture

@@ -6,14 +6,15 @@ import itertools
 
 import numpy as np
 import pytest
-from event_files import Whole, same
+from helpers.event_files import Whole, same
+from helpers.tracks import SENSOR, Stream, events_over, track
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tracks import SENSOR, Stream, events_over, track
 
-from streamstop.binning import Binner
 from streamstop.errors import UsageError
-from streamstop.events import (
+from streamstop.events.binning import Binner
+from streamstop.events.ledger import Ledger
+from streamstop.events.packet import (
     MAX_PACKET_EVENTS,
     Cursor,
     Damage,
@@ -22,9 +23,8 @@ from streamstop.events import (
     SensorSize,
     make_events,
 )
-from streamstop.ledger import Ledger
 from streamstop.scenarios.corruptions import KINDS, Corruption, corrupted, parse_corruption
-from streamstop.sources import Source
+from streamstop.sources.base import Source
 
 ADDING = {"noise", "hot-pixels"}
 LENGTHS = [30_000, 20_000, 50_000, 10_000, 40_000, 30_000]

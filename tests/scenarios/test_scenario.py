@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamstop.errors import UsageError
-from streamstop.labels import LabelTrack, Segment
+from streamstop.events.labels import LabelTrack, Segment
 from streamstop.scenarios.corruptions import Corruption
 from streamstop.scenarios.scenario import Scenario, Span, course, domain_of
-from streamstop.sources.orders import Offered
+from streamstop.sources.ordering import Offered
 
 NAMES = ["iid", "class-incremental", "domain-incremental", "gradual", "recurring", "corrupted"]
 

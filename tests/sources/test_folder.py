@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from event_files import Whole, aedat2_bytes, bin_bytes, random_events, same, write_bin
+from helpers.event_files import Whole, aedat2_bytes, bin_bytes, random_events, same, write_bin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamstop.binning import Binner
 from streamstop.errors import DamageError, SourceError, UsageError
-from streamstop.events import SensorSize, make_events
-from streamstop.labels import LabelTrack
-from streamstop.sources.aedat4_writer import write_aedat4
+from streamstop.events.binning import Binner
+from streamstop.events.labels import LabelTrack
+from streamstop.events.packet import SensorSize, make_events
+from streamstop.formats.aedat.aedat4_writer import write_aedat4
 from streamstop.sources.folder import FolderSource
-from streamstop.sources.orders import Offered
+from streamstop.sources.ordering import Offered
 
 ORDERS = ["iid", "round-robin", "by-class"]
 HEADER = "class,startTime_usec,endTime_usec\n"
@@ -314,7 +314,7 @@ def test_damage_is_told_once_and_refused_when_strict(tmp_path: Path, limit: int)
 def test_large_recordings_are_read_in_packets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamstop.sources.records.MAX_PACKET_EVENTS", 64)
+    monkeypatch.setattr("streamstop.formats.fixed_records.MAX_PACKET_EVENTS", 64)
     events = random_events(2000)
     (tmp_path / "a.aedat").write_bytes(aedat2_bytes(events))
     source = FolderSource(str(tmp_path), length_us=7000, order="iid", seed=5)

@@ -17,20 +17,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import zstandard
-from event_files import Whole, aedat2_bytes, bin_bytes, random_events, same
-from test_byte_reader import pipe
+from helpers.event_files import Whole, aedat2_bytes, bin_bytes, random_events, same
+from helpers.mutation_seeds import seed_of
+from helpers.mutations import mutate
+from helpers.pipes import pipe
 
 from streamstop.errors import DamageError, SourceError, UsageError
-from streamstop.events import Cursor, Events, SensorSize
-from streamstop.sources import byte_reader, open_source
-from streamstop.sources.aedat4_writer import write_aedat4
-from streamstop.sources.recognise import FORMATS, SHORT, open_recording
-from streamstop.sources.recording import read_packets
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "corrupt"))
-
-from mutation_seeds import seed_of
-from mutations import mutate
+from streamstop.events.packet import Cursor, Events, SensorSize
+from streamstop.formats import byte_reader
+from streamstop.formats.aedat.aedat4_writer import write_aedat4
+from streamstop.formats.base import read_packets
+from streamstop.formats.detect import FORMATS, SHORT, open_recording
+from streamstop.sources.open import open_source
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "gz": lambda data: gzip.compress(data, 1),

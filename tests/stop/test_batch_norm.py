@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import pytest
 import torch
-from nets import CLASSES, Case, build, by_rule, cosine, inputs, only, same_as_bptt, worst
-from streams import NETWORK
+from helpers.nets import CLASSES, Case, build, by_rule, cosine, inputs, only, same_as_bptt, worst
+from helpers.streams import NETWORK
 from torch import Tensor
 from torch.nn import functional
 
 from streamstop.errors import UsageError
+from streamstop.learning.learner import LearnerSpec, StopLearner
+from streamstop.stop.batch_gradients import sequence_gradients
 from streamstop.stop.batch_norm import EPSILON, MOMENTUM
-from streamstop.stop.layers import LayerSpec, NeuronSpec
-from streamstop.stop.learner import LearnerSpec, StopLearner
+from streamstop.stop.bptt import bptt_grads
+from streamstop.stop.layer import LayerSpec, NeuronSpec
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network
-from streamstop.stop.reference import bptt_grads
-from streamstop.stop.sequence import sequence_gradients
 
 TOLERANCE = 1e-10
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from nets import Case, build, inputs, worst
+from helpers.nets import Case, build, inputs, worst
 
-from streamstop.stop.layers import LayerSpec, SpikingLayer
+from streamstop.stop.batch_gradients import sequence_gradients
+from streamstop.stop.layer import LayerSpec, SpikingLayer
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network
-from streamstop.stop.sequence import sequence_gradients
 
 CONV = LayerSpec("conv", 4)
 WIDE = LayerSpec("conv", 8)

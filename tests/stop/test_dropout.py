@@ -7,16 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from nets import Case, build, by_rule, inputs, worst
-from streams import CLASSES, LEARNERS, NETWORK, stream
+from helpers.nets import Case, build, by_rule, inputs, worst
+from helpers.streams import CLASSES, LEARNERS, NETWORK, stream
 from torch.nn import functional
 
-from streamstop.stop.layers import LayerSpec
-from streamstop.stop.learner import LearnerSpec, StopLearner
+from streamstop.learning.learner import LearnerSpec, StopLearner
+from streamstop.stop.batch_gradients import sequence_gradients
+from streamstop.stop.bptt import bptt_grads
+from streamstop.stop.layer import LayerSpec
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network
-from streamstop.stop.reference import bptt_grads
-from streamstop.stop.sequence import sequence_gradients
 
 TOLERANCE = 1e-10
 

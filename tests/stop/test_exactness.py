@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from nets import Case, build, cosine, inputs, stop_grads, worst
+from helpers.nets import Case, build, cosine, inputs, stop_grads, worst
 
-from streamstop.stop.layers import LayerSpec
-from streamstop.stop.reference import bptt_grads
+from streamstop.stop.bptt import bptt_grads
+from streamstop.stop.layer import LayerSpec
 
 CONV, LINEAR = LayerSpec("conv", 4), LayerSpec("linear", 9)
 

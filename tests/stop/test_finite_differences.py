@@ -10,7 +10,7 @@ slope, its resets frozen at the spikes of the base run; and as the rule, forward
 - the rule in numpy on wholly smooth spikes, s = S(v), and differences of that loss;
 - the program's gradients and the rule in numpy on hard spikes.
 
-Nothing is imported of `streamstop.stop.reference`. It tells nothing of deeper layers.
+Nothing is imported of `streamstop.stop.bptt`. It tells nothing of deeper layers.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from nets import Case, build, inputs, stop_grads
+from helpers.nets import Case, build, inputs, stop_grads
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from streamstop.stop.layers import LEAK_MAX, LayerSpec
-from streamstop.stop.lif import SURROGATES
+from streamstop.stop.layer import LEAK_MAX, LayerSpec
 from streamstop.stop.network import Network
+from streamstop.stop.neuron import SURROGATES
 
 Array = NDArray[np.float64]
 

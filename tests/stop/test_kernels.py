@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from nets import Case, build, inputs, stop_grads
-from test_lif import BY_HAND
+from helpers.nets import Case, build, inputs, stop_grads
+from helpers.neuron_by_hand import BY_HAND
 from torch import Tensor
 
-from streamstop.stop import kernels
-from streamstop.stop.layers import LayerSpec, NeuronSpec, SpikingLayer, Threshold
-from streamstop.stop.lif import SURROGATES
+from streamstop.stop import _kernels as kernels
+from streamstop.stop.layer import LayerSpec, NeuronSpec, SpikingLayer, Threshold
+from streamstop.stop.neuron import SURROGATES
 from streamstop.stop.synapses import Traces
 
 KINKS = {"rectangle": (-0.5, 0.0, 0.5)}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from nets import Case, build, inputs, stop_grads
+from helpers.nets import Case, build, inputs, stop_grads
 
-from streamstop.stop.layers import LayerSpec
+from streamstop.stop.layer import LayerSpec
 from streamstop.stop.network import LAYER_FEATURES, Network, pooled_rates
 
 CASE = Case((2, 8, 8), (LayerSpec("conv", 4, pool=2), LayerSpec("linear", 6)))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from nets import CLASSES, Case, build, by_rule, cosine, inputs, only, worst
+from helpers.nets import CLASSES, Case, build, by_rule, cosine, inputs, only, worst
 from torch.nn import functional
 
+from streamstop.stop.bptt import bptt_grads
 from streamstop.stop.cost import network_cost
-from streamstop.stop.layers import LayerSpec
+from streamstop.stop.layer import LayerSpec
 from streamstop.stop.losses import Loss
-from streamstop.stop.reference import bptt_grads
 
 TOLERANCE = 1e-10
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from nets import Case, build, by_rule, inputs
+from helpers.nets import Case, build, by_rule, inputs
 from torch import Tensor
 from torch.nn import functional
 
-from streamstop.stop.layers import LayerSpec
+from streamstop.stop.bptt import bptt_grads
+from streamstop.stop.layer import LayerSpec
 from streamstop.stop.network import Network
-from streamstop.stop.reference import bptt_grads
 from streamstop.stop.synapses import SPARSE_CHANNELS, WAITING
 
 SPARSE = {

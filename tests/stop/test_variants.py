@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from nets import CLASSES, Case, build, inputs, only, stop_grads, worst
+from helpers.nets import CLASSES, Case, build, inputs, only, stop_grads, worst
 from torch.nn import functional
 
-from streamstop.stop.blocks import ResidualBlock
-from streamstop.stop.layers import LayerSpec
-from streamstop.stop.lif import SURROGATES
+from streamstop.stop.bptt import bptt_grads
+from streamstop.stop.layer import LayerSpec
 from streamstop.stop.network import Network
-from streamstop.stop.reference import bptt_grads
+from streamstop.stop.neuron import SURROGATES
+from streamstop.stop.residual import ResidualBlock
 from streamstop.stop.synapses import standardised, standardised_grad
 
 CONV = LayerSpec("conv", 4)

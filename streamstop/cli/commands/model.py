@@ -1,0 +1,66 @@
+"""`streamstop model`: the command's options, and what it prints."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Annotated
+
+import typer
+
+from streamstop.cli.errors import errors_told
+from streamstop.cli.options import Sets
+from streamstop.config.recipe import UNLABELLED_CLASSES, load_config
+from streamstop.errors import UsageError
+
+
+def model(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="compact, lenet5, vgg11 or resnet18.")
+    ],
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="CxHxW",
+            help="Polarities, rows and columns of a bin. [dim]\\[default: 2x32x32][/dim]",
+            show_default=False,
+        ),
+    ] = None,
+    classes: Annotated[
+        int | None,
+        typer.Option(
+            help=f"Classes of the readout. [dim]\\[default: {UNLABELLED_CLASSES}][/dim]",
+            show_default=False,
+        ),
+    ] = None,
+    sets: Sets = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar="", help="The same as JSON on standard output.")
+    ] = False,
+) -> None:
+    """Show a network's layers, and what a step of it costs, without running it."""
+    flags = {"source.uri": "", "network.name": name, "network.classes": classes}
+    with errors_told():
+        polarities = 2
+        if input_shape is not None:
+            sides = re.fullmatch(r"([1-9][0-9]{0,3})x([0-9]{1,9})x([0-9]{1,9})", input_shape)
+            if sides is None:
+                raise UsageError(f"--input wants CxHxW, such as 2x32x32, not {input_shape!r}")
+            polarities = int(sides[1])
+            flags |= {"binning.height": int(sides[2]), "binning.width": int(sides[3])}
+        config = load_config(None, sets or (), flags)
+        # torch comes with these, and --help shall not wait for it.
+        from streamstop.cli.display.model import model_cost, model_json, print_model
+        from streamstop.stop.architectures import configured_network
+
+        shape = (polarities, config.binning.height, config.binning.width)
+        outputs = config.network.classes or UNLABELLED_CLASSES
+        spec = configured_network(config.network, shape, outputs)
+        cost = model_cost(spec, config.learner)
+        if as_json:
+            print(json.dumps(model_json(name, spec, cost), indent=2))
+        else:
+            print_model(name, spec, cost)
+        sys.stdout.flush()

@@ -1,0 +1,104 @@
+"""`streamstop train`: the command's options, and what it prints."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from contextlib import redirect_stdout
+from typing import Annotated
+
+import typer
+
+from streamstop.cli.errors import errors_told, peer, peers
+from streamstop.cli.options import Quiet, Sets
+from streamstop.errors import UsageError
+
+TRAIN_EPILOG = "\n".join(
+    [
+        "[bold]Examples[/bold]",
+        "  streamstop train nmnist-compact --set data.uri=DIR",
+        "  streamstop train mnist-lenet5 --smoke               [dim]does it work at all?[/dim]",
+        "  streamstop train --resume runs/20260101T000000Z-x   [dim]go on where it stopped[/dim]",
+        "  torchrun --nproc-per-node 2 -m streamstop train x   [dim]two processes for one[/dim]",
+    ]
+)
+
+
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A TOML recipe: a file, or the name of one in pipelines/train/.",
+            show_default=False,
+        ),
+    ] = None,
+    sets: Sets = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of every random draw.", show_default=False)
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="The folder that the training's folder is made in. [dim]\\[default: runs][/dim]",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Take up an interrupted training, in its folder, instead of a recipe.",
+            show_default=False,
+        ),
+    ] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", metavar="", help="A handful of samples, one epoch.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar="", help="train.json alone on standard output.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a network over several epochs, then test it once.
+
+    What it leaves: a folder under runs/ with the weights of the best epoch and the last,
+    epochs.jsonl, train.json, train.md and the report, train.html. Weights that were trained on
+    events start a stream: streamstop run --weights FILE.
+    """
+    with errors_told("go on with: streamstop train --resume FOLDER"):
+        from streamstop.config.training import load_train_config
+
+        if (recipe is None) == (resume is None):
+            raise UsageError("train wants a recipe, or --resume with a folder, and not both")
+        if resume is not None and (sets or seed is not None or out is not None or smoke):
+            raise UsageError("--resume takes every setting from its folder; leave the others out")
+        # torch comes with these, and --help shall not wait for it.
+        from pathlib import Path
+
+        from streamstop.cli.display.train_progress import TrainLine
+        from streamstop.report.pages.training import write_train_page
+        from streamstop.training import train as training
+
+        if resume is not None:
+            config = training.unfinished(Path(resume))
+        else:
+            assert recipe is not None
+            flags = {"run.seed": seed, "run.out": out}
+            config = load_train_config(recipe, sets or (), flags, smoke=smoke)
+        folder = None if resume is None else Path(resume)
+        command = shlex.join(["streamstop", *sys.argv[1:]])
+        if peers() > 1:
+            command = f"torchrun --nproc-per-node {peers()} -m {command}"
+        with TrainLine(quiet=quiet or peer() > 0) as line, redirect_stdout(sys.stderr):
+            result = training.train(config, folder=folder, command=command, progress=line.update)
+        if not result.leads:
+            return
+        page = write_train_page(result.folder)
+        if as_json:
+            print(json.dumps(result.summary, indent=2))
+        else:
+            print(training.describe(result.summary) + f"\nReport: {page}")
+        sys.stdout.flush()

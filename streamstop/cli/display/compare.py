@@ -1,0 +1,160 @@
+"""What a terminal shows of a comparison: groups, tests, and where the configurations differ.
+
+Promises: at home in 80 columns; every pair has a line, those that cannot be tested with the reason;
+nothing that came from a file steers the terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from streamstop.cli.display.text import plain, print_paragraph, print_path
+from streamstop.experiments.comparison import Comparison
+from streamstop.experiments.groups import KEPT, Group, told_apart
+from streamstop.report.charts.lines import shorten
+from streamstop.report.text import seeds as said
+from streamstop.report.text.run import NBSP, NONE, chance, name_of, percent, plural, points
+
+MAX_DIFFER = 12
+MAX_COLUMNS = 5
+"""What 80 columns have room for; the page has the others."""
+
+
+def print_comparison(
+    comparison: Comparison, page: Path | str | None, console: Console | None = None
+) -> None:
+    """Print a comparison.
+
+    page : where its page was written; None if there is none.  console : standard output if None.
+    """
+    console = console or Console()
+    console.print()
+    for note in comparison.notes:
+        print_paragraph(console, note, "yellow")
+    if any(group.summary.get("data") == "simulated" for group in comparison.groups):
+        console.print(Text("SIMULATED DATA", style="bold yellow"))
+    print_paragraph(console, said.comparison_verdict(comparison), "bold")
+    console.print()
+    console.print(Padding(_groups(comparison, console.width), (0, 0, 1, 2)))
+    if rivals := _rivals(comparison.groups):
+        print_paragraph(console, rivals, "dim")
+        console.print()
+    if any(pair.tested for pair in comparison.pairs):
+        console.print(Padding(_pairs(comparison), (0, 0, 1, 2)))
+        for text in _explained(comparison):
+            print_paragraph(console, text, "dim")
+    for pairs, why in said.apart(comparison):
+        print_paragraph(console, f"{pairs}. {why}", "yellow")
+    if len(comparison.groups) > 1:
+        console.print()
+        _differ(console, comparison)
+    if page is not None:
+        print_path(console, "page", page)
+
+
+def _groups(comparison: Comparison, width: int) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("group", overflow="ellipsis", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    columns = [one for one in COLUMNS if any(one[1](g) != NONE for g in comparison.groups)]
+    columns = columns[:MAX_COLUMNS]
+    for head, _ in columns:
+        table.add_column(head, justify="right", no_wrap=True)
+    room = max(12, width - 11 * len(columns) - 6)
+    for group in comparison.groups:
+        table.add_row(
+            Text(shorten(plain(f"{group.letter} {group.label}"), room)),
+            str(group.summary["n"]),
+            *(plain(cell(group)) for _, cell in columns),
+        )
+    return table
+
+
+def _rivals(groups: Sequence[Group]) -> str:
+    """Which baselines the groups' rivals are: each once, with the letters of those it is of."""
+    letters: dict[str, list[str]] = {}
+    for group in groups:
+        if group.rival:
+            letters.setdefault(group.rival, []).append(group.letter)
+    named = [f"{name_of(key)} ({', '.join(of)})" for key, of in letters.items()]
+    return f"Rival, the strongest baseline: {'; '.join(named)}." if named else ""
+
+
+def _share(*path: str) -> Callable[[Group], str]:
+    return lambda group: _short(group.figure(*path))
+
+
+def _short(found: Mapping[str, Any] | None) -> str:
+    """A share without its sign, which the table's title has: there is no room for it."""
+    if found is None:
+        return NONE
+    mean = percent(found["mean"]).removesuffix(f"{NBSP}%")
+    return mean if found["sd"] is None else f"{mean} ±{found['sd'] * 100:.1f}"
+
+
+def _rival(group: Group) -> str:
+    return _short(group.figure("baselines", group.rival, "segment")) if group.rival else NONE
+
+
+COLUMNS: tuple[tuple[str, Callable[[Group], str]], ...] = (
+    ("all, %", _share("accuracy", "segment")),
+    ("last third", _share("accuracy", "segment_last_third")),
+    ("rival", _rival),
+    ("held out", _share(*KEPT, "average_accuracy")),
+    ("LDA counts", _share("baselines", "lda_counts", "segment")),
+    ("frozen", _share("baselines", "frozen", "segment")),
+)
+
+
+def _pairs(comparison: Comparison) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("pair", no_wrap=True)
+    for head in ("points", "95 % interval", "one right", "sign test", "paired t", "flips"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for pair in comparison.pairs:
+        if pair.tested and pair.difference is not None:
+            shown = pair.corrected or (pair.p_segments, pair.p_t, pair.p_flips)
+            table.add_row(
+                f"{pair.first} - {pair.second}",
+                points(pair.difference.mean),
+                plain(said.interval(pair.difference.as_dict(), signed=True)),
+                f"{pair.first_only:,}:{pair.second_only:,}",
+                *map(chance, shown),
+            )
+    return table
+
+
+def _explained(comparison: Comparison) -> list[str]:
+    pairs = [pair for pair in comparison.pairs if pair.tested]
+    how = "p-values, corrected by Holm: " if pairs[0].corrected else "p-values: "
+    text = f"{how}sign test over {_range([pair.segments for pair in pairs])} shared segments"
+    if any(pair.p_t is not None or pair.p_flips is not None for pair in pairs):
+        text += f", t and sign flips over {_range([len(pair.seeds) for pair in pairs])} seeds"
+    limits = sorted({said.over_seeds(pair) for pair in pairs} - {""})
+    if limits:
+        text += f" (flips: {', '.join(limits)})"
+    return [f"{text}. {said.CAUTION}"]
+
+
+def _range(counts: list[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _differ(console: Console, comparison: Comparison) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("setting", no_wrap=True)
+    for group in comparison.groups:
+        table.add_column(group.letter, overflow="fold")
+    for key, values in list(comparison.differ.items())[:MAX_DIFFER]:
+        table.add_row(Text(plain(key)), *(Text(shorten(plain(v), 60)) for v in told_apart(values)))
+    console.print(Padding(table, (0, 0, 1, 2)))
+    if (left := len(comparison.differ) - MAX_DIFFER) > 0:
+        print_paragraph(console, f"{plural(left, 'setting')} more, with --json or --out.", "dim")

@@ -1,0 +1,141 @@
+"""What is printed when a run has ended: its score beside its baselines, its ledger, its report.
+
+Promises: the same verdict as the report's, in the same words; what makes a score doubtful comes
+before it; nothing is wider than the console, nor breaks at 80 columns. Does not read files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from streamstop.cli.display.text import plain, print_paragraph, print_path
+from streamstop.report.charts.lines import shorten
+from streamstop.report.text import run as words
+from streamstop.report.text.scenario import best_and_worst
+from streamstop.report.views.run import Snapshot, summary_snapshot
+
+BAR = 20
+MAX_PREDICTIONS = 12
+
+
+def print_summary(
+    summary: Mapping[str, Any], report_path: Path | str | None, console: Console | None = None
+) -> None:
+    """Print the end of a run.
+
+    Parameters
+    ----------
+    summary : what summary.json holds.
+    report_path : where the report lies; None if there is none.
+    console : where to print; standard output if None.
+
+    Raises
+    ------
+    UsageError
+        The summary does not have the shape this version writes.
+    """
+    console = console or Console()
+    snapshot = summary_snapshot(summary)
+    console.print()
+    for warning in words.warnings(snapshot):
+        print_paragraph(console, warning, "yellow")
+    if snapshot.simulated:
+        console.print(Text("SIMULATED DATA", style="bold yellow"))
+    print_paragraph(console, words.verdict(snapshot), "bold")
+    console.print()
+    if snapshot.labelled:
+        console.print(Padding(_scores(snapshot), (0, 0, 1, 2)))
+    elif snapshot.predictions:
+        console.print(Padding(_predictions(snapshot), (0, 0, 1, 2)))
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    style = "" if snapshot.ledger.balances else "bold red"
+    if domains := best_and_worst(snapshot):
+        facts.add_row("domains", Text(plain(domains)))
+    facts.add_row("events", Text(plain(words.ledger_equation(snapshot)), style=style))
+    facts.add_row("speed", Text(plain(_speed(snapshot))))
+    if snapshot.operations.get("executions"):
+        facts.add_row("operations", Text(plain(_operations(snapshot.operations))))
+    console.print(facts)
+    if report_path is not None:
+        print_path(console, "report", report_path)
+
+
+def _scores(snapshot: Snapshot) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("decided by", no_wrap=True, overflow="ellipsis")
+    table.add_column("", no_wrap=True)
+    table.add_column("all", justify="right", no_wrap=True)
+    table.add_column("last third", justify="right", no_wrap=True)
+    styles = {"decision": "bold", "readout": "", "baseline": ""}
+    for score in snapshot.ranking:
+        style = "blue" if score.kind != "baseline" else "yellow" if score == snapshot.rival else ""
+        table.add_row(
+            Text(shorten(plain(words.name_of(score.key)), 36)),
+            _bar(score.segment, style or "dim"),
+            plain(words.percent(score.segment)),
+            plain(words.percent(score.last_third)),
+            style=styles[score.kind],
+        )
+    return table
+
+
+def _predictions(snapshot: Snapshot) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("predicted", no_wrap=True, overflow="ellipsis")
+    table.add_column("", no_wrap=True)
+    table.add_column("bins", justify="right", no_wrap=True)
+    total = sum(n for _, n in snapshot.predictions) or 1
+    ranked = sorted(snapshot.predictions, key=lambda pair: -pair[1])
+    for name, count in ranked[:MAX_PREDICTIONS]:
+        table.add_row(
+            Text(shorten(plain(name), 36)), _bar(count / total, "blue"), words.whole(count)
+        )
+    if len(ranked) > MAX_PREDICTIONS:
+        left = sum(n for _, n in ranked[MAX_PREDICTIONS:])
+        others = words.plural(len(ranked) - MAX_PREDICTIONS, "other class")
+        table.add_row(others, "", words.whole(left), style="dim")
+    return table
+
+
+def _bar(share: float | None, style: str) -> Text:
+    length = round(BAR * (share or 0.0))
+    return Text("\N{BOX DRAWINGS HEAVY HORIZONTAL}" * length, style=style)
+
+
+def _speed(snapshot: Snapshot) -> str:
+    speed = snapshot.speed
+    return (
+        f"{words.rate(speed.get('events_per_s'))}, "
+        f"{words.with_unit(speed.get('real_time_factor'), words.TIMES)} real time, "
+        f"{words.with_unit(speed.get('step_ms_p50'), 'ms')} a step "
+        f"(99th percentile {words.with_unit(speed.get('step_ms_p99'), 'ms')})"
+    ) + _latency(speed)
+
+
+def _operations(found: Mapping[str, Any]) -> str:
+    """Of a bin: synaptic ones, multiplying or not, beside those of a network without zeros."""
+    synaptic = found["synaptic_operations"]
+    effective = synaptic["effective_macs"] + synaptic["effective_acs"]
+    learning = found["learning_operations"]["total"]
+    return (
+        f"{words.whole(round(effective))} of {words.whole(synaptic['dense'])} synaptic a bin, "
+        f"{words.percent(found['activation_sparsity'])} of neurons silent; "
+        + (f"{words.whole(round(learning))} a bin to learn" if learning else "none to learn")
+    )
+
+
+def _latency(speed: Mapping[str, Any]) -> str:
+    """From event to prediction, where events come at their own time."""
+    if speed.get("latency_ms_p50") is None:
+        return ""
+    p50, p99 = (words.with_unit(speed.get(f"latency_ms_{p}"), "ms") for p in ("p50", "p99"))
+    return f"; {p50} from event to prediction (99th percentile {p99})"

@@ -1,0 +1,1 @@
+"""Every setting: fields, sections, TOML recipes, bundled files; no torch, no numpy."""

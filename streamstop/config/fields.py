@@ -1,0 +1,171 @@
+"""A setting: a field of a frozen dataclass that knows its type, its range and its help.
+
+It promises that `check` returns a value the field may hold, or raises a UsageError that names the
+key, the value, what is allowed and where the value came from. It knows nothing of which settings
+there are; `streamstop.config.recipe` does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import field, fields
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from streamstop.errors import UsageError
+
+INT64_MAX = (1 << 63) - 1
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    form: tuple[str, str] | None = None,
+) -> Any:
+    """A field of a section.
+
+    default : its default.  help : one line for the person who reads `--print-config`.
+    at_least, at_most : bounds that are themselves allowed; above, below : bounds that are not.
+        They hold for each item where the value is a list.
+    form : a regular expression that a text must match in full, unless it is empty, and the same
+        said in words.
+    """
+    limits = {"at_least": at_least, "at_most": at_most, "above": above, "below": below}
+    return field(default=default, metadata={"help": help, "form": form, **limits})
+
+
+@cache
+def types(section: type) -> dict[str, Any]:
+    """The type of each of a section's keys."""
+    return get_type_hints(section)
+
+
+def choices(section: type, key: str) -> tuple[str, ...]:
+    """What a key may be, where its type is a `Literal`; else nothing."""
+    kind = types(section)[key]
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def read_text(section: type, key: str, text: str) -> Any:
+    """The value that `text` from a command line stands for, not yet checked.
+
+    It is read as TOML; where it is none, or where the key wants text, it is taken as it stands,
+    less a pair of quotes.
+    """
+    text = text.strip()
+    if types(section)[key] is str or choices(section, key):
+        quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+        return text[1:-1] if quoted else text
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError):
+        return text
+    # More than one key would be a line break smuggled into the value.
+    return parsed["value"] if parsed.keys() == {"value"} else text
+
+
+def check(section: type, name: str, key: str, value: Any, origin: str) -> Any:
+    """`value` as the field `key` of `section`, called `name`, holds it.
+
+    origin : where the value came from, for the message.
+
+    Raises
+    ------
+    UsageError : it is of the wrong type or out of range.
+    """
+    kind = types(section)[key]
+    spec = next(spec for spec in fields(section) if spec.name == key)
+    limits, default = spec.metadata, spec.default
+
+    def refuse(allowed: str) -> UsageError:
+        shown = to_toml_value(value) if isinstance(value, str | int | float | list) else str(value)
+        return UsageError(f"{name}.{key} = {shown[:200]}: must be {allowed}. From {origin}")
+
+    if listed := choices(section, key):
+        if value not in listed:
+            near = difflib.get_close_matches(str(value), listed, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise refuse(f"one of {', '.join(listed)}{hint}")
+        return value
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise refuse("true or false")
+        return value
+    if kind is str:
+        return _text(value, limits, refuse)
+    if get_origin(kind) is tuple:
+        item = get_args(kind)[0]
+        # A list may be empty where the default is: that is how it says "as it comes".
+        if not isinstance(value, list | tuple) or not (value or not default):
+            each = "text in quotes" if item is str else _allowed(item, limits)
+            raise refuse(f"a list, each item {each}")
+        if item is str:
+            return tuple(_text(one, limits, refuse) for one in value)
+        return tuple(_number(one, item, limits, refuse) for one in value)
+    return _number(value, kind, limits, refuse)
+
+
+def _text(value: Any, limits: Mapping[str, Any], refuse: Callable[[str], UsageError]) -> str:
+    if not isinstance(value, str):
+        raise refuse("text in quotes")
+    # Half of a surrogate pair is how Python holds a file name that is not UTF-8; TOML cannot.
+    if any(c < " " or c == "\x7f" or "\ud800" <= c <= "\udfff" for c in value):
+        raise refuse("UTF-8 text without control characters")
+    if value and limits["form"] and not re.fullmatch(limits["form"][0], value):
+        raise refuse(limits["form"][1])
+    return value
+
+
+def _number(
+    value: Any, kind: type, limits: Mapping[str, Any], refuse: Callable[[str], UsageError]
+) -> int | float:
+    # bool is an int to Python and to nobody else; 5e5 is a whole number to everybody but Python.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise refuse(_allowed(kind, limits))
+    fits = abs(value) <= INT64_MAX if kind is int else abs(value) < float("inf")
+    for word, holds in _BOUNDS.items():
+        fits = fits and (limits[word] is None or holds(value, limits[word]))
+    if not fits or (kind is int and value != int(value)):
+        raise refuse(_allowed(kind, limits))
+    try:
+        return kind(value)  # type: ignore[no-any-return]
+    except OverflowError:
+        raise refuse(_allowed(kind, limits)) from None
+
+
+def _allowed(kind: type, limits: Mapping[str, Any]) -> str:
+    bounds = [f"{w.replace('_', ' ')} {limits[w]}" for w in _BOUNDS if limits[w] is not None]
+    return f"{'a whole number' if kind is int else 'a number'} {' and '.join(bounds)}".strip()
+
+
+_BOUNDS: dict[str, Callable[[float, float], bool]] = {
+    "at_least": lambda value, bound: value >= bound,
+    "at_most": lambda value, bound: value <= bound,
+    "above": lambda value, bound: value > bound,
+    "below": lambda value, bound: value < bound,
+}
+
+
+def to_toml_value(value: Any) -> str:
+    """`value`, a bool, number, text or list of them, as TOML.
+
+    >>> to_toml_value([1e-05, True, 'a "b"'])
+    '[1e-05, true, "a \\\\"b\\\\""]'
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(to_toml_value, value))}]"
+    if isinstance(value, str):
+        # A JSON string is a TOML one, but for DEL, which TOML wants escaped.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)

@@ -1,0 +1,85 @@
+"""Training and test sets in memory: static images, and recordings as bins.
+
+They promise bytes as the files have them (event counts above 255 in a cell and bin are 255), in an
+order that the files alone decide, and splits that depend on labels and seed alone. Sizes that a
+file states are checked against caps before anything is allocated; nothing is unpacked to disk, and
+no pickle is read. They do not draw, augment or normalise batches; `streamstop.training.trainer`
+does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from streamstop.config.recipe import BinningConfig
+from streamstop.config.training import DataConfig
+from streamstop.datasets.event_windows import load_events
+from streamstop.datasets.idx import read_idx
+from streamstop.datasets.images import load_images
+from streamstop.datasets.samples import Indices, Samples, channel_statistics, deal, split
+from streamstop.errors import UsageError
+
+__all__ = [
+    "Indices",
+    "Samples",
+    "channel_statistics",
+    "deal",
+    "load_events",
+    "load_images",
+    "load_test_set",
+    "load_training_set",
+    "read_idx",
+    "split",
+]
+
+
+def load_training_set(data: DataConfig, binning: BinningConfig) -> Samples:
+    """What a recipe's [data] section says to train on; raises as its reader does."""
+    if data.kind == "images":
+        return load_images(Path(data.uri), "train", data.limit)
+    return load_events(
+        data.uri,
+        binning,
+        data.steps,
+        data.limit,
+        window_us=data.window_us,
+        test_share=data.test_share,
+        part="train" if data.test_share else "all",
+    )
+
+
+def load_test_set(data: DataConfig, binning: BinningConfig, training: Samples) -> Samples | None:
+    """The test set, read only here; None where [data] speaks of none.
+
+    training : the training set, whose classes and shape it must have. Raises as its reader does,
+    and UsageError where it does not fit.
+    """
+    if data.kind == "images":
+        test = load_images(Path(data.test or data.uri), "test", data.limit)
+    elif data.test or data.test_share:
+        test = load_events(
+            data.test or data.uri,
+            binning,
+            data.steps,
+            data.limit,
+            window_us=data.window_us,
+            test_share=data.test_share,
+            part="test" if data.test_share else "all",
+        )
+    else:
+        return None
+    where = data.test or data.uri
+    if test.x.shape[1:] != training.x.shape[1:]:
+        shapes = [" x ".join(map(str, one.x.shape[1:])) for one in (test, training)]
+        raise UsageError(
+            f"a test sample is {shapes[0]} and a training sample {shapes[1]}; they must be of one "
+            f"shape: {where}"
+        )
+    if data.kind == "images" and all(name.isdecimal() for name in test.classes):
+        return test._replace(classes=training.classes)  # numbers, of which a test may lack some
+    if test.classes != training.classes:
+        raise UsageError(
+            f"the test set's classes ({', '.join(test.classes[:8])}) are not those of the training "
+            f"set ({', '.join(training.classes[:8])}): {where}"
+        )
+    return test

@@ -1,0 +1,1 @@
+"""Prequential (test-then-train) protocol, metrics, baselines, drift, held-out evaluation."""

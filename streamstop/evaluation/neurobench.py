@@ -1,0 +1,340 @@
+"""What a stream's bins cost, counted as they pass: NeuroBench's measures, and those of learning.
+
+NeuroBench (Yik et al., "The NeuroBench framework for benchmarking neuromorphic computing algorithms
+and systems", Nature Communications 16:1545, 2025; definitions as in its harness, 2.3.0) measures a
+model by the operations of one execution, which here is one bin through the network that answers:
+
+* a synaptic operation is one weight that is not 0 reached by one input that is not 0. A layer's are
+  accumulates (ACs) in a bin whose whole input to it is -1, 0 or 1, else multiply-accumulates, MACs:
+  log counts and averages of spikes make MACs, spikes and their maxima ACs. "Dense" are those with
+  no zeros in weights and inputs. Biases and zeros of padding never count.
+* activation sparsity is the share of zeros among all neurons' outputs, before pooling; connection
+  sparsity the share of zeros among weights.
+* a membrane update is a neuron whose potential is not what it was a bin before; from rest, any.
+* the footprint is bytes of parameters and of what has to be kept from bin to bin to answer.
+
+Counts are whole numbers, exact however long the stream; memory is one number for each input and one
+for each neuron of the network. The operations of learning are ours, not NeuroBench's: dense, from
+the shapes of the layers, as `cost` has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.grad import conv2d_input
+
+from streamstop.learning.learner import StopLearner
+from streamstop.stop.cost import network_cost
+from streamstop.stop.layer import SpikingLayer
+from streamstop.stop.readouts import SpikingReadout
+
+ADAM_OPERATIONS = 7
+"""Multiply-accumulates for one parameter of an update: the gradient's mean, two of Adam's first
+moment, three of the second, and the step; its root and quotient come on top."""
+
+
+class Geometry(NamedTuple):
+    """How weights (out, in / groups, kernel, kernel) lie over an input (in, height, width)."""
+
+    in_shape: tuple[int, int, int]
+    out_plane: tuple[int, int] = (1, 1)
+    stride: int = 1
+    pad: int = 0
+    groups: int = 1
+
+
+def fan_out(weight: Tensor, where: Geometry, *, dense: bool = False) -> Tensor:
+    """How many weights that are not 0 each input reaches, int64 (in, height, width).
+
+    dense : count zeros too.
+    """
+    out, _, kernel, _ = weight.shape
+    if dense or int(torch.count_nonzero(weight)) == weight.numel():
+        along = [_reached(*sides, kernel, where) for sides in zip(*_planes(where), strict=True)]
+        plane = (along[0][:, None] * along[1]) * (out // where.groups)
+        return plane.expand(where.in_shape).contiguous()
+    reached = conv2d_input(
+        (1, *where.in_shape),
+        weight.ne(0).double(),
+        torch.ones((1, out, *where.out_plane), dtype=torch.float64),
+        stride=where.stride,
+        padding=where.pad,
+        groups=where.groups,
+    )
+    found: Tensor = reached[0].round().long()
+    return found
+
+
+def _planes(where: Geometry) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (where.in_shape[1], where.in_shape[2]), where.out_plane
+
+
+def _reached(side: int, out: int, kernel: int, where: Geometry) -> Tensor:
+    """Along one axis: how many pairs of output and tap look at each place, int64 (side,)."""
+    at = (torch.arange(out)[:, None] * where.stride + torch.arange(kernel) - where.pad).flatten()
+    return torch.bincount(at[(at >= 0) & (at < side)], minlength=side)
+
+
+@cache
+def _count_synaptic() -> Callable[..., tuple[int, bool]]:
+    """(x, fan_out), both (n,): operations, and whether any input is not -1, 0 or 1."""
+
+    def kernel(x, fan):  # type: ignore[no-untyped-def]
+        total = np.int64(0)
+        graded = False
+        for i in range(x.shape[0]):
+            v = x[i]
+            total += fan[i] if v != 0 else 0
+            graded |= (v != 0) & (v != 1) & (v != -1)
+        return total, graded
+
+    return _compiled(kernel)
+
+
+@cache
+def _count_neurons() -> Callable[..., tuple[int, int]]:
+    """(u, s, past), all (n,): spikes, and potentials that are not the past ones; past = u."""
+
+    def kernel(u, s, past):  # type: ignore[no-untyped-def]
+        spikes = np.int64(0)
+        updates = np.int64(0)
+        for i in range(u.shape[0]):
+            spikes += s[i] != 0
+            updates += u[i] != past[i]
+            past[i] = u[i]
+        return spikes, updates
+
+    return _compiled(kernel)
+
+
+@cache
+def _count_zeros() -> Callable[[NDArray[Any]], int]:
+    """(weights,), (n,): those that are 0."""
+
+    def kernel(weights):  # type: ignore[no-untyped-def]
+        zeros = np.int64(0)
+        for i in range(weights.shape[0]):
+            zeros += weights[i] == 0
+        return zeros
+
+    return _compiled(kernel)
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    # Imported here, so that commands that run no network do not wait for it.
+    import numba
+
+    kernel: Callable[..., Any] = numba.njit(function)
+    return kernel
+
+
+class _InMemory:
+    """A tensor's numbers in the order in which they lie in memory, not copied where that can be.
+
+    Most tensors are the same bin after bin, and to find their memory again takes as long as to
+    count what is in it: so it is found again only for another tensor.
+    """
+
+    def __init__(self) -> None:
+        self._tensor: Tensor | None = None
+        self._found: tuple[NDArray[Any], bool]
+
+    def of(self, tensor: Tensor) -> tuple[NDArray[Any], bool]:
+        """(n,), and whether channels lie innermost."""
+        if tensor is self._tensor:
+            return self._found
+        last = tensor.dim() == 4 and not tensor.is_contiguous()
+        found = (tensor.permute(0, 2, 3, 1) if last else tensor).reshape(-1)
+        made = found.numpy(), last
+        if found.data_ptr() == tensor.data_ptr():  # else it is a copy, which will not follow
+            self._tensor, self._found = tensor, made
+        return made
+
+
+class _Connection:
+    """One layer's synapses.
+
+    Attributes
+    ----------
+    weight : of it as the products use it.  seen : its last input, (1, ...).
+    dense : operations of a bin without zeros.  zeros : among the weights.
+    """
+
+    def __init__(
+        self, weight: Callable[[], Tensor], seen: Callable[[], Tensor | None], where: Geometry
+    ) -> None:
+        self.seen, self._weight, self._where = seen, weight, where
+        self._memory = _InMemory()
+        self.dense = int(fan_out(self.weight, where, dense=True).sum())
+        self._whole = False
+        self.refresh()
+
+    @property
+    def weight(self) -> Tensor:
+        """(out, in / groups, kernel, kernel)."""
+        weight = self._weight()
+        return weight if weight.dim() == 4 else weight[:, :, None, None]
+
+    def refresh(self) -> None:
+        """Look at the weights anew."""
+        weight = self.weight
+        self.zeros = int(_count_zeros()(_InMemory().of(weight)[0]))
+        if self.zeros or not self._whole:
+            self._fan_out = fan_out(weight, self._where)
+            self._laid: dict[bool, NDArray[np.int64]] = {}
+        self._whole = not self.zeros
+
+    def count(self) -> tuple[int, bool]:
+        """Operations of the last bin, and whether they are multiply-accumulates."""
+        seen = self.seen()
+        assert seen is not None, "the network has taken in no bin since it is watched"
+        x, last = self._memory.of(seen)
+        fan = self._laid.get(last)
+        if fan is None:
+            placed = self._fan_out.view(seen.shape)
+            placed = placed.permute(0, 2, 3, 1) if last else placed
+            fan = self._laid[last] = placed.reshape(-1).numpy()
+        operations, graded = _count_synaptic()(x, fan)
+        return int(operations), bool(graded)
+
+
+class Operations:
+    """Counts of the network by which a learner answers, and of what the learner learned meanwhile.
+
+    Call `bin` after each `StopLearner.predict`, before the network rests.
+
+    Attributes
+    ----------
+    executions : bins counted.
+    macs, acs : effective synaptic operations.  spikes : by layer.  membrane_updates : of all.
+    """
+
+    def __init__(self, learner: StopLearner) -> None:
+        self.learner = learner
+        self.network = network = learner.decider
+        self.executions = self.macs = self.acs = self.membrane_updates = 0
+        self._layers: dict[str, SpikingLayer] = dict(
+            zip(network.names, network.layers, strict=True)
+        )
+        self._connections: list[_Connection] = []
+        for one in network.synapses().values():
+            one.watched = True
+            where = Geometry(one.in_shape, one.out_plane, one.stride, one.pad, one.groups)
+            self._connections.append(
+                _Connection(lambda one=one: one.used, lambda one=one: one.seen, where)  # type: ignore[misc]
+            )
+        readout = network.readout
+        if isinstance(readout, SpikingReadout):
+            self._layers["readout"] = readout.layer
+        else:
+            self._connections.append(
+                _Connection(
+                    lambda: readout.weight,
+                    lambda: network.features,
+                    Geometry((readout.weight.shape[1], 1, 1)),
+                )
+            )
+        self.spikes = dict.fromkeys(self._layers, 0)
+        self._memory = {name: (_InMemory(), _InMemory()) for name in self._layers}
+        self._past = {
+            name: np.zeros_like(self._memory[name][0].of(layer.state.u)[0])
+            for name, layer in self._layers.items()
+        }
+        self._refreshed, self._rested = network.refreshed, -1
+
+    def bin(self) -> None:
+        """Count the bin that the learner has just predicted."""
+        network = self.network
+        if network.refreshed != self._refreshed:
+            self._refreshed = network.refreshed
+            for connection in self._connections:
+                connection.refresh()
+        for connection in self._connections:
+            operations, graded = connection.count()
+            if graded:
+                self.macs += operations
+            else:
+                self.acs += operations
+        from_rest = network.rested != self._rested
+        self._rested = network.rested
+        for name, layer in self._layers.items():
+            of_u, of_s = self._memory[name]
+            u, s = of_u.of(layer.state.u)[0], of_s.of(layer.state.s)[0]
+            spikes, updates = _count_neurons()(u, s, self._past[name])
+            self.spikes[name] += int(spikes)
+            self.membrane_updates += u.size if from_rest else int(updates)
+        self.executions += 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """What summary.json says; operations are means over executions, None where there was none.
+
+        What does not depend on bins is that of the network as it is now.
+        """
+        neurons = {name: layer.state.u.numel() for name, layer in self._layers.items()}
+        weights = sum(one.weight.numel() for one in self._connections)
+        for one in self._connections:
+            one.refresh()
+        by_layer = {
+            name: self._mean(self.executions * n - self.spikes[name], n)
+            for name, n in neurons.items()
+        }
+        everyone = sum(neurons.values())
+        silent = self.executions * everyone - sum(self.spikes.values())
+        return {
+            "executions": self.executions,
+            "activation_sparsity": self._mean(silent, everyone),
+            "activation_sparsity_by_layer": by_layer,
+            "connection_sparsity": sum(one.zeros for one in self._connections) / weights,
+            "synaptic_operations": {
+                "effective_macs": self._mean(self.macs),
+                "effective_acs": self._mean(self.acs),
+                "dense": sum(one.dense for one in self._connections),
+            },
+            "membrane_updates": self._mean(self.membrane_updates),
+            "footprint_bytes": self.footprint_bytes(),
+            "parameters": sum(p.numel() for p in self.network.parameters().values()),
+            "learning_operations": self._learning(),
+        }
+
+    def footprint_bytes(self) -> int:
+        """Bytes of parameters, and of the potentials and spikes that the next bin needs."""
+        held = [*self.network.parameters().values()]
+        for layer in self._layers.values():
+            held += [layer.state.u, layer.state.s]
+        readout = self.network.readout
+        if not isinstance(readout, SpikingReadout) and readout.leaky:
+            held.append(readout.v)
+        return sum(tensor.numel() * tensor.element_size() for tensor in held)
+
+    def _learning(self) -> dict[str, Any]:
+        """Dense multiply-accumulates of learning, means over executions.
+
+        forward : of a network that learns beside the one that answers, or, under rule "bptt", once
+            more through the segment.
+        """
+        learner, spec = self.learner, self.learner.spec
+        letters = "" if spec.learn == "none" else spec.learn
+        cost = network_cost(learner.network.spec, letters, learner.dtype, spec.rule)
+        again = learner.traced if learner.network is not self.network else 0
+        again += learner.taught if spec.rule == "bptt" else 0
+        done = {
+            "forward": again * cost.forward,
+            "traces": learner.traced * cost.traces,
+            "neuron_gradients": learner.taught * cost.neuron_gradient,
+            "weight_gradients": learner.taught * cost.weight_gradient,
+            "input_gradients": learner.taught * cost.input_gradient,
+            "update": learner.updates * cost.learning * ADAM_OPERATIONS,
+        }
+        done["total"] = sum(done.values())
+        means = {name: self._mean(count) for name, count in done.items()}
+        return {**means, "bins_taught": learner.taught, "updates": learner.updates}
+
+    def _mean(self, count: int, of: int = 1) -> float | None:
+        return count / (self.executions * of) if self.executions else None

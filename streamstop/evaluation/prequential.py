@@ -1,0 +1,251 @@
+"""Test, then train: the order in which predictions, labels, scores and updates may happen.
+
+A segment is scored only on predictions by weights that its own label has not touched; every rival
+answers before it learns. Labels arrive "concurrent" (each bin's label right after the bin was
+predicted; the segment is decided at its end, by weights from before its beginning) or "delayed"
+(`delay_us` after the segment began: it is scored then, on what was predicted until then, and only
+what follows is learned; a label later than its segment's end still teaches those that keep the
+segment's features: the discriminant readout and the baselines).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from streamstop.evaluation.baselines import log_counts, make_baselines
+from streamstop.evaluation.metrics import Scores
+from streamstop.events.labels import Segment
+from streamstop.learning.lda import Vector
+from streamstop.learning.learner import Decision, StopLearner
+
+MAX_WAITING = 256
+"""Decided segments that may wait for a late label; the oldest is given up, and counted, beyond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One decided segment, and all that is needed to score and learn it when its label arrives."""
+
+    index: int
+    segment: Segment
+    arrival_us: int
+    said: dict[str, int | None]
+    rates: Vector
+    frozen_rates: Vector
+    counts: Vector
+    bins: int
+    events: int
+
+
+class TestThenTrain:
+    """The learner, its frozen twin and the baselines, led through a labelled stream.
+
+    Parameters
+    ----------
+    learner : predicts and learns.
+    frozen : the same initial network, its hidden layers never to learn (`learn=""`). It makes three
+        rivals: "frozen", whose linear readout stays as drawn or as trained; and what the two
+        readouts would score had STOP trained nothing below them, "frozen_linear" and "frozen_lda".
+        Where it begins with a trained discriminant, that as it was is "frozen_discriminant".
+    decide : "linear", "lda", or "auto": the readout with the better record so far.
+    trained : whether both networks begin trained: between equals "auto" then prefers the linear
+        readout, which knows something from the start.
+    learns : False leaves the learner as it is, whatever labels come: it only predicts, by its
+        linear readout, or by a trained discriminant if that is to decide. An LDA readout that
+        knows nothing, and those that would repeat it, "frozen" and "frozen_discriminant", say
+        nothing then. The other rivals learn as ever.
+
+    Attributes
+    ----------
+    decides : `decide`; but "linear" where nothing learns, unless a trained discriminant was asked
+        to: "auto" goes by a record, and keeping one is learning.
+    """
+
+    __test__ = False  # not a test case, whatever its name says
+
+    def __init__(
+        self,
+        learner: StopLearner,
+        frozen: StopLearner,
+        classes: tuple[str, ...],
+        decide: str = "auto",
+        delay_us: int | None = None,
+        *,
+        trained: bool = False,
+        learns: bool = True,
+    ) -> None:
+        self.learner = learner
+        self.frozen = frozen
+        self.scores = Scores(classes)
+        self.loss: float | None = None
+        self.unscored = 0
+        self.undelivered: list[Verdict] = []
+        self._as_drawn = frozen.network.readout.twin()
+        self._lda_as_trained = frozen.lda.solved() if frozen.lda.counts.any() else None
+        stays = decide == "lda" and self._lda_as_trained is not None
+        self.decides = decide if learns or stays else "linear"
+        self._trained = trained
+        self._learns = learns
+        self._delay_us = delay_us
+        self.baselines = make_baselines(learner.network.spec.classes)
+        self._waiting: deque[Verdict] = deque()
+        self._segment: Segment | None = None
+        self._index = -1
+
+    @property
+    def segment(self) -> Segment | None:
+        """The open segment."""
+        return self._segment
+
+    def begin(self, segment: Segment) -> None:
+        """Open a segment: neurons at rest."""
+        self._segment = segment
+        self._index += 1
+        self._counts: NDArray[np.int64] | None = None
+        self._bins = self._events = 0
+        self._frozen_votes = np.zeros(len(self.scores.classes))
+        self._decided = False
+        self.learner.begin_segment()
+        self.frozen.begin_segment()
+        self._as_drawn.rest(1)
+
+    def bin(
+        self, x: Tensor, counts: NDArray[np.int32], clock_us: int, events: int | None = None
+    ) -> tuple[int, list[Verdict]]:
+        """One bin of the open segment: predict, score, then learn.
+
+        x : encoded counts, (1, 2, height, width).  counts : (2, height, width).
+        clock_us : where the bin begins, in the time that labels speak of.
+        events : in the bin, where that is not the sum of counts.
+        Returns the class said of this bin, and the segments scored meanwhile.
+        """
+        segment = self._segment
+        assert segment is not None, "begin() comes first"
+        scored = self._settle(clock_us)
+        concurrent = self._delay_us is None
+        label_is_here = concurrent or clock_us >= segment.start_us + (self._delay_us or 0)
+        if label_is_here and not concurrent and not self._decided and self._bins:
+            scored += self._close_decision(clock_us)
+        # Traces know no label: they run from the segment's beginning where one may come in time.
+        in_time = concurrent or (self._delay_us or 0) < segment.end_us - segment.start_us
+        prediction = self.learner.predict(x, will_learn=in_time and self._learns)
+        self.frozen.predict(x, will_learn=in_time)
+        # The decider's features: in the network that learns dropout may silence some.
+        as_drawn = self._as_drawn.forward(self.frozen.decider.features, "none")
+        self._frozen_votes += functional.log_softmax(as_drawn, 1)[0].double().numpy()
+        total = counts.astype(np.int64)
+        self._counts = total if self._counts is None else self._counts + total
+        self._events += int(total.sum()) if events is None else events
+        self._bins += 1
+        said = self.say(prediction.linear)
+        if concurrent or not label_is_here:
+            self.scores.add_bin(segment.label, said)
+        if label_is_here:
+            if self._learns:
+                self.learner.learn(segment.label)
+            self.frozen.learn(segment.label)
+        return said, scored
+
+    def say(self, linear: NDArray[np.float64]) -> int:
+        """The class of the moment: of this bin by the linear readout, or of the rates so far."""
+        if self.readout() == "linear":
+            return int(linear.argmax())
+        return int(self.learner.lda.scores(self.learner.rates_vector()).argmax())
+
+    def end(self, now_us: int) -> list[Verdict]:
+        """Close the open segment; returns the segments scored by it.
+
+        Raises DivergedError, with those segments left in `undelivered`.
+        """
+        scored: list[Verdict] = []
+        if self._bins and not self._decided:
+            scored = self._close_decision(now_us)
+        self._segment = None
+        self.undelivered = scored
+        self.loss = self.learner.end_segment()
+        self.frozen.end_segment()
+        self.undelivered = []
+        return scored
+
+    def finish(self, now_us: int) -> list[Verdict]:
+        """The stream is over: labels still on their way never arrived."""
+        scored = self._settle(now_us)
+        self.unscored += len(self._waiting)
+        self._waiting.clear()
+        return scored
+
+    def readout(self) -> str:
+        """The readout that decides now."""
+        if self.decides != "auto":
+            return self.decides
+        tallies = self.scores.tallies
+        lead = tallies["linear"].hits - tallies["lda"].hits if tallies else 0
+        return "linear" if lead > 0 or (lead == 0 and self._trained) else "lda"
+
+    def _close_decision(self, now_us: int) -> list[Verdict]:
+        """Every rival answers for the open segment; then its label may be looked at."""
+        segment = self._segment
+        assert segment is not None and self._counts is not None
+        decision, frozen = self.learner.decide(), self.frozen.decide()
+        x = log_counts(self._counts)
+        arrival_us = now_us if self._delay_us is None else segment.start_us + self._delay_us
+        said: dict[str, int | None] = {
+            "linear": _class(decision, "linear"),
+            "lda": _class(decision, "lda"),
+            "frozen": int(self._frozen_votes.argmax()),
+            "frozen_linear": _class(frozen, "linear"),
+            "frozen_lda": _class(frozen, "lda"),
+        }
+        if self._learns and self._lda_as_trained is not None:
+            weight, bias = self._lda_as_trained
+            said["frozen_discriminant"] = int((weight @ frozen.rates + bias).argmax())
+        if not self._learns:
+            del said["frozen"]
+            if self._lda_as_trained is None:
+                del said["lda"]
+        said |= {name: rival.predict(x) for name, rival in self.baselines.items()}
+        said["decided"] = said[self.readout()]
+        self._decided = True
+        if len(self._waiting) == MAX_WAITING:
+            self._waiting.popleft()
+            self.unscored += 1
+        self._waiting.append(
+            Verdict(
+                self._index,
+                segment,
+                arrival_us,
+                said,
+                decision.rates,
+                frozen.rates,
+                x,
+                self._bins,
+                self._events,
+            )
+        )
+        return self._settle(now_us)
+
+    def _settle(self, now_us: int) -> list[Verdict]:
+        """Score and learn the segments whose label has arrived by now."""
+        scored = []
+        while self._waiting and self._waiting[0].arrival_us <= now_us:
+            verdict = self._waiting.popleft()
+            label = verdict.segment.label
+            self.scores.add_segment(label, verdict.said)
+            if self._learns:
+                self.learner.learn_rates(verdict.rates, label)
+            self.frozen.learn_rates(verdict.frozen_rates, label)
+            for rival in self.baselines.values():
+                rival.learn(verdict.counts, label)
+            scored.append(verdict)
+        return scored
+
+
+def _class(decision: Decision, readout: str) -> int:
+    scores: Vector = getattr(decision, readout)
+    return int(scores.argmax())

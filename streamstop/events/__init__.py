@@ -1,0 +1,1 @@
+"""EVENT_DTYPE, packets, labels, time bins, and the event ledger."""

@@ -1,0 +1,135 @@
+"""The inner loop of the binner: one pass over a packet's events, compiled by numba on first use.
+
+It promises to consume events for as long as nothing but counting has to be done, and to stop
+before the first event that closes a bin or jumps in time: the binner decides there, in plain
+Python. It does no input checking: `streamstop.events.binning` is its only caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+TIME_LIMIT_US = 1 << 60
+"""Times beyond +-2**60 us (36,000 years) are damage. Within it no sum here overflows int64."""
+
+LATE, OUT_OF_RANGE, CROPPED, BAD_TIME = range(4)
+"""Where in `tally` each cause of rejection is counted."""
+
+CROPPED_AWAY, OUTSIDE = -1, -2
+"""What `columns` and `rows` hold for coordinates that fall in no cell."""
+
+BinLoop = Callable[..., int]
+
+
+def bin_events(
+    words: Any,
+    i: int,
+    columns: Any,
+    rows: Any,
+    plane: int,
+    counts: Any,
+    filled: Any,
+    head: int,
+    clock: Any,
+    start: int,
+    last: int,
+    bin_us: int,
+    reorder_us: int,
+    gap_us: int,
+    tally: Any,
+) -> int:
+    """Count events from index `i` on; return the index of the first one that was not consumed.
+
+    words : (n, 2) int64, a packet seen as two words an event: time; then x, y, p in 16, 16, 8 bits
+        (and three bytes of padding, which may hold anything).
+    columns, rows : (65536,), (65536,) int64: what each possible x and y adds to the index of its
+        cell; OUTSIDE where the sensor has no such pixel, CROPPED_AWAY where the grid has no cell.
+    plane : cells of one polarity, height * width of the grid.
+    counts, filled : (slots, 2 * plane) int32, (slots,) int64: the open bins, a ring.
+    head, start : slot and first microsecond of the oldest open bin.
+    clock : (2,) int64, in and out: the latest time seen, and the floor that late events lie below.
+    last : the latest time that closes no bin. An on-sensor event after it ends the pass.
+    tally : (4,) int64, out: rejected events by cause.
+    """
+    n = words.shape[0]
+    slots = counts.shape[0]
+    now = clock[0]
+    floor = clock[1]
+    slot = head
+    slot_start = start
+    grid = counts[slot]
+    in_slot = 0
+    while i < n:
+        # An unsigned index spares numba the question whether it counts from the end. All else here
+        # is in aid of the branch predictor: what varies from event to event is arithmetic.
+        event = np.uint64(i)
+        t = words[event, 0]
+        xyp = words[event, 1]
+        column = columns[xyp & 0xFFFF]
+        row = rows[(xyp >> 16) & 0xFFFF]
+        if (column | row) < 0 or t < floor or t > last:
+            if column == OUTSIDE or row == OUTSIDE:
+                tally[OUT_OF_RANGE] += 1
+            elif t > last:
+                if t <= TIME_LIMIT_US:
+                    break
+                tally[BAD_TIME] += 1
+            elif t < floor:
+                if t < -TIME_LIMIT_US:
+                    tally[BAD_TIME] += 1
+                elif now - t > gap_us:
+                    break
+                else:
+                    tally[LATE] += 1
+            else:
+                tally[CROPPED] += 1
+                now = max(now, t)
+                floor = max(floor, t - reorder_us)
+            i += 1
+            continue
+        i += 1
+        now = max(now, t)
+        floor = max(floor, t - reorder_us)
+        # Outside the slot's window, in one comparison: a negative difference wraps to a huge one.
+        if np.uint64(t - slot_start) >= np.uint64(bin_us):
+            filled[slot] += in_slot
+            in_slot = 0
+            later = (t - start) // bin_us
+            slot = (head + later) % slots
+            slot_start = start + later * bin_us
+            grid = counts[slot]
+        on = ((xyp >> 32) & 0xFF) != 0
+        grid[np.uint64(row + column + plane * on)] += 1
+        in_slot += 1
+    filled[slot] += in_slot
+    clock[0] = now
+    clock[1] = floor
+    return i
+
+
+@cache
+def compiled_loop() -> BinLoop:
+    """`bin_events` compiled for one signature, once a process: well under a second.
+
+    numba could keep the machine code on disk, but its cache is made of pickles, needs a folder that
+    can be written, and would save a third of a second.
+    """
+    # Imported here, so that commands that bin nothing do not wait for it.
+    import numba
+    from numba import types
+
+    number = types.int64
+    vector = types.Array(number, 1, "C")
+    # Packets read straight from a file's bytes are read-only, and a writable array passes for one.
+    words = types.Array(number, 2, "C", readonly=True)
+    counts = types.Array(types.int32, 2, "C")
+    signature = number(
+        words, number, vector, vector, number, counts, vector, number, vector,
+        number, number, number, number, number, vector,
+    )  # fmt: skip
+    loop: BinLoop = numba.njit(signature)(bin_events)
+    return loop

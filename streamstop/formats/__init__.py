@@ -1,0 +1,1 @@
+"""Event file formats: detect, read, write; one sub-package per family."""

@@ -1,0 +1,105 @@
+"""What writers of files share: pieces of a size, what no file can say, a file that is whole."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, TypeVar, cast
+
+import numpy as np
+
+from streamstop.errors import UsageError
+from streamstop.events.packet import MAX_PACKET_EVENTS, Events, SensorSize, empty_events
+
+T = TypeVar("T")
+
+STDOUT = "-"
+"""The path that means standard output."""
+
+
+def pieces(packets: Events | Iterable[Events]) -> Iterator[Events]:
+    """The events in arrays of bounded size, none of them empty."""
+    for packet in [packets] if isinstance(packets, np.ndarray) else packets:
+        for first in range(0, len(packet), MAX_PACKET_EVENTS):
+            yield packet[first : first + MAX_PACKET_EVENTS]
+
+
+def repacked(parts: Iterable[Events], packet_events: int) -> Iterator[Events]:
+    """The same events in arrays of `packet_events`, padding bytes zero."""
+    packet, filled = empty_events(packet_events), 0
+    for part in parts:
+        taken = 0
+        while taken < len(part):
+            n = min(packet_events - filled, len(part) - taken)
+            for name in ("t", "x", "y", "p"):
+                packet[name][filled : filled + n] = part[name][taken : taken + n]
+            filled, taken = filled + n, taken + n
+            if filled == packet_events:
+                yield packet
+                filled = 0
+    if filled:
+        yield packet[:filled]
+
+
+class _Flushed:
+    """Standard output, each block of it handed on at once: who reads it may be waiting."""
+
+    def write(self, block: bytes) -> int:
+        written = sys.stdout.buffer.write(block)
+        sys.stdout.buffer.flush()
+        return written
+
+
+def whole_file(path: str | Path, write: Callable[[BinaryIO], T]) -> T:
+    """A file that appears when `write` has written all of it, and replaces what stood there.
+
+    Of "-", standard output, what was written is gone; `write` must not go back there.
+    """
+    if str(path) == STDOUT:
+        return write(cast(BinaryIO, _Flushed()))
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            written = write(file)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return written
+
+
+def refuse_outside(events: Events, sensor: SensorSize, before: int) -> None:
+    """Raise UsageError where an event lies outside the sensor; `before` were written already."""
+    outside = (events["x"] >= sensor.width) | (events["y"] >= sensor.height)
+    if outside.any():
+        at = int(np.argmax(outside))
+        raise UsageError(
+            f"event {before + at} at t = {events['t'][at]} us lies at ({events['x'][at]}, "
+            f"{events['y'][at]}), outside the sensor of {sensor}; nothing was written"
+        )
+
+
+def what_came_before(event: int) -> str:
+    """What the time of event number so many is measured from, in a file whose clock is short."""
+    if event:
+        return "what lies before it"
+    return "time 0, where such a file begins (--from-zero counts from the first event)"
+
+
+def refuse_far(events: Events, last_us: int | None, before: int, bits: int, name: str) -> None:
+    """Raise UsageError where a counter of so many bits could not tell a time from a wrap.
+
+    last_us : the time before; None at the start, where the counter has to hold the time itself.
+    before : events written already.  name : of the format.
+    """
+    t = events["t"]
+    far = np.abs(np.diff(t, prepend=t[0] if last_us is None else last_us)) >= 1 << (bits - 1)
+    far[0] |= last_us is None and not 0 <= t[0] < 1 << bits
+    if far.any():
+        at = int(far.argmax())
+        raise UsageError(
+            f"event {before + at} at t = {t[at]} us is too far from "
+            f"{what_came_before(before + at)} for {name}, whose times have {bits} bits; "
+            "nothing was written"
+        )

@@ -1,0 +1,72 @@
+"""Writes AEDAT 2.0, as CIFAR10-DVS has it.
+
+It promises that `streamstop.sources` reads back exactly what was given, that the same events
+give the same bytes however they are cut into packets, and that a file stands under its name only
+when it is whole. It does not sort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from streamstop.errors import UsageError
+from streamstop.events.packet import Events, SensorSize
+from streamstop.formats._writing import pieces, refuse_far, refuse_outside, whole_file
+from streamstop.formats.base import SIMULATED_SOURCE
+
+
+def write_aedat2(
+    path: str | Path,
+    packets: Events | Iterable[Events],
+    sensor: SensorSize,
+    *,
+    simulated: bool = False,
+    on_bit: int = 0,
+) -> int:
+    """Write events to an AEDAT 2.0 file in the DVS128's layout; returns how many.
+
+    Parameters
+    ----------
+    path : file to write; it appears when complete and replaces what stood there.
+    packets : an array of EVENT_DTYPE, shape (n,), or any number of them in turn.
+    sensor : pixels of the sensor, up to 128x128.
+    simulated : marks the events as made by no camera.
+    on_bit : the lowest address bit of an ON event. 0 is jAER's, and how this package reads it back.
+        Common loaders of CIFAR10-DVS take ON to be 1, and so read such a file, as they do the set
+        itself, the other way round; 1 is for them, and this package then swaps the two.
+
+    Raises
+    ------
+    UsageError
+        If an event lies outside the sensor, the sensor is larger than 128x128, the first time is
+        negative or not below 2**32 us, a time lies 2**31 us (35 minutes) or more from the one
+        before, which no reader could tell from a wrap, or `on_bit` is another number. No file is
+        left then.
+    """
+    if on_bit not in (0, 1):
+        raise UsageError(f"on_bit = {on_bit} is no bit; it is 0 as in jAER, or 1")
+    if max(sensor) > 128:
+        raise UsageError(f"AEDAT 2.0 is written for a DVS128, and the sensor is of {sensor}")
+    header = b"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n# AEChip: DVS128\r\n"
+    header += f"# {SIMULATED_SOURCE}\r\n".encode() if simulated else b""
+
+    def write(file: BinaryIO) -> int:
+        file.write(header)
+        written, last_us = 0, None
+        for events in pieces(packets):
+            refuse_outside(events, sensor, written)
+            refuse_far(events, last_us, written, 32, "AEDAT 2.0")
+            t = events["t"]
+            words = np.empty((len(t), 2), ">u4")
+            bit = events["p"].astype("<u4") ^ (1 - on_bit)
+            words[:, 0] = events["y"].astype("<u4") << 8 | (127 - events["x"]) << 1 | bit
+            words[:, 1] = t & 0xFFFFFFFF
+            file.write(words.tobytes())
+            written, last_us = written + len(t), int(t[-1])
+        return written
+
+    return whole_file(path, write)

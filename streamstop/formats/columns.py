@@ -1,0 +1,115 @@
+"""Columns of other people's making become events: their names, types and ranges are settled here.
+
+It promises that no value is wrapped into a range where it would look right: a coordinate that does
+not fit becomes 65535, which every sensor rejects; polarity is ON for anything above zero. Times are
+whole microseconds unless the unit is said; a table in seconds is refused, not guessed at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamstop.errors import SourceError
+from streamstop.events.packet import Events, make_events
+
+NAMES = {
+    "t": ("t", "ts", "t_us", "time", "times", "timestamp", "timestamps"),
+    "x": ("x", "xs", "x_coordinate"),
+    "y": ("y", "ys", "y_coordinate"),
+    "p": ("p", "ps", "pol", "polarity", "polarities", "on"),
+}
+"""What the four columns are called elsewhere, in lower case."""
+
+UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000}
+"""What times may be in."""
+
+MAX_TIME = 1 << 62
+"""Times beyond this become this, which is too late for any stream."""
+
+_OUTSIDE = 0xFFFF
+
+
+def find_columns(names: Sequence[str]) -> dict[str, str] | None:
+    """Which of `names` is t, x, y and p; None where one of them is missing.
+
+    >>> find_columns(["Timestamp", "x", "y", "pol", "id"])
+    {'t': 'Timestamp', 'x': 'x', 'y': 'y', 'p': 'pol'}
+    """
+    lower = {name.strip().lower(): name for name in reversed(names)}
+    found = {
+        column: next((lower[name] for name in known if name in lower), None)
+        for column, known in NAMES.items()
+    }
+    complete = {column: name for column, name in found.items() if name is not None}
+    return complete if len(complete) == len(NAMES) else None
+
+
+def column_order(order: str, path: str) -> str:
+    """`order`, if it is the letters t, x, y and p in some order.
+
+    Raises
+    ------
+    SourceError
+        If it is not.
+    """
+    if sorted(order) != sorted("txyp"):
+        raise SourceError(
+            f"columns are the letters t, x, y, p in some order, not {order!r}: {path}"
+        )
+    return order
+
+
+def time_unit(unit: str, path: str) -> int:
+    """Microseconds in a unit.
+
+    Raises
+    ------
+    SourceError
+        If it is not one of UNITS_US.
+    """
+    if unit not in UNITS_US:
+        raise SourceError(f"times are in {', '.join(UNITS_US)}, not in {unit!r}: {path}")
+    return UNITS_US[unit]
+
+
+def events_from(
+    t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any], unit_us: int = 1
+) -> Events:
+    """Events from four numeric columns of equal length, shape (n,).
+
+    unit_us : microseconds in the unit of `t`. In a larger unit times may have a fraction; they are
+        rounded to the nearest microsecond.
+
+    Raises
+    ------
+    ValueError
+        If a time is not finite, or has a fraction of a microsecond where that is the unit.
+
+    >>> events_from(*np.array([[0.0038115], [96], [133], [0]]), unit_us=1_000_000)["t"].tolist()
+    [3812]
+    """
+    if t.dtype.kind == "f" and not np.isfinite(t).all():
+        raise ValueError("times are not finite")
+    if t.dtype.kind == "f" and unit_us == 1 and not (t == np.floor(t)).all():
+        raise ValueError(
+            "times are not whole numbers of microseconds; if they are seconds, say ?unit=s"
+        )
+    if t.dtype.kind == "f":
+        times = np.rint(t.astype(np.float64) * unit_us).clip(-MAX_TIME, MAX_TIME).astype(np.int64)
+    else:
+        limit = MAX_TIME // unit_us
+        times = (
+            t
+            if unit_us == 1
+            else t.clip(max(-limit, np.iinfo(t.dtype).min), min(limit, np.iinfo(t.dtype).max))
+        ).astype(np.int64) * unit_us
+    return make_events(times, _coordinate(x), _coordinate(y), p > 0)
+
+
+def _coordinate(column: NDArray[Any]) -> NDArray[np.uint16]:
+    inside = (column >= 0) & (column < _OUTSIDE)  # false for NaN too
+    return np.where(inside, column, _OUTSIDE).astype(np.uint16)

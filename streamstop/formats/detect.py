@@ -1,0 +1,224 @@
+"""Recognises a file's format, by its content first and by its name where content cannot tell.
+
+One table, `FORMATS`, says what is read and by which module; a module is imported when a file needs
+it. Formats that are known but not read are named in the message, so that nobody has to guess.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import NamedTuple
+
+from streamstop.errors import SourceError, UsageError
+from streamstop.events.labels import is_label_csv
+from streamstop.formats.base import Recording, read_head, read_start
+from streamstop.formats.byte_reader import inner_suffix
+from streamstop.formats.columns import find_columns
+
+HEAD_BYTES = 1 << 12
+_MAGIC_BYTES = 16
+
+_TEXT = (".csv", ".txt")
+
+_Test = Callable[[bytes, str], bool]
+
+
+class Format(NamedTuple):
+    """One kind of file.
+
+    name : as people call it.
+    opens : "module:class" in `streamstop.sources.open`; "" where this version does not read it.
+    test : whether a file that begins with these bytes and has this suffix is one.
+    options : what may be asked for after `?` in the URI, beside COMMON_OPTIONS.
+    """
+
+    name: str
+    opens: str
+    test: _Test
+    options: tuple[str, ...] = ()
+
+
+def _begins(*magic: bytes) -> _Test:
+    return lambda head, _: head.startswith(magic)
+
+
+def _percent_line(pattern: bytes) -> _Test:
+    """Prophesee's headers: lines that begin with %, one of which matches."""
+    line = re.compile(rb"(?:^|\n)% *(?:" + pattern + rb")", re.IGNORECASE)
+    return lambda head, _: head.startswith(b"%") and line.search(head) is not None
+
+
+def _is_table(head: bytes) -> bool:
+    """Whether the first line, comments left out, may be of events: a .txt may be anything."""
+    lines = [line for line in head.splitlines() if not line.startswith(b"#")]
+    cells = re.split(rb"[,;\s]+", (lines or [b""])[0].strip())
+    numbers = [re.fullmatch(rb"[-+]?[\d.]+(e[-+]?\d+)?|true|false", one.lower()) for one in cells]
+    named = find_columns([one.decode(errors="replace").partition("@")[0] for one in cells])
+    return len(cells) >= 4 and (all(numbers) or named is not None)
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether the first line is text: damage further on costs its own lines only."""
+    line = head.split(b"\n", 1)[0]
+    return bool(line) and not re.search(rb"[\x00-\x08\x0e-\x1f]", line)
+
+
+FORMATS = (
+    Format("AEDAT4", "aedat.aedat4:Aedat4Recording", _begins(b"#!AER-DAT4.0"), ("stream",)),
+    Format(
+        "AEDAT 1.0 or 2.0", "aedat.aedat2:AedatRecording", _begins(b"#!AER-DAT1.0", b"#!AER-DAT2.0")
+    ),
+    Format("AEDAT 3.1", "aedat.aedat3:Aedat3Recording", _begins(b"#!AER-DAT3.1")),
+    Format("AEDAT of another version", "", _begins(b"#!AER-DAT")),
+    Format("NumPy .npy", "plain.npy:ArrayRecording", _begins(b"\x93NUMPY"), ("columns", "unit")),
+    Format(
+        "NumPy .npz",
+        "plain.npy:ArrayRecording",
+        lambda head, suffix: head.startswith(b"PK\x03\x04") and suffix == ".npz",
+        ("columns", "unit"),
+    ),
+    Format("Prophesee EVT3", "prophesee.evt:EvtRecording", _percent_line(rb"evt 3|format EVT3")),
+    Format(
+        "Prophesee EVT2.1", "prophesee.evt:EvtRecording", _percent_line(rb"evt 2\.1|format EVT21")
+    ),
+    Format("Prophesee EVT2", "prophesee.evt:EvtRecording", _percent_line(rb"evt 2|format EVT2")),
+    Format(
+        "Prophesee DAT",
+        "prophesee.dat:DatRecording",
+        _percent_line(rb"Data file containing|Version"),
+    ),
+    Format(
+        "Event Stream .es", "event_stream.reader:EventStreamRecording", _begins(b"Event Stream")
+    ),
+    Format("HDF5", "hdf5.reader:Hdf5Recording", _begins(b"\x89HDF\r\n\x1a\n"), ("unit",)),
+    Format("rosbag", "", _begins(b"#ROSBAG")),
+    Format("N-MNIST .bin", "plain.nmnist:BinRecording", lambda _, suffix: suffix == ".bin"),
+    Format(
+        "events as .csv",
+        "plain.text:CsvRecording",
+        lambda head, suffix: (
+            suffix in _TEXT
+            and _is_text(head)
+            and not is_label_csv(head)
+            and (suffix != ".txt" or _is_table(head))
+        ),
+        ("columns", "unit"),
+    ),
+)
+
+
+SHORT = {
+    "aedat4": "AEDAT4",
+    "aedat1": "AEDAT 1.0 or 2.0",
+    "aedat2": "AEDAT 1.0 or 2.0",
+    "aedat3": "AEDAT 3.1",
+    "npy": "NumPy .npy",
+    "npz": "NumPy .npz",
+    "evt2": "Prophesee EVT2",
+    "evt21": "Prophesee EVT2.1",
+    "evt2.1": "Prophesee EVT2.1",
+    "evt3": "Prophesee EVT3",
+    "dat": "Prophesee DAT",
+    "es": "Event Stream .es",
+    "hdf5": "HDF5",
+    "h5": "HDF5",
+    "bin": "N-MNIST .bin",
+    "nmnist": "N-MNIST .bin",
+    "csv": "events as .csv",
+    "txt": "events as .csv",
+}
+"""What may be asked for with `?format=`, and the name in `FORMATS` of each."""
+
+COMMON_OPTIONS = ("sensor", "format", "start_us", "stop_us")
+"""What may be asked for of any file."""
+
+
+def _stated(format: str, path: str) -> Format:
+    """The format of a short name.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name.
+    """
+    name = SHORT.get(format.lower())
+    if name is None:
+        near = difflib.get_close_matches(format.lower(), SHORT, n=1, cutoff=0.4)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        known = ", ".join(SHORT)
+        raise UsageError(f"no format is called {format!r}{meant} (known: {known}): {path}")
+    return next(one for one in FORMATS if one.name == name)
+
+
+def _tells(head: bytes) -> bool:
+    """Whether the start of a pipe tells its format: a magic, or all of a header of % lines."""
+    if head.startswith(b"%"):
+        lines = re.match(rb"(?:%[^\n]*\n)*", head)
+        return lines is not None and not b"%".startswith(head[lines.end() :][:1])
+    return len(head) >= _MAGIC_BYTES and any(one.test(head, "") for one in FORMATS)
+
+
+def recognise(path: str, *, known: bool = False) -> Format | None:
+    """The format of a file, None where it is unknown.
+
+    known : it is told otherwise, so that of a pipe no more is waited for than errors take.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be opened, is empty, or is a Git LFS pointer in place of the file.
+    """
+    head = read_head(path, HEAD_BYTES, lambda start: _tells(start) or (known and len(start) > 39))
+    if not head:
+        raise SourceError(f"the file is empty, 0 bytes: {path}")
+    if head.startswith(b"version https://git-lfs.github.com/spec"):
+        raise SourceError(
+            "this is a Git LFS pointer, not the recording itself; fetch it with `git lfs pull` in "
+            f"its repository: {path}"
+        )
+    suffix = inner_suffix(path)
+    return next((one for one in FORMATS if one.test(head, suffix)), None)
+
+
+def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recording:
+    """The recording in a file.
+
+    options : the format's own, as text, and `format`, a short name of it, which is then not asked
+        of the content.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be opened, is of no known format or of one that is not read, or an
+        option is not one of the format's.
+    UsageError
+        If no format is called as stated.
+    """
+    options = dict(options or {})
+    stated = options.pop("format", "")
+    known = recognise(path, known=bool(stated))
+    if stated:
+        known = _stated(stated, path)
+    if known is None:
+        if is_label_csv(read_start(path, HEAD_BYTES)):
+            raise SourceError(
+                f"these are labels, not events; give the recording, and this with --labels: {path}"
+            )
+        read = ", ".join(one.name for one in FORMATS if one.opens)
+        raise SourceError(
+            f"unknown format; known are {read}; if it is one of these, say ?format= with one of "
+            f"{', '.join(SHORT)}: {path}"
+        )
+    if not known.opens:
+        raise SourceError(f"recognised as {known.name}, which this version does not read: {path}")
+    for key in options:
+        if key not in known.options:
+            takes = ", ".join((*COMMON_OPTIONS[:1], *known.options, *COMMON_OPTIONS[1:]))
+            raise SourceError(f"{known.name} takes no option {key!r} (it takes {takes}): {path}")
+    module, _, kind = known.opens.partition(":")
+    opens = getattr(import_module(f"streamstop.sources.open.{module}"), kind)
+    recording: Recording = opens(path, **options)
+    return recording

@@ -1,0 +1,1 @@
+"""HDF5 layouts of events: DSEC, Metavision, rpg, MVSEC."""

@@ -1,0 +1,108 @@
+"""The process in which libhdf5 reads; `streamstop.formats.hdf5.reader` starts it and asks it.
+
+libhdf5 is native code that a damaged file can crash (a bad reference in an attribute does so in
+HDF5 2.0), or keep busy, or have ask for any memory. Here it takes this process down and nothing
+else. It promises to answer each request, or to die of it: processor time and memory are bounded.
+
+A request is a line of JSON: path, unit, what ("about", "sensor" or "events"), rows [first, last),
+and whether the file is to be opened afresh. So is the answer, with the number of bytes of events
+that follow it. Nothing but open files is kept from one request to the next, so that the next
+process can answer the next.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from streamstop.formats.hdf5.layouts import FAULTS, OpenFile
+
+SECONDS = {"about": 0.3, "sensor": 0.3, "events": 0.6}
+"""Of processor time for what is asked; a hundredth of it is usual. All that one reading may ask in
+vain, events twice, comes to less than 2 s."""
+
+MAX_MEMORY_BYTES = 1 << 28
+"""Beyond what the process has when its libraries are loaded."""
+
+MAX_OPEN = 2
+
+PIPE_BYTES = 1 << 20
+"""Of the pipe that answers go through: so much of a packet need not wait to be taken."""
+
+
+def main() -> None:
+    """Answer requests from standard input until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)  # a library that prints does not answer
+        try:
+            import h5py
+            import hdf5plugin  # noqa: F401  # it registers its filters
+        except ImportError as error:
+            _answer(answers, {"missing": str(error)})
+            return
+        with suppress(ImportError, AttributeError, OSError):
+            import fcntl
+
+            fcntl.fcntl(answers, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        _answer(answers, {"h5py": h5py.__version__})
+        _bound_memory()
+        for answer, events in _answers(sys.stdin.buffer):
+            _answer(answers, answer, events)
+
+
+def _answers(requests: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes | memoryview]]:
+    opened: dict[tuple[str, str], OpenFile] = {}
+    for line in requests:
+        asked = json.loads(line)
+        _bound_time(asked["what"])
+        key = asked["path"], asked["unit"]
+        try:
+            if asked["afresh"] and key in opened:
+                opened.pop(key).close()
+            if key not in opened:
+                if len(opened) == MAX_OPEN:
+                    opened.pop(next(iter(opened))).close()
+                opened[key] = OpenFile(*key)
+            file = opened[key] = opened.pop(key)  # the latest stands last
+            if asked["what"] == "events":
+                yield {}, file.read(*asked["rows"]).view(np.uint8).data
+            else:
+                yield (file.about() if asked["what"] == "about" else {"sensor": file.sensor()}), b""
+        except (*FAULTS, MemoryError) as error:
+            at = opened[key].place(asked["rows"][0]) if asked["rows"] and key in opened else None
+            yield {"fault": str(error) or type(error).__name__, "at": at}, b""
+
+
+def _answer(answers: BinaryIO, answer: dict[str, Any], events: bytes | memoryview = b"") -> None:
+    answers.write(json.dumps({**answer, "bytes": len(events)}).encode() + b"\n")
+    answers.write(events)
+    answers.flush()
+
+
+def _bound_memory() -> None:
+    with suppress(ImportError, OSError, ValueError):  # where the system has no such limits
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with open("/proc/self/statm") as file:  # noqa: PTH123
+            pages = int(file.read().split()[0])
+        most = pages * resource.getpagesize() + MAX_MEMORY_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _bound_time(what: str) -> None:
+    """Let the system end this process where its next answer takes too long."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, SECONDS[what])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Formats without a vendor: text, NumPy arrays, N-MNIST's .bin."""

@@ -1,0 +1,331 @@
+"""NumPy's .npy and .npz, read without pickle and in bounded memory.
+
+An .npy file holds a structured array with fields for t, x, y and p, or a table of shape (n, 4)
+whose column order is `txyp` unless said otherwise. An .npz file holds one array for each column, or
+one array called `events` (or alone in it) that is like an .npy. Times are whole microseconds unless
+the unit is said. An .npz that comes through a pipe, or is compressed once more, is copied to a
+temporary file without a name. Only the headers are trusted to NumPy; the data are read in blocks,
+and never more than the file holds. What stands after a damaged stretch of an .npz cannot be read,
+as it is compressed.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from streamstop.errors import SourceError
+from streamstop.events.packet import (
+    MAX_PACKET_EVENTS,
+    Cursor,
+    Damage,
+    Events,
+    Packet,
+    SensorSize,
+    empty_events,
+)
+from streamstop.formats.base import read_start
+from streamstop.formats.byte_reader import ByteReader, open_bytes
+from streamstop.formats.columns import column_order, events_from, find_columns, time_unit
+from streamstop.formats.plain.npz_member import Member
+
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+MAX_ROW_BYTES = 1 << 10
+
+MAX_SPOOL_BYTES = 1 << 32
+"""An .npz that is compressed once more, or comes through a pipe, may be so large unpacked."""
+_PIECE = 1 << 20
+_NPY_HEADER_BYTES = 1 << 16
+_TOO_EARLY = "the file ends too early"
+
+
+class _Array(NamedTuple):
+    """An array in a file: the archive's member it is ("" in an .npy), its type, and its rows."""
+
+    member: str
+    dtype: np.dtype[Any]
+    rows: int
+    width: int
+
+
+class ArrayRecording:
+    """An .npy or .npz file; see `streamstop.formats.base.Recording`.
+
+    Parameters
+    ----------
+    path : the file.
+    columns : order of the columns of a table of shape (n, 4).
+    unit : of its times: "us", or "ms" or "s", which may have a fraction.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read, would need pickle, or is in none of the known shapes.
+    """
+
+    def __init__(self, path: str, columns: str = "txyp", unit: str = "us") -> None:
+        self.path = path
+        self.sensor: SensorSize | None = None
+        self.simulated = False
+        self._order = column_order(columns, path)
+        self._unit_us = time_unit(unit, path)
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        self._spool: IO[bytes] | None = None
+        self._spool_fault: tuple[Damage, ...] = ()
+        self.format = "npz" if read_start(path, 2) == b"PK" else "npy"
+        try:
+            self._arrays = self._find()
+        except (*_BROKEN, OSError) as error:
+            raise SourceError(f"cannot be read as .{self.format}, {error}: {path}") from error
+        lengths = {one.rows for one in self._arrays.values()}
+        if len(lengths) != 1:
+            sizes = ", ".join(f"{name} {one.rows}" for name, one in self._arrays.items())
+            raise SourceError(f"the columns are of different lengths ({sizes}): {path}")
+        self._rows = lengths.pop()
+        first = next(self.packets(), None)
+        if (
+            first is not None
+            and first.damage
+            and not first.cursor.event
+            and _TOO_EARLY not in first.damage[0].reason
+        ):
+            raise SourceError(f"nothing can be read, {first.damage[0].reason}: {path}")
+
+    def _find(self) -> dict[str, _Array]:
+        """The arrays that hold the events, by column; "" for one that holds them all."""
+        if self.format == "npy":
+            start = io.BytesIO(read_start(self.path, _NPY_HEADER_BYTES))
+            array = self._usable(_header(start, ""))
+            self._data_at = start.tell()
+            return {"": array}
+        with ExitStack() as stack:
+            read_at = self._archive(stack)
+            arrays = {}
+            for member in self._members:
+                if member.endswith(".npy"):
+                    array = _header(Member(read_at, self._members[member]), member)
+                    arrays[member.removesuffix(".npy")] = array
+            self._note(read_at, arrays)
+        if found := find_columns(list(arrays)):
+            for name in found.values():
+                _refuse_no_number(name, arrays[name].dtype)
+            return {column: arrays[name] for column, name in found.items()}
+        whole = arrays.get("events") or (next(iter(arrays.values())) if len(arrays) == 1 else None)
+        if whole is None:
+            names = ", ".join(list(arrays)[:8]) or "none"
+            raise ValueError(f"it needs arrays t, x, y and p, or one called events; it has {names}")
+        return {"": self._usable(whole)}
+
+    def _archive(self, stack: ExitStack) -> Callable[[int, int], bytes]:
+        """Access to the bytes of the .npz in any order, to a nameless copy where need be."""
+        if self._spool is None:
+            data = stack.enter_context(open_bytes(self.path))
+            if data.seekable:
+                if not self._members:
+                    with zipfile.ZipFile(self.path) as archive:
+                        self._members = {one.filename: one for one in archive.infolist()}
+                return data.read_at
+            self._spool, self._spool_fault = _spooled(data), data.fault
+            with zipfile.ZipFile(self._spool) as archive:
+                self._members = {one.filename: one for one in archive.infolist()}
+        spool = self._spool
+
+        def read_at(offset: int, size: int) -> bytes:
+            spool.seek(offset)
+            return spool.read(size)
+
+        return read_at
+
+    def _note(self, read_at: Callable[[int, int], bytes], arrays: dict[str, _Array]) -> None:
+        """What an .npz may say beside its events."""
+        size = arrays.get("sensor_size")
+        if size is not None and size.rows == 2 and size.dtype.kind in "iu":
+            member = Member(read_at, self._members[size.member])
+            _header(member, "")
+            content = member.read(2 * size.dtype.itemsize)
+            if len(content) == 2 * size.dtype.itemsize:
+                width, height = np.frombuffer(content, size.dtype).tolist()
+                if 0 < width <= 1 << 16 and 0 < height <= 1 << 16:
+                    self.sensor = SensorSize(width, height)
+        self.simulated = "simulated" in arrays
+
+    def _usable(self, array: _Array) -> _Array:
+        """The array, if it can hold all columns."""
+        if array.dtype.names:
+            found = find_columns(array.dtype.names)
+            if array.width == 1 and found:
+                for name in found.values():
+                    _refuse_no_number(name, array.dtype[name])
+                return array
+            raise ValueError(f"its fields {', '.join(array.dtype.names)} are not t, x, y and p")
+        if array.width != 4 or array.dtype.kind not in "iuf":
+            raise ValueError(
+                f"it is no table of numbers of shape (n, 4), but of {array.dtype} and "
+                f"{array.width} columns"
+            )
+        return array
+
+    def packets(self, start: Cursor | None = None) -> Iterator[Packet]:
+        """Packets from `start` on; see `Recording.packets`."""
+        row = start.event if start is not None else 0
+        t_us = start.t_us if start is not None else 0
+        fault: tuple[Damage, ...] = ()
+        try:
+            with ExitStack() as stack:
+                streams = self._open(stack, row)
+                while row < self._rows:
+                    n = min(MAX_PACKET_EVENTS, self._rows - row)
+                    parts = [
+                        stream.read(n * one.width * one.dtype.itemsize)
+                        for stream, one in zip(streams, self._arrays.values(), strict=True)
+                    ]
+                    whole = min(
+                        len(part) // (one.width * one.dtype.itemsize)
+                        for part, one in zip(parts, self._arrays.values(), strict=True)
+                    )
+                    if whole:
+                        events = self._events(parts, whole)
+                        row, t_us = row + whole, int(events["t"][-1])
+                        yield Packet(events, Cursor(self.path, row, row, t_us))
+                    if whole < n:
+                        reason = next(filter(None, (one.fault for one in streams)), _TOO_EARLY)
+                        fault = (self._damage(row, reason),)
+                        break
+                else:
+                    fault = self._faults(streams, row)
+                fault += self._spool_fault
+                fault += tuple(
+                    one
+                    for stream in streams
+                    if isinstance(stream, _Onwards)
+                    for one in stream.damage()
+                )
+        except (*_BROKEN, OSError) as error:
+            fault = (self._damage(row, str(error)),)
+        if fault:
+            yield Packet(empty_events(), Cursor(self.path, row, row, t_us), damage=fault)
+
+    def _open(self, stack: ExitStack, row: int) -> list[Member | _Onwards]:
+        """One stream for each array, standing at `row`."""
+        if self.format == "npy":
+            (one,) = self._arrays.values()
+            data = stack.enter_context(open_bytes(self.path))
+            return [_Onwards(data, self._data_at + row * one.width * one.dtype.itemsize)]
+        read_at = self._archive(stack)
+        streams: list[Member | _Onwards] = []
+        for one in self._arrays.values():
+            member = Member(read_at, self._members[one.member])
+            _header(member, "")
+            member.skip(row * one.width * one.dtype.itemsize)
+            streams.append(member)
+        return streams
+
+    def _faults(self, streams: list[Member | _Onwards], row: int) -> tuple[Damage, ...]:
+        """What shows only when a member is read to its end."""
+        for stream in streams:
+            if isinstance(stream, Member):
+                stream.skip(_PIECE)
+        return tuple(self._damage(row, one.fault) for one in streams if one.fault)
+
+    def _events(self, parts: list[bytes], rows: int) -> Events:
+        table = {}
+        for part, (column, one) in zip(parts, self._arrays.items(), strict=True):
+            values = np.frombuffer(part, one.dtype, rows * one.width)
+            if column:
+                table[column] = values
+            elif one.dtype.names:
+                fields = find_columns(one.dtype.names) or {}
+                table = {name: values[field] for name, field in fields.items()}
+            else:
+                grid = values.reshape(rows, 4)
+                table = {name: grid[:, i] for i, name in enumerate(self._order)}
+        return events_from(**table, unit_us=self._unit_us)
+
+    def _damage(self, row: int, reason: str) -> Damage:
+        """All from `row` on; in an .npz, whose columns lie apart, the offset is the row."""
+        size = sum(one.width * one.dtype.itemsize for one in self._arrays.values())
+        at = self._data_at + row * size if self.format == "npy" else row
+        lost = (self._rows - row) * size
+        return Damage(at, lost, f"after event {row}: {reason}", self.path)
+
+
+def _refuse_no_number(name: str, dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "biuf":
+        raise ValueError(f"{name!r} is of {dtype}, no numbers")
+
+
+class _Onwards:
+    """The bytes of an .npy from one place on; what was handed over is released by the next call."""
+
+    fault = ""
+
+    def __init__(self, data: ByteReader, offset: int) -> None:
+        self._data, self._offset = data, offset
+
+    def read(self, size: int, /) -> bytes:
+        self._data.release(self._offset)
+        block = self._data.read_at(self._offset, size)
+        self._offset += len(block)
+        return block
+
+    def damage(self) -> tuple[Damage, ...]:
+        """Damage of the compression, looked for in what follows the last row, too."""
+        self._data.release(self._offset)
+        if not self._data.seekable:
+            self._data.reaches(self._offset + _PIECE)
+        return self._data.fault
+
+
+def _spooled(data: ByteReader) -> IO[bytes]:
+    """A nameless temporary copy of all that `data` holds, which goes when nothing refers to it."""
+    copy = tempfile.TemporaryFile()  # noqa: SIM115
+    at = 0
+    while block := data.read_at(at, _PIECE):
+        copy.write(block)
+        at += len(block)
+        data.release(at)
+        if at > MAX_SPOOL_BYTES:
+            copy.close()
+            raise SourceError(
+                f"an .npz is read in any order, and unpacked it is larger than the "
+                f"{MAX_SPOOL_BYTES} bytes that are copied for that; unpack it first: {data.path}"
+            )
+    return copy
+
+
+def _header(file: Any, member: str) -> _Array:
+    """The header of an .npy, of what has `read(size)`; it then stands at the data.
+
+    Raises
+    ------
+    ValueError
+        If it is no such header, or of objects, which only pickle could read.
+    """
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    version = np.lib.format.read_magic(file)
+    if version not in readers:
+        raise ValueError(f"its .npy version {version} is not known")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+            shape, fortran, dtype = readers[version](file)
+    except Exception as error:  # damaged, it is parsed as Python, whose parser throws all kinds
+        raise ValueError(f"its header cannot be understood, {type(error).__name__}") from error
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which pickle alone can read, and none is used")
+    if fortran and len(shape) > 1:
+        raise ValueError("its table is stored column by column; save a C-ordered copy")
+    if len(shape) > 2 or not 0 < dtype.itemsize <= MAX_ROW_BYTES:
+        raise ValueError(f"an array of {dtype} and shape {shape} holds no events")
+    return _Array(member, dtype, shape[0] if shape else 1, shape[1] if len(shape) == 2 else 1)

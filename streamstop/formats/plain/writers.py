@@ -1,0 +1,181 @@
+"""Writes events for those without a camera library: .csv, .npz, .npy, N-MNIST's .bin.
+
+They promise that `streamstop.sources` reads back exactly what was given, that the same events
+give the same bytes however they are cut into packets, and that a file stands under its name only
+when it is whole. They do not sort.
+"""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, BinaryIO
+
+import numpy as np
+
+from streamstop.errors import UsageError
+from streamstop.events.packet import EVENT_DTYPE, Events, SensorSize
+from streamstop.formats._writing import pieces, refuse_far, refuse_outside, repacked, whole_file
+from streamstop.formats.base import SIMULATED_SOURCE
+
+_COLUMNS = ("t", "x", "y", "p")
+_NPY_EVENTS = 1 << 14
+_BIN_TIME_BITS = 23
+
+
+def write_csv(
+    path: str | Path,
+    packets: Events | Iterable[Events],
+    sensor: SensorSize,
+    *,
+    simulated: bool = False,
+) -> int:
+    """Write events as text, one a line, under a header that tells the sensor; returns how many.
+
+    The header is that of faery, `t,x@346,y@260,on`.
+
+    simulated : is told by a line before it that begins with `#`, which faery does not read;
+        pandas' `comment="#"` and numpy's loadtxt pass it over.
+
+    Raises
+    ------
+    UsageError
+        If an event lies outside the sensor. No file is left then.
+    """
+
+    def write(file: BinaryIO) -> int:
+        file.write(f"# source: {SIMULATED_SOURCE}\n".encode() if simulated else b"")
+        file.write(f"t,x@{sensor.width},y@{sensor.height},on\n".encode())
+        written = 0
+        for events in pieces(packets):
+            refuse_outside(events, sensor, written)
+            columns = (events[name].tolist() for name in ("t", "x", "y"))
+            on = events["p"].astype(np.int8).tolist()
+            lines = map("%d,%d,%d,%d\n".__mod__, zip(*columns, on, strict=True))
+            file.write("".join(lines).encode())
+            written += len(events)
+        return written
+
+    return whole_file(path, write)
+
+
+def write_npz(
+    path: str | Path,
+    packets: Events | Iterable[Events],
+    sensor: SensorSize,
+    *,
+    simulated: bool = False,
+) -> int:
+    """Write events as an .npz of columns t, x, y and p, `sensor_size` beside them; as `write_csv`.
+
+    simulated : is told by an array of that name. Columns wait in temporary files, not in memory.
+    """
+
+    def write(file: BinaryIO) -> int:
+        with ExitStack() as stack:
+            columns = {name: stack.enter_context(TemporaryFile()) for name in _COLUMNS}
+            written = 0
+            for events in pieces(packets):
+                refuse_outside(events, sensor, written)
+                for name, column in columns.items():
+                    column.write(events[name].tobytes())
+                written += len(events)
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, column in columns.items():
+                    column.seek(0)
+                    _member(archive, name, EVENT_DTYPE[name], written, column)
+                size = np.array(sensor, np.int64)
+                _member(archive, "sensor_size", size.dtype, 2, size.tobytes())
+                if simulated:
+                    _member(archive, "simulated", np.dtype(bool), 1, b"\1")
+        return written
+
+    return whole_file(path, write)
+
+
+def _member(
+    archive: zipfile.ZipFile, name: str, dtype: np.dtype, rows: int, content: IO[bytes] | bytes
+) -> None:
+    member = zipfile.ZipInfo(f"{name}.npy")  # its date is 1980: np.savez's is now
+    member.compress_type = zipfile.ZIP_DEFLATED
+    about = {"descr": dtype.str, "fortran_order": False, "shape": (rows,)}
+    with archive.open(member, "w", force_zip64=True) as file:
+        np.lib.format.write_array_header_1_0(file, about)
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            shutil.copyfileobj(content, file, 1 << 20)
+
+
+def write_npy(
+    path: str | Path,
+    packets: Events | Iterable[Events],
+    sensor: SensorSize,
+    *,
+    simulated: bool = False,
+) -> int:
+    """Write events as an .npy of `EVENT_DTYPE`, what `numpy.load` gives as it is; as `write_csv`.
+
+    It tells neither sensor nor `simulated`; an .npz does.
+    """
+
+    def write(file: BinaryIO) -> int:
+        _npy_header(file, 0)
+        start = file.tell()
+        written = 0
+        for events in repacked(pieces(packets), _NPY_EVENTS):
+            refuse_outside(events, sensor, written)
+            file.write(events.tobytes())
+            written += len(events)
+        file.seek(0)
+        _npy_header(file, written)  # numpy leaves room for any number of rows
+        assert file.tell() == start
+        return written
+
+    return whole_file(path, write)
+
+
+def _npy_header(file: BinaryIO, rows: int) -> None:
+    descr = np.lib.format.dtype_to_descr(EVENT_DTYPE)
+    about = {"descr": descr, "fortran_order": False, "shape": (rows,)}
+    np.lib.format.write_array_header_1_0(file, about)
+
+
+def write_bin(
+    path: str | Path,
+    packets: Events | Iterable[Events],
+    sensor: SensorSize,
+    *,
+    simulated: bool = False,
+) -> int:
+    """Write events as N-MNIST's .bin, which tells neither sensor nor `simulated`; as `write_csv`.
+
+    Raises
+    ------
+    UsageError
+        If the sensor is larger than 256x256, the first time is not below 2**23 us, or a time lies
+        2**22 us (4.2 s) or more from the one before, which no reader could tell from a wrap.
+    """
+    if max(sensor) > 256:
+        raise UsageError(f".bin holds coordinates up to 255, and the sensor is of {sensor}")
+
+    def write(file: BinaryIO) -> int:
+        written, last_us = 0, None
+        for events in pieces(packets):
+            refuse_outside(events, sensor, written)
+            refuse_far(events, last_us, written, _BIN_TIME_BITS, ".bin")
+            t = events["t"]
+            low = t & ((1 << _BIN_TIME_BITS) - 1)
+            rows = np.empty((len(t), 5), np.uint8)
+            rows[:, 0], rows[:, 1] = events["x"], events["y"]
+            rows[:, 2] = low >> 16 | events["p"].astype(np.int64) << 7
+            rows[:, 3], rows[:, 4] = low >> 8 & 0xFF, low & 0xFF
+            file.write(rows.tobytes())
+            written, last_us = written + len(t), int(t[-1])
+        return written
+
+    return whole_file(path, write)

@@ -1,0 +1,1 @@
+"""The online learner (predict, learn), streaming LDA, pretrained weights."""

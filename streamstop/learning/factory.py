@@ -1,0 +1,101 @@
+"""The learner that a configuration asks for, the network it begins with, and its outputs' names.
+
+It promises a learner that is the same for the same configuration and seed. It reads no events and
+no label but the names of classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from streamstop.config.recipe import UNLABELLED_CLASSES, Config
+from streamstop.errors import UsageError
+from streamstop.events.labels import LabelTrack
+from streamstop.learning.learner import LearnerSpec, StopLearner
+from streamstop.learning.pretrained import Trained
+from streamstop.stop.architectures import configured_network
+from streamstop.stop.losses import Loss
+
+
+def build_learner(config: Config, classes: int, learn: str | None = None) -> StopLearner:
+    """The learner that a configuration describes.
+
+    learn : overrides `learner.learn`; "" for a network that is not to learn.
+    """
+    rule = config.learner
+    input_shape = (2, config.binning.height, config.binning.width)
+    spec = configured_network(config.network, input_shape, classes)
+    learning = LearnerSpec(
+        learn=rule.learn if learn is None else learn,
+        lr=rule.lr,
+        lr_threshold=rule.lr_threshold,
+        lr_leak=rule.lr_leak,
+        lr_readout=rule.lr_readout,
+        update=rule.update,
+        every=rule.every,
+        slow=rule.slow,
+        among=rule.loss_among,
+        present=rule.present,
+        cool=rule.cool,
+        others=rule.others,
+        shrinkage=config.readout.shrinkage,
+        rule=rule.rule,
+        loss=Loss(rule.loss, rule.loss_at, rule.smoothing),
+    )
+    dtype = torch.float64 if rule.precision == "float64" else torch.float32
+    return StopLearner(spec, learning, config.run.seed, dtype)
+
+
+def frozen(config: Config) -> Config:
+    """The same, but for a learner that learns nothing and so needs no shadow beside it."""
+    learner = replace(config.learner, learn="none", update="segment", slow=0.0)
+    return replace(config, learner=learner)
+
+
+def trained_network(config: Config) -> Trained | None:
+    """The network that the run begins with, None where it is drawn.
+
+    Raises SourceError where its file cannot be read, UsageError where the configuration says
+    anything else of the network than the file does, or wants a readout that it does not have.
+    """
+    if not config.learner.weights:
+        return None
+    trained = Trained.read(config.learner.weights)
+    trained.settings(
+        {
+            (section, key): getattr(getattr(config, section), key)
+            for section, key in trained.settings({})
+        }
+    )
+    if config.learner.frozen and config.readout.decide == "lda":
+        lacks = "readout.prior is 0" if config.readout.prior == 0 else ""
+        if trained.discriminant is None:
+            lacks = "these weights have no discriminant (train.discriminant keeps one with them)"
+        if lacks:
+            raise UsageError(
+                f'readout.decide = "lda": {lacks}, and with learner.frozen none is learned; decide '
+                f'"linear", or leave it out: {trained.path}'
+            )
+    return trained
+
+
+def output_names(
+    config: Config, track: LabelTrack | None, trained: Trained | None = None
+) -> tuple[str, ...]:
+    """Names of the network's outputs: the track's, then as many more as the config asks for.
+
+    Of a trained network: its own, then what the labels name beside them. Raises UsageError where
+    the configuration has fewer outputs than the labels have classes.
+    """
+    known = track.classes if track is not None else ()
+    if trained is not None:
+        return trained.outputs(known, config.network.classes)
+    wanted = config.network.classes or len(known) or UNLABELLED_CLASSES
+    if wanted < len(known):
+        raise UsageError(
+            f"network.classes = {wanted}, but the labels name {len(known)} classes: "
+            f"{', '.join(known[:8])}{' ...' if len(known) > 8 else ''}"
+        )
+    return (*known, *(f"output {i}" for i in range(len(known), wanted)))

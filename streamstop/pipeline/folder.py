@@ -1,0 +1,118 @@
+"""The run folder: everything a run leaves behind, written so that it never looks whole by mistake.
+
+`metrics.jsonl` and `segments.csv` grow line by line; the rest is written at the end, each file
+under another name first and then renamed, `summary.json` last: a folder without it is unfinished.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from streamstop.errors import UsageError
+from streamstop.learning.weights import write_weights
+
+SEGMENT_COLUMNS = (
+    *("segment", "start_us", "end_us", "recording", "label", "decided", "linear", "lda"),
+    *("frozen", "frozen_linear", "frozen_lda", "frozen_discriminant"),
+    *("no_change", "majority", "river", "lda_counts"),
+    *("bins", "events"),
+)
+
+
+class RunFolder:
+    """A new folder `<utc>-<name>` under `out`; a context manager that closes its files.
+
+    Raises UsageError where the folder cannot be made.
+    """
+
+    def __init__(self, out: Path, name: str, config_toml: str) -> None:
+        self.path = new_folder(out, name, config_toml)
+        self._metrics = (self.path / "metrics.jsonl").open("w", encoding="utf-8", buffering=1)
+        self._segments = (self.path / "segments.csv").open(
+            "w", encoding="utf-8", newline="", buffering=1
+        )
+        self._rows = csv.DictWriter(self._segments, SEGMENT_COLUMNS, lineterminator="\n")
+        self._rows.writeheader()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._metrics.close()
+        self._segments.close()
+
+    def metrics(self, line: Mapping[str, Any]) -> None:
+        """Append one line to metrics.jsonl."""
+        self._metrics.write(json.dumps(line, separators=(",", ":")) + "\n")
+
+    def segment(self, row: Mapping[str, Any]) -> None:
+        """Append one row to segments.csv."""
+        self._rows.writerow(row)
+
+    def finish(
+        self,
+        summary: Mapping[str, Any],
+        parameters: Mapping[str, Tensor] | None,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write what is written once: weights (unless None), ledger, and last the summary.
+
+        about : what the weights are of, as `write_weights` has it.
+        """
+        self._metrics.flush()
+        self._segments.flush()
+        if parameters is not None:
+            write_weights(self.path / "weights.safetensors", parameters, about or {})
+        for name, content in (("ledger.json", summary["ledger"]), ("summary.json", summary)):
+            write_text(self.path / name, json.dumps(content, indent=2) + "\n")
+
+
+def new_folder(out: Path, name: str, config_toml: str) -> Path:
+    """Make `<utc>-<name>` under `out`, with config.toml in it; UsageError where that cannot be."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "run"
+    path = _make_unique(out, f"{stamp}-{slug}")
+    (path / "config.toml").write_text(config_toml, encoding="utf-8")
+    return path
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors by name, all or nothing."""
+    part = path.with_name(f"{path.name}.part")
+    save_file({name: value.detach().contiguous() for name, value in tensors.items()}, part)
+    part.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text, all or nothing."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _make_unique(out: Path, name: str) -> Path:
+    for attempt in range(1000):
+        path = out / (name if attempt == 0 else f"{name}-{attempt + 1}")
+        try:
+            path.mkdir(parents=True)
+        except (FileExistsError, NotADirectoryError):
+            if not out.is_dir():
+                raise UsageError(
+                    f"--out must be a folder, and this is a file or lies below one: {out}"
+                ) from None
+        except OSError as error:
+            raise UsageError(
+                f"cannot make a run folder: {error.strerror}; choose another with --out: {out}"
+            ) from None
+        else:
+            return path
+    raise UsageError(f"a thousand run folders of this second are there already: {out}")

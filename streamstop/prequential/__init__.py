@@ -1,1 +1,0 @@
-"""Prequential (test-then-train) evaluation: scores, and the baselines that stand beside them."""

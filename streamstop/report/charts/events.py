@@ -1,0 +1,186 @@
+"""A picture of a recording: where its events lie, ON and OFF in colours that all eyes tell apart.
+
+It shows a slice from the middle of the recording, long enough to show the scene and short enough
+that movement does not smear it, and says in its caption what is shown. It promises bounded memory,
+and that a few hot pixels do not darken the rest. The slice takes a second reading of the file; of
+standard input, which can be read once, the whole recording is shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from streamstop.errors import UsageError
+from streamstop.events.packet import SensorSize
+from streamstop.report.text.run import NBSP, duration, plural, printable, whole
+from streamstop.tools.event_statistics import MAX_SIDE, Pixels
+from streamstop.tools.inspection import Inspection, packets_of
+
+ON_COLOUR, OFF_COLOUR = (0, 114, 178), (213, 94, 0)
+"""Okabe and Ito's blue and vermilion: apart for every kind of colour vision, and in grey."""
+
+PAPER, INK, FADED = (255, 255, 255), (30, 30, 30), (110, 110, 110)
+
+EVENTS_PER_PIXEL = 0.2
+LEAST_EVENTS = 400
+"""The slice holds so many events: edges are drawn by then, and not yet twice."""
+
+_SIDE = 800
+_FONT = 16
+_MARGIN = 12
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What is shown: OFF and ON events by pixel, shape (2, height, width), how many, how long."""
+
+    pixels: NDArray[np.uint32]
+    events: int
+    first_us: int
+    length_us: int
+    whole: bool
+
+
+def write_picture(path: str | Path, found: Inspection) -> Slice:
+    """Write a PNG of what `streamstop.tools.inspection.inspect` looked at; returns what it shows.
+
+    The file appears when it is complete and replaces what stood there.
+
+    Raises
+    ------
+    UsageError
+        If no event lies on the sensor.
+    SourceError
+        If the recording cannot be read again.
+    """
+    if not found.pixels.any():
+        raise UsageError(f"there is no event to make a picture of: {found.path}")
+    shown = middle(found)
+    drawn = draw(shown, _caption(found, shown))
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        drawn.save(partial, "PNG", optimize=True)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return shown
+
+
+def middle(found: Inspection) -> Slice:
+    """The slice around the middle event; all where there are few, or there is no second reading."""
+    width, height = found.sensor or (0, 0)
+    wanted = max(round(EVENTS_PER_PIXEL * width * height), LEAST_EVENTS)
+    first = (found.events - wanted) // 2
+    everything = Slice(
+        _filled(found.pixels, found.sensor),
+        found.events,
+        found.t_start_us or 0,
+        found.duration_us,
+        whole=True,
+    )
+    if found.path.startswith("-") or found.events <= 1.5 * wanted:
+        return everything
+    counted, begun_us, ended_us, passed = Pixels(), 0, 0, 0
+    for packet in packets_of(found.path, found.sensor):
+        part = packet.events[max(first - passed, 0) : max(first + wanted - passed, 0)]
+        passed += len(packet.events)
+        if len(part):
+            begun_us = int(part["t"][0]) if not ended_us else begun_us
+            ended_us = max(int(part["t"].max()), ended_us)
+            counted.add(part)
+        if passed >= first + wanted:
+            break
+    cut = _filled(counted.of(found.sensor), found.sensor)
+    return Slice(cut, wanted, begun_us, ended_us - begun_us, False) if cut.any() else everything
+
+
+def _filled(pixels: NDArray[np.uint32], sensor: SensorSize | None) -> NDArray[np.uint32]:
+    """The grid with the rows and columns that no event has come to, as far as a picture goes."""
+    width, height = sensor or (1, 1)
+    missing = (
+        max(min(side, MAX_SIDE) - has, 0)
+        for side, has in zip((height, width), pixels.shape[1:], strict=True)
+    )
+    return np.pad(pixels, ((0, 0), *((0, more) for more in missing)))
+
+
+def draw(shown: Slice, caption: tuple[str, str]) -> Image.Image:
+    """The picture of a slice, its caption below."""
+    height, width = shown.pixels.shape[1:]
+    scale = max(1, round(_SIDE / max(width, height)))
+    scene = Image.fromarray(_tones(shown.pixels)).resize(
+        (width * scale, height * scale), Image.Resampling.NEAREST
+    )
+    font = ImageFont.load_default(_FONT)
+    room = max(scene.width, 360) - 2 * _MARGIN
+    lines = [line for text in caption for line in _folded(text, font, room)]
+    step = round(_FONT * 1.4)
+    frame = Image.new(
+        "RGB",
+        (room + 2 * _MARGIN, scene.height + 2 * _MARGIN + step * (len(lines) + 1)),
+        PAPER,
+    )
+    frame.paste(scene, ((frame.width - scene.width) // 2, 0))
+    pen = ImageDraw.Draw(frame)
+    pen.line([(0, scene.height), (frame.width, scene.height)], fill=(200, 200, 200))
+    top = scene.height + _MARGIN
+    for line in lines:
+        pen.text((_MARGIN, top), line, fill=INK, font=font)
+        top += step
+    at = _MARGIN
+    for name, colour in (("ON (brighter)", ON_COLOUR), ("OFF (darker)", OFF_COLOUR)):
+        pen.rectangle([at, top + 3, at + 12, top + 15], fill=colour)
+        pen.text((at + 18, top), name, fill=FADED, font=font)
+        at += 18 + round(font.getlength(name)) + 20
+    return frame
+
+
+def _tones(pixels: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Colours by pixel, shape (height, width, 3), uint8: hue by polarity, depth by count.
+
+    The 98th percentile of the active pixels is the full tone, whatever lies above it.
+    """
+    off, on = pixels.astype(np.float64)
+    total = off + on
+    full = max(float(np.percentile(total[total > 0], 98)), 1.0)
+    # One event is to be seen, so the tones begin a good way from the paper.
+    depth = np.where(total > 0, 0.35 + 0.65 * np.minimum(total / full, 1.0), 0.0)[..., None]
+    share = np.divide(on, total, out=np.zeros_like(on), where=total > 0)[..., None]
+    hue = share * np.array(ON_COLOUR) + (1 - share) * np.array(OFF_COLOUR)
+    blended: NDArray[np.uint8] = np.rint(PAPER + depth * (hue - PAPER)).astype(np.uint8)
+    return blended
+
+
+def _caption(found: Inspection, shown: Slice) -> tuple[str, str]:
+    name = printable(Path(found.path.partition("?")[0]).name or found.path)
+    if len(name) > 48:
+        name = f"{name[:24]}\N{HORIZONTAL ELLIPSIS}{name[-20:]}"
+    facts = f"{name}, {found.format_name}, {found.sensor}"
+    if found.simulated:
+        facts += ", simulated"
+    took = duration(shown.length_us / 1e6)
+    if shown.whole:
+        return facts, f"all {plural(shown.events, 'event')}, {took}"
+    after = duration((shown.first_us - (found.t_start_us or 0)) / 1e6)
+    return facts, (
+        f"{whole(shown.events)} of {plural(found.events, 'event')}: {took} from the middle, "
+        f"{after} after the beginning of {duration(found.duration_us / 1e6)}"
+    )
+
+
+def _folded(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: int) -> list[str]:
+    """Lines that fit the room, broken between words."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer.replace(NBSP, " ")) > room:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return [line.replace(NBSP, " ") for line in lines]

@@ -1,0 +1,1 @@
+"""The pages themselves, written as HTML."""

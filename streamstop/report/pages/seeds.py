@@ -1,0 +1,210 @@
+"""The page of several seeds: one self-contained HTML file in their joint folder.
+
+Promises what the report of a run does: a pure function of the joint summary and the runs' files, no
+script, nothing loaded, everything escaped, bounded however long the runs were. It links to the
+reports of the runs beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from streamstop.errors import UsageError
+from streamstop.experiments.aggregate import KIND
+from streamstop.experiments.groups import Group, grouped, read_run, strongest
+from streamstop.pipeline.segments_file import WINDOW
+from streamstop.pipeline.summary_file import read_summary
+from streamstop.report.charts.seeds import Dots, curves_chart, dot_plot
+from streamstop.report.pages.run import environment, put_in_place
+from streamstop.report.text import run as words
+from streamstop.report.text import seeds as spread_words
+
+MAX_ROWS = 120
+
+SCORES = (
+    ("balanced", "balanced accuracy: the mean of the classes' recalls", True),
+    ("kappa", "kappa: above chance agreement", False),
+    ("kappa_m", "kappa M: above the majority class", False),
+    ("bin", "accuracy by bin, where labels come in long runs", True),
+    ("kappa_t_bin", "kappa temporal by bin: above repeating the last label", False),
+)
+
+CONTINUAL = {
+    "average_accuracy": "average accuracy",
+    "forgetting": "forgetting",
+    "backward_transfer": "backward transfer",
+    "forward_transfer": "forward transfer",
+}
+
+
+def write_joint_report(folder: Path | str) -> Path:
+    """Make `report.html` in the joint folder of several seeds; give its path.
+
+    Raises UsageError where the folder is none, or cannot be understood.
+    """
+    folder = Path(folder)
+    summary = read_summary(folder)
+    if summary.get("kind") != KIND:
+        raise UsageError(f"not the folder of several seeds: {folder}")
+    try:
+        names = [run["folder"] for run in summary["runs"] if run["folder"]]
+        groups, _ = grouped([read_run(folder / name) for name in names]) if names else ([], [])
+        page = render(summary, groups[0] if groups else None)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(
+            "summary.json does not have the shape this version of streamstop reads "
+            f"({type(error).__name__}: {error}): {folder}"
+        ) from error
+    return put_in_place(page, folder / "report.html")
+
+
+def render(summary: Mapping[str, Any], group: Group | None) -> str:
+    """The page for a joint summary.
+
+    group : its runs, for what is drawn seed by seed; None where there is none.
+    """
+    makers = _makers(summary) if summary.get("accuracy") else []
+    near = [row for row in makers if _near(row, makers[0])]
+    left = [row["name"] for row in makers if row not in near]
+    return (
+        environment()
+        .get_template("seeds.html.j2")
+        .render(
+            s=summary,
+            words=words,
+            said=spread_words,
+            verdict=spread_words.joint_verdict(summary),
+            doubt=spread_words.joint_doubt(summary),
+            makers=makers,
+            dots=_dots(near, group),
+            dots_left=_listed(left),
+            curves=_curves(summary, group),
+            window=WINDOW,
+            scores=list(_scores(summary.get("accuracy") or {})),
+            tables=list(_tables(summary)),
+        )
+    )
+
+
+def _makers(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Decision makers with their figures, best first; between equals the learner last."""
+    best = strongest(summary)
+    margins = summary.get("learner_less_rivals") or {}
+    rows = []
+    for key, kind, path, values in (
+        *(
+            (key, "rival" if key == best else "", ("baselines", key), values)
+            for key, values in (summary.get("baselines") or {}).items()
+        ),
+        *(
+            (key, "", ("accuracy_by_readout", key), values)
+            for key, values in (summary.get("accuracy_by_readout") or {}).items()
+        ),
+        ("decision", "best", ("accuracy",), summary["accuracy"]),
+    ):
+        if values and values.get("segment"):
+            rows.append(
+                {
+                    "key": key,
+                    "name": words.name_of(key),
+                    "kind": kind,
+                    "path": path,
+                    "all": values["segment"],
+                    "last": values.get("segment_last_third"),
+                    "less": margins.get(key, {}).get("segment"),
+                }
+            )
+    return sorted(rows, key=lambda row: -row["all"]["mean"])
+
+
+def _near(row: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
+    """Whether a row can share an axis with the best without hiding what tells the best apart."""
+    return bool(row["all"]["mean"] >= best["all"]["mean"] / 2 or row["key"] == "decision")
+
+
+def _dots(rows: Sequence[Mapping[str, Any]], group: Group | None) -> Markup:
+    if group is None:
+        return Markup()
+    styles = {"best": 0, "rival": 1}
+    drawn = [
+        Dots(
+            row["name"],
+            row["all"],
+            group.values(*row["path"], "segment"),
+            spread_words.share(row["all"]),
+            styles.get(row["kind"], 6),
+        )
+        for row in rows
+    ]
+    said = "; ".join(f"{row.label} {row.note}" for row in drawn)
+    return dot_plot(drawn, key="dots", title="Accuracy of each seed", desc=f"{said}.")
+
+
+def _curves(summary: Mapping[str, Any], group: Group | None) -> Markup:
+    if group is None or not summary.get("accuracy"):
+        return Markup()
+    lines = [(group, "decided", "the learner's decision", (0, "", 2.6))]
+    if rival := strongest(summary):
+        lines.append((group, rival, words.name_of(rival), (1, "6 3", 2.0)))
+    return curves_chart(lines, key="accuracy", title="Accuracy over the run, mean of the seeds")
+
+
+def _scores(accuracy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, name, is_share in SCORES:
+        if accuracy.get(key):
+            form = spread_words.share if is_share else spread_words.plain
+            yield name, form(accuracy[key])
+
+
+def _tables(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, list[list[str]]]]:
+    """Title, note and rows, the first of them heads: domains, classes, continual figures."""
+    share, plain = spread_words.share, spread_words.plain
+    domains = [row for row in summary.get("per_domain") or () if row.get("decided")]
+    if domains:
+        rivals = [key for key in (strongest(summary), "lda_counts", "frozen") if key]
+        rivals = [key for key in dict.fromkeys(rivals) if any(row.get(key) for row in domains)]
+        rows = [["domain", "segments", "the learner", *map(words.name_of, rivals)]]
+        rows += [
+            [
+                str(row["domain"] or "further ones"),
+                words.whole(row["segments"]["mean"]),
+                share(row["decided"]),
+                *(share(row.get(key)) for key in rivals),
+            ]
+            for row in domains[:MAX_ROWS]
+        ]
+        yield "By domain", "Share of a domain's segments decided right, over seeds.", rows
+    classes = summary.get("per_class") or ()
+    if classes:
+        rows = [["class", "segments", "recall", "precision"]]
+        rows += [
+            [
+                str(row["class"]),
+                words.whole(row["segments"]["mean"] if row.get("segments") else None),
+                share(row.get("recall")),
+                share(row.get("precision")),
+            ]
+            for row in classes[:MAX_ROWS]
+        ]
+        note = "Recall: of a class's segments, the share that was found. Precision: of the "
+        yield "By class", f"{note}decisions for it, the share that was true. Over seeds.", rows
+    makers = (summary.get("continual") or {}).get("makers") or {}
+    if makers:
+        rows = [["decided by", *CONTINUAL.values()]]
+        rows += [
+            [
+                "the learner's decision" if name == "decided" else words.name_of(name),
+                *(plain(figures.get(key)) for key in CONTINUAL),
+            ]
+            for name, figures in makers.items()
+        ]
+        yield "What was kept", "On held-out segments of each task, over seeds.", rows
+
+
+def _listed(names: Sequence[str]) -> str:
+    text = ", ".join(names)
+    return text[:1].upper() + text[1:]

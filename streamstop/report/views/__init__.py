@@ -1,0 +1,1 @@
+"""What a page shows, read from a run's files."""

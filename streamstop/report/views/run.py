@@ -1,0 +1,339 @@
+"""What the report and the terminal show of a run: one frozen value, read once from a run folder.
+
+Promises: a bounded value whatever the length of the run; every missing or non-finite figure is
+None, never a made-up one; a folder that is no finished run is a `UsageError`. Does not compute
+scores: it repeats the run's own, and only puts the learner beside its baselines.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from streamstop.errors import UsageError
+from streamstop.events.packet import Damage
+from streamstop.pipeline.summary_file import number, read_summary
+from streamstop.report.views.metrics_log import (
+    Curves,
+    Paired,
+    Recent,
+    read_curves,
+    read_paired,
+    read_recent,
+)
+from streamstop.report.views.scenario import (
+    DomainScore,
+    HeldOut,
+    World,
+    read_domains,
+    read_held_out,
+    read_world,
+)
+
+MAX_CONFIG_BYTES = 1 << 20
+MAX_DAMAGE_SHOWN = 50
+
+MOST_RECENT = 50
+"""Segments in the windows of a changing world's chart, or a tenth of the stream where that is less,
+but no less than LEAST_RECENT."""
+
+LEAST_RECENT = 10
+
+Facts = Mapping[str, Any]
+"""A table of a summary, shown as it is."""
+
+Figures = Mapping[str, float | None]
+"""A table of figures; None where one is missing or not finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How often one way of deciding was right.
+
+    key : as in summary.json (`linear`, `lda_counts`...), `decision` for the learner's own.
+    kind : "decision", "readout" or "baseline".
+    segment, last_third : share of segments decided right, over all and over the last third.
+    """
+
+    key: str
+    kind: str
+    segment: float | None
+    last_third: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScore:
+    """One class: how many segments it had, how many were found, how many claims of it were true."""
+
+    name: str
+    segments: int
+    recall: float | None
+    precision: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Where every received event went."""
+
+    received: int = 0
+    binned: int = 0
+    dropped: tuple[tuple[str, int], ...] = ()
+    rejected: tuple[tuple[str, int], ...] = ()
+    pending: int = 0
+    damage: tuple[Damage, ...] = ()
+    damage_total: int = 0
+    jumps: int = 0
+
+    @property
+    def accounted(self) -> int:
+        """Events whose end is known: binned, dropped, rejected or pending."""
+        lost = sum(n for _, n in self.dropped) + sum(n for _, n in self.rejected)
+        return self.binned + lost + self.pending
+
+    @property
+    def balances(self) -> bool:
+        """Whether received = binned + dropped + rejected + pending."""
+        return self.received == self.accounted
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A run, as the report shows it. Tables are in the order in which they are shown."""
+
+    name: str
+    command: str
+    status: str
+    source: str
+    simulated: bool
+    seed: int | None
+    protocol: Facts
+    segments: int
+    bins: int
+    classes: tuple[str, ...]
+    accuracy: Figures | None
+    scores: tuple[Score, ...]
+    per_class: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    predictions: tuple[tuple[str, int], ...]
+    ledger: Ledger
+    speed: Figures
+    memory: Figures
+    network: Facts
+    versions: Facts
+    weights: Facts = field(default_factory=dict)
+    labels_beside: str = ""
+    world: World = field(default_factory=World)
+    domains: tuple[DomainScore, ...] = ()
+    held_out: HeldOut | None = None
+    operations: Facts = field(default_factory=dict)
+    config: str = ""
+    curves: Curves = field(default_factory=Curves)
+    recent: Recent = field(default_factory=Recent)
+    paired: tuple[tuple[str, Paired], ...] = ()
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the source came with labels, so that something could be scored."""
+        return self.accuracy is not None
+
+    @property
+    def trained(self) -> bool:
+        """Whether the network began with weights from a file, not as the seed drew it."""
+        return bool(self.weights)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing learned: the network only predicted."""
+        return bool(self.protocol.get("frozen"))
+
+    @property
+    def decision(self) -> Score | None:
+        """The learner's own score, None where nothing was scored."""
+        return next((s for s in self.scores if s.kind == "decision"), None)
+
+    @property
+    def rival(self) -> Score | None:
+        """The strongest baseline over the whole run; between equals, the one better at the end."""
+        scored = [s for s in self.scores if s.kind == "baseline" and s.segment is not None]
+        return max(scored, key=lambda s: (s.segment, s.last_third or 0.0), default=None)
+
+    @property
+    def ranking(self) -> tuple[Score, ...]:
+        """All scores, best first; between equals the learner's own last, so as not to flatter."""
+        last = {"baseline": 0, "readout": 1, "decision": 2}
+        return tuple(
+            sorted(
+                self.scores,
+                key=lambda s: (
+                    s.segment is None,
+                    -(s.segment or 0.0),
+                    -(s.last_third or 0.0),
+                    last[s.kind],
+                ),
+            )
+        )
+
+
+def load_snapshot(run_dir: Path | str) -> Snapshot:
+    """Read a finished run's folder.
+
+    Raises
+    ------
+    UsageError
+        The folder is not there, is no run's folder, its run never ended, or its summary cannot be
+        understood.
+    """
+    folder = Path(run_dir)
+    summary = read_summary(folder)
+    config = _read_config(folder / "config.toml")
+    snapshot = summary_snapshot(summary, where=str(folder))
+    metrics, segments = folder / "metrics.jsonl", folder / "segments.csv"
+    baselines = tuple(s.key for s in snapshot.scores if s.kind == "baseline")
+    try:
+        curves = read_curves(metrics, bin_us=_bin_us(config)) if metrics.is_file() else Curves()
+        paired = read_paired(segments, baselines) if segments.is_file() and baselines else {}
+        recent = Recent()
+        if snapshot.world.changes and segments.is_file():
+            makers = ("decided", *(s.key for s in snapshot.scores if s.kind != "decision"))
+            window = min(MOST_RECENT, max(LEAST_RECENT, snapshot.segments // 10))
+            recent = read_recent(segments, makers, window)
+    except OSError as error:
+        raise UsageError(f"The run cannot be read ({error.strerror}): {folder}") from error
+    return replace(
+        snapshot, config=config, curves=curves, paired=tuple(paired.items()), recent=recent
+    )
+
+
+def summary_snapshot(summary: Mapping[str, Any], *, where: str = "") -> Snapshot:
+    """The part of a snapshot that a run's summary holds: everything but curves and config.
+
+    Raises
+    ------
+    UsageError
+        The summary does not have the shape this version writes. `where` names it in the message.
+    """
+    try:
+        return _snapshot(summary)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        place = f": {where}" if where else ""
+        raise UsageError(
+            "summary.json does not have the shape this version of streamstop reads "
+            f"({what}). Run again, or use the version that wrote it{place}"
+        ) from error
+
+
+def _snapshot(summary: Mapping[str, Any]) -> Snapshot:
+    accuracy = summary.get("accuracy")
+    return Snapshot(
+        name=str(summary.get("name", "")),
+        command=str(summary.get("command", "")),
+        status=str(summary["status"]),
+        source=str(summary.get("source", "")),
+        simulated=summary["data"] != "real",
+        seed=summary.get("seed"),
+        protocol=dict(summary.get("protocol") or {}),
+        segments=int(summary["segments"]),
+        bins=int(summary["bins"]),
+        classes=tuple(str(c) for c in summary.get("classes") or ()),
+        accuracy=None if accuracy is None else _figures(accuracy),
+        scores=tuple(_scores(summary)) if accuracy is not None else (),
+        per_class=tuple(
+            ClassScore(
+                str(row["class"]),
+                int(row["segments"]),
+                number(row["recall"]),
+                number(row["precision"]),
+            )
+            for row in summary.get("per_class") or ()
+        ),
+        confusion=_square(summary.get("confusion") or ()),
+        predictions=_counts(summary.get("predictions")),
+        ledger=_ledger(summary["ledger"]),
+        speed=_figures(summary.get("speed")),
+        memory=_figures(summary.get("memory")),
+        network=dict(summary.get("network") or {}),
+        versions=dict(summary.get("versions") or {}),
+        weights=dict(summary.get("weights") or {}),
+        labels_beside=str(summary.get("labels_beside") or ""),
+        world=read_world(summary),
+        domains=read_domains(summary),
+        held_out=read_held_out(summary),
+        operations=dict(summary.get("operations") or {}),
+    )
+
+
+def _scores(summary: Mapping[str, Any]) -> Iterator[Score]:
+    def score(key: str, kind: str, values: Facts, segment: str, last: str) -> Score:
+        return Score(key, kind, number(values.get(segment)), number(values.get(last)))
+
+    names = "segment", "segment_last_third"
+    yield score("decision", "decision", summary["accuracy"], *names)
+    for key, values in (summary.get("accuracy_by_readout") or {}).items():
+        yield score(str(key), "readout", values, *names)
+    for key, values in (summary.get("baselines") or {}).items():
+        yield score(str(key), "baseline", values, *names)
+
+
+def _square(rows: Any) -> tuple[tuple[int, ...], ...]:
+    matrix = tuple(tuple(int(n) for n in row) for row in rows)
+    if any(len(row) != len(matrix) for row in matrix):
+        raise ValueError("the confusion matrix is not square")
+    return matrix
+
+
+def _figures(value: Any) -> Figures:
+    return {str(k): number(v) for k, v in (value or {}).items()}
+
+
+def _counts(value: Any) -> tuple[tuple[str, int], ...]:
+    return tuple((str(k), int(n)) for k, n in (value or {}).items())
+
+
+def _ledger(value: Facts) -> Ledger:
+    damage = value.get("damage") or ()
+    return Ledger(
+        received=int(value["received"]),
+        binned=int(value["binned"]),
+        dropped=_counts(value.get("dropped")),
+        rejected=_counts(value.get("rejected")),
+        pending=int(value["pending"]),
+        damage=tuple(
+            Damage(int(d["offset"]), int(d["lost_bytes"]), str(d["reason"]), str(d["path"]))
+            for d in damage[:MAX_DAMAGE_SHOWN]
+        ),
+        damage_total=len(damage),
+        jumps=int(value.get("jumps") or 0),
+    )
+
+
+def _read_text(path: Path, limit: int) -> str:
+    with path.open("rb") as file:
+        raw = file.read(limit + 1)
+    if len(raw) > limit:
+        raise ValueError(f"longer than {limit:,} bytes")
+    return raw.decode("utf-8")
+
+
+def _read_config(path: Path) -> str:
+    """The resolved config as text; it is shown, not needed, so a missing one is no error."""
+    try:
+        return _read_text(path, MAX_CONFIG_BYTES)
+    except (OSError, ValueError):
+        return ""
+
+
+def _bin_us(config: str) -> int | None:
+    """The bin's length wherever the config keeps it: at the top or in one of its tables."""
+    try:
+        tables = tomllib.loads(config)
+    except tomllib.TOMLDecodeError:
+        return None
+    for table in (tables, *(t for t in tables.values() if isinstance(t, dict))):
+        value = table.get("bin_us")
+        if isinstance(value, int):
+            return value
+    return None

@@ -1,0 +1,142 @@
+"""The stream that a configuration describes: opened, ordered, corrupted, paced.
+
+It promises that the source, what becomes of the world in it, and what is held out to test on belong
+together: no held-out segment is in the stream. It reads nothing but what opening a source reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from streamstop.config.recipe import Config
+from streamstop.errors import UsageError
+from streamstop.scenarios.corruptions import Corruption, corrupted, parse_corruption
+from streamstop.scenarios.scenario import UNORDERED, Course, Scenario, Span, course
+from streamstop.sources.base import Source
+from streamstop.sources.folder import FolderSource
+from streamstop.sources.open import open_source
+from streamstop.sources.realtime import paced
+from streamstop.sources.transformed import PassedSource
+
+WHOLE = "all"
+"""The only task of a stream in which nothing changes."""
+
+
+@dataclass(frozen=True)
+class World:
+    """A stream and its tests.
+
+    source : not yet entered.
+    course : spans and drifts; without spans where nothing changes.
+    tests : sources of held-out segments, with the task of each segment.
+    """
+
+    source: Source
+    course: Course
+    tests: tuple[tuple[Source, Sequence[str]], ...] = ()
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The spans after which there is a test: those in which one task is taught alone."""
+        track = self.source.labels
+        whole = (Span(0, len(track or ()) - 1, WHOLE),)
+        return tuple(one for one in self.course.spans or whole if one.name in self.tasks)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that are tested, in the order in which the stream comes to them."""
+        tested = {name for _, tasks in self.tests for name in tasks}
+        came = [one.name for one in self.course.spans if one.name in tested]
+        return tuple(dict.fromkeys([*came, *sorted(tested)]))
+
+
+def scenario_of(config: Config) -> Scenario:
+    """The scenario that a configuration describes."""
+    c = config.scenario
+    return Scenario(
+        c.name, c.domain, c.classes, c.over, c.rounds, c.held_out, config.segments.order
+    )
+
+
+def open_world(config: Config, uri: str) -> World:
+    """Open the configured source as its scenario has it.
+
+    Raises SourceError, UsageError and DamageError as `open_source`, and UsageError where a scenario
+    does not fit the source.
+    """
+    scenario = scenario_of(config)
+    corruptions = [parse_corruption(text) for text in config.scenario.corruptions]
+    if scenario.name == "corrupted" and not corruptions:
+        raise UsageError(
+            'scenario.name = "corrupted", but scenario.corruptions names none; such as '
+            "scenario.corruptions = ['rotate 90 at 0.5']"
+        )
+    orders = scenario.held_out > 0 or scenario.name not in UNORDERED
+    opened = open_source(
+        uri,
+        labels=config.source.labels or None,
+        sensor=config.source.sensor_size,
+        strict=config.source.strict,
+        seed=config.run.seed,
+        length_us=config.segments.length_us,
+        order=scenario.order if orders else config.segments.order,
+        limit=config.segments.limit,
+        align_us=config.binning.bin_us,
+        seconds=config.source.seconds,
+    )
+    if orders and not isinstance(opened, FolderSource):
+        raise UsageError(
+            f"scenario.name = {scenario.name!r} with held_out = {scenario.held_out:g} orders and "
+            f"parts the recordings of a folder, and this is one stream: {uri}"
+        )
+    track = opened.labels
+    found = course(scenario, track, corruptions) if track is not None else Course((), ())
+    tests = _tests(config, scenario, opened, found, corruptions)
+    source = _corrupted(config, opened, corruptions)
+    if config.source.speed and not source.live:
+        b = config.binning
+        pace = partial(paced, speed=config.source.speed, tick_us=b.bin_us, gap_us=b.gap_us)
+        source = PassedSource(source, pace)
+    return World(source, found, tests)
+
+
+def _corrupted(config: Config, source: Source, corruptions: Sequence[Corruption]) -> Source:
+    align_us = config.binning.bin_us
+    return corrupted(source, corruptions, seed=config.run.seed, align_us=align_us)
+
+
+def _tests(
+    config: Config,
+    scenario: Scenario,
+    opened: Source,
+    found: Course,
+    corruptions: Sequence[Corruption],
+) -> tuple[tuple[Source, Sequence[str]], ...]:
+    """What is held out: once, parted by task; or as often as the world has states, in full."""
+    if not scenario.held_out or not isinstance(opened, FolderSource):
+        return ()
+    held = opened.held_out()
+    track, stream = held.labels, opened.labels
+    if track is None or stream is None or not len(track):
+        raise UsageError(
+            f"scenario.held_out = {scenario.held_out:g} holds nothing out: no class of a task has "
+            f"so many segments; cut them shorter with segments.length_us: {opened.name}"
+        )
+    if scenario.name == "class-incremental":
+        of_class = scenario.tasks_of_classes(stream)
+        return ((held, [of_class.get(one.label, "not in the stream") for one in track]),)
+    if tasks := scenario.tasks(track):
+        return ((held, tasks),)
+    names = dict.fromkeys(one.name for one in found.spans) or {WHOLE: None}
+    return tuple(
+        (_corrupted(config, held, _in_full(name, corruptions)), [name] * len(track))
+        for name in names
+    )
+
+
+def _in_full(name: str, corruptions: Sequence[Corruption]) -> list[Corruption]:
+    """The corruptions of a span of that name, at full level from end to end."""
+    said = name.split("; ")
+    return [Corruption(one.kind, one.amount) for one in corruptions if str(one) in said]

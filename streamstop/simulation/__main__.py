@@ -1,0 +1,22 @@
+"""`python -m streamstop.simulation OUT --seed 0` makes the bundled recordings anew."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from streamstop.simulation.bundled import write_bundle
+
+
+def main() -> None:
+    """Read the command line and write the bundle, saying what has been done."""
+    parser = argparse.ArgumentParser(prog="python -m streamstop.simulation", description=__doc__)
+    parser.add_argument("out", type=Path, help="folder to write to, e.g. recordings")
+    parser.add_argument("--seed", type=int, default=0, help="0 makes the bundled recordings")
+    options = parser.parse_args()
+    for line in write_bundle(options.out, options.seed):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

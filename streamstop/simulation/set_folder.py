@@ -1,0 +1,102 @@
+"""The folder of a simulated set: claimed by a README, filled by processes, taken up again.
+
+Promises that a folder which holds something else, or a set of other options, is refused before
+anything is written to it; and that what stands is kept. A recording that is not whole does not
+stand, because its writer puts it there in one go.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import TypeVar
+
+from streamstop.errors import UsageError
+
+README = "README.txt"
+MAX_JOBS = 256
+
+_OPTIONS = "options: "
+
+Progress = Callable[[str, int, int], None]
+"""Called with what has been written, how many of the set stand, and how many there will be."""
+
+Plan = TypeVar("Plan")
+
+
+def claim(folder: Path, of_set: str, how: str, options: Mapping[str, object]) -> None:
+    """Make the folder, or find that it holds a set of these very options; write its README.
+
+    of_set : which set it stands in for, and the format. how : what was moved before the sensor.
+
+    Raises UsageError where the folder holds something else.
+    """
+    line = _OPTIONS + json.dumps(dict(options), sort_keys=True)
+    readme = folder / README
+    if readme.exists():
+        stated = [one for one in readme.read_text().splitlines() if one.startswith(_OPTIONS)]
+        if stated != [line]:
+            there = stated[0].removeprefix(_OPTIONS) if stated else "something else"
+            raise UsageError(
+                f"the folder holds {there}, where {line.removeprefix(_OPTIONS)} is asked for; "
+                f"choose another folder: {folder}"
+            )
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"the folder holds files of something else; choose another: {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    readme.write_text(
+        "SIMULATED. No camera made these recordings.\n\n"
+        f"They have the layout of the {of_set}\n"
+        f"and were made by streamstop.simulation: {how} before a model of a DVS128.\n"
+        "A figure on them is no figure on that set.\n\n"
+        f"{line}\n"
+    )
+
+
+def in_processes(
+    plans: Sequence[Plan],
+    paths: Sequence[Path],
+    write: Callable[[Plan], None],
+    jobs: int,
+    progress: Progress | None,
+) -> int:
+    """Write what of `plans` does not stand at its path; returns how many that were.
+
+    write : writes one; of a module's top level. jobs : processes; 1 is this one.
+
+    Raises UsageError where `jobs` is out of range, and what `write` raises.
+    """
+    if not 1 <= jobs <= MAX_JOBS:
+        raise UsageError(f"jobs = {jobs} is out of range, 1 to {MAX_JOBS}")
+    missing = [
+        (plan, path.name) for plan, path in zip(plans, paths, strict=True) if not path.exists()
+    ]
+    done = len(plans) - len(missing)
+
+    def told(name: str) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(name, done, len(plans))
+
+    if jobs == 1 or len(missing) < 2:
+        for plan, name in missing:
+            write(plan)
+            told(name)
+        return len(missing)
+    # Spawned, not forked: whoever calls may have threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(missing)), mp_context=context) as workers:
+        running = {workers.submit(write, plan): name for plan, name in missing}
+        try:
+            for one in as_completed(running):
+                one.result()
+                told(running[one])
+        except BaseException:
+            workers.shutdown(wait=False, cancel_futures=True)
+            raise
+    return len(missing)

@@ -1,0 +1,183 @@
+"""A single file as a source, in its own time, with labels from a CSV if there are any.
+
+It promises to hand over every event the file's reader gives, in the file's order and with the
+file's times. With labels it reads the file twice, once to see whether they fit; standard input,
+which can be read once only, takes none, and its sensor has to be known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from types import TracebackType
+from typing import Self
+
+from streamstop.errors import UsageError
+from streamstop.events.labels import LabelTrack, fit_intervals, read_label_csv
+from streamstop.events.packet import Packet, SensorSize
+from streamstop.formats.base import Recording, read_packets
+from streamstop.formats.byte_reader import STDIN
+from streamstop.formats.time_range import Window
+from streamstop.sources.segmentation import Survey, label_track, refuse_damage, survey, usual_sensor
+
+PROBE_PACKETS = 16
+"""How much of a file is read to see whether its events lie on the sensor that the user named."""
+
+
+class FileSource:
+    """One recording as a stream; see `streamstop.sources.base.Source`.
+
+    Parameters
+    ----------
+    name : what the user called it.
+    recording : the file.
+    labels : path of a label CSV, or None. Its times are the recording's own, or count from its
+        first event where that is what fits.
+    length_us : cuts the labelled intervals into segments of this length, a shorter rest of an
+        interval staying without a label; 0: the intervals themselves. The order is that of time.
+    limit : keep only so many segments' labels, and end the stream after the last of them; 0: all.
+    strict : stop at the first damage.
+    sensor : pixels of the sensor, where the file does not say; None: the smallest usual one that
+        holds the events, for which the file is read once.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read.
+    UsageError
+        If labels do not fit, or the sensor is another than the file's, or does not hold its events.
+    """
+
+    live = False
+    origin_us: int | None = None
+    notes: Sequence[str] = ()
+
+    def __init__(
+        self,
+        name: str,
+        recording: Recording,
+        *,
+        labels: str | None = None,
+        length_us: int = 0,
+        limit: int = 0,
+        strict: bool = False,
+        sensor: SensorSize | None = None,
+    ) -> None:
+        self.name = name
+        self.format = recording.format
+        self.simulated = recording.simulated
+        self.labels: LabelTrack | None = None
+        self._recording = recording
+        self._strict = strict
+        found: Survey | None = None
+        size = sensor or recording.sensor
+        if recording.path == STDIN:
+            _check_once(size, labels)
+        if size is None:
+            found = survey(recording, coordinates=True)
+            size = usual_sensor(found)
+        elif sensor is not None:
+            _check_sensor(recording, sensor)
+        self.sensor = size
+        self._last_us: int | None = None
+        self._events = 0
+        if labels is not None:
+            found = found or survey(recording, coordinates=False, strict=strict)
+            self.labels = _track(name, labels, recording, found, length_us, limit)
+            if limit:
+                self._last_us, self._events = self.labels.segments[-1].end_us, found.events
+
+    def __iter__(self) -> Iterator[Packet]:
+        """The packets of the file; where `limit` ends the stream, the rest is counted as dropped.
+
+        Raises
+        ------
+        DamageError
+            At the first damage, if `strict`; what lies before it was handed over.
+        """
+        passed = 0
+        for packet in read_packets(self._recording):
+            if packet.damage and self._strict:
+                refuse_damage(packet.damage[0])
+            beyond = packet.events["t"] >= self._last_us if self._last_us is not None else None
+            if beyond is not None and beyond.any():
+                kept = packet.events[: int(beyond.argmax())]
+                rest = self._events - passed - len(kept)
+                dropped = {**packet.dropped, "segment_limit": rest}
+                yield Packet(kept, packet.cursor, self._last_us, dropped, packet.damage)
+                return
+            passed += len(packet.events)
+            yield packet
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+
+def refuse_other_sensor(recording: Recording, sensor: SensorSize | None) -> None:
+    """Raise UsageError where the file says its sensor, and the user says another."""
+    if sensor is not None and recording.sensor not in (None, sensor):
+        raise UsageError(
+            f"the file is of a sensor of {recording.sensor}, not {sensor}; leave the size out, "
+            f"the file says it: {recording.path}"
+        )
+
+
+def _check_sensor(recording: Recording, sensor: SensorSize) -> None:
+    """The user's word on the sensor against the file's, or against the file's first events."""
+    refuse_other_sensor(recording, sensor)
+    if recording.sensor is not None:
+        return
+    if recording.path == STDIN:
+        return  # what is read of it is gone; events outside are rejected, and counted
+    outside = events = 0
+    columns = rows = 0
+    for packet in islice(read_packets(recording), PROBE_PACKETS):
+        x, y = packet.events["x"], packet.events["y"]
+        outside += int(((x >= sensor.width) | (y >= sensor.height)).sum())
+        events += len(x)
+        columns, rows = max(columns, int(x.max(initial=0))), max(rows, int(y.max(initial=0)))
+    if outside * 100 > events:
+        raise UsageError(
+            f"{outside} of the first {events} events lie outside the sensor of {sensor}, columns "
+            f"going up to {columns} and rows to {rows}; give its true size with "
+            f"?sensor=WIDTHxHEIGHT: {recording.path}"
+        )
+
+
+def _check_once(size: SensorSize | None, labels: str | None) -> None:
+    """Whether one reading is enough."""
+    if size is None:
+        raise UsageError(
+            "standard input can be read once only, and its format does not say the sensor; say it "
+            "with -?sensor=WIDTHxHEIGHT: -"
+        )
+    if labels is not None:
+        raise UsageError(
+            "standard input can be read once only, and labels need a second pass to see whether "
+            "they fit; save the recording to a file: -"
+        )
+
+
+def _track(
+    name: str, labels: str, recording: Recording, found: Survey, length_us: int, limit: int
+) -> LabelTrack:
+    """The labels; of a stretch of a recording those of the whole that lie in it, cut to it."""
+    if not found.events:
+        raise UsageError(f"the recording holds no events for labels to fit: {name}")
+    read = read_label_csv(labels)
+    if not isinstance(recording, Window):
+        intervals = fit_intervals(read, found.first_us, found.last_us, labels)
+        return label_track(name, labels, intervals, found.first_us, length_us, limit)
+    whole = survey(recording.whole, coordinates=False)
+    intervals = recording.clip(fit_intervals(read, whole.first_us, whole.last_us, labels))
+    if not intervals:
+        raise UsageError(f"no labelled interval lies between start_us and stop_us: {name}")
+    return label_track(name, labels, intervals, whole.first_us, length_us, limit)

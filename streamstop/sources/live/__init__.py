@@ -1,0 +1,1 @@
+"""Live sources: cameras, UDP, DV's TCP stream, and the recording of what they send."""

@@ -1,0 +1,109 @@
+"""Network addresses in URIs: `udp://HOST:PORT?key=value`, `dv://HOST:PORT`.
+
+It promises that nothing but this machine is reached or listened to unless the URI names another
+address, and that what was mistyped is said, with what was perhaps meant. It opens no socket.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import NamedTuple
+
+from streamstop.errors import UsageError
+from streamstop.events.packet import SensorSize
+from streamstop.sources.live.registry import SCHEMES
+
+LOOPBACK = "127.0.0.1"
+MAX_SIDE = 1 << 15
+"""Coordinates have 15 bits on the wire."""
+
+
+class Address(NamedTuple):
+    """What a URI names.
+
+    scheme : one of `SCHEMES`.
+    host, port : where; loopback where the URI names no host.
+    options : what stands after `?`, by key.
+    uri : as it was written.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    options: dict[str, str]
+    uri: str
+
+
+def parse_address(uri: str, options: tuple[str, ...]) -> Address:
+    """The parts of a network URI, checked.
+
+    Parameters
+    ----------
+    uri : `SCHEME://HOST:PORT?key=value&...`; the host may be left out, `udp://:3333` or
+        `udp://3333`; an IPv6 host stands in brackets.
+    options : keys that may stand after `?`.
+
+    Raises
+    ------
+    UsageError
+        If it is written otherwise, the port is none, or an option is unknown.
+
+    >>> parse_address("udp://3333?times=arrival", ("times",))[:4]
+    ('udp', '127.0.0.1', 3333, {'times': 'arrival'})
+    """
+    scheme, _, rest = uri.partition("://")
+    place, _, query = rest.partition("?")
+    place = place.removesuffix("/")
+    if scheme.lower() not in SCHEMES:
+        raise UsageError(f"network sources are {', '.join(f'{s}://' for s in SCHEMES)}: {uri}")
+    found = re.fullmatch(r"(?:(\[[0-9A-Fa-f:.%\w]+\]|[^:/@\[\]\s]*):)?(\d{1,9})", place)
+    if found is None:
+        raise UsageError(
+            f"a network address is written {scheme}://HOST:PORT, or {scheme}://:PORT for this "
+            f"machine, not with {place!r}: {uri}"
+        )
+    host, port = (found[1] or "").strip("[]") or LOOPBACK, int(found[2])
+    if not 0 < port < 1 << 16:
+        raise UsageError(f"port {port} is out of range, 1 to 65535: {uri}")
+    return Address(scheme.lower(), host, port, _options(query, options, uri), uri)
+
+
+def _options(query: str, known: tuple[str, ...], uri: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for part in filter(None, query.split("&")):
+        key, _, value = part.partition("=")
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise UsageError(
+                f"no option {key!r} here, known are {', '.join(known) or 'none'}{meant}: {uri}"
+            )
+        if not value or key in options:
+            raise UsageError(f"options are written ?key=value&key=value, each key once: {uri}")
+        options[key] = value
+    return options
+
+
+def sensor_of(address: Address, stated: SensorSize | None = None) -> SensorSize | None:
+    """The sensor that the URI's `sensor` option names, without one the one stated otherwise.
+
+    Raises
+    ------
+    UsageError
+        If it is no size, too large for the wire, or another than the one stated.
+    """
+    text = address.options.get("sensor")
+    if text is None:
+        text = str(stated) if stated is not None else None
+    if text is None:
+        return None
+    size = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if size is None:
+        raise UsageError(f"a sensor's size is written like 346x260, not {text!r}: {address.uri}")
+    sensor = SensorSize(int(size[1]), int(size[2]))
+    if max(sensor) > MAX_SIDE:
+        raise UsageError(f"sensor {sensor} has more than {MAX_SIDE} columns or rows: {address.uri}")
+    if stated not in (None, sensor):
+        raise UsageError(f"the sensor is stated as {stated} and here as {sensor}: {address.uri}")
+    return sensor

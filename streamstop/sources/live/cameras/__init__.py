@@ -1,0 +1,1 @@
+"""Cameras by name, through the driver that sees them."""

@@ -1,0 +1,162 @@
+"""Asks the backends which cameras they see, each in a process of its own, in turn.
+
+It promises an answer by the deadline whatever a driver does: raise, panic, abort the process, or
+hang while it holds Python's lock, which no thread could be rescued from. The processes start
+together, so that slow imports pass at the same time, but look one after the other: two drivers that
+open the same camera at once disturb each other. Run as a module, it is such a process: it loads the
+backend that it is told, waits for a line on standard input, looks, and writes one line of JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import streamstop
+from streamstop.sources.live.cameras.backend import Backend, SeenCamera, in_words, module_of
+
+TIMEOUT_S = 1.7
+"""All backends together; with the start of it all, an answer comes in under 2 s."""
+
+LAST_TURN_S = 0.6
+"""What is kept for each backend that still waits for its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of asking one backend.
+
+    version : of the installed library; "" where it is not installed.
+    state : "looked", "absent", "skipped", "failed" or "silent".
+    cameras : what it sees.
+    reason : why it did not look.
+    """
+
+    backend: str
+    version: str
+    state: str
+    cameras: tuple[SeenCamera, ...] = ()
+    reason: str = ""
+
+    def __str__(self) -> str:
+        words = {
+            "absent": "not installed",
+            "skipped": f"skipped: {self.reason}",
+            "failed": f"failed with {self.reason}",
+            "silent": self.reason,
+        }
+        sees = ", ".join(map(str, self.cameras)) or "no camera"
+        name = f"{self.backend} {self.version}".strip()
+        return f"{name}: {words.get(self.state, f'sees {sees}')}"
+
+
+def ask(backends: Sequence[Backend], timeout_s: float = TIMEOUT_S) -> Generator[Answer, None, None]:
+    """The answer of each backend, in order; those not asked for are stopped when this is closed."""
+    end_s = time.monotonic() + timeout_s
+    started: list[subprocess.Popen[str] | None] = []
+    try:
+        for backend in backends:
+            asked = installed(backend) and not backend.SKIPPED
+            started.append(_start(backend) if asked else None)
+        for place, (backend, process) in enumerate(zip(backends, started, strict=True)):
+            others = sum(one is not None for one in started[place + 1 :])
+            left_s = end_s - time.monotonic() - others * LAST_TURN_S
+            yield _answer(backend, process, max(left_s, LAST_TURN_S / 2))
+    finally:
+        for process in started:
+            if process is not None:
+                _stop(process)
+
+
+def installed(backend: Backend) -> str:
+    """The version of a backend's library, "" where it is not installed."""
+    try:
+        return importlib.metadata.version(backend.DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _start(backend: Backend) -> subprocess.Popen[str]:
+    home = str(Path(streamstop.__file__).parents[1])
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), home]))
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", __name__, module_of(backend)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env={**os.environ, "PYTHONPATH": path},
+    )
+
+
+def _answer(backend: Backend, process: subprocess.Popen[str] | None, wait_s: float) -> Answer:
+    """Give a backend its turn and take its answer."""
+    version = installed(backend)
+    if process is None:
+        state = "skipped" if version else "absent"
+        return Answer(backend.NAME, version, state, reason=backend.SKIPPED)
+    begin_s = time.monotonic()
+    try:
+        said, complaint = process.communicate("look\n", timeout=wait_s)
+    except subprocess.TimeoutExpired:
+        waited_s = time.monotonic() - begin_s
+        return Answer(backend.NAME, version, "silent", reason=f"no answer within {waited_s:.1f} s")
+    try:
+        told = json.loads(said.splitlines()[-1])
+        cameras = tuple(
+            SeenCamera(**{**one, "words": tuple(one["words"])}) for one in told["cameras"]
+        )
+        return Answer(backend.NAME, version, told["state"], cameras, told["reason"])
+    except (IndexError, ValueError, KeyError, TypeError):
+        last = (complaint.strip().splitlines() or ["no word"])[-1]
+        reason = f"the end of its process ({process.returncode}): {last}"
+        return Answer(backend.NAME, version, "failed", reason=reason)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """Stop a process that may hang; its pipes are closed whether it dies or not."""
+    with suppress(OSError):
+        process.kill()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with suppress(OSError, ValueError):
+                pipe.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=0.1)
+
+
+def look_once(backend: Any) -> dict[str, Any]:
+    """Load a backend, wait for a line, look; what is written, whatever the library throws."""
+    told: dict[str, Any] = {"state": "looked", "cameras": [], "reason": ""}
+    try:
+        backend.load()
+        if not sys.stdin.readline():
+            return told
+        told["cameras"] = [asdict(one) for one in backend.look()]
+    except BaseException as error:  # drivers throw anything, some of it no Exception
+        told.update(state="failed", reason=in_words(error))
+    return told
+
+
+def main() -> None:
+    """The process: standard output is kept for the answer, since drivers print to it too."""
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    told = look_once(importlib.import_module(f"{__package__}.{sys.argv[1]}"))
+    os.write(answers, (json.dumps(told) + "\n").encode())
+    os._exit(0)  # a driver's threads may not end
+
+
+if __name__ == "__main__":
+    main()

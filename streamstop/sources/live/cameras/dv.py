@@ -1,0 +1,152 @@
+"""Cameras through dv-processing: iniVation's DAVIS346, DAVIS240, DVXplorer and DVS128.
+
+It promises events as the library decoded them: polarity 1 is ON, times in us since 1970 by
+this computer's clock, in order. It does not promise to know of drops: the library counts none in
+Python, so none are entered, and that is not the same as none. Frames, IMU samples and triggers are
+read and thrown away, since the library may keep what is not read.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from importlib import import_module
+from typing import Any
+
+from streamstop.errors import SourceError
+from streamstop.events.packet import SensorSize, empty_events, make_events
+from streamstop.sources.live.cameras.backend import IDLE_US, SeenCamera, in_words
+from streamstop.sources.live.source import Feed, Received
+
+NAME = "dv-processing"
+DISTRIBUTION = "dv-processing"
+SKIPPED = ""
+
+POLL_S = 0.001
+"""The library does not wait for events; so often it is asked."""
+
+CLOSE_S = 0.5
+"""How long `close` waits for a read on another thread."""
+
+MAX_THROWN_AWAY = 256
+"""Frames, IMU batches or trigger batches passed over between two batches of events."""
+
+WORDS = {
+    "DAVIS": ("davis346", "davis240"),
+    "DAVIS_GEN2": ("davis346", "davis240"),
+    "DVXPLORER": ("dvxplorer",),
+    "DVXPLORER_M": ("dvxplorer",),
+    "DVXPLORER_S": ("dvxplorer",),
+    "DVXPLORER_GEN2": ("dvxplorer",),
+}
+"""The library's model, and ours. Which DAVIS it is shows only when it is open."""
+
+SENSORS = {"davis346": SensorSize(346, 260), "davis240": SensorSize(240, 180)}
+
+OTHER_STREAMS = (
+    ("isFrameStreamAvailable", "getNextFrame"),
+    ("isImuStreamAvailable", "getNextImuBatch"),
+    ("isTriggerStreamAvailable", "getNextTriggerBatch"),
+)
+
+
+def load() -> None:
+    """Import the library."""
+    import_module("dv_processing")
+
+
+def look() -> list[SeenCamera]:
+    """Cameras the library discovers."""
+    found = import_module("dv_processing").io.camera.discover()
+    return [
+        SeenCamera(
+            words=WORDS.get(one.cameraModel.name, ()),
+            model=f"iniVation {one.cameraModel.name}",
+            serial=str(one.serialNumber),
+        )
+        for one in found
+    ]
+
+
+def open_feed(uri: str, word: str, seen: SeenCamera) -> Feed:
+    """Open the camera that `look` saw.
+
+    Raises
+    ------
+    SourceError
+        If it is another DAVIS than the one asked for.
+    """
+    opens = import_module("dv_processing").io.camera.open
+    camera = opens(seen.serial) if seen.serial else opens()
+    size = camera.getEventResolution()
+    if size is None:
+        raise SourceError(f"{seen} sends no events: {uri}")
+    sensor = SensorSize(int(size[0]), int(size[1]))
+    if word in SENSORS and sensor != SENSORS[word]:
+        raise SourceError(f"{seen} has a sensor of {sensor} and is no {word}: {uri}")
+    return DvFeed(uri, camera, f"{word} by {NAME}", sensor)
+
+
+class DvFeed(Feed):
+    """A camera opened by dv-processing as a `streamstop.sources.live.source.Feed`."""
+
+    simulated = False
+    idle_us = IDLE_US
+    waits = False
+
+    def __init__(self, uri: str, camera: Any, origin: str, sensor: SensorSize) -> None:
+        self.name = uri
+        self.format = origin
+        self.sensor = sensor
+        self._camera = camera
+        self._reading = threading.Lock()
+        self._closing = threading.Event()
+        self._others = [take for has, take in OTHER_STREAMS if getattr(camera, has)()]
+
+    def read(self, timeout_s: float) -> Received | None:
+        """See `streamstop.sources.live.source.Feed`."""
+        end_s = time.monotonic() + timeout_s
+        while True:
+            with self._reading:
+                if self._closing.is_set():
+                    return None
+                try:
+                    running = self._camera.isRunning()
+                    batch = self._camera.getNextEventBatch()
+                    self._throw_away_others()
+                except (KeyboardInterrupt, SystemExit):
+                    raise
+                except BaseException as error:  # whatever C++ throws
+                    raise self._broke_off(in_words(error)) from error
+            if batch is not None and batch.size():
+                found = batch.numpy()
+                return Received(
+                    make_events(found["timestamp"], found["x"], found["y"], found["polarity"] != 0)
+                )
+            if not running:  # asked before the batch: what came before the end has been read
+                raise self._broke_off("it is no longer connected")
+            if time.monotonic() >= end_s:
+                return Received(empty_events())
+            self._closing.wait(POLL_S)
+
+    def close(self) -> None:
+        """Give the camera back: the library does so when nothing refers to it any more."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        if self._reading.acquire(timeout=CLOSE_S):
+            self._camera = None
+            self._reading.release()
+
+    def _throw_away_others(self) -> None:
+        for take in self._others:
+            for _ in range(MAX_THROWN_AWAY):
+                if getattr(self._camera, take)() is None:
+                    break
+
+    def _broke_off(self, why: str) -> SourceError:
+        return SourceError(
+            f"the camera broke off ({why}); all events received until then were kept. See that the "
+            "cable holds and the camera has power, then start again; `streamstop doctor` says what "
+            f"is seen: {self.name}"
+        )

@@ -1,0 +1,244 @@
+"""Events that come over TCP from DV, or from anything with dv-processing's NetworkWriter.
+
+It promises every event that the server sent, in its order: TCP makes the server wait where we are
+slow, so nothing is dropped here. A packet that cannot be read costs itself alone. A length that
+makes no sense costs all that follows, since nothing tells where the next packet begins; so does an
+end inside a packet. Both are told as damage. No length is believed before it is under a cap, and
+memory grows with what has come, not with what was announced.
+
+Layout: AEDAT4 without its first line and without the table at its end: `u32 size` and an `IOHeader`
+flatbuffer, then packets of `i32 stream, i32 size` and `size` bytes. A server sends one kind of
+data; one that sends no events is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import select
+import socket
+import struct
+import time
+
+import numpy as np
+
+from streamstop.errors import SourceError, UsageError
+from streamstop.events.packet import MAX_PACKET_EVENTS, Damage, Events, SensorSize, empty_events
+from streamstop.formats.aedat.aedat4 import (
+    MAGIC,
+    MAX_BLOCK_BYTES,
+    MAX_HEADER_BYTES,
+    Header,
+    Unpacker,
+    UnreadableError,
+    read_header,
+    stream_sensor,
+    unpacked_events,
+)
+from streamstop.formats.base import SIMULATED_SOURCE
+from streamstop.sources.live._socket import SocketFeed
+from streamstop.sources.live.address import parse_address, sensor_of
+from streamstop.sources.live.source import Received
+
+CONNECT_S = 1.5
+"""How long a server may take to answer."""
+
+HEADER_S = 5.0
+"""How long it may take from then on to say what it sends."""
+
+ENDS_EMPTY = {"end": "empty packet"}
+"""What a server's header says of its events where a packet without events is the last. A server
+that has no more to send stays for a while, and by the clock that would be time passing."""
+
+OPTIONS = ("sensor",)
+IDLE_US = 250_000
+"""A segment that the network lost is sent again after about 200 ms."""
+
+_PIECE = 1 << 18
+
+
+class DvTcpFeed(SocketFeed):
+    """A connection to a DV server; see `streamstop.sources.live.source.Feed`.
+
+    Parameters
+    ----------
+    host, port : where the server listens.
+    sensor : pixels of the sensor, where the server does not say.
+    name : the URI; "" makes it from the address.
+
+    Raises
+    ------
+    SourceError
+        If nobody answers, or what answers is no DV server, or it sends no events.
+    UsageError
+        If the sensor is another than the server's, or neither says it.
+    """
+
+    format = "dv"
+    idle_us = IDLE_US
+    waits = True
+
+    def __init__(
+        self, host: str, port: int, *, sensor: SensorSize | None = None, name: str = ""
+    ) -> None:
+        self.name = name or f"dv://{host}:{port}"
+        super().__init__(_connect(host, port, self.name))
+        self._data = bytearray()
+        self._offset = 0  # of the first byte of _data in the stream
+        self._ended = False
+        try:
+            header = self._header()
+            self._unpack = Unpacker(header.compression)
+            self._streams = header.streams
+            self._stream, self.sensor, self.simulated = _event_stream(header, sensor, self.name)
+            self._ends_empty = ENDS_EMPTY.items() <= header.streams[self._stream].items()
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, timeout_s: float) -> Received | None:
+        """What came since the last call; see `Feed.read`. None once the server has ended."""
+        with self._lock:
+            end = time.monotonic() + timeout_s
+            while not self._closing:
+                received = self._parsed()
+                if len(received.events) or received.damage:
+                    return received
+                if self._ended:
+                    return None
+                left = end - time.monotonic()
+                if left <= 0:
+                    return received
+                self._receive(left)
+            return None
+
+    def _receive(self, timeout_s: float) -> None:
+        """Take in what the connection has, waiting for it until then."""
+        ready, _, _ = select.select([self._socket, self._woken], [], [], timeout_s)
+        if self._socket not in ready:
+            return
+        try:
+            piece = self._socket.recv(_PIECE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise SourceError(
+                f"the connection broke off: {error.strerror}; all that came before was kept, up to "
+                f"byte {self._offset + len(self._data)}: {self.name}"
+            ) from error
+        self._data += piece
+        self._ended = not piece
+
+    def _header(self) -> Header:
+        """What the server says it sends."""
+        end = time.monotonic() + HEADER_S
+        size = 4
+        while len(self._data) < size:
+            left = end - time.monotonic()
+            ready = left > 0 and select.select([self._socket], [], [], left)[0]
+            piece = self._socket.recv(_PIECE) if ready else b""
+            if not piece:
+                happened = "hung up" if ready else f"said nothing whole within {HEADER_S:g} s"
+                raise SourceError(
+                    f"the server {happened} before it told what it sends; is it a DV server, with "
+                    f"room for one more client? {self.name}"
+                )
+            self._data += piece
+            if len(self._data) >= 4:
+                size = 4 + int.from_bytes(self._data[:4], "little")
+                if size > MAX_HEADER_BYTES or self._data[8:12] not in (b"IOHE", self._data[8:8]):
+                    raise SourceError(f"what answers is no DV server: {self.name}")
+        try:
+            header = read_header(io.BytesIO(MAGIC + bytes(self._data[:size])))
+        except UnreadableError as error:
+            raise SourceError(f"the server's header is damaged: {error}: {self.name}") from error
+        del self._data[:size]
+        self._offset = size
+        return header
+
+    def _parsed(self) -> Received:
+        """Events of the packets that are there whole, MAX_PACKET_EVENTS or one packet at a time."""
+        parts: list[Events] = []
+        damage: list[Damage] = []
+        at = count = 0
+        while count < MAX_PACKET_EVENTS and len(self._data) - at >= 8:
+            stream, size = struct.unpack_from("<ii", self._data, at)
+            if not 0 <= size <= MAX_BLOCK_BYTES:
+                reason = f"a packet of {size} bytes was announced; what follows it cannot be read"
+                damage.append(Damage(self._offset + at, len(self._data) - at, reason, self.name))
+                at, self._ended = len(self._data), True
+                break
+            if len(self._data) - at < 8 + size:
+                break
+            if stream == self._stream:
+                block = bytes(memoryview(self._data)[at + 8 : at + 8 + size])
+                try:
+                    parts.append(unpacked_events(self._unpack(block)))
+                    count += len(parts[-1])
+                    self._ended |= self._ends_empty and not len(parts[-1])
+                except UnreadableError as error:
+                    damage.append(Damage(self._offset + at, 8 + size, str(error), self.name))
+            elif stream not in self._streams:
+                reason = f"a packet of a stream {stream} that the server did not name"
+                damage.append(Damage(self._offset + at, 8 + size, reason, self.name))
+            at += 8 + size
+        if self._ended and at < len(self._data) and not count:
+            reason = "the connection ended inside a packet"
+            damage.append(Damage(self._offset + at, len(self._data) - at, reason, self.name))
+            at = len(self._data)
+        del self._data[:at]
+        self._offset += at
+        if len(parts) == 1:
+            return Received(parts[0], damage=tuple(damage))
+        return Received(np.concatenate([empty_events(), *parts]), damage=tuple(damage))
+
+
+def open_dv(uri: str, sensor: SensorSize | None = None) -> DvTcpFeed:
+    """Connect where a URI says: `dv://HOST:PORT`, or `tcp://HOST:PORT`.
+
+    Parameters
+    ----------
+    uri : the host may be left out and is then this machine; `?sensor=WxH` where the server does not
+        say it.
+    sensor : the same, where the URI does not say.
+
+    Raises
+    ------
+    UsageError
+        If the URI cannot be understood, or the sensor is not known.
+    SourceError
+        If the server cannot be read from.
+    """
+    address = parse_address(uri, OPTIONS)
+    return DvTcpFeed(address.host, address.port, sensor=sensor_of(address, sensor), name=uri)
+
+
+def _connect(host: str, port: int, name: str) -> socket.socket:
+    try:
+        connected = socket.create_connection((host, port), timeout=CONNECT_S)
+    except OSError as error:
+        happened = error.strerror or f"no answer within {CONNECT_S:g} s"
+        raise SourceError(
+            f"cannot connect: {happened}; start the server first (in DV a network output module of "
+            f"events, or `streamstop stream REC {name.partition('?')[0]}`): {name}"
+        ) from error
+    connected.setblocking(False)
+    return connected
+
+
+def _event_stream(
+    header: Header, sensor: SensorSize | None, name: str
+) -> tuple[int, SensorSize, bool]:
+    """The number of the stream of events, its sensor, and whether no camera made it."""
+    kinds = {i: of.get("typeIdentifier", "") for i, of in header.streams.items()}
+    events = [i for i, kind in kinds.items() if kind == "EVTS"]
+    if not events:
+        sends = ", ".join(filter(None, kinds.values())) or "nothing"
+        raise SourceError(f"the server sends {sends}, and no events (EVTS): {name}")
+    info = header.streams[events[0]]
+    said = stream_sensor(info)
+    if said is not None and sensor not in (None, said):
+        raise UsageError(f"the server's sensor is of {said}, not {sensor}; leave it out: {name}")
+    size = said or sensor
+    if size is None:
+        raise UsageError(f"the server does not say the sensor; give it, ?sensor=346x260: {name}")
+    return events[0], size, info.get("source", "").startswith(SIMULATED_SOURCE)

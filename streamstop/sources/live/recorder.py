@@ -1,0 +1,158 @@
+"""The tee of a live run: what was received, written as it comes to an AEDAT4 file.
+
+It promises that a run from the file is the live run again: the same events and, between them, the
+moments at which the clock said that time had passed without any (marks). The file can be read up
+to the last packet written whenever the process dies, by any reader of AEDAT4: marks are triggers of
+a stream of their own. It never stops a run: where it may not grow, or the disk is full, recording
+ends, and says so.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from streamstop.events.packet import Events, SensorSize, empty_events
+from streamstop.formats.aedat.aedat4 import TEE_MODULE
+from streamstop.formats.aedat.aedat4_writer import (
+    compressed,
+    description,
+    event_packet,
+    file_header,
+    packet_table,
+)
+
+PACKET_EVENTS = 1 << 14
+FLUSH_S = 1.0
+"""What came is on the disk after so long, however little it is."""
+
+MAX_LINES = 1 << 16
+"""A longer recording has no table of packets, which readers can do without: it would grow on."""
+
+_EVENTS, _MARKS = 0, 1  # ids of the two streams
+_COMPRESSION, _LEVEL = "zstd", 1
+_RISING_EDGE = 1  # of an external signal, as DV numbers kinds of triggers
+
+
+class TeeWriter:
+    """Writes events and marks; close it at the end.
+
+    Parameters
+    ----------
+    path : the new file.
+    sensor : pixels of the sensor.
+    max_bytes : the file may not grow beyond.
+    simulated : marks the events as made by no camera.
+    info : further attributes for the header, by name.
+
+    Attributes
+    ----------
+    events : written, or waiting for the next packet.
+    not_recorded : events that came when recording had ended.
+    full : why recording ended early; "" where it did not.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        sensor: SensorSize,
+        *,
+        max_bytes: int = 1 << 62,
+        simulated: bool = False,
+        info: Mapping[str, str] | None = None,
+    ) -> None:
+        self.events = 0
+        self.not_recorded = 0
+        self.full = ""
+        self._max_bytes = max_bytes
+        self._xml = description(
+            sensor, _COMPRESSION, info or {}, simulated=simulated, marks_by=TEE_MODULE
+        ).encode()
+        self._lines: list[tuple[int, ...]] = []
+        self._packet, self._filled = empty_events(PACKET_EVENTS), 0
+        self._written_s = time.monotonic()
+        self._file = Path(path).open("wb", buffering=0)  # noqa: SIM115  # `close` closes it
+        self._file.write(file_header(_COMPRESSION, -1, self._xml))
+        self._end = self._file.tell()
+
+    def write(self, events: Events) -> None:
+        """Take in events, in the order in which they came."""
+        taken = 0
+        while taken < len(events) and not self.full:
+            n = min(PACKET_EVENTS - self._filled, len(events) - taken)
+            self._packet[self._filled : self._filled + n] = events[taken : taken + n]
+            self._filled, taken = self._filled + n, taken + n
+            self.events += n
+            if self._filled == PACKET_EVENTS:
+                self._flush()
+        self.not_recorded += len(events) - taken
+        if time.monotonic() - self._written_s > FLUSH_S:
+            self._flush()
+
+    def mark(self, until_us: int) -> None:
+        """Take in that time has come to `until_us` with nothing more before it."""
+        self._flush()
+        self._put(_MARKS, _trigger_packet(until_us), 1, until_us, until_us)
+
+    def close(self) -> None:
+        """Write what waits, and the table of packets."""
+        if self._file.closed:
+            return
+        self._flush()
+        table = compressed(packet_table(self._lines), _COMPRESSION, _LEVEL)
+        try:
+            self._file.seek(self._end)
+            self._file.truncate()  # of a packet that the disk had no room for
+            if len(self._lines) <= MAX_LINES and self._file.write(table) == len(table):
+                self._file.seek(0)
+                self._file.write(file_header(_COMPRESSION, self._end, self._xml))
+        except OSError as error:
+            self.full = self.full or f"the disk gave up: {error.strerror}"
+        finally:
+            self._file.close()
+
+    def _flush(self) -> None:
+        if self._filled:
+            part, self._filled = self._packet[: self._filled], 0
+            first_us, last_us = int(part["t"][0]), int(part["t"][-1])
+            if not self._put(_EVENTS, event_packet(part), len(part), first_us, last_us):
+                self.events -= len(part)
+                self.not_recorded += len(part)
+
+    def _put(self, stream: int, content: bytes, count: int, first_us: int, last_us: int) -> bool:
+        """Write a packet, whole or not at all; whether it is written."""
+        self._written_s = time.monotonic()
+        if self.full:
+            return False
+        block = compressed(content, _COMPRESSION, _LEVEL)
+        packet = struct.pack("<ii", stream, len(block)) + block
+        if self._end + len(packet) > self._max_bytes:
+            self.full = f"it reached the {self._max_bytes} bytes allowed"
+            return False
+        try:
+            self._file.seek(self._end)
+            written = self._file.write(packet)
+        except OSError as error:
+            self.full = f"the disk gave up: {error.strerror}"
+            return False
+        if written < len(packet):
+            self.full = "the disk is full"
+            return False
+        if len(self._lines) <= MAX_LINES:
+            self._lines.append((0, stream, len(block), self._end + 8, count, first_us, last_us))
+        self._end += len(packet)
+        return True
+
+
+def _trigger_packet(t_us: int) -> bytes:
+    """A TriggerPacket flatbuffer of one trigger, its length in front."""
+    body = struct.pack("<I4s", 16, b"TRIG")
+    body += struct.pack("<3H2x", 6, 8, 4)  # vtable at 12
+    body += struct.pack("<iII", 8, 4, 1)  # table at 20, then the vector's length
+    body += struct.pack("<I", 16)  # its one line lies at 48
+    body += struct.pack("<4H", 8, 16, 8, 4)  # vtable of a trigger at 36
+    body += bytes(4)
+    body += struct.pack("<ib3xq", 12, _RISING_EDGE, t_us)
+    return struct.pack("<I", len(body)) + body

@@ -1,0 +1,362 @@
+"""Live origins: a feed is read on a thread of its own into a bounded ring, and a clock closes bins.
+
+It promises that reading never waits for the learner (unless the origin can be made to wait), that
+memory is bounded, that what does not fit is dropped oldest first and counted, and that what the
+learner got is what the tee got: the same events and the same words of the clock, in the same order.
+
+The clock: events of time t arrived at some moment, so by d later those of t + d should have come.
+Where none has for the feed's `idle_us`, time is said to have passed up to that long ago
+(`Packet.until_us`). An event that comes later than the clock said is rejected by the binner, as
+late.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol, Self
+
+from streamstop.errors import DamageError, SourceError, StreamstopError
+from streamstop.events.labels import LabelTrack, read_label_csv
+from streamstop.events.packet import (
+    MAX_PACKET_EVENTS,
+    Cursor,
+    Damage,
+    Events,
+    Packet,
+    SensorSize,
+    empty_events,
+)
+from streamstop.sources.live.registry import open_feed
+from streamstop.sources.segmentation import label_track
+
+RING_EVENTS = 1 << 22
+"""Events that may wait for the learner: 64 MB."""
+
+POLL_S = 0.01
+"""How long a feed is asked to wait for events before it is asked again."""
+
+MAX_DAMAGE = 64
+"""Further stretches of damage that wait are counted in the last of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a feed received at once.
+
+    events : array of EVENT_DTYPE, any length, in the order they came, times in the origin's own us.
+    dropped : events lost before they came here, by cause, as far as the origin can tell.
+    damage : what could not be understood (a bad datagram), in bytes.
+    """
+
+    events: Events
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    damage: tuple[Damage, ...] = ()
+
+
+class Feed(Protocol):
+    """A live origin of events: a camera's driver, a socket.
+
+    name : the URI or word it was opened by.
+    format : short name of where its events come from, e.g. "udp".
+    sensor : pixels of the sensor.
+    simulated : True where it is known that no camera made these events.
+    idle_us : when nothing came for so long, time is taken to have passed without events.
+    waits : True where an origin that is not read waits, so that nothing need be dropped (TCP).
+    """
+
+    name: str
+    format: str
+    sensor: SensorSize
+    simulated: bool
+    idle_us: int
+    waits: bool
+
+    def read(self, timeout_s: float) -> Received | None:
+        """What came since the last call; an empty one where nothing did within `timeout_s`.
+
+        None where the stream has ended for good. Called from one thread only, never after `close`.
+
+        Raises
+        ------
+        SourceError
+            If it cannot be read on (unplugged, connection reset).
+        """
+        ...
+
+    def held_damage(self) -> tuple[Damage, ...]:
+        """Damage that no `read` told yet; asked for at the end of a run, after the last of them."""
+        return ()
+
+    def close(self) -> None:
+        """Give the device or socket back. May be called from another thread, to end a `read`."""
+        ...
+
+
+class Tee(Protocol):
+    """Where a copy of what was received goes; see `streamstop.sources.live.recorder.TeeWriter`."""
+
+    def write(self, events: Events) -> None: ...
+
+    def mark(self, until_us: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What waits in the ring: at most MAX_PACKET_EVENTS events, and when they arrived."""
+
+    events: Events
+    arrived_s: float
+
+
+class Ring:
+    """A bounded queue of events between the thread that reads and the one that learns.
+
+    capacity : events it holds at most.
+    waits : True makes `put` wait for room; else the oldest are dropped, cause "ring_overflow".
+    """
+
+    def __init__(self, capacity: int, *, waits: bool) -> None:
+        self._capacity = max(capacity, MAX_PACKET_EVENTS)
+        self._waits = waits
+        self._queue: deque[_Waiting] = deque()
+        self._events = 0
+        self._dropped: Counter[str] = Counter()
+        self._damage: list[Damage] = []
+        self._changed = threading.Condition()
+        self._closed = False
+        self._error: StreamstopError | None = None
+
+    def put(self, received: Received, arrived_s: float) -> None:
+        """Take in what a feed received."""
+        events = received.events
+        with self._changed:
+            self._dropped.update(received.dropped)
+            room = MAX_DAMAGE - len(self._damage)
+            self._damage += received.damage[: max(room, 0)]
+            for first in range(0, len(events), MAX_PACKET_EVENTS):
+                part = events[first : first + MAX_PACKET_EVENTS]
+                while self._waits and self._events + len(part) > self._capacity:
+                    if self._closed:
+                        self._dropped["at_stop"] += len(events) - first
+                        return
+                    self._changed.wait()
+                while self._events + len(part) > self._capacity:
+                    oldest = self._queue.popleft()
+                    self._events -= len(oldest.events)
+                    self._dropped["ring_overflow"] += len(oldest.events)
+                self._queue.append(_Waiting(part, arrived_s))
+                self._events += len(part)
+            self._changed.notify_all()
+
+    def end(self, error: StreamstopError | None = None) -> None:
+        """Nothing more will come, and why, if it should have."""
+        with self._changed:
+            self._closed, self._error = True, error
+            self._changed.notify_all()
+
+    def take(self, timeout_s: float) -> tuple[_Waiting | None, Mapping[str, int], list[Damage]]:
+        """The oldest events, None where none came in time; what was dropped or damaged before.
+
+        Raises
+        ------
+        EOFError
+            When all was taken and nothing more will come.
+        StreamstopError
+            The same, where it ended for a reason.
+        """
+        with self._changed:
+            if not self._queue and not self._closed:
+                self._changed.wait(timeout_s)
+            oldest = self._queue.popleft() if self._queue else None
+            if oldest is not None:
+                self._events -= len(oldest.events)
+                self._changed.notify_all()
+            dropped, self._dropped = self._dropped, Counter()
+            damage, self._damage = self._damage, []
+            if oldest is None and self._closed and not dropped and not damage:
+                raise self._error or EOFError
+            return oldest, dropped, damage
+
+    def clear(self) -> Counter[str]:
+        """Count all that waits as dropped, cause "at_stop"."""
+        with self._changed:
+            self._closed = True
+            left, self._dropped = self._dropped, Counter()
+            if self._events:
+                left["at_stop"] += self._events
+            self._queue.clear()
+            self._events = 0
+            self._changed.notify_all()
+            return left
+
+
+class LiveSource:
+    """A feed as a source; see `streamstop.sources.base.Source`.
+
+    Parameters
+    ----------
+    feed : what is read.
+    labels : intervals in the feed's own time, or None.
+    strict : stop at the first damage.
+    seconds : end after so long; 0 for as long as events come.
+    tick_us : how often the clock speaks where no events come; the width of a bin.
+    ring_events : how many events may wait.
+    """
+
+    live = True
+    origin_us: int | None = None
+    notes: Sequence[str] = ()
+
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        labels: LabelTrack | None = None,
+        strict: bool = False,
+        seconds: float = 0.0,
+        tick_us: int = 10_000,
+        ring_events: int = RING_EVENTS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name, self.format = feed.name, feed.format
+        self.sensor, self.simulated = feed.sensor, feed.simulated
+        self.labels = labels
+        self.tee: Tee | None = None
+        self._feed = feed
+        self._strict = strict
+        self._seconds = seconds
+        self._tick_us = max(tick_us, 1_000)
+        self._clock = clock
+        self._ring = Ring(ring_events, waits=feed.waits)
+        self._stop = threading.Event()
+        self._reader = threading.Thread(target=self._read, name="feed", daemon=True)
+
+    def __iter__(self) -> Iterator[Packet]:
+        """Packets as they come, and the clock's words where none come.
+
+        Raises
+        ------
+        SourceError
+            If the feed broke off; all that was received was handed over before.
+        DamageError
+            At the first damage, if `strict`.
+        """
+        self._reader.start()
+        end_s = self._clock() + self._seconds if self._seconds else float("inf")
+        index, last_us, said_us = 0, None, None
+        arrived_s = self._clock()
+        idle_s = self._feed.idle_us * 1e-6
+        while self._clock() < end_s:
+            try:
+                waiting, dropped, damage = self._ring.take(self._tick_us * 1e-6)
+            except EOFError:
+                return
+            if damage and self._strict:
+                raise DamageError(
+                    f"damaged: {damage[0].reason}; stopped there as --strict asks: {self.name}"
+                )
+            if waiting is not None and len(waiting.events):
+                index += len(waiting.events)
+                last_us = said_us = int(waiting.events["t"].max())
+                arrived_s = waiting.arrived_s
+                if self.tee is not None:
+                    self.tee.write(waiting.events)
+                at = Cursor(self.name, 0, index, last_us)
+                yield Packet(waiting.events, at, None, dropped, tuple(damage), arrived_s=arrived_s)
+                continue
+            until_us = None
+            silent_s = self._clock() - arrived_s
+            if last_us is not None and said_us is not None and silent_s > idle_s:
+                now_us = last_us + int((silent_s - idle_s) * 1e6)
+                if now_us >= said_us + self._tick_us:
+                    until_us = said_us = now_us
+                    if self.tee is not None:
+                        self.tee.mark(until_us)
+            if until_us is not None or dropped or damage:
+                at = Cursor(self.name, 0, index, last_us or 0)
+                yield Packet(empty_events(), at, until_us, dropped, tuple(damage))
+        self._stop.set()
+        left = self._ring.clear()
+        # A socket tells of bad datagrams once a second; what it has not told yet, it tells now.
+        held = self._feed.held_damage()
+        if left or held:
+            at = Cursor(self.name, 0, index, last_us or 0)
+            yield Packet(empty_events(), at, None, left, held)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._ring.clear()
+        self._feed.close()
+        if self._reader.is_alive():
+            self._reader.join(timeout=1.0)
+        if self.tee is not None:
+            self.tee.close()
+
+    def _read(self) -> None:
+        """The thread: from the feed into the ring."""
+        reason: StreamstopError | None = None
+        try:
+            while not self._stop.is_set():
+                received = self._feed.read(POLL_S)
+                if received is None:
+                    break
+                if len(received.events) or received.dropped or received.damage:
+                    self._ring.put(received, self._clock())
+        except StreamstopError as error:
+            reason = None if self._stop.is_set() else error
+        except BaseException as error:  # a driver throws anything; a silent thread helps nobody
+            text = f"reading broke off with {type(error).__name__}: {error}: {self.name}"
+            reason = None if self._stop.is_set() else SourceError(text)
+        self._ring.end(reason)
+
+
+def open_live(
+    uri: str,
+    *,
+    sensor: SensorSize | None = None,
+    labels: str | None = None,
+    length_us: int = 0,
+    limit: int = 0,
+    strict: bool = False,
+    seconds: float = 0.0,
+    tick_us: int = 10_000,
+) -> LiveSource:
+    """Open a camera or a socket.
+
+    Parameters
+    ----------
+    sensor : pixels of the sensor, where the origin does not say; `?sensor=` says the same.
+    labels : path of a label CSV, whose times are those that the origin's events will have.
+    length_us, limit : how labelled intervals become segments; see
+        `streamstop.sources.file.FileSource`.
+    strict, seconds, tick_us : see `LiveSource`.
+
+    Raises
+    ------
+    SourceError
+        If nothing can be opened under that name.
+    UsageError
+        If the URI or the labels make no sense.
+    """
+    track = None
+    if labels is not None:
+        intervals = read_label_csv(labels)
+        track = label_track(uri, labels, intervals, intervals[0].start_us, length_us, limit)
+    return LiveSource(
+        open_feed(uri, sensor), labels=track, strict=strict, seconds=seconds, tick_us=tick_us
+    )

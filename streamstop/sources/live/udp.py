@@ -1,0 +1,301 @@
+"""Events that come in UDP datagrams, in the layout of aestream's sender.
+
+It promises to keep every whole event of every datagram that the system hands over, whatever its
+size, and to count the rest: events cut off by their datagram as dropped, datagrams that the
+system's buffer had no room for as damage, since nothing tells how many events they held. Any bytes
+may come and none can crash it; coordinates beyond the sensor are left to the binner, which rejects
+and counts them. It listens on this machine alone unless the URI names another address. It cannot
+tell who sends, nor what the network lost on the way: the layout has no sequence numbers.
+
+Layout: an event is two little-endian u16, `y | p << 15` and `x | flag << 15`. Where the flag is 0 a
+u32 time in us follows, whose wraps (71.6 min) are undone, a silence longer than half of that
+being taken for a step back. An event without a time gets that of its
+arrival, in us since the feed began, on the clock of the timestamps where there have been some.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import sys
+import time
+
+import numpy as np
+
+from streamstop.errors import SourceError, UsageError
+from streamstop.events.packet import MAX_PACKET_EVENTS, Damage, SensorSize, empty_events
+from streamstop.sources.live._socket import SocketFeed
+from streamstop.sources.live._udp_loop import CUT, CUT_BYTES, FIRST_CUT, compiled_loop
+from streamstop.sources.live.address import LOOPBACK, parse_address, sensor_of
+from streamstop.sources.live.source import Received
+
+MAX_DATAGRAM_BYTES = 1 << 16
+RECEIVE_BUFFER_BYTES = 1 << 24
+"""What the system is asked to hold for us: two thirds of a second of aestream's datagrams at
+1 Mev/s, as Linux counts. It may grant less (net.core.rmem_max)."""
+
+TIMES = ("packet", "arrival")
+OPTIONS = ("sensor", "times")
+IDLE_US = 50_000
+
+_READ_BYTES = 4 * MAX_PACKET_EVENTS
+_READ_DATAGRAMS = 1 << 13  # empty ones too
+_BREATH_S = 0.001
+"""Between two reads that found something: datagrams come singly, and are cheap only in numbers."""
+_DAMAGE_EVERY_S = 1.0
+_SO_RCVBUFFORCE = 33  # Linux; python does not name these two
+_SO_MEMINFO = 55
+_MEMINFO = struct.Struct("=9I")
+_MEMINFO_DROPS = 8
+
+
+class UdpFeed(SocketFeed):
+    """A socket that events come to; see `streamstop.sources.live.source.Feed`.
+
+    Parameters
+    ----------
+    host, port : address to listen on; port 0 takes a free one, which `port` then tells.
+    sensor : pixels of the sensor, which the layout does not say.
+    times : "packet" takes the timestamps of events that have one; "arrival" takes none.
+    name : the URI; "" makes it from the address.
+
+    Attributes
+    ----------
+    datagrams, received_bytes : what came so far.
+    lost_datagrams : what the system had no room for, so far; None where it does not tell.
+    cut_events : events that their datagram cut off, so far.
+    buffer_bytes : what the system holds for us at most.
+
+    Raises
+    ------
+    SourceError
+        If the address cannot be listened on.
+    """
+
+    format = "udp"
+    simulated = False
+    idle_us = IDLE_US
+    waits = False
+
+    def __init__(
+        self, host: str, port: int, sensor: SensorSize, *, times: str = "packet", name: str = ""
+    ) -> None:
+        self.sensor = sensor
+        self._by_arrival = times == "arrival"
+        self._loop = compiled_loop()  # now, so that no datagram waits for the compiler
+        self._data = np.zeros(_READ_BYTES + MAX_DATAGRAM_BYTES, np.uint8)
+        self._clock = np.zeros(3, np.int64)
+        self.name = name or f"udp://{host}:{port}"
+        super().__init__(_listen(host, port, self.name))
+        self.host, self.port = self._socket.getsockname()[:2]
+        self.buffer_bytes = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self._begun = time.monotonic_ns()
+        self._rest_until = 0.0
+        self.datagrams = self.received_bytes = self.cut_events = 0
+        self.lost_datagrams: int | None = 0 if _drops(self._socket) is not None else None
+        self._damage = _DamageLog(self.name)
+
+    def read(self, timeout_s: float) -> Received | None:
+        """What came since the last call; see `Feed.read`. None once it is closed."""
+        with self._lock:
+            if self._closing:
+                return None
+            self._wait(timeout_s)
+            if self._closing:
+                return None
+            starts, ends, arrivals = self._take()
+            self._count_lost()
+            if not starts:
+                return Received(empty_events(), damage=self._damage.due(time.monotonic()))
+            return self._decoded(starts, ends, arrivals)
+
+    def held_damage(self) -> tuple[Damage, ...]:
+        """Damage that was not reported yet, being less than a second after the last; for the end
+        of a run, after the last `read`."""
+        with self._lock:
+            return self._damage.due(float("inf"))
+
+    def _wait(self, timeout_s: float) -> None:
+        """Until something came, the feed is closed, or the time is over."""
+        begun = time.monotonic()
+        rest = min(self._rest_until - begun, timeout_s)
+        if rest > 0:
+            select.select([self._woken], [], [], rest)
+        left = max(begun + timeout_s - time.monotonic(), 0.0)
+        select.select([self._socket, self._woken], [], [], left)
+
+    def _take(self) -> tuple[list[int], list[int], list[int]]:
+        """Datagrams that wait, into `_data`: where each begins and ends, and when it came."""
+        starts: list[int] = []
+        ends: list[int] = []
+        arrivals: list[int] = []
+        view, begun, at = self._data.data, self._begun, 0
+        while at <= _READ_BYTES and len(starts) < _READ_DATAGRAMS:
+            try:
+                size = self._socket.recv_into(view[at : at + MAX_DATAGRAM_BYTES])
+            except BlockingIOError:
+                self._rest_until = time.monotonic() + _BREATH_S
+                break
+            except ConnectionResetError:  # Windows: something that we sent, and we send nothing
+                continue
+            except OSError as error:
+                raise SourceError(f"cannot be read on: {error.strerror}: {self.name}") from error
+            starts.append(at)
+            at += size
+            ends.append(at)
+            arrivals.append((time.monotonic_ns() - begun) // 1000)
+        return starts, ends, arrivals
+
+    def _decoded(self, starts: list[int], ends: list[int], arrivals: list[int]) -> Received:
+        size = ends[-1]
+        events, tally = empty_events(size // 4), np.zeros(3, np.int64)
+        columns = (np.array(one, np.int64) for one in (starts, ends, arrivals))
+        words = events.view(np.int64).reshape(-1, 2)
+        n = self._loop(self._data, *columns, self._by_arrival, words, self._clock, tally)
+        cut = int(tally[CUT])
+        if cut:
+            at = self.received_bytes + int(tally[FIRST_CUT])
+            self._damage.cut(at, cut, int(tally[CUT_BYTES]))
+        self.datagrams += len(starts)
+        self.received_bytes += size
+        self.cut_events += cut
+        dropped = {"cut_off": cut} if cut else {}
+        return Received(events[:n], dropped, self._damage.due(time.monotonic()))
+
+    def _count_lost(self) -> None:
+        """What the system dropped since the last look, noted as damage."""
+        if self.lost_datagrams is None:
+            return
+        drops = _drops(self._socket) or 0
+        lost = (drops - self.lost_datagrams) & 0xFFFFFFFF
+        if lost:
+            self.lost_datagrams += lost
+            self._damage.lost(self.received_bytes, lost)
+
+
+class _DamageLog:
+    """What went wrong, told once a second and cause at most, with the count of what was held."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._told = {"cut": float("-inf"), "lost": float("-inf")}
+        self._offset = {"cut": 0, "lost": 0}
+        self._count = {"cut": 0, "lost": 0}
+        self._bytes = 0
+
+    def cut(self, offset: int, events: int, size: int) -> None:
+        """`events` cut off, `size` bytes of them, the first of them at `offset`."""
+        self._note("cut", offset, events)
+        self._bytes += size
+
+    def lost(self, offset: int, datagrams: int) -> None:
+        """`datagrams` that found no room, after what had come up to `offset`."""
+        self._note("lost", offset, datagrams)
+
+    def _note(self, cause: str, offset: int, count: int) -> None:
+        if not self._count[cause]:
+            self._offset[cause] = offset
+        self._count[cause] += count
+
+    def due(self, now_s: float) -> tuple[Damage, ...]:
+        """What may be told by now."""
+        damage = []
+        for cause, count in self._count.items():
+            if not count or now_s < self._told[cause] + _DAMAGE_EVERY_S:
+                continue
+            if cause == "cut":
+                reason, size = f"{_many(count, 'datagram')} ended inside an event", self._bytes
+                self._bytes = 0
+            else:
+                reason, size = f"{_many(count, 'datagram')} lost, the system's buffer was full", 0
+            damage.append(Damage(self._offset[cause], size, reason, self._path))
+            self._told[cause] = now_s
+            self._count[cause] = 0
+        return tuple(damage)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def open_udp(uri: str, sensor: SensorSize | None = None) -> UdpFeed:
+    """Listen where a URI says: `udp://HOST:PORT?sensor=WxH&times=packet`.
+
+    Parameters
+    ----------
+    uri : the host may be left out and is then this machine's loopback.
+    sensor : pixels of the sensor, where the URI does not say.
+
+    Raises
+    ------
+    UsageError
+        If the URI cannot be understood or no sensor is given.
+    SourceError
+        If the address cannot be listened on.
+    """
+    address = parse_address(uri, OPTIONS)
+    size = sensor_of(address, sensor)
+    if size is None:
+        mark = "&" if address.options else "?"
+        raise UsageError(
+            f"UDP datagrams do not say the sensor; give it, like {mark}sensor=346x260: {uri}"
+        )
+    times = address.options.get("times", TIMES[0])
+    if times not in TIMES:
+        raise UsageError(
+            f"times={times} is not one of {', '.join(TIMES)} (packet: the events' own, where they "
+            f"have them; arrival: when they came): {uri}"
+        )
+    return UdpFeed(address.host, address.port, size, times=times, name=uri)
+
+
+def _listen(host: str, port: int, name: str) -> socket.socket:
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(
+            host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise SourceError(f"the host {host!r} is not known: {error.strerror}: {name}") from error
+    listening = socket.socket(family, kind)
+    try:
+        listening.setblocking(False)
+        _ask_for_room(listening)
+        listening.bind(place)
+    except OSError as error:
+        listening.close()
+        hint = "choose another port, or stop the program that listens there"
+        if isinstance(error, PermissionError):
+            hint = "ports below 1024 need privileges; choose a higher one"
+        elif host not in (LOOPBACK, "localhost"):
+            hint += "; the address must be one of this machine's, or 0.0.0.0 for all of them"
+        raise SourceError(f"cannot listen: {error.strerror}; {hint}: {name}") from error
+    return listening
+
+
+def _ask_for_room(listening: socket.socket) -> None:
+    """As large a buffer as is granted, up to RECEIVE_BUFFER_BYTES."""
+    if sys.platform == "linux":
+        try:  # beyond the limit, where we may
+            listening.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+            return
+        except OSError:
+            pass
+    size = RECEIVE_BUFFER_BYTES
+    while size >= 1 << 16:
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+            return
+        except OSError:  # BSD and macOS refuse what Linux would cut down
+            size //= 2
+
+
+def _drops(listening: socket.socket) -> int | None:
+    """Datagrams that the system dropped for this socket since it was opened, modulo 2**32."""
+    if sys.platform != "linux":
+        return None
+    try:
+        info = listening.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        return int(_MEMINFO.unpack(info)[_MEMINFO_DROPS])
+    except (OSError, struct.error):
+        return None

@@ -1,0 +1,171 @@
+"""Sources of events: one module per origin, one protocol for all.
+
+A source is `for packet in source:` and a context manager. It knows its sensor size, whether it is
+live, whether its data are simulated, where its bins begin and, if it has them, its labels.
+
+`open_source` opens them all. Which files are read is the table in `streamstop.formats.detect`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from pathlib import Path
+
+from streamstop.errors import SourceError, UsageError
+from streamstop.events.packet import SensorSize
+from streamstop.formats.byte_reader import STDIN
+from streamstop.sources.base import Source
+from streamstop.sources.live.registry import CAMERAS, SCHEMES, is_live
+from streamstop.sources.ordering import Order
+
+
+def open_source(
+    uri: str,
+    *,
+    labels: str | None = None,
+    sensor: SensorSize | None = None,
+    strict: bool = False,
+    seed: int = 0,
+    length_us: int = 0,
+    order: str | Order = "iid",
+    limit: int = 0,
+    align_us: int = 10_000,
+    seconds: float = 0.0,
+) -> Source:
+    """Open a camera, a socket, a file or a folder of labelled recordings.
+
+    Parameters
+    ----------
+    uri : a camera's name or a socket (see `streamstop.sources.live.registry`), or a path, with
+        options of the format after a `?`: `rec.bin?sensor=34x34`, `rec.csv?columns=txyp`. Any
+        single file takes `start_us` and `stop_us`, a stretch of its time, counted from its first
+        event where a plus sign stands in front, and `format`, where content and name do not tell
+        it. "-" is standard input, which takes the same. A path that is a camera's name is written
+        `./davis346`.
+    labels : path of a label CSV, for a single file.
+    sensor : pixels of the sensor, where the file does not say; `?sensor=` says the same.
+    strict : stop at the first damage.
+    seed, length_us, order, limit : how labelled recordings become segments; see
+        `streamstop.sources.folder.FolderSource` and `streamstop.sources.file.FileSource`.
+    align_us : the width of a bin, which the segments of a folder are laid out to, and after which
+        the clock of a live source speaks.
+    seconds : end a live source after so long; 0: never.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be opened: missing, no permission, empty, of no known format, no camera.
+    UsageError
+        If the options do not fit it.
+    DamageError
+        If it is damaged and `strict`; of a single file, perhaps only when it is read.
+    """
+    if is_live(uri):
+        from streamstop.sources.live.source import open_live
+
+        return open_live(
+            uri,
+            sensor=sensor,
+            labels=labels,
+            length_us=length_us,
+            limit=limit,
+            strict=strict,
+            seconds=seconds,
+            tick_us=align_us,
+        )
+    path, options = uri_parts(uri)
+    if "sensor" in options:
+        sensor = sensor_size(options.pop("sensor"))
+    from streamstop.sources.named_datasets import parse_set
+
+    chosen = parse_set(path, options)
+    if chosen is not None or kind_of(path) == "folder":
+        from streamstop.sources.folder import FolderSource
+
+        if labels is not None or options:
+            extra = "labels" if labels is not None else f"?{next(iter(options))}="
+            raise UsageError(f"{extra} goes with a single file, and this is a folder: {path}")
+        return FolderSource(
+            str(chosen.root) if chosen else path,
+            length_us=length_us,
+            order=order,
+            limit=limit,
+            seed=seed,
+            align_us=align_us,
+            strict=strict,
+            sensor=sensor,
+            chosen=chosen,
+        )
+    from streamstop.formats.detect import open_recording
+    from streamstop.formats.time_range import Window
+    from streamstop.sources.file import FileSource
+
+    start, stop = (options.pop(name, "") for name in ("start_us", "stop_us"))
+    recording = open_recording(path, options)
+    return FileSource(
+        uri,
+        Window(recording, start, stop) if start or stop else recording,
+        labels=labels,
+        length_us=length_us,
+        limit=limit,
+        strict=strict,
+        sensor=sensor,
+    )
+
+
+def uri_parts(uri: str) -> tuple[str, dict[str, str]]:
+    """The path and the options of a URI."""
+    path, mark, query = uri.rpartition("?")
+    if not mark or Path(uri).exists():
+        return uri, {}
+    options = {}
+    for part in filter(None, query.split("&")):
+        key, _, value = part.partition("=")
+        if not value or key in options:
+            raise UsageError(f"options are written ?key=value&key=value, each key once: {uri}")
+        options[key] = value
+    return path, options
+
+
+def sensor_size(text: str) -> SensorSize:
+    """The size that a text like 346x260 says; UsageError where it says none."""
+    size = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if size is None:
+        raise UsageError(f"a sensor's size is written like 346x260, not {text!r}")
+    return SensorSize(int(size[1]), int(size[2]))
+
+
+def kind_of(path: str) -> str:
+    """ "file" or "folder"; an error that helps for anything else."""
+    if path == STDIN:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise SourceError(
+                "standard input is a terminal; put a recording in, as in `zstdcat rec.zst | "
+                "streamstop run --source -`: -"
+            )
+        return "file"
+    if re.match(r"[a-z][a-z0-9+.-]+:", path) and not Path(path).exists():
+        sockets = ", ".join(f"{one}://" for one in SCHEMES)
+        raise SourceError(
+            f"sources of the kind {path.partition(':')[0]!r} are not known to this version; known "
+            f"are files, folders of recordings, {sockets} and the cameras {', '.join(CAMERAS)}: "
+            f"{path}"
+        )
+    try:
+        if Path(path).is_dir():
+            return "folder"
+        if Path(path).is_file():
+            return "file"
+        if Path(path).exists():
+            raise SourceError(f"neither a file nor a folder: {path}")
+        folder = Path(path).parent
+        names = [one.name for one in folder.iterdir()] if folder.is_dir() else []
+    except OSError as error:
+        raise SourceError(f"cannot be opened: {error.strerror}: {path}") from error
+    near = difflib.get_close_matches(Path(path).name, names, n=1)
+    meant = [str(folder / name) for name in near] or difflib.get_close_matches(path, CAMERAS, n=1)
+    raise SourceError(
+        f"there is no such file or folder{f'; did you mean {meant[0]}?' if meant else ''}: {path}"
+    )

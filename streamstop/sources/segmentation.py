@@ -1,0 +1,289 @@
+"""Cuts a recording into the labelled pieces that a stream is made of.
+
+It promises that every event of the recording is in one piece or counted by the cause for which it
+is in none, and that a piece can be read on its own, in bounded memory, without what lies before.
+Pieces are cut in the order of arrival: an event belongs to the piece that the latest time seen so
+far lies in, so that one that comes late stays with its neighbours, or is dropped as `out_of_order`
+where its time lies before its piece. Pieces without any event are not made.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamstop.errors import DamageError, UsageError
+from streamstop.events.labels import Interval, LabelTrack, Segment, named, sorted_classes
+from streamstop.events.packet import Cursor, Damage, Packet, SensorSize
+from streamstop.formats.base import Recording, read_packets
+
+MAX_DAMAGE = 64
+"""Further stretches of damage of one recording are put together in one."""
+
+MAX_PIECES = 1 << 20
+"""More pieces of one recording than this are a mistake in `length_us`, or in the recording."""
+
+USUAL_SENSORS = (
+    SensorSize(34, 34),
+    SensorSize(128, 128),
+    SensorSize(240, 180),
+    SensorSize(304, 240),
+    SensorSize(320, 240),
+    SensorSize(346, 260),
+    SensorSize(640, 480),
+    SensorSize(1280, 720),
+)
+
+
+class Block(NamedTuple):
+    """Where a packet of the recording begins, and the latest time before it (of the first packet:
+    the first event's)."""
+
+    cursor: Cursor
+    latest_us: int
+
+
+@dataclass
+class Survey:
+    """What one pass over a recording tells.
+
+    first_us, last_us : time of the first event, latest time of any.
+    events : how many.
+    columns, rows : events by x and by y, shape (65536,); None where nobody asked.
+    """
+
+    first_us: int = 0
+    last_us: int = 0
+    events: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    damage: list[Damage] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    columns: NDArray[np.int64] | None = None
+    rows: NDArray[np.int64] | None = None
+
+    def outside(self, sensor: SensorSize) -> int:
+        """Events outside a sensor, those outside in both directions counted twice."""
+        assert self.columns is not None
+        assert self.rows is not None
+        return int(self.columns[sensor.width :].sum() + self.rows[sensor.height :].sum())
+
+
+def survey(recording: Recording, *, coordinates: bool, strict: bool = False) -> Survey:
+    """Read a recording once from end to end.
+
+    Raises
+    ------
+    DamageError
+        At the first damage, if `strict`.
+    """
+    found = Survey()
+    if coordinates:
+        found.columns, found.rows = np.zeros((2, 1 << 16), np.int64)
+    cursor = Cursor(recording.path)
+    for packet in read_packets(recording):
+        found.dropped.update(packet.dropped)
+        for damage in packet.damage:
+            _note(found.damage, damage, strict)
+        if len(packet.events):
+            t = packet.events["t"]
+            if not found.events:
+                found.first_us = found.last_us = int(t[0])
+            found.blocks.append(Block(cursor, found.last_us))
+            found.last_us = max(found.last_us, int(t.max()))
+            found.events += len(t)
+            if found.columns is not None and found.rows is not None:
+                found.columns += np.bincount(packet.events["x"], minlength=1 << 16)
+                found.rows += np.bincount(packet.events["y"], minlength=1 << 16)
+        cursor = packet.cursor
+    return found
+
+
+def refuse_damage(damage: Damage) -> None:
+    """Raise the error that `strict` asks for."""
+    raise DamageError(
+        f"damaged at byte {damage.offset}, {damage.lost_bytes} bytes lost: {damage.reason}; "
+        "under --strict, and in a training, nothing damaged may pass (streamstop convert keeps "
+        f"what is whole): {damage.path}"
+    )
+
+
+def _note(noted: list[Damage], damage: Damage, strict: bool) -> None:
+    if strict:
+        refuse_damage(damage)
+    if len(noted) < MAX_DAMAGE:
+        noted.append(damage)
+        return
+    last = noted[-1]
+    lost = last.lost_bytes + damage.lost_bytes
+    noted[-1] = Damage(last.offset, lost, "further stretches, put together", last.path)
+
+
+def usual_sensor(found: Survey) -> SensorSize:
+    """The smallest usual sensor that holds all events but 1 in 1000, which may be damage."""
+    for sensor in USUAL_SENSORS:
+        if found.outside(sensor) * 1000 <= found.events:
+            return sensor
+    assert found.columns is not None
+    assert found.rows is not None
+    return SensorSize(int(found.columns.nonzero()[0][-1]) + 1, int(found.rows.nonzero()[0][-1]) + 1)
+
+
+class Piece(NamedTuple):
+    """A labelled stretch of a recording: [start_us, end_us) in the recording's own time."""
+
+    start_us: int
+    end_us: int
+    name: str
+    events: int
+    block: Block
+
+
+def cut_intervals(intervals: Sequence[Interval], length_us: int) -> list[Interval]:
+    """Each interval cut into as many stretches of `length_us` as it holds, the rest left out.
+
+    0 leaves the intervals as they are.
+    """
+    if not length_us:
+        return list(intervals)
+    count = sum((one.end_us - one.start_us) // length_us for one in intervals)
+    if count > MAX_PIECES:
+        raise UsageError(
+            f"segments.length_us = {length_us} would cut {count} segments from one recording, more "
+            f"than the {MAX_PIECES} allowed; is the length too small, or are its times damaged?"
+        )
+    return [
+        one._replace(start_us=start, end_us=start + length_us)
+        for one in intervals
+        for start in range(one.start_us, one.end_us - length_us + 1, length_us)
+    ]
+
+
+def label_track(
+    name: str,
+    labels: str,
+    intervals: Sequence[Interval],
+    first_us: int,
+    length_us: int,
+    limit: int = 0,
+) -> LabelTrack:
+    """The label track of a single stream.
+
+    Parameters
+    ----------
+    name : of the stream, for the segments.
+    labels : the label CSV; names of classes may lie beside it.
+    intervals : in the stream's own time, in time order, apart.
+    first_us : where the stream begins.
+    length_us, limit : see `cut_intervals`; no more than so many segments, 0 for all.
+
+    Raises
+    ------
+    UsageError
+        If no segment is left.
+    """
+    wanted = cut_intervals(intervals, length_us)[: limit or None]
+    if not wanted:
+        raise UsageError(
+            f"no segment is left: every labelled interval is shorter than segments.length_us = "
+            f"{length_us}: {labels}"
+        )
+    classes = sorted_classes(one.name for one in wanted)
+    segments = [
+        Segment(*one[:2], classes.index(one.name), name, one.start_us - first_us) for one in wanted
+    ]
+    return LabelTrack(named(classes, Path(labels).parent), segments)
+
+
+def cut(
+    recording: Recording, found: Survey, intervals: Sequence[Interval], length_us: int
+) -> tuple[list[Piece], Counter[str]]:
+    """The pieces of a recording that hold events, and its other events counted by cause.
+
+    Parameters
+    ----------
+    found : of this recording.
+    intervals : labelled intervals in the recording's own time, in time order, apart.
+    length_us : of a piece; 0 makes a piece of each interval.
+
+    Returns
+    -------
+    pieces : in time order.
+    dropped : "unlabelled_gap" (in no interval) and "segment_tail" (in an interval, after its last
+        whole piece); sources' own causes, as surveyed, are not among them.
+    """
+    wanted = cut_intervals(intervals, length_us)
+    if len(wanted) == 1 and (wanted[0].start_us, wanted[0].end_us) == (
+        found.first_us,
+        found.last_us + 1,
+    ):
+        whole = wanted[0]
+        return [Piece(*whole[:3], found.events, found.blocks[0])], Counter()
+    in_pieces = _count(recording, wanted)
+    in_intervals = _count(recording, intervals) if length_us else in_pieces
+    latest = [block.latest_us for block in found.blocks]
+    pieces = [
+        # A piece begins in the last block before which time had not come as far as its start.
+        Piece(*one[:3], int(n), found.blocks[max(bisect_right(latest, one.start_us - 1) - 1, 0)])
+        for one, n in zip(wanted, in_pieces, strict=True)
+        if n
+    ]
+    dropped = Counter(
+        unlabelled_gap=found.events - int(in_intervals.sum()),
+        segment_tail=int(in_intervals.sum()) - int(in_pieces.sum()),
+    )
+    return pieces, +dropped
+
+
+def _count(recording: Recording, intervals: Sequence[Interval]) -> NDArray[np.int64]:
+    """Events in each of the intervals, which are in time order and apart, by latest time so far."""
+    if not intervals:
+        return np.zeros(0, np.int64)
+    # Slots between and around the intervals: every second one is an interval.
+    edges = np.array([edge for one in intervals for edge in one[:2]], np.int64)
+    counts = np.zeros(len(edges) + 1, np.int64)
+    latest_us: int | None = None
+    for packet in read_packets(recording):
+        if len(packet.events):
+            latest = _latest(packet.events["t"], latest_us)
+            latest_us = int(latest[-1])
+            bounds = np.searchsorted(latest, edges, side="left")
+            counts += np.diff(bounds, prepend=0, append=len(latest))
+    return counts[1::2]
+
+
+def _latest(t: NDArray[Any], before_us: int | None) -> NDArray[np.int64]:
+    """The latest time so far at each event, shape (n,)."""
+    latest = np.maximum.accumulate(t)
+    return latest if before_us is None else np.maximum(latest, before_us)
+
+
+def read_piece(recording: Recording, piece: Piece) -> Iterator[Packet]:
+    """The events of one piece, in packets, times as in the recording.
+
+    Events whose time lies before the piece are dropped, cause "out_of_order". Damage is not told:
+    it was met in the survey.
+    """
+    latest_us = piece.block.latest_us
+    for packet in read_packets(recording, piece.block.cursor):
+        events = packet.events
+        if not len(events):
+            continue
+        latest = _latest(events["t"], latest_us)
+        latest_us = int(latest[-1])
+        first, last = np.searchsorted(latest, (piece.start_us, piece.end_us), side="left")
+        events = events[first:last]
+        early = events["t"] < piece.start_us
+        if early.any():
+            out = int(np.count_nonzero(early))
+            yield Packet(events[~early], packet.cursor, dropped={"out_of_order": out})
+        elif len(events):
+            yield Packet(events, packet.cursor)
+        if latest_us >= piece.end_us:
+            return

@@ -1,0 +1,51 @@
+"""A source whose packets pass through something: a corruption, a pace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+from streamstop.events.labels import LabelTrack
+from streamstop.events.packet import Packet
+from streamstop.sources.base import Source
+
+
+class PassedSource:
+    """The source as it was, but for its packets and perhaps its labels; see `Source`.
+
+    Parameters
+    ----------
+    source : what is read.
+    through : what its packets pass through, made anew for each pass.
+    labels : the track afterwards; None for that of the source.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        through: Callable[[Iterable[Packet]], Iterator[Packet]],
+        labels: LabelTrack | None = None,
+    ) -> None:
+        self.name, self.format = source.name, source.format
+        self.sensor, self.simulated = source.sensor, source.simulated
+        self.live, self.origin_us = source.live, source.origin_us
+        self.labels = source.labels if labels is None else labels
+        self.notes = source.notes
+        self._source = source
+        self._through = through
+
+    def __iter__(self) -> Iterator[Packet]:
+        return self._through(self._source)
+
+    def __enter__(self) -> Self:
+        self._source.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._source.__exit__(kind, error, trace)

@@ -1,0 +1,97 @@
+"""A batch of whole sequences through a network: the gradients, by whichever rule it follows.
+
+The forward rules go bin by bin, or a few bins together, and keep nothing of the bins before;
+backpropagation through time keeps them all, and is here to be compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from streamstop.stop.bptt import bptt
+from streamstop.stop.losses import Loss
+from streamstop.stop.network import Network
+
+
+@torch.no_grad()
+def sequence_gradients(
+    network: Network,
+    bins: Iterable[Tensor],
+    labels: Tensor,
+    loss: Loss,
+    *,
+    constant: bool = False,
+    first: int = 0,
+    of: int | None = None,
+    together: int = 1,
+) -> tuple[Tensor, Tensor]:
+    """Learn from one batch, its neurons at rest before.
+
+    bins : tensors (batch, channels, height, width), one a step.  labels : (batch,).
+    constant : every bin is the same.  first, of : as in `Network.rest`.
+    together : so many bins go through the network at once; memory grows with it, and gradients are
+        the same to rounding.
+
+    Returns the loss summed over samples and steps, (), and the logits that decide, (batch,
+    classes): summed over the steps that the loss speaks at. The settled gradients, sums likewise,
+    are in `network.grads`, in place of what was there.
+    """
+    network.rest(len(labels), first=first, of=of)
+    network.zero_grads()
+    if network.rule == "bptt":
+        return _through_time(network, bins, labels, loss, constant)
+    target = None
+    total, votes = torch.zeros(()), torch.zeros(())
+    # Where the last bin alone is told of its mistakes, it goes alone.
+    for x, last in grouped(bins, together, apart=loss.at == "end"):
+        logits = network.forward(x, constant=constant)
+        count = len(logits) // len(labels)
+        if target is None:
+            target = loss.target(labels, logits.shape[1], logits.dtype)
+            total, votes = logits.new_zeros(()), torch.zeros_like(target)
+        if loss.speaks(last):
+            votes += logits if count == 1 else logits.unflatten(0, (count, -1)).sum(0)
+            wanted = target if count == 1 else target.repeat(count, 1)
+            value, error = loss.error(logits, wanted)
+            total += value
+            network.backward(error)
+    network.settle()
+    return total, votes
+
+
+def _through_time(
+    network: Network, bins: Iterable[Tensor], labels: Tensor, loss: Loss, constant: bool
+) -> tuple[Tensor, Tensor]:
+    network.draw_masks()
+    total, said, found = bptt(network, bins, labels, loss, constant=constant)
+    for name, grad in network.grads.items():
+        if name in found:
+            grad.copy_(found[name])
+    return total, torch.stack(said).sum(0) if loss.speaks(last=False) else said[-1]
+
+
+def grouped(
+    bins: Iterable[Tensor], together: int, *, apart: bool = False
+) -> Iterator[tuple[Tensor, bool]]:
+    """So many bins as one tensor, fewer at the end, and whether the last is among them.
+
+    apart : the last is to be alone.
+    """
+    waiting: list[Tensor] = []
+    for x in bins:
+        if len(waiting) == together:
+            yield _stacked(waiting), False
+            waiting = []
+        waiting.append(x)
+    if apart and len(waiting) > 1:
+        yield _stacked(waiting[:-1]), False
+        waiting = waiting[-1:]
+    if waiting:
+        yield _stacked(waiting), True
+
+
+def _stacked(bins: list[Tensor]) -> Tensor:
+    return bins[0] if len(bins) == 1 else torch.cat(bins)

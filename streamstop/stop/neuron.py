@@ -1,0 +1,108 @@
+"""The leaky integrate-and-fire neuron of STOP: membrane, spike, surrogate, eligibility traces.
+
+Gao, Zhou, Lin, Tian, Liu, Shi: "STOP: Spatiotemporal Orthogonal Propagation", arXiv 2411.11082.
+One step of one population, with a soft reset whose path is detached::
+
+    u[t] = leak * (u[t-1] - theta * s[t-1]) + I[t]          membrane potential
+    s[t] = 1 where u[t] >= theta, else 0                    spike
+    e_theta[t] = leak * (e_theta[t-1] - s[t-1])             du/dtheta through the reset (Eq. 26)
+    e_leak[t]  = leak * e_leak[t-1] + u[t-1] - theta * s[t-1]               du/dleak  (Eq. 30)
+    e_bias[t]  = leak * e_bias[t-1] + 1                                     du/dbias
+
+With a hard reset to zero, and that path detached too, u[t] = leak * u[t-1] * (1 - s[t-1]) + I[t]:
+every trace decays with leak * (1 - s[t-1]), the threshold acts on the spike alone, and what the
+leak multiplies is u[t-1] * (1 - s[t-1]).
+
+Everything here is forward in time; nothing needs autograd.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from streamstop.stop._kernels import channels_last
+from streamstop.stop.synapses import Traces
+
+Reset = Literal["soft", "hard"]
+
+
+def _sigmoid(v: Tensor) -> Tensor:
+    s = v.mul_(4.0).sigmoid_()
+    return s.mul(4.0).mul_(1.0 - s)
+
+
+SURROGATES: dict[str, Callable[[Tensor], Tensor]] = {
+    "exponential": lambda v: v.abs_().neg_().exp_(),
+    "triangle": lambda v: v.abs_().neg_().add_(1.0).clamp_(min=0.0),
+    "sigmoid": _sigmoid,
+    "arctan": lambda v: v.mul_(math.pi).square_().add_(1.0).reciprocal_(),
+    "rectangle": lambda v: v.abs_().lt_(0.5),
+}
+"""Surrogate derivatives phi(u - theta) of the spike, the paper's first (Eq. 3). All are 1 at their
+peak, u = theta, but for the rectangle's, which is 1 wherever it is not 0; each consumes its
+argument."""
+
+
+class LIFState(NamedTuple):
+    """State of one population: tensors of shape (batch, \\*neurons), and no time axis anywhere.
+
+    u : membrane potential.  s : spikes of the last step, 0 or 1.
+    e_theta, e_leak : eligibility traces of threshold and leak.
+    e_bias : trace of the bias; with a soft reset the same number for every neuron, shape ().
+    """
+
+    u: Tensor
+    s: Tensor
+    e_theta: Tensor
+    e_leak: Tensor
+    e_bias: Tensor
+
+    @classmethod
+    def rest(
+        cls, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, reset: Reset
+    ) -> LIFState:
+        """A population at rest: all zeros, `shape` = (batch, \\*neurons)."""
+        u, s, e_theta, e_leak = (
+            channels_last(torch.empty(shape, dtype=dtype, device=device)).zero_() for _ in range(4)
+        )
+        e_bias = torch.zeros(() if reset == "soft" else shape, dtype=dtype, device=device)
+        return cls(u, s, e_theta, e_leak, e_bias)
+
+
+def lif_step_(
+    state: LIFState,
+    current: Tensor,
+    leak: Tensor,
+    theta: Tensor,
+    traces: Traces = "stop",
+    reset: Reset = "soft",
+) -> None:
+    """Advance a population by one bin, in place.
+
+    current : input current W x[t] + b, shape (batch, \\*neurons).
+    leak : scalar in (0, 1).  theta : positive, broadcastable to `current`.
+    """
+    u, s, e_theta, e_leak, e_bias = state
+    if reset == "soft":
+        if traces == "stop":
+            e_theta.sub_(s).mul_(leak)
+        u.addcmul_(s, theta.expand_as(s), value=-1.0)
+    else:
+        kept = 1.0 - s
+        u.mul_(kept)
+        if traces == "stop":
+            e_leak.mul_(kept)
+            e_bias.mul_(kept)
+    if traces == "stop":
+        e_leak.mul_(leak).add_(u)
+        e_bias.mul_(leak).add_(1.0)
+    elif traces == "sltt":
+        e_leak.copy_(u)
+        e_bias.fill_(1.0)
+    u.mul_(leak).add_(current)
+    torch.ge(u, theta, out=s)

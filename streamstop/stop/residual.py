@@ -1,0 +1,98 @@
+"""A residual block of spiking layers, under the same interface as one layer.
+
+Two convolutions with neurons, and a way round them. Either the two ways' spikes are added (Fang et
+al., "Deep residual learning in spiking neural networks", NeurIPS 2021): the way is the input's
+spikes themselves, or, where shape changes, those of a 1x1 convolution with neurons of its own; a
+sum of spikes may be 2. Or the second neurons' membrane takes the way up as current beside that of
+their convolution (Hu et al., "Advancing spiking neural networks toward deep residual learning",
+2021): the input itself, or its 1x1 convolution; all that leaves the block then is spikes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from streamstop.stop.layer import LayerSpec, NeuronSpec, SpikingLayer
+from streamstop.stop.synapses import Synapses, Traces
+
+
+class ResidualBlock:
+    """spikes(conv(spikes(conv(x)))) + way(x); parameters are named "a.weight", "b.weight", ...
+
+    Several bins may go together, (bins * batch, ...), as through a layer.
+
+    spec : `channels`, `stride`, `dropout` and `join` of the block; kernel 3.
+
+    Attributes
+    ----------
+    parts : spiking layers "a" and "b", and "way" where spikes are added and shape changes.
+    way : synapses of the way where membranes are added and shape changes, else None. Their bias
+        stays as it is: it would be one more of the same neurons.
+    """
+
+    def __init__(
+        self,
+        spec: LayerSpec,
+        in_shape: tuple[int, int, int],
+        neuron: NeuronSpec,
+        generator: torch.Generator,
+        dtype: torch.dtype,
+    ) -> None:
+        first = LayerSpec("conv", spec.channels, stride=spec.stride)
+        if spec._replace(kind="conv", dropout=0.0, join="spikes") != first:
+            raise ValueError(f"a block has channels, a stride and a dropout, nothing else: {spec}")
+        self.spec = spec
+        self.in_shape = in_shape
+        self.parts = {"a": SpikingLayer(first, in_shape, neuron, generator, dtype)}
+        self.out_shape = self.parts["a"].out_shape
+        second = LayerSpec("conv", spec.channels, dropout=spec.dropout)
+        self.parts["b"] = SpikingLayer(second, self.out_shape, neuron, generator, dtype)
+        self.way: Synapses | None = None
+        if in_shape != self.out_shape and spec.join == "spikes":
+            way = LayerSpec("conv", spec.channels, kernel=1, stride=spec.stride)
+            self.parts["way"] = SpikingLayer(way, in_shape, neuron, generator, dtype)
+        elif in_shape != self.out_shape:
+            self.way = Synapses(
+                in_shape,
+                spec.channels,
+                1,
+                spec.stride,
+                0,
+                1,
+                neuron.norm,
+                neuron.gain,
+                generator,
+                dtype,
+            )
+
+    def forward(self, x: Tensor, traces: Traces) -> Tensor:
+        """One bin: x (batch, \\*in_shape) to spikes (batch, \\*out_shape)."""
+        a, b = self.parts["a"], self.parts["b"]
+        if self.spec.join == "membrane":
+            extra = x if self.way is None else self.way.forward(x, b.leak_value, traces, False)
+            return b.forward(a.forward(x, traces), traces, extra=extra)
+        inner = b.forward(a.forward(x, traces), traces)
+        way = self.parts.get("way")
+        return inner + (x if way is None else way.forward(x, traces))
+
+    def backward(
+        self, g: Tensor, grads: dict[str, dict[str, Tensor]], need_input: bool
+    ) -> Tensor | None:
+        """The same bin's error g (batch, \\*out_shape), down both ways.
+
+        grads : by the part's name, and "skip" for `way`.
+        """
+        a, b = self.parts["a"], self.parts["b"]
+        delta = b.error(g, grads["b"])
+        middle = b.synapses.backward(delta, grads["b"], True)
+        assert middle is not None
+        down = a.backward(middle, grads["a"], need_input)
+        if self.spec.join == "spikes":
+            way = self.parts.get("way")
+            round_it = g if way is None else way.backward(g, grads["way"], need_input)
+        elif self.way is None:
+            round_it = delta
+        else:
+            round_it = self.way.backward(delta, grads["skip"], need_input)
+        return None if down is None or round_it is None else down + round_it

@@ -1,0 +1,1 @@
+"""Inspect, convert, send, doctor: work on recordings and on this machine, without learning."""

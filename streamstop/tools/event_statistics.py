@@ -1,0 +1,155 @@
+"""Counts that are kept while events pass: by time, by pixel; and which pixels are hot.
+
+They promise bounded memory whatever the events say, and counts that do not depend on how the
+events are cut into packets.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamstop.events.packet import Events, SensorSize
+
+MAX_SERIES = 64
+"""Windows of the rate over time; when they are full, two and two become one."""
+
+MAX_SIDE = 2048
+"""Pixels beyond this column or row are counted as events, but not each for itself."""
+
+_SERIES_US = 1000
+_HOT_LEAST = 20
+_HOT_SPREADS = 8.0
+_HOT_NEIGHBOURS = 10.0
+
+
+class HotPixel(NamedTuple):
+    """A pixel that fires far more often than others and than those around it."""
+
+    x: int
+    y: int
+    events: int
+
+
+class Windows:
+    """Events in the fullest window of one width.
+
+    Windows are counted from the first event. Those around the last event are kept, so that events
+    a little out of order are counted where they belong.
+    """
+
+    _KEPT = 64
+
+    def __init__(self, width_us: int) -> None:
+        self._width_us = width_us
+        self._at = np.zeros(0, np.int64)
+        self._events = np.zeros(0, np.int64)
+        self.most = 0
+
+    def add(self, since_us: NDArray[np.int64]) -> None:
+        """Times from the first event on, shape (n,), not empty."""
+        at = since_us // self._width_us
+        # Runs first: there are far fewer of them than events.
+        edges = np.flatnonzero(np.diff(at)) + 1
+        runs = np.diff(edges, prepend=0, append=len(at))
+        each = np.concatenate([self._at, at[np.concatenate([[0], edges])]])
+        windows, place = np.unique(each, return_inverse=True)
+        events = np.zeros(len(windows), np.int64)
+        np.add.at(events, place, np.concatenate([self._events, runs]))
+        self.most = max(self.most, int(events.max()))
+        near = np.abs(windows - at[-1]) < self._KEPT
+        self._at, self._events = windows[near], events[near]
+
+
+class Series:
+    """Events over time in at most MAX_SERIES windows, whose width doubles as the time grows."""
+
+    def __init__(self) -> None:
+        self.width_us = _SERIES_US
+        self.counts = np.zeros(MAX_SERIES, np.int64)
+        self.used = 0
+
+    def add(self, since_us: NDArray[np.int64]) -> None:
+        """Times from the first event on, shape (n,), not empty."""
+        last_us = int(since_us.max())
+        while last_us >= self.width_us * MAX_SERIES:
+            self.counts[: MAX_SERIES // 2] = self.counts.reshape(-1, 2).sum(1)
+            self.counts[MAX_SERIES // 2 :] = 0
+            self.width_us *= 2
+            self.used = -(-self.used // 2)
+        at = np.maximum(since_us // self.width_us, 0)
+        self.counts += np.bincount(at, minlength=MAX_SERIES)
+        self.used = max(self.used, int(at.max()) + 1)
+
+
+class Pixels:
+    """OFF and ON events by pixel, in a grid that grows to what it is asked to hold."""
+
+    def __init__(self) -> None:
+        self.grid = np.zeros((2, 64, 64), np.uint32)
+
+    def add(self, events: Events) -> None:
+        x, y = events["x"], events["y"]
+        inside = (x < MAX_SIDE) & (y < MAX_SIDE)
+        if not inside.all():
+            x, y, events = x[inside], y[inside], events[inside]
+        if not len(x):
+            return
+        height, width = self.grid.shape[1:]
+        wanted = (_power(int(y.max()) + 1, height), _power(int(x.max()) + 1, width))
+        if wanted != (height, width):
+            grown = np.zeros((2, *wanted), np.uint32)
+            grown[:, :height, :width] = self.grid
+            self.grid = grown
+        flat = (events["p"].astype(np.intp) * wanted[0] + y) * wanted[1] + x
+        np.add.at(self.grid.reshape(-1), flat, np.uint32(1))
+
+    def of(self, sensor: SensorSize | None) -> NDArray[np.uint32]:
+        """The grid of a sensor, as far as there are events on it; no copy."""
+        width, height = sensor or (0, 0)
+        return self.grid[:, :height, :width]
+
+
+def _power(needed: int, has: int) -> int:
+    """The next power of two from `has` on that holds `needed`."""
+    return max(has, 1 << (needed - 1).bit_length())
+
+
+def hot_pixels(counts: NDArray[Any]) -> list[HotPixel]:
+    """Pixels that fire by themselves, the hottest first.
+
+    A pixel is hot where its count is more than the median of the active pixels and 8 of their
+    spreads (1.4826 times the median absolute deviation, at least the median's square root, which
+    chance alone makes), is at least 20, and is more than 10 times the median of the pixels around
+    it: a scene's edge passes over neighbours too.
+
+    counts : events by pixel, shape (height, width), whole numbers.
+
+    >>> quiet = np.full((5, 5), 4)
+    >>> quiet[2, 3] = 400
+    >>> hot_pixels(quiet)
+    [HotPixel(x=3, y=2, events=400)]
+    """
+    active = counts[counts > 0]
+    if not len(active):
+        return []
+    middle = float(np.median(active))
+    spread = max(1.4826 * float(np.median(np.abs(active - middle))), middle**0.5)
+    above = counts > max(middle + _HOT_SPREADS * spread, _HOT_LEAST - 1)
+    rows, columns = np.nonzero(above)
+    if not len(rows):
+        return []
+    down, right = (one.ravel() - 1 for one in np.indices((3, 3)))
+    y = rows + np.delete(down, 4)[:, None]
+    x = columns + np.delete(right, 4)[:, None]
+    on_it = (y >= 0) & (y < counts.shape[0]) & (x >= 0) & (x < counts.shape[1])
+    around = np.where(on_it, counts[y * on_it, x * on_it], np.nan)
+    usual = np.nanmedian(around, axis=0) if counts.size > 1 else np.zeros(1)
+    found = [
+        HotPixel(int(x), int(y), int(counts[y, x]))
+        for x, y, near in zip(columns, rows, usual, strict=True)
+        if counts[y, x] > _HOT_NEIGHBOURS * near
+    ]
+    return sorted(found, key=lambda one: (-one.events, one.y, one.x))

@@ -1,0 +1,474 @@
+"""What is in a recording: counts, times, rates, pixels, damage, told by one pass over it.
+
+It promises bounded memory whatever the file, one reading of it (a folder is read twice, the first
+time to cut it into segments), and figures that do not depend on how the file is cut into packets.
+It judges nothing but hot pixels, by the rule of `streamstop.tools.event_statistics.hot_pixels`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamstop.errors import StreamstopError, UsageError
+from streamstop.events.labels import is_label_csv, label_names, read_label_csv, sorted_classes
+from streamstop.events.packet import Damage, Events, Packet, SensorSize
+from streamstop.formats.base import Recording, read_packets, read_start
+from streamstop.formats.byte_reader import STDIN, SUFFIXES, open_bytes
+from streamstop.formats.detect import open_recording, recognise
+from streamstop.sources.file import refuse_other_sensor
+from streamstop.sources.live.registry import is_live
+from streamstop.sources.open import kind_of, open_source, sensor_size, uri_parts
+from streamstop.sources.segmentation import Survey, refuse_damage, usual_sensor
+from streamstop.tools.event_statistics import HotPixel, Pixels, Series, Windows, hot_pixels
+
+GAP_US = 1_000_000
+"""A silence, or a step forward of a damaged time, longer than this is told."""
+
+MAX_LISTED = 10
+MAX_DAMAGE = 64
+
+COUNTER_BITS = {
+    "aedat1": 32,
+    "aedat2": 32,
+    "dat": 32,
+    "nmnist": 23,
+    "evt2": 34,
+    "evt2.1": 34,
+    "evt21": 34,
+    "evt3": 24,
+}
+"""Bits of the time counter of formats whose readers undo its wraps."""
+
+NAMES = {
+    "aedat1": "AEDAT 1.0",
+    "aedat2": "AEDAT 2.0",
+    "folder": "labelled recordings of several formats",
+}
+"""Formats that recognition tells less exactly than their readers."""
+
+_FAR = 1 << 61
+
+Progress = Callable[[float | None, int], None]
+"""Told after each packet: the share that is done, None where it is not known, and the events."""
+
+
+class Gap(NamedTuple):
+    """A silence: after the event at `t_us` the next came `length_us` later."""
+
+    t_us: int
+    length_us: int
+
+
+class Labels(NamedTuple):
+    """Labels beside a recording, or of a folder.
+
+    path : the label file, or the folder.
+    segments : labelled intervals.
+    classes : names, sorted.
+    error : why they cannot be read; "" where they can.
+    """
+
+    path: str
+    segments: int = 0
+    classes: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` found.
+
+    path : as the user called it.
+    format, format_name : short name, and as people call it.
+    compression : "gzip", "zstd", "xz" or "".
+    sensor : pixels; None where the file does not say and holds no event to infer it from.
+    sensor_from : "header", "asked", "inferred", "recordings" (of a folder) or "".
+    file_bytes : as on the disk, None of standard input.
+    recordings : files read; more than one in a folder.
+    events, on : in all, and ON (brighter).
+    t_start_us, t_end_us : earliest and latest time of any event; None without events.
+    peak_10ms_hz, peak_1s_hz : events a second in the fullest window of that width, counted from the
+        first event; None without events, and of 1 s in recordings shorter than that.
+    series, series_us : events in windows of `series_us`, from the first event, at most
+        `streamstop.tools.event_statistics.MAX_SERIES`.
+        An event earlier than the first is counted in the first window.
+    outside : events outside the sensor.
+    active_pixels : pixels of the sensor with any event.
+    hot, hot_total, hot_events : the hottest pixels, how many there are, and their events.
+    time_reversals, largest_step_back_us : events earlier than the one before them, and by how much
+        at most.
+    gaps, gaps_total : silences longer than GAP_US: the longest, and how many.
+    wraps : wraps of the format's time counter that were undone; None where it has none.
+    duplicates : events that equal the one before in every field.
+    dropped : events that are in the file but no brightness changes, by cause.
+    damage, damage_total : stretches that could not be read, the first MAX_DAMAGE, and how many.
+    lost_bytes, lost_us : of all damage together.
+    simulated : True where the file says that no camera made its events.
+    labels : what lies beside it; None where there is nothing.
+    pixels : OFF and ON events by pixel, shape (2, height, width), of the sensor as far as events
+        go.
+    """
+
+    path: str
+    format: str
+    format_name: str
+    compression: str
+    sensor: SensorSize | None
+    sensor_from: str
+    file_bytes: int | None
+    recordings: int
+    events: int
+    on: int
+    t_start_us: int | None
+    t_end_us: int | None
+    peak_10ms_hz: float | None
+    peak_1s_hz: float | None
+    series: tuple[int, ...]
+    series_us: int
+    outside: int
+    active_pixels: int
+    hot: tuple[HotPixel, ...]
+    hot_total: int
+    hot_events: int
+    time_reversals: int
+    largest_step_back_us: int
+    gaps: tuple[Gap, ...]
+    gaps_total: int
+    wraps: int | None
+    duplicates: int
+    dropped: Mapping[str, int]
+    damage: tuple[Damage, ...]
+    damage_total: int
+    lost_bytes: int
+    lost_us: int
+    simulated: bool
+    labels: Labels | None
+    pixels: NDArray[np.uint32] = field(repr=False, compare=False)
+
+    @property
+    def duration_us(self) -> int:
+        """From the earliest event to the latest."""
+        if self.t_start_us is None or self.t_end_us is None:
+            return 0
+        return self.t_end_us - self.t_start_us
+
+    @property
+    def mean_hz(self) -> float | None:
+        """Events a second over the whole; None where no time passes."""
+        return self.events / (self.duration_us / 1e6) if self.duration_us else None
+
+    @property
+    def on_share(self) -> float | None:
+        """Share of ON among all events; None without events."""
+        return self.on / self.events if self.events else None
+
+    def as_json(self) -> dict[str, Any]:
+        """Every figure as plain numbers, lists and names; times in us, rates in events a second."""
+        pixels = self.sensor.width * self.sensor.height if self.sensor else 0
+        return {
+            "path": self.path,
+            "format": self.format,
+            "format_name": self.format_name,
+            "compression": self.compression or None,
+            "sensor": list(self.sensor) if self.sensor else None,
+            "sensor_from": self.sensor_from or None,
+            "file_bytes": self.file_bytes,
+            "recordings": self.recordings,
+            "simulated": self.simulated,
+            "events": self.events,
+            "t_start_us": self.t_start_us,
+            "t_end_us": self.t_end_us,
+            "duration_us": self.duration_us,
+            "rate_hz": {
+                "mean": self.mean_hz,
+                "peak_10ms": self.peak_10ms_hz,
+                "peak_1s": self.peak_1s_hz,
+            },
+            "rate_over_time": {"window_us": self.series_us, "events": list(self.series)},
+            "on_share": self.on_share,
+            "outside_sensor": self.outside,
+            "active_pixel_share": self.active_pixels / pixels if pixels else None,
+            "hot_pixels": {
+                "total": self.hot_total,
+                "event_share": self.hot_events / self.events if self.events else None,
+                "hottest": [one._asdict() for one in self.hot],
+            },
+            "time_reversals": self.time_reversals,
+            "largest_step_back_us": self.largest_step_back_us,
+            "gaps": {"total": self.gaps_total, "longest": [one._asdict() for one in self.gaps]},
+            "wraps_undone": self.wraps,
+            "duplicates": self.duplicates,
+            "dropped": dict(self.dropped),
+            "damage": [
+                {
+                    "offset": one.offset,
+                    "lost_bytes": one.lost_bytes,
+                    "lost_us": one.lost_us,
+                    "reason": one.reason,
+                }
+                for one in self.damage
+            ],
+            "damage_total": self.damage_total,
+            "lost_bytes": self.lost_bytes,
+            "lost_us": self.lost_us,
+            "labels": self.labels._asdict() if self.labels else None,
+        }
+
+
+def inspect(
+    uri: str,
+    *,
+    sensor: SensorSize | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Inspection:
+    """Read a recording, or a folder of labelled ones, once from end to end, and tell what it is.
+
+    Parameters
+    ----------
+    uri : a path, with options of the format after a `?`, as `streamstop.sources.open.open_source`
+        takes.
+    sensor : pixels of the sensor where the file does not say.
+    strict : stop at the first damage.
+    progress : told after each packet.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be opened, or not be read on.
+    UsageError
+        If it is no recording (a camera, an address), or the sensor is another than the file's.
+    DamageError
+        At the first damage, if `strict`.
+    """
+    if is_live(uri):
+        raise UsageError(
+            f"inspect reads recordings, and this is a live source; record it first: {uri}"
+        )
+    path, options = uri_parts(uri)
+    if "sensor" in options:
+        sensor = sensor_size(options.pop("sensor"))
+    if kind_of(path) == "folder":
+        return _inspect_folder(uri, path, sensor, strict, progress)
+    known = recognise(path)
+    recording = open_recording(path, options)
+    refuse_other_sensor(recording, sensor)
+    with open_bytes(path) as data:
+        compression = data.compression
+    size = None if path == STDIN else Path(path).stat().st_size
+    total = None if compression or recording.format in ("npz", "hdf5") else size
+    found = _Findings()
+    for packet in read_packets(recording):
+        found.add(packet, strict)
+        if progress is not None:
+            progress(min(packet.cursor.offset / total, 1.0) if total else None, found.events)
+    size_known = sensor or recording.sensor
+    return found.result(
+        path=uri,
+        format=recording.format,
+        format_name=NAMES.get(recording.format, known.name if known else recording.format),
+        compression=compression,
+        sensor=size_known or found.usual_sensor(),
+        sensor_from="header" if recording.sensor else "asked" if sensor else "inferred",
+        file_bytes=size,
+        recordings=1,
+        wraps=_wraps(recording, found),
+        simulated=recording.simulated,
+        labels=_labels_beside(path),
+    )
+
+
+def packets_of(uri: str, sensor: SensorSize | None = None) -> Iterator[Packet]:
+    """The packets of what `inspect` was called with, once more."""
+    path, options = uri_parts(uri)
+    options.pop("sensor", None)
+    if kind_of(path) == "folder":
+        return iter(open_source(path, sensor=sensor))
+    return read_packets(open_recording(path, options))
+
+
+def _inspect_folder(
+    uri: str, path: str, sensor: SensorSize | None, strict: bool, progress: Progress | None
+) -> Inspection:
+    """The segments of a folder, laid end to end as a run reads them."""
+    source = open_source(path, sensor=sensor, strict=strict)
+    found = _Findings()
+    segments = source.labels or ()
+    end_us = max((one.end_us for one in segments), default=0)
+    for packet in source:
+        found.add(packet, strict)
+        if progress is not None:
+            done = packet.until_us / end_us if packet.until_us and end_us else None
+            progress(done, found.events)
+    classes = source.labels.classes if source.labels else ()
+    return found.result(
+        path=uri,
+        format=source.format,
+        format_name=NAMES.get(source.format, f"folder of labelled {source.format} recordings"),
+        compression="",
+        sensor=source.sensor,
+        sensor_from="asked" if sensor else "recordings",
+        file_bytes=None,
+        recordings=len({one.recording for one in segments}),
+        wraps=None,
+        simulated=source.simulated,
+        labels=Labels(path, len(segments), classes),
+    )
+
+
+def _wraps(recording: Recording, found: _Findings) -> int | None:
+    bits = COUNTER_BITS.get(recording.format)
+    if bits is None or found.first_us is None or found.latest_us is None:
+        return None
+    return (found.latest_us >> bits) - (found.first_us >> bits)
+
+
+def label_file_beside(path: str) -> str | None:
+    """The label CSV of the recording's name, as `labels.label_names` has it; None without one."""
+    if path in ("", STDIN):
+        return None
+    plain = Path(path)
+    if plain.suffix.lower() in SUFFIXES:
+        plain = plain.with_suffix("")
+    for one in label_names(plain):
+        with suppress(StreamstopError, OSError):
+            if one.is_file() and is_label_csv(read_start(str(one), 1 << 10)):
+                return str(one)
+    return None
+
+
+def _labels_beside(path: str) -> Labels | None:
+    found = label_file_beside(path)
+    if found is None:
+        return None
+    try:
+        intervals = read_label_csv(Path(found))
+    except (StreamstopError, OSError) as error:
+        return Labels(found, error=str(error))
+    return Labels(found, len(intervals), sorted_classes(i.name for i in intervals))
+
+
+class _Findings:
+    """What was found so far, in bounded memory."""
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.first_us: int | None = None
+        self.earliest_us: int | None = None
+        self.latest_us: int | None = None
+        self._last: Events | None = None
+        self._on = self._reversals = self._step_back_us = self._duplicates = 0
+        self._gaps: list[Gap] = []
+        self._gaps_total = 0
+        self._dropped: Counter[str] = Counter()
+        self._damage: list[Damage] = []
+        self._damage_total = self._lost_bytes = self._lost_us = 0
+        self._columns, self._rows = np.zeros((2, 1 << 16), np.int64)
+        self._pixels = Pixels()
+        self._fullest_10ms, self._fullest_1s = Windows(10_000), Windows(1_000_000)
+        self._series = Series()
+
+    def add(self, packet: Packet, strict: bool) -> None:
+        """Take in what a packet says."""
+        for damage in packet.damage:
+            if strict:
+                refuse_damage(damage)
+            self._damage_total += 1
+            self._lost_bytes += damage.lost_bytes
+            self._lost_us += damage.lost_us or 0
+            if len(self._damage) < MAX_DAMAGE:
+                self._damage.append(damage)
+        self._dropped.update(packet.dropped)
+        events = packet.events
+        if not len(events):
+            return
+        if self.first_us is None:
+            self.first_us = self.earliest_us = self.latest_us = int(events["t"][0])
+        assert self.earliest_us is not None
+        assert self.latest_us is not None
+        self.events += len(events)
+        self._on += int(np.count_nonzero(events["p"]))
+        self.earliest_us = min(self.earliest_us, int(events["t"].min()))
+        self.latest_us = max(self.latest_us, int(events["t"].max()))
+        self._columns += np.bincount(events["x"], minlength=1 << 16)
+        self._rows += np.bincount(events["y"], minlength=1 << 16)
+        self._pixels.add(events)
+        t = events["t"].clip(-_FAR, _FAR)  # so that differences stay within 64 bits
+        self._step(events, t)
+        since_us = t - max(min(self.first_us, _FAR), -_FAR)
+        for windows in (self._fullest_10ms, self._fullest_1s, self._series):
+            windows.add(since_us)
+
+    def _step(self, events: Events, t: NDArray[np.int64]) -> None:
+        """What two neighbours tell: steps back, silences, duplicates."""
+        before = self._last
+        steps = np.diff(t)
+        same = np.ones(len(steps), np.bool_)
+        for name in ("t", "x", "y", "p"):
+            same &= events[name][1:] == events[name][:-1]
+        starts = t[:-1]
+        if before is not None:
+            last_us = int(before["t"][0].clip(-_FAR, _FAR))
+            steps = np.concatenate([[int(t[0]) - last_us], steps])
+            starts = np.concatenate([[last_us], starts])
+            self._duplicates += all(before[name][0] == events[name][0] for name in ("t", *"xyp"))
+        self._duplicates += int(np.count_nonzero(same))
+        self._last = events[-1:].copy()
+        back = steps < 0
+        if back.any():
+            self._reversals += int(np.count_nonzero(back))
+            self._step_back_us = max(self._step_back_us, -int(steps.min()))
+        for at in np.flatnonzero(steps > GAP_US)[:MAX_LISTED]:
+            self._gaps.append(Gap(int(starts[at]), int(steps[at])))
+        self._gaps_total += int(np.count_nonzero(steps > GAP_US))
+        self._gaps = sorted(self._gaps, key=lambda gap: -gap.length_us)[:MAX_LISTED]
+
+    def usual_sensor(self) -> SensorSize | None:
+        """The sensor that the events speak for; None without events."""
+        if not self.events:
+            return None
+        return usual_sensor(Survey(events=self.events, columns=self._columns, rows=self._rows))
+
+    def result(self, *, sensor: SensorSize | None, sensor_from: str, **said: Any) -> Inspection:
+        """All of it, with what only the recording says."""
+        pixels = self._pixels.of(sensor)
+        counts = pixels[0] + pixels[1]
+        hot = hot_pixels(counts)
+        passed_s = self._series.used and ((self.latest_us or 0) - (self.first_us or 0) >= 1_000_000)
+        return Inspection(
+            sensor=sensor,
+            sensor_from=sensor_from if sensor else "",
+            events=self.events,
+            on=self._on,
+            t_start_us=self.earliest_us,
+            t_end_us=self.latest_us,
+            peak_10ms_hz=self._fullest_10ms.most * 100.0 if self.events else None,
+            peak_1s_hz=float(self._fullest_1s.most) if passed_s else None,
+            series=tuple(self._series.counts[: self._series.used].tolist()),
+            series_us=self._series.width_us,
+            outside=self.events - int(counts.sum(dtype=np.int64)),
+            active_pixels=int(np.count_nonzero(counts)),
+            hot=tuple(hot[:MAX_LISTED]),
+            hot_total=len(hot),
+            hot_events=sum(one.events for one in hot),
+            time_reversals=self._reversals,
+            largest_step_back_us=self._step_back_us,
+            gaps=tuple(self._gaps),
+            gaps_total=self._gaps_total,
+            duplicates=self._duplicates,
+            dropped=dict(self._dropped),
+            damage=tuple(self._damage),
+            damage_total=self._damage_total,
+            lost_bytes=self._lost_bytes,
+            lost_us=self._lost_us,
+            pixels=pixels,
+            **said,
+        )

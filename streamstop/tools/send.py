@@ -1,0 +1,394 @@
+"""Sends a recording as a live source: over UDP in aestream's layout, or as a DV server over TCP.
+
+It promises the recording's events in their order, when they are due by their own times, on a
+schedule counted from the beginning; and to tell what became of them: what was sent, what the layout
+cannot say, what this machine lost on the way. Over UDP nothing waits for the receiver, as with a
+camera; over TCP the receiver makes it wait, and nothing is lost. It sends to this machine alone
+unless the URI names another.
+
+A jump in time longer than `MAX_GAP_US`, forwards or back, is not waited for.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import lz4.frame
+import numpy as np
+import zstandard
+
+from streamstop.errors import SourceError, UsageError
+from streamstop.events.packet import Events, Packet, SensorSize, empty_events
+from streamstop.formats.aedat.aedat4 import COMPRESSIONS, MAGIC
+from streamstop.formats.aedat.aedat4_writer import description, event_packet, file_header
+from streamstop.sources.base import Source
+from streamstop.sources.live.address import LOOPBACK, MAX_SIDE, Address, parse_address
+from streamstop.sources.live.dv_tcp import ENDS_EMPTY
+from streamstop.sources.open import open_source
+from streamstop.sources.realtime import paced
+
+MAX_GAP_US = 1_000_000
+DATAGRAM_BYTES = 512
+"""As aestream sends them at most; its receiver takes no more."""
+
+MAX_DATAGRAM_BYTES = 65_507
+PACKET_EVENTS = 1 << 13
+"""Events in a packet over TCP at most."""
+
+_TICK_US = 1_000
+_PROGRESS_S = 0.1
+_HELD_BYTES = 1 << 16
+"""How much of a local receiver's buffer is filled when sending as fast as it goes: less than half
+of the smallest usual one, as Linux counts."""
+_ROUND = 32  # datagrams between two looks at it
+_STUCK_S = 1.0
+LINGER_S = 1.0
+"""How long a client that has got all may stay: dv-processing's reader forgets what waits in it as
+soon as the server hangs up."""
+
+
+@dataclass
+class Sent:
+    """What became of a recording.
+
+    events : handed to the network.
+    messages : datagrams, or packets over TCP, and `bytes` in them.
+    unsent : events that were not, by cause: "out_of_range", coordinates that the layout cannot say.
+    refused : datagrams that nobody listened for, as far as this machine was told.
+    lost : datagrams that a receiver on this machine had no room for; None where nothing tells.
+    damage : stretches of the recording that could not be read.
+    seconds : from the first event to the last.
+    late_s : by how much the worst packet was behind its schedule.
+    skipped_us : time of the recording that was not waited for.
+    ended : why it ended early; "" where all was sent.
+    """
+
+    events: int = 0
+    messages: int = 0
+    bytes: int = 0
+    unsent: dict[str, int] = field(default_factory=dict)
+    refused: int = 0
+    lost: int | None = None
+    damage: int = 0
+    seconds: float = 0.0
+    late_s: float = 0.0
+    skipped_us: int = 0
+    ended: str = ""
+
+    @property
+    def rate_hz(self) -> float:
+        """Events a second, 0 where it took no time."""
+        return self.events / self.seconds if self.seconds else 0.0
+
+
+class _Target(Protocol):
+    """Where events go."""
+
+    def send(self, events: Events, sent: Sent) -> bool:
+        """Send them and count them; False where nobody takes them any more."""
+        ...
+
+    def finish(self, sent: Sent) -> None:
+        """Nothing more will be sent; see what can be known of it by now."""
+        ...
+
+    def close(self) -> None: ...
+
+
+Progress = Callable[[Sent], None]
+
+
+def stream(
+    source_uri: str,
+    target: str,
+    *,
+    speed: float = 1.0,
+    timestamps: bool = True,
+    datagram_bytes: int = DATAGRAM_BYTES,
+    compression: str = "none",
+    wait_s: float = 0.0,
+    progress: Progress | None = None,
+) -> Sent:
+    """Send a recording as a live source.
+
+    Parameters
+    ----------
+    source_uri : a recording; see `streamstop.sources.open.open_source`.
+    target : `udp://HOST:PORT` to send to, or `dv://HOST:PORT` (`tcp://` is the same) to serve at
+        until the first client has got all. The host may be left out: this machine.
+    speed : times real time; 0 for as fast as it goes. Over UDP to this machine that is as fast as
+        the receiver reads, where the system tells.
+    timestamps : over UDP, whether events carry their times.
+    datagram_bytes : over UDP, bytes of a datagram at most.
+    compression : over TCP, "none", "lz4" or "zstd".
+    wait_s : over TCP, how long to wait for a client; 0 without end.
+    progress : called ten times a second at most with what was sent so far.
+
+    Returns
+    -------
+    Sent : also where it is interrupted (ctrl-C), and says so in `ended`.
+
+    Raises
+    ------
+    SourceError
+        If the recording or the address cannot be opened, or no client came.
+    UsageError
+        If a parameter makes no sense.
+    """
+    address = parse_address(target, ())
+    _check(speed, datagram_bytes, compression)
+    with open_source(source_uri) as source:
+        if source.live:
+            raise UsageError(f"only a recording can be sent, and this is live: {source_uri}")
+        sent = Sent()
+        try:
+            opened: _Target
+            if address.scheme == "udp":
+                opened = _UdpTarget(address, timestamps, datagram_bytes, held=not speed)
+            else:
+                opened = _DvServer(address, source, compression, wait_s)
+            with closing(opened):
+                try:
+                    _send_all(source, opened, speed, sent, progress)
+                finally:
+                    opened.finish(sent)
+        except KeyboardInterrupt:
+            sent.ended = "interrupted"
+    return sent
+
+
+def _check(speed: float, datagram_bytes: int, compression: str) -> None:
+    if not 0 <= speed < float("inf"):
+        raise UsageError(f"speed = {speed} is out of range: times real time, 0 for no waiting")
+    if not 8 <= datagram_bytes <= MAX_DATAGRAM_BYTES:
+        raise UsageError(f"datagram_bytes = {datagram_bytes} is not in 8 to {MAX_DATAGRAM_BYTES}")
+    if compression not in COMPRESSIONS:
+        raise UsageError(f"compression {compression!r} is not one of {', '.join(COMPRESSIONS)}")
+
+
+def _send_all(
+    source: Source, target: _Target, speed: float, sent: Sent, progress: Progress | None
+) -> None:
+    begun = told = time.monotonic()
+    for packet in _scheduled(source, speed, sent):
+        sent.damage += len(packet.damage)
+        try:
+            if len(packet.events) and not target.send(packet.events, sent):
+                return
+        finally:
+            now = time.monotonic()
+            sent.seconds = now - begun
+        if packet.arrived_s is not None:
+            sent.late_s = max(sent.late_s, now - packet.arrived_s)
+        if progress is not None and now >= told + _PROGRESS_S:
+            progress(sent)
+            told = now
+
+
+def _scheduled(source: Source, speed: float, sent: Sent) -> Iterator[Packet]:
+    """The packets when they are due; jumps in time are counted."""
+    if not speed:
+        yield from source
+        return
+    tick_us = max(int(_TICK_US * speed), 1)
+    last_us = None
+    for packet in paced(source, speed, tick_us=tick_us, gap_us=MAX_GAP_US):
+        if len(packet.events):
+            first_us, latest_us = int(packet.events["t"][0]), int(packet.events["t"].max())
+            if last_us is not None and abs(first_us - last_us) > MAX_GAP_US:
+                sent.skipped_us += max(first_us - last_us, 0)
+                last_us = latest_us
+            last_us = latest_us if last_us is None else max(last_us, latest_us)
+        yield packet
+
+
+def encode_datagrams(events: Events, *, timestamps: bool) -> bytes:
+    """Events in aestream's layout, 8 bytes each, or 4 without timestamps; x and y below 2**15.
+
+    >>> from streamstop.events.packet import make_events
+    >>> encode_datagrams(make_events([5], [3], [2], [True]), timestamps=True).hex()
+    '0280030005000000'
+    """
+    words = np.empty((len(events), 4 if timestamps else 2), "<u2")
+    words[:, 0] = events["y"] | events["p"].astype("<u2") << 15
+    words[:, 1] = events["x"]
+    if timestamps:
+        words[:, 2:] = (events["t"] & 0xFFFFFFFF).astype("<u4")[:, None].view("<u2")
+    else:
+        words[:, 1] |= 0x8000
+    return words.tobytes()
+
+
+class _UdpTarget:
+    """A socket that sends to one address. `held`: no faster than a local receiver reads."""
+
+    def __init__(
+        self, address: Address, timestamps: bool, datagram_bytes: int, *, held: bool
+    ) -> None:
+        self._timestamps = timestamps
+        size = 8 if timestamps else 4
+        self._datagram_bytes = datagram_bytes // size * size
+        self._event_bytes = size
+        try:
+            family, kind, _, _, place = socket.getaddrinfo(
+                address.host, address.port, type=socket.SOCK_DGRAM
+            )[0]
+            self._socket = socket.socket(family, kind)
+            self._socket.connect(place)
+        except OSError as error:
+            raise SourceError(f"cannot be sent to: {error.strerror}: {address.uri}") from error
+        self._uri = address.uri
+        peer = self._socket.getpeername()[0]
+        local = peer.startswith("127.") or peer in ("::1", self._socket.getsockname()[0])
+        self._port = address.port
+        first = _receiver(self._port) if local else None
+        self._drops = first[1] if first else 0
+        self._local, self._held = local, held and local
+
+    def send(self, events: Events, sent: Sent) -> bool:
+        outside = (events["x"] >= MAX_SIDE) | (events["y"] >= MAX_SIDE)
+        if outside.any():
+            count = int(outside.sum())
+            sent.unsent["out_of_range"] = sent.unsent.get("out_of_range", 0) + count
+            events = events[~outside]
+        data = memoryview(encode_datagrams(events, timestamps=self._timestamps))
+        for number, at in enumerate(range(0, len(data), self._datagram_bytes)):
+            if self._held and number % _ROUND == 0:
+                self._wait_for_room()
+            part = data[at : at + self._datagram_bytes]
+            self._send_one(part, sent)
+            sent.messages += 1
+            sent.bytes += len(part)
+            sent.events += len(part) // self._event_bytes
+        return True
+
+    def finish(self, sent: Sent) -> None:
+        state = _receiver(self._port) if self._local else None
+        if state is not None:
+            sent.lost = max(state[1] - self._drops, 0)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _send_one(self, part: memoryview, sent: Sent) -> None:
+        for _ in range(3):
+            try:
+                self._socket.send(part)
+                return
+            except ConnectionRefusedError:  # of one before; this one was not sent yet
+                sent.refused += 1
+            except OSError as error:
+                raise SourceError(f"cannot be sent to: {error.strerror}: {self._uri}") from error
+
+    def _wait_for_room(self) -> None:
+        end = time.monotonic() + _STUCK_S
+        while (state := _receiver(self._port)) is not None and state[0] > _HELD_BYTES:
+            if time.monotonic() > end:
+                return  # it does not read; as a camera would, send on
+            time.sleep(0.0005)
+
+
+def _receiver(port: int) -> tuple[int, int] | None:
+    """Bytes that wait in the fullest socket on this machine with this UDP port, and datagrams that
+    such sockets dropped; None where there is none, or nothing tells."""
+    waiting, drops, found = 0, 0, False
+    ending = f":{port:04X}"
+    for table in ("/proc/net/udp", "/proc/net/udp6") if sys.platform == "linux" else ():
+        try:
+            lines = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            columns = line.split()
+            if columns[1].endswith(ending):
+                waiting = max(waiting, int(columns[4].partition(":")[2], 16))
+                drops, found = drops + int(columns[-1]), True
+    return (waiting, drops) if found else None
+
+
+class _DvServer:
+    """Listens until one client has come, and sends to it what DV's servers send."""
+
+    def __init__(self, address: Address, source: Source, compression: str, wait_s: float) -> None:
+        self._compress = _compressor(compression)
+        self._uri = address.uri
+        with closing(_listening(address)) as listening:
+            listening.settimeout(wait_s or None)
+            try:
+                self._socket, _ = listening.accept()
+            except TimeoutError as error:
+                raise SourceError(
+                    f"no client connected within {wait_s:g} s; start one, like `streamstop run "
+                    f"--source {address.uri}`: {address.uri}"
+                ) from error
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._put(stream_header(source.sensor, compression, simulated=source.simulated))
+
+    def send(self, events: Events, sent: Sent) -> bool:
+        for first in range(0, len(events), PACKET_EVENTS):
+            part = events[first : first + PACKET_EVENTS]
+            packet = _packet(event_packet(part), self._compress)
+            if not self._put(packet):
+                sent.ended = "the client hung up"
+                return False
+            sent.messages += 1
+            sent.bytes += len(packet)
+            sent.events += len(part)
+        return True
+
+    def _put(self, data: bytes) -> bool:
+        try:
+            self._socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        except OSError as error:
+            raise SourceError(f"cannot be sent to: {error.strerror}: {self._uri}") from error
+        return True
+
+    def finish(self, sent: Sent) -> None:
+        """Say that this was all, and give the client a moment to take it and hang up."""
+        if self._put(_packet(event_packet(empty_events()), self._compress)):
+            select.select([self._socket], [], [], LINGER_S)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _listening(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        return socket.create_server((address.host, address.port), family=family, backlog=1)
+    except OSError as error:
+        hint = "choose another port, or stop the program that listens there"
+        if address.host not in (LOOPBACK, "localhost"):
+            hint += "; the address must be one of this machine's, or 0.0.0.0 for all of them"
+        raise SourceError(f"cannot listen: {error.strerror}; {hint}: {address.uri}") from error
+
+
+def _packet(content: bytes, compress: Callable[[bytes], Any]) -> bytes:
+    block = bytes(compress(content))
+    return struct.pack("<ii", 0, len(block)) + block
+
+
+def stream_header(sensor: SensorSize, compression: str, *, simulated: bool) -> bytes:
+    """What a DV server sends first: the header of an AEDAT4 file, without the file's first line."""
+    xml = description(sensor, compression, ENDS_EMPTY, simulated=simulated).encode()
+    return file_header(compression, -1, xml)[len(MAGIC) :]
+
+
+def _compressor(compression: str) -> Callable[[bytes], Any]:
+    """The fast levels: a live stream does not wait for its compressor."""
+    if compression == "lz4":
+        return lz4.frame.compress  # type: ignore[no-any-return]
+    if compression == "zstd":
+        return zstandard.ZstdCompressor(level=1).compress
+    return bytes

@@ -1,0 +1,424 @@
+"""A training from recipe to figure: data, folds, epochs, best weights, and the test set at the end.
+
+It promises that the test set, or a fold's test part, is looked at once, when the weights that it
+scores were chosen, by the validation part of the training set; and that a training taken up again
+ends as one that was never interrupted. Several processes train one network and leave one folder.
+What is validated, tested and kept is the same network: with averaged weights, where they are
+averaged, and with batch normalisation folded into them. A folder without train.json is unfinished.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from streamstop.config.recipe import to_toml
+from streamstop.config.training import TrainConfig, limited, load_train_config
+from streamstop.datasets.load import load_test_set, load_training_set
+from streamstop.datasets.samples import Indices, Samples, deal, split
+from streamstop.errors import UsageError
+from streamstop.learning.lda import StreamingLDA
+from streamstop.learning.learner import LearnerSpec
+from streamstop.learning.pretrained import discriminant_tensors
+from streamstop.learning.weights import read_weights, write_weights
+from streamstop.pipeline.folder import new_folder, write_tensors, write_text
+from streamstop.pipeline.summary import versions
+from streamstop.stop.network import Network, NetworkSpec
+from streamstop.training.distributed import Workers, chosen_device, joined
+from streamstop.training.trainer import Score, Trainer
+
+
+class TrainProgress(NamedTuple):
+    """How far a training is: samples done of all epochs and folds, and the last epoch's score.
+
+    part : the fold, empty where there is one network.
+    """
+
+    done: int
+    total: int
+    epoch: int
+    validation: float | None
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training ends with: train.json's content, and the folder.
+
+    leads : whether this process is the one, of several, that wrote the folder.
+    """
+
+    summary: dict[str, Any]
+    folder: Path
+    leads: bool = True
+
+
+def train(
+    config: TrainConfig,
+    *,
+    folder: Path | None = None,
+    command: str = "",
+    progress: Callable[[TrainProgress], None] | None = None,
+) -> TrainResult:
+    """Train as configured; leave a folder with weights, epochs.jsonl and train.json.
+
+    folder : of an interrupted training of this very configuration, to take it up again; None makes
+        a new one.
+
+    Raises SourceError, UsageError, DamageError (data), DivergedError (the loss), StreamstopError
+    (another process of this training is gone).
+    """
+    torch.set_num_threads(config.run.threads)
+    with joined(chosen_device(config.train.device)) as workers:
+        return _train(config, folder, command, progress, workers)
+
+
+def _train(
+    config: TrainConfig,
+    folder: Path | None,
+    command: str,
+    progress: Callable[[TrainProgress], None] | None,
+    workers: Workers,
+) -> TrainResult:
+    began = time.monotonic()
+    samples = load_training_set(config.data, config.binning)
+    classes = config.network.classes or len(samples.classes)
+    if classes < len(samples.classes):
+        raise UsageError(
+            f"network.classes = {classes}, but the labels name {len(samples.classes)} classes"
+        )
+    if folder is None:
+        made = Path()
+        if workers.leads:
+            made = new_folder(Path(config.run.out), config.run.name, to_toml(config))
+        folder = Path(workers.told(str(made)))
+    parts = _parts(config, samples)
+    told = _Told(progress, config.train.epochs * sum(len(part.train) for part in parts))
+    results = [
+        _one(config, samples, classes, folder / part.name, part, told, workers) for part in parts
+    ]
+    summary: dict[str, Any] = {
+        "name": config.run.name,
+        "command": command,
+        "status": "complete",
+        "data": config.data.uri,
+        "simulated": samples.simulated,
+        "seed": config.run.seed,
+        "classes": list(samples.classes),
+        "network": config.network.name,
+        "rule": config.train.rule,
+        "learn": config.train.learn,
+        "steps": config.data.steps,
+        "epochs": config.train.epochs,
+        "limit": _limit(config, samples, results),
+        "test": _overall(results, "test"),
+        "test_discriminant": _overall(results, "test_discriminant"),
+        "parts": results,
+        "processes": workers.count,
+        "device": _device_name(workers.device),
+        "seconds": round(time.monotonic() - began, 1),
+        "versions": versions(),
+    }
+    if workers.leads:
+        write_text(folder / "train.md", describe(summary))
+        write_text(folder / "train.json", json.dumps(summary, indent=2) + "\n")
+    return TrainResult(summary, folder, workers.leads)
+
+
+def _limit(config: TrainConfig, samples: Samples, results: list[dict[str, Any]]) -> int | None:
+    """`data.limit` where a set was as large as that, so that samples may have been left out."""
+    sizes = [len(samples.y), *(one["test"]["samples"] for one in results if one["test"])]
+    limit = config.data.limit
+    return limit if limit and max(sizes) >= limit else None
+
+
+def unfinished(folder: Path) -> TrainConfig:
+    """The configuration of the training that was interrupted in `folder`.
+
+    Raises UsageError where it was not, or where there is none.
+    """
+    if (folder / "train.json").exists():
+        raise UsageError(f"this training is complete, and its test set was seen: {folder}")
+    if not (folder / "config.toml").is_file():
+        raise UsageError(f"no training was begun in this folder: {folder}")
+    return load_train_config(str(folder / "config.toml"))
+
+
+class _Part(NamedTuple):
+    """One network's share of the training set. test: of a fold; None is the test set itself."""
+
+    name: str
+    train: Indices
+    validation: Indices
+    test: Indices | None
+
+
+@dataclass
+class _Told:
+    """Counts samples for the progress line."""
+
+    progress: Callable[[TrainProgress], None] | None
+    total: int
+    done: int = 0
+    epoch: int = 0
+    validation: float | None = None
+    part: str = ""
+
+    def add(self, samples: int) -> None:
+        self.done += samples
+        if self.progress is not None:
+            self.progress(
+                TrainProgress(self.done, self.total, self.epoch, self.validation, self.part)
+            )
+
+
+def _parts(config: TrainConfig, samples: Samples) -> list[_Part]:
+    data, seed = config.data, config.run.seed
+    everything = np.arange(len(samples.y))
+    dealt = deal(samples.y, data.folds, seed) if data.folds else None
+    parts = []
+    for fold in range(max(data.folds, 1)):
+        rest = everything if dealt is None else np.flatnonzero(dealt != fold)
+        test = None if dealt is None else np.flatnonzero(dealt == fold)
+        drawn = None if data.window_us else seed
+        train, validation = split(samples.y[torch.from_numpy(rest)], data.validation, drawn)
+        if not len(train) or (data.validation and not len(validation)):
+            raise UsageError(
+                f"data.validation = {data.validation} of {len(rest)} samples leaves {len(train)} "
+                f"to train on and {len(validation)} to validate on"
+            )
+        name = "" if dealt is None else f"fold-{fold + 1}"
+        parts.append(_Part(name, rest[train], rest[validation], test))
+    return parts
+
+
+def _one(
+    config: TrainConfig,
+    samples: Samples,
+    classes: int,
+    folder: Path,
+    part: _Part,
+    told: _Told,
+    workers: Workers,
+) -> dict[str, Any]:
+    """Train one network, choose its best epoch, test it once; what there is to say of it."""
+    if workers.leads:
+        folder.mkdir(exist_ok=True)
+    trainer = Trainer(config, samples.take(part.train), classes, workers)
+    validation = samples.take(part.validation)
+    lines = _resume(trainer, folder)
+    told.part, told.validation = part.name, None
+    told.add(len(lines) * len(part.train))
+    best = max((line["validation"] or 0.0 for line in lines), default=-1.0)
+    for number in range(len(lines), config.train.epochs):
+        began = time.monotonic()
+        told.epoch = number + 1
+        loss, score = trainer.epoch(number, told.add)
+        with trainer.averaged() as network:
+            chosen = trainer.evaluate(validation).accuracy if len(validation.y) else None
+            told.validation = chosen
+            lines.append(_line(trainer, number, loss, score, chosen, time.monotonic() - began))
+            if workers.leads:
+                spec, parameters = network.folded()
+                about = _about(trainer, spec, samples.classes, number)
+                if chosen is None or chosen > best:
+                    write_weights(folder / "best.safetensors", parameters, about)
+                write_weights(folder / "last.safetensors", parameters, about)
+        best = max(best, chosen or 0.0)
+        if workers.leads:
+            text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+            write_text(folder / "epochs.jsonl", text)
+            # Last: an epoch counts as done from here on. What else was written is written again.
+            epochs = {"epochs": torch.tensor(number + 1)}
+            write_tensors(folder / "resume.safetensors", {**trainer.state(), **epochs})
+    workers.total(0)  # until process 0 has written, the others wait here
+    network = _kept(trainer, folder)
+    test = samples.take(part.test) if part.test is not None else None
+    test = test or load_test_set(config.data, config.binning, samples)
+    discriminant: dict[str, Any] | None = None
+    if config.train.discriminant:
+        known = samples.take(np.sort(np.concatenate([part.train, part.validation])))
+        readout = _discriminant(trainer, network, known, classes)
+        if workers.leads:
+            best_file = folder / "best.safetensors"
+            tensors, about = read_weights(best_file)
+            write_weights(best_file, {**tensors, **discriminant_tensors(readout)}, about)
+        if test is not None:
+            discriminant = _figure(_told(readout, trainer.rates(test, network), test))
+    reached = [line["validation"] or 0.0 for line in lines]
+    best_epoch = reached.index(max(reached)) + 1 if len(validation.y) else len(lines)
+    return {
+        "part": part.name or "all",
+        "samples": len(part.train),
+        "validation_samples": len(part.validation),
+        "parameters": sum(value.numel() for value in network.parameters().values()),
+        "best_epoch": best_epoch,
+        "train": lines[best_epoch - 1]["train"],
+        "validation": lines[best_epoch - 1]["validation"],
+        "test": None if test is None else _figure(trainer.evaluate(test, network)),
+        "test_discriminant": discriminant,
+    }
+
+
+def _discriminant(trainer: Trainer, network: Network, known: Samples, classes: int) -> StreamingLDA:
+    """The second readout of a run, LDA on firing rates: one pass over all but the test set."""
+    readout = StreamingLDA(classes, LearnerSpec.shrinkage)
+    for rates, label in zip(trainer.rates(known, network), known.y.tolist(), strict=True):
+        readout.learn(rates, label)
+    return readout
+
+
+def _told(readout: StreamingLDA, rates: NDArray[np.float64], samples: Samples) -> Score:
+    said = [int(readout.scores(one).argmax()) for one in rates]
+    return Score(sum(a == b for a, b in zip(said, samples.y.tolist(), strict=True)), len(said))
+
+
+def _about(
+    trainer: Trainer, spec: NetworkSpec, classes: tuple[str, ...], number: int
+) -> dict[str, Any]:
+    """What a weights file says of the network in it."""
+    config = trainer.config
+    section = asdict(config.network) | {"norm": spec.neuron.norm}
+    about: dict[str, Any] = {
+        "network": section,
+        "input": list(spec.input_shape),
+        "classes": list(classes),
+        "encoding": config.network.encoding,
+        "steps": config.data.steps,
+        "epoch": number + 1,
+        "bin_us": 0 if trainer.images else config.binning.bin_us,
+        "versions": versions(),
+    }
+    if trainer.images:
+        return about | {"mean": list(trainer.mean), "deviation": list(trainer.deviation)}
+    return about | {"binning": asdict(config.binning)}
+
+
+def _kept(trainer: Trainer, folder: Path) -> Network:
+    """The network of the best epoch, as its file has it."""
+    spec, _ = trainer.network.folded()
+    network = Network(spec, trainer.config.run.seed, learn="")
+    network.to(trainer.workers.device)
+    network.autocast = trainer.network.autocast
+    network.load(read_weights(folder / "best.safetensors")[0])
+    return network
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _resume(trainer: Trainer, folder: Path) -> list[dict[str, Any]]:
+    """Restore what an interrupted training left; the lines of the epochs it had done."""
+    kept = folder / "resume.safetensors"
+    if not kept.exists():
+        return []
+    try:
+        state = load_file(kept)
+        epochs = int(state.pop("epochs"))
+        trainer.restore(state)
+        text = (folder / "epochs.jsonl").read_text(encoding="utf-8")
+        lines = [json.loads(line) for line in text.splitlines()][:epochs]
+    except (SafetensorError, KeyError, RuntimeError, ValueError) as error:
+        raise UsageError(f"the training cannot be taken up again ({error}): {folder}") from error
+    if len(lines) != epochs:
+        raise UsageError(f"{len(lines)} lines in epochs.jsonl, {epochs} epochs were done: {folder}")
+    return lines
+
+
+def _line(
+    trainer: Trainer, number: int, loss: float, score: Score, chosen: float | None, seconds: float
+) -> dict[str, Any]:
+    network = trainer.network
+    layers = list(zip(network.names, network.layers, strict=True))
+    return {
+        "epoch": number + 1,
+        "loss": loss,
+        "train": score.accuracy,
+        "validation": chosen,
+        "lr": trainer.config.train.lr * trainer.factor(trainer.updates(number + 1) - 1),
+        "leaks": {name: float(layer.leak) for name, layer in layers},
+        "thresholds": {name: float(layer.theta.mean()) for name, layer in layers},
+        "seconds": round(seconds, 2),
+    }
+
+
+def _figure(score: Score) -> dict[str, Any]:
+    """Accuracy with its binomial standard error."""
+    p = score.accuracy
+    return {
+        "accuracy": p,
+        "correct": score.correct,
+        "samples": score.samples,
+        "standard_error": math.sqrt(p * (1 - p) / score.samples),
+    }
+
+
+def _overall(results: list[dict[str, Any]], key: str) -> dict[str, Any] | None:
+    """A test figure: of the one network, or of all folds together with their spread."""
+    tested = [result[key] for result in results if result[key] is not None]
+    if not tested:
+        return None
+    correct, samples = (sum(one[what] for one in tested) for what in ("correct", "samples"))
+    figure = _figure(Score(correct, samples))
+    if len(tested) > 1:
+        each = [one["accuracy"] for one in tested]
+        figure |= {"folds_mean": statistics.fmean(each), "folds_sd": statistics.stdev(each)}
+    return figure
+
+
+def describe(summary: dict[str, Any]) -> str:
+    """train.json's content as a page to read (Markdown)."""
+    test = summary["test"]
+    lines = [f"# Training {summary['name']}", "", f"    {summary['command']}", ""]
+    validated = any(one["validation_samples"] for one in summary["parts"])
+    chosen = "Validation chose the epoch" if validated else "The last epoch's weights were kept"
+    where = summary.get("device", "cpu")
+    if (processes := summary.get("processes", 1)) > 1:
+        where = f"{processes} processes on {where}"
+    if test is None:
+        lines.append("No test set.")
+    else:
+        lines.append(
+            f"Test accuracy {test['accuracy']:.4f} ({test['correct']} of {test['samples']}, "
+            f"standard error {test['standard_error']:.4f})."
+        )
+    if test is not None and "folds_mean" in test:
+        lines.append(f"Mean of the folds {test['folds_mean']:.4f}, sd {test['folds_sd']:.4f}.")
+    if second := summary.get("test_discriminant"):
+        folds = f", mean of the folds {second['folds_mean']:.4f}" if "folds_mean" in second else ""
+        lines.append(
+            f"By the discriminant readout, LDA on this network's firing rates: "
+            f"{second['accuracy']:.4f} ({second['correct']} of {second['samples']}{folds})."
+        )
+    if limit := summary.get("limit"):
+        lines.append(limited(limit))
+    lines += [
+        f"Network {summary['network']}, T = {summary['steps']}, {summary['epochs']} epochs, seed "
+        f"{summary['seed']}, {summary['seconds']:.0f} s, {where}. {chosen}; the test samples were "
+        "seen once, at the end.",
+        "",
+        "| part | trained on | best epoch | train | validation | test |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in summary["parts"]:
+        tested = one["test"] and one["test"]["accuracy"]
+        scores = (
+            "-" if s is None else f"{s:.4f}" for s in (one["train"], one["validation"], tested)
+        )
+        row = (one["part"], str(one["samples"]), str(one["best_epoch"]), *scores)
+        lines.append(f"| {' | '.join(row)} |")
+    made = ", ".join(f"{name} {value}" for name, value in summary["versions"].items())
+    return "\n".join([*lines, "", f"Versions: {made}.", ""])

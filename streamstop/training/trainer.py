@@ -1,0 +1,323 @@
+"""Batched STOP: a network, its optimiser and its schedule, an epoch at a time.
+
+It promises that an epoch depends on the configuration, the samples, the parameters and the
+optimiser's state alone: what is drawn comes from the seed and the epoch's number, so that a resumed
+training repeats an uninterrupted one bit for bit (on a CPU), and that several processes take the
+steps of one, but for the order in which gradients are summed. Gradients are those of the mean loss
+over samples and steps (the paper sums over T), and move the parameters once a batch. It reads and
+writes no files and knows of no test set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from streamstop.config.training import TrainConfig
+from streamstop.datasets.samples import Samples, channel_statistics
+from streamstop.errors import DivergedError, UsageError
+from streamstop.stop.architectures import configured_network
+from streamstop.stop.batch_gradients import sequence_gradients
+from streamstop.stop.losses import Loss
+from streamstop.stop.network import Network, pooled_rates
+from streamstop.training.augment import augment
+from streamstop.training.distributed import Workers
+
+EVALUATION_BATCH = 250
+"""Samples at once where nothing is learned."""
+
+LOOKED_AT = 10
+"""Updates between two looks at the loss: on a GPU, each look waits for all that was begun."""
+
+
+class Score(NamedTuple):
+    """How many of how many samples were told right."""
+
+    correct: int
+    samples: int
+
+    @property
+    def accuracy(self) -> float:
+        """Their share."""
+        return self.correct / self.samples
+
+
+class Trainer:
+    """Trains one network on one training set.
+
+    Parameters
+    ----------
+    samples : the training set; nothing else may be learned from.
+    classes : outputs of the network.
+    workers : the processes that share each batch, and where they compute.
+
+    Attributes
+    ----------
+    mean, deviation : of the training set's pixels, one a channel, where they are images.
+
+    Raises UsageError where the configuration cannot be trained.
+    """
+
+    def __init__(
+        self, config: TrainConfig, samples: Samples, classes: int, workers: Workers | None = None
+    ) -> None:
+        self.config = config
+        self.samples = samples
+        self.workers = workers or Workers()
+        rule, x = config.train, samples.x
+        normal, last = config.network.norm == "batch", len(samples.y) % rule.batch or rule.batch
+        if normal and last < self.workers.count:
+            raise UsageError(
+                f'network.norm = "batch" needs a sample for each of {self.workers.count} processes '
+                f"in every batch, and the last of each epoch has {last}: choose another train.batch"
+            )
+        shape = (int(x.shape[-3]), int(x.shape[-2]), int(x.shape[-1]))
+        spec = configured_network(config.network, shape, classes)
+        learn = "" if rule.learn == "none" else rule.learn
+        self.network = Network(spec, config.run.seed, learn=learn, rule=rule.rule)
+        self.network.to(self.workers.device)
+        if normal and self.workers.count > 1:
+            self.network.share_batches(self.workers.add)
+        if rule.precision == "mixed":
+            self.network.autocast = torch.bfloat16
+        self.loss = Loss(rule.loss, rule.loss_at, rule.smoothing)
+        self.images = x.ndim == 4
+        self.mean, self.deviation = channel_statistics(x) if self.images else ((), ())
+        self._pixels = tuple(
+            torch.tensor(one, device=self.workers.device).view(-1, 1, 1)
+            for one in (self.mean, self.deviation)
+        )
+        self._optimizer = self._make_optimizer()
+        self._averages = (
+            {name: value.clone() for name, value in self.network.parameters().items()}
+            if rule.average
+            else {}
+        )
+        self._batches = -(-len(samples.y) // rule.batch)
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        rule, grads = self.config.train, self.network.grads
+        rates = {"log_theta": rule.lr_threshold, "leak_logit": rule.lr_leak}
+        alike: dict[tuple[float, float], list[Tensor]] = {}
+        for name, value in self._learned().items():
+            value.grad = grads[name]
+            kind = name.rpartition(".")[2]
+            decay = rule.weight_decay if kind == "weight" else 0.0
+            alike.setdefault((rates.get(kind, rule.lr), decay), []).append(value)
+        groups = [
+            {"params": values, "lr": rate, "peak": rate, "weight_decay": decay}
+            for (rate, decay), values in alike.items()
+        ]
+        if rule.optimizer == "sgd":
+            return torch.optim.SGD(groups, lr=rule.lr, momentum=rule.momentum)
+        return torch.optim.AdamW(groups, lr=rule.lr)
+
+    def updates(self, epochs: int) -> int:
+        """How many updates so many epochs take."""
+        return epochs * self._batches
+
+    def factor(self, update: int) -> float:
+        """The share of the highest learning rates that the update of this number, from 0, takes."""
+        warm = self.config.train.warmup_epochs * self._batches
+        if update < warm:
+            return (update + 1) / (warm + 1)
+        whole = self.updates(self.config.train.epochs)
+        return 0.5 * (1.0 + math.cos(math.pi * (update - warm) / max(whole - warm, 1)))
+
+    def _seed(self, number: int) -> int:
+        return ((self.config.run.seed << 20) + number) % (1 << 63)
+
+    @torch.no_grad()
+    def epoch(
+        self, number: int, progress: Callable[[int], None] | None = None
+    ) -> tuple[float, Score]:
+        """Train one epoch, `number` from 0: the mean loss, and the score while it learned.
+
+        progress : called with the number of samples done after each batch.
+
+        Raises DivergedError where the loss is not finite.
+        """
+        rule = self.config.train
+        draw = torch.Generator().manual_seed(self._seed(number))
+        self.network.masks.manual_seed(self._seed(number + (1 << 19)))
+        order = torch.randperm(len(self.samples.y), generator=draw)
+        told = torch.zeros(2, dtype=torch.float64, device=self.workers.device)
+        batches = order.split(rule.batch)
+        for i, which in enumerate(batches):
+            update = self.updates(number) + i
+            factor = self.factor(update)
+            for group in self._optimizer.param_groups:
+                group["lr"] = group["peak"] * factor
+            x, y = augment(self.samples.x[which], self.config.augment, draw), self.samples.y[which]
+            told += self.gather(x, y)
+            if (i + 1) % LOOKED_AT == 0 or i + 1 == len(batches):
+                _look(told, number, i)
+            self._optimizer.step()
+            self.network.refresh()
+            self._average(update)
+            if progress is not None:
+                progress(len(y))
+        return float(told[0]) / len(order), Score(int(told[1]), len(order))
+
+    @torch.no_grad()
+    def gather(self, x: Tensor, y: Tensor) -> Tensor:
+        """Gradients of the mean loss of one batch, in place of those before.
+
+        x : uint8, a batch as in `Samples`, the whole of it in every process.  y : (batch,).
+
+        Returns (2,): that loss times samples, and how many samples were told right. Like the
+        gradients, they are those of the whole batch, of which this process computes its share.
+        """
+        network, (first, end), of = self.network, self.workers.share(len(y)), len(y)
+        told = torch.zeros(2, device=self.workers.device)
+        spoken = 1 if self.loss.at == "end" else self.config.data.steps
+        if end > first:
+            labels = y[first:end].to(self.workers.device)
+            total, votes = sequence_gradients(
+                network,
+                self._steps(x[first:end]),
+                labels,
+                self.loss,
+                constant=self.images,
+                first=first,
+                of=of,
+                together=self.config.train.together,
+            )
+            told[0] = total / spoken
+            told[1] = (votes.argmax(1) == labels).sum()
+        else:  # fewer samples than processes; what is drawn must be drawn here too
+            network.zero_grads()
+            network.rest(1, of=of)
+            network.draw_masks()
+        grads = list(network.grads.values())
+        self.workers.add([*grads, told])
+        for grad in grads:
+            grad.div_(of * spoken)
+        return told
+
+    @torch.no_grad()
+    def evaluate(self, samples: Samples, network: Network | None = None) -> Score:
+        """The score on other samples: argmax of the logits that the loss speaks of.
+
+        network : the one to score, in place of the one that is trained. Each process takes its
+        share of the samples; the score is that of all.
+        """
+        network = network or self.network
+        first, end = self.workers.share(len(samples.y))
+        correct = torch.zeros((), dtype=torch.int64, device=self.workers.device)
+        for start in range(first, end, EVALUATION_BATCH):
+            stop = min(start + EVALUATION_BATCH, end)
+            x, y = samples.x[start:stop], samples.y[start:stop].to(self.workers.device)
+            network.rest(len(y))
+            votes: Tensor | None = None
+            for one in self._steps(x):
+                logits = network.forward(one, traces=False, constant=self.images)
+                if votes is None or self.loss.at == "end":
+                    votes = logits.clone()
+                else:
+                    votes += logits
+            assert votes is not None
+            correct += (votes.argmax(1) == y).sum()
+        return Score(self.workers.total(int(correct)), len(samples.y))
+
+    @torch.no_grad()
+    def rates(self, samples: Samples, network: Network) -> NDArray[np.float64]:
+        """What a discriminant readout sees of samples: square roots of firing rates, as in a run.
+
+        Returns (n, features); every process computes all.
+        """
+        found = []
+        for x in samples.x.split(EVALUATION_BATCH):
+            network.rest(len(x))
+            sums: list[Tensor] = []
+            for one in self._steps(x):
+                network.forward(one, traces=False, constant=self.images)
+                spikes = network.spikes()
+                sums = sums or [torch.zeros_like(s) for s in spikes]
+                for total, s in zip(sums, spikes, strict=True):
+                    total += s
+            rates = pooled_rates([total / self.config.data.steps for total in sums])
+            found.append(rates.sqrt().double().cpu().numpy())
+        return np.concatenate(found)
+
+    def _steps(self, x: Tensor) -> Iterator[Tensor]:
+        """The network's input at each step: the image itself, or one bin after the other.
+
+        From bytes to float32 in the same pass that normalises, on the device.
+        """
+        x = x.to(self.workers.device, non_blocking=True)
+        if self.images:
+            mean, deviation = self._pixels
+            image = torch.sub(x, mean).div_(deviation)
+            for _ in range(self.config.data.steps):
+                yield image
+            return
+        for step in range(x.shape[1]):
+            counts = x[:, step]
+            yield counts.log1p() if self.config.network.encoding == "log" else counts.float()
+
+    def _average(self, update: int) -> None:
+        """Move the averages towards the weights; the first ones are forgotten faster."""
+        kept = min(self.config.train.average, (1 + update) / (10 + update))
+        if self._averages:
+            for name, value in self.network.parameters().items():
+                self._averages[name].lerp_(value, 1.0 - kept)
+
+    @contextmanager
+    def averaged(self) -> Iterator[Network]:
+        """The network with its averaged weights, where there are any; afterwards with its own."""
+        if not self._averages:
+            yield self.network
+            return
+        own = {name: value.clone() for name, value in self.network.parameters().items()}
+        self.network.load(self._averages)
+        try:
+            yield self.network
+        finally:
+            self.network.load(own)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next epoch depends on, by name: parameters, averages, optimiser's state."""
+        named = {f"network/{name}": value for name, value in self.network.parameters().items()}
+        named |= {f"average/{name}": value for name, value in self._averages.items()}
+        for name, value in self._learned().items():
+            for key, kept in self._optimizer.state[value].items():
+                if isinstance(kept, Tensor):
+                    named[f"optimizer/{name}/{key}"] = kept
+        return named
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take up what `state` gave. Raises KeyError or RuntimeError where it does not fit."""
+        prefix = "network/"
+        self.network.load({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
+        for name, value in self._averages.items():
+            value.copy_(state[f"average/{name}"])
+        for name, value in self._learned().items():
+            prefix = f"optimizer/{name}/"
+            kept = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+            self._optimizer.state[value] = {
+                # Adam counts its steps on the CPU; all else lies as the parameter does in memory,
+                # because sums in another order are other sums.
+                key: one if key == "step" else torch.empty_like(value).copy_(one)
+                for key, one in kept.items()
+            }
+
+    def _learned(self) -> dict[str, Tensor]:
+        grads = self.network.grads
+        return {name: v for name, v in self.network.parameters().items() if name in grads}
+
+
+def _look(told: Tensor, number: int, batch: int) -> None:
+    loss = float(told[0])
+    if not math.isfinite(loss):
+        raise DivergedError(
+            f"the loss is {loss} in epoch {number + 1}, by update {batch + 1}; the epochs before "
+            "it are kept; lower [train] lr"
+        )

@@ -1,0 +1,152 @@
+"""Live runs: what came over a socket and what was kept of it give the run that the file gives."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streamstop.config.recipe import load_config
+from streamstop.errors import SourceError
+from streamstop.events.packet import SensorSize, make_events
+from streamstop.formats.aedat.aedat4_writer import write_aedat4
+from streamstop.pipeline.run import RunResult, run
+from streamstop.tools.send import Sent, stream
+
+SMALL = (
+    *("binning.bin_us=10000", "binning.height=16", "binning.width=16"),
+    *("network.channels=[6]", "network.name=compact"),
+)
+START_US = 1_700_000_000_000_000
+
+
+def scene(tmp_path: Path, segments: int = 10) -> tuple[Path, Path]:
+    """A recording of two classes, left and right, and its labels, in the recording's own time."""
+    rng = np.random.default_rng(3)
+    t = np.sort(rng.integers(0, segments * 100_000, segments * 400))
+    label = np.array(rng.integers(0, 2, segments))
+    x = rng.integers(0, 10, len(t)) + 6 * label[t // 100_000]
+    events = make_events(t + START_US, x, rng.integers(0, 16, len(t)), rng.random(len(t)) < 0.5)
+    write_aedat4(tmp_path / "rec.aedat4", events, SensorSize(16, 16), packet_events=100)
+    lines = ["class,startTime_usec,endTime_usec"]
+    for i, one in enumerate(label):
+        lines.append(f"{one},{START_US + i * 100_000},{START_US + (i + 1) * 100_000 - 5_000}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "rec.aedat4", tmp_path / "labels.csv"
+
+
+def go(uri: str, labels: Path | None, out: Path, **more: Any) -> RunResult:
+    flags = {"source.uri": uri, "run.out": str(out), **more}
+    if labels is not None:
+        flags["source.labels"] = str(labels)
+    return run(load_config(None, SMALL, flags))
+
+
+def go_to_server(target: str, labels: Path | None, out: Path, **more: Any) -> RunResult:
+    """As `go`, once the server beside us listens."""
+    for _ in range(100):
+        try:
+            return go(target, labels, out, **more)
+        except SourceError as error:
+            assert "refused" in str(error)
+            time.sleep(0.1)
+    raise AssertionError("the server never listened")
+
+
+def beside(work: Callable[[], Sent]) -> tuple[threading.Thread, list[Sent]]:
+    done: list[Sent] = []
+    thread = threading.Thread(target=lambda: done.append(work()))
+    thread.start()
+    return thread, done
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def test_file_socket_and_tee_give_the_same_run(tmp_path: Path) -> None:
+    recording, labels = scene(tmp_path)
+    from_file = go(str(recording), labels, tmp_path / "file")
+    target = f"dv://127.0.0.1:{free_port()}"
+    sending, sent = beside(lambda: stream(str(recording), target, speed=0.0, wait_s=30.0))
+    over_tcp = go_to_server(target, labels, tmp_path / "tcp")
+    sending.join(30)
+    tee = over_tcp.run_dir / "recording.aedat4"
+    from_tee = go(str(tee), labels, tmp_path / "tee")
+
+    assert sent[0].events == 4_000
+    for result in (from_file, over_tcp, from_tee):
+        assert result.exit_code == 0
+        assert result.summary["ledger"]["received"] == result.summary["ledger"]["binned"] == 4_000
+        assert result.summary["segments"] == 10
+    for name in ("metrics.jsonl", "weights.safetensors"):
+        whole = (from_file.run_dir / name).read_bytes()
+        assert len(whole) > 100
+        assert (over_tcp.run_dir / name).read_bytes() == whole, name
+        assert (from_tee.run_dir / name).read_bytes() == whole, name
+    assert over_tcp.summary["recording"] == {
+        "file": "recording.aedat4", "events": 4_000, "events_not_recorded": 0, "ended_early": ""
+    }  # fmt: skip
+    assert from_file.summary["recording"] is None
+    assert over_tcp.summary["speed"]["latency_ms_p50"] > 0
+    assert from_file.summary["speed"]["latency_ms_p50"] is None
+
+
+def test_udp_with_pauses_replays_from_its_tee_to_the_same_bytes(tmp_path: Path) -> None:
+    """The clock closes bins while nothing comes, and the tee knows."""
+    rng = np.random.default_rng(5)
+    t = np.concatenate([np.arange(0, 100_000, 50), np.arange(400_000, 500_000, 50)])
+    n = len(t)
+    events = make_events(t, rng.integers(0, 16, n), rng.integers(0, 16, n), rng.random(n) < 0.5)
+    write_aedat4(tmp_path / "rec.aedat4", events, SensorSize(16, 16))
+    target = f"udp://127.0.0.1:{free_port()}"
+
+    def send() -> Sent:
+        listening.wait(30)
+        return stream(str(tmp_path / "rec.aedat4"), target, speed=1.0)
+
+    listening = threading.Event()
+    sending, sent = beside(send)
+    timer = threading.Timer(3.0, listening.set)
+    timer.start()
+    live = go(f"{target}?sensor=16x16", None, tmp_path / "live", **{"source.seconds": 6.0})
+    sending.join(30)
+    again = go(str(live.run_dir / "recording.aedat4"), None, tmp_path / "again")
+    assert sent[0].events == n
+    assert live.summary["ledger"]["received"] == n == again.summary["ledger"]["received"]
+    # Bins went on in the pause and after the end, where the file alone tells of 0.5 s.
+    assert live.summary["bins"] > 60
+    assert again.summary["bins"] == live.summary["bins"]
+    for name in ("metrics.jsonl", "weights.safetensors"):
+        assert (live.run_dir / name).read_bytes() == (again.run_dir / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_a_recording_is_kept_only_where_it_is_wanted(tmp_path: Path, record: bool) -> None:
+    recording, _ = scene(tmp_path, segments=2)
+    target = f"dv://127.0.0.1:{free_port()}"
+    sending, _ = beside(lambda: stream(str(recording), target, speed=0.0, wait_s=30.0))
+    result = go_to_server(target, None, tmp_path / "runs", **{"source.record": record})
+    sending.join(30)
+    assert (result.run_dir / "recording.aedat4").exists() == record
+    summary = json.loads((result.run_dir / "summary.json").read_text())
+    assert (summary["recording"] is None) != record
+
+
+def test_replay_at_its_own_speed_is_the_same_run_and_takes_its_time(tmp_path: Path) -> None:
+    recording, labels = scene(tmp_path, segments=5)
+    fast = go(str(recording), labels, tmp_path / "fast")
+    slow = go(str(recording), labels, tmp_path / "slow", **{"source.speed": 1.0})
+    for name in ("metrics.jsonl", "weights.safetensors", "segments.csv"):
+        assert (fast.run_dir / name).read_bytes() == (slow.run_dir / name).read_bytes(), name
+    assert slow.summary["speed"]["wall_s"] > 0.45
+    assert slow.summary["speed"]["latency_ms_p50"] > 0

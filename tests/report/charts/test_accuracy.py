@@ -1,0 +1,95 @@
+"""Accuracy over a run: what is drawn where the world changes, and how much of it at most."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from helpers.fake_run import write_fake_run
+
+from streamstop.report.charts.accuracy import (
+    MAX_BANDS,
+    MAX_MARKS,
+    MAX_MOMENTS,
+    accuracy_chart,
+    alarm_lanes,
+    marks_left,
+    world_bands,
+)
+from streamstop.report.views.run import Snapshot, load_snapshot
+from streamstop.report.views.scenario import Alarm, Span, World
+
+
+def test_a_changing_world_is_drawn_over_everyone_s_last_segments(changing: Snapshot) -> None:
+    assert changing.recent.window == 25  # a tenth of 257
+    text = accuracy_chart(changing)
+    assert ">TEST domain 0<" in text and ">TEST domain 1<" in text
+    assert 'class="moment"' in text and "the world changed" in text
+    assert "alarm by ADWIN" in text
+    assert "learner, all so far" not in text and "last third" not in text
+    for name in ("learner", "streaming LDA on counts", "softmax regression", "frozen network"):
+        assert f"<span>{name}</span>" in text
+
+
+def test_a_world_that_stands_still_is_drawn_as_ever(changing: Snapshot, tmp_path: Path) -> None:
+    still = load_snapshot(write_fake_run(tmp_path / "still"))
+    text = accuracy_chart(still)
+    assert "learner, last 50 segments" in text and "last third" in text
+    assert 'class="moment"' not in text and "alarm by" not in text
+
+
+def test_the_strongest_rival_is_always_among_the_lines(changing: Snapshot) -> None:
+    scores = tuple(
+        replace(one, segment=0.999) if one.key == "no_change" else one for one in changing.scores
+    )
+    assert "<span>no change</span>" not in accuracy_chart(changing)
+    assert "<span>no change</span>" in accuracy_chart(replace(changing, scores=scores))
+
+
+def test_without_segments_csv_spans_are_still_marked(changing: Snapshot) -> None:
+    text = accuracy_chart(replace(changing, recent=type(changing.recent)()))
+    assert ">TEST domain 1<" in text and "learner, all so far" in text
+
+
+def test_a_domain_that_comes_again_has_its_number() -> None:
+    spans = tuple(Span(10 * i, 10 * i + 9, name) for i, name in enumerate("abab"))
+    bands = world_bands(World(spans=spans))
+    assert [one.number for one in bands] == [1, 2, 1, 2]
+    assert [one.shaded for one in bands] == [False, True, False, True]
+    assert (bands[1].low, bands[1].high) == (10, 20)
+
+
+def test_alarms_have_a_row_by_detector_and_signal() -> None:
+    watched = tuple((d, s) for s in ("errors", "event rate") for d in ("ADWIN", "KSWIN"))
+    alarms = (
+        Alarm(3, "KSWIN", "event rate"),
+        Alarm(4, "ADWIN", "event rate"),
+        Alarm(5, "KSWIN", "errors"),
+        Alarm(9, "KSWIN", "errors"),
+    )
+    lanes = alarm_lanes(World(alarms=alarms, watched=watched))
+    assert [(one.group, one.label, list(one.x)) for one in lanes] == [
+        ("errors", "KSWIN over errors", [6, 10]),
+        ("events", "ADWIN over event rate", [5]),
+        ("events", "KSWIN over event rate", [4]),
+    ]
+    assert lanes[0].shape == lanes[2].shape != lanes[1].shape
+
+
+def test_what_is_drawn_is_bounded_and_what_is_not_is_said() -> None:
+    n = 1000
+    world = World(
+        spans=tuple(Span(i, i, str(i)) for i in range(n)),
+        spans_in_all=n,
+        drifts=tuple(range(1, n)),
+        alarms=tuple(Alarm(i, f"detector {i}", "errors") for i in range(n)),
+        alarm_count=n,
+    )
+    assert len(world_bands(world)) == MAX_BANDS
+    assert sum(len(lane.x) for lane in alarm_lanes(world)) <= MAX_MARKS
+    assert marks_left(world) == [
+        f"{n - MAX_BANDS} further spans are not shaded",
+        f"{n - 1 - MAX_MOMENTS} further drifts are not marked",
+        f"{n - MAX_MARKS} further alarms are not marked",
+    ]
+    assert marks_left(World()) == []

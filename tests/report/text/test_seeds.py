@@ -1,0 +1,87 @@
+"""Verdicts over seeds: they name the rival whether or not it is beaten, and chance where it may."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.made_runs import hits, make_run
+
+from streamstop.experiments.aggregate import SeedRun, joint_summary
+from streamstop.experiments.comparison import compare
+from streamstop.pipeline.summary_file import read_summary
+from streamstop.report.text import seeds as said
+
+
+def joint(tmp_path: Path, right: list[int], **others: Any) -> dict[str, Any]:
+    runs = []
+    for seed, count in enumerate(right):
+        folder = make_run(tmp_path / f"seed-{seed}", hits(count, 100), seed=seed, **others)
+        runs.append(SeedRun(seed, 0, folder.name, read_summary(folder)))
+    return joint_summary(runs, command="")
+
+
+def spaces(text: str) -> str:
+    return text.replace("\xa0", " ")
+
+
+@pytest.mark.parametrize(
+    ("right", "verdict", "doubt"),
+    [
+        (
+            [80, 82, 84],
+            "right (last third 100 ± 0 %); the strongest baseline, streaming LDA on counts, 50.0",
+            "+32.0 points, 95 % interval +27.0 to +37.0 (Student's t, 3 seeds).",
+        ),
+        (
+            [40, 50, 45],
+            ". It does not beat the strongest baseline, streaming LDA on counts: 50.0 ± 0 %.",
+            "so these seeds do not tell them apart.",
+        ),
+    ],
+)
+def test_the_strongest_rival_is_named_beaten_or_not(
+    tmp_path: Path, right: list[int], verdict: str, doubt: str
+) -> None:
+    summary = joint(tmp_path, right)
+    assert verdict in spaces(said.joint_verdict(summary))
+    assert spaces(said.joint_doubt(summary)).endswith(doubt)
+
+
+def test_real_data_are_called_real(tmp_path: Path) -> None:
+    assert "of real segments" in spaces(said.joint_verdict(joint(tmp_path, [50], data="real")))
+
+
+def test_two_groups_that_were_right_on_the_same_segments_are_equal(tmp_path: Path) -> None:
+    for name, settings in (("a", ""), ("b", '[learner]\nrule = "sltt"')):
+        make_run(tmp_path / name, hits(30, 60), settings=settings)
+    found = compare([str(tmp_path / "a"), str(tmp_path / "b")])
+    assert "are right on the very same segments" in said.comparison_verdict(found)
+
+
+def test_a_difference_that_chance_may_make_is_called_so(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", hits(30, 60))
+    make_run(tmp_path / "b", hits(32, 60), settings='[learner]\nrule = "sltt"')
+    found = compare([str(tmp_path / "a"), str(tmp_path / "b")])
+    text = spaces(said.comparison_verdict(found))
+    assert text == (
+        "B (rule = sltt) is ahead of A (rule = stop) by 3.3 points over 1 seed, which chance alone "
+        "may do (sign test over segments, p = 0.5)."
+    )
+
+
+def test_the_best_mean_is_ahead_of_nobody_who_beats_it_on_the_seeds_they_share(
+    tmp_path: Path,
+) -> None:
+    groups = {"stop": [32, 33, 32, *[40] * 6], "sltt": [36, 37, 36], "ottt": [20, 21, 20]}
+    for rule, right in groups.items():
+        for seed, count in enumerate(right):
+            settings = f'[learner]\nrule = "{rule}"'
+            make_run(
+                tmp_path / rule / f"seed-{seed}", hits(count, 40), seed=seed, settings=settings
+            )
+    found = compare([str(tmp_path / rule) for rule in groups])
+    text = spaces(said.comparison_verdict(found))
+    assert "A (rule = stop) decides most segments right" in text
+    assert "ahead of C by more than chance. On the seeds that they share, B is ahead by" in text

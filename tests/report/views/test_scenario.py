@@ -1,0 +1,144 @@
+"""What a summary says of a changing world: read whole, bounded, never taken for something else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from helpers.fake_run import fake_world
+
+from streamstop.report.views.scenario import (
+    MAX_ALARMS,
+    MAX_ROWS,
+    MAX_SPANS,
+    MAX_TASKS,
+    Alarm,
+    Span,
+    World,
+    read_domains,
+    read_held_out,
+    read_world,
+    watches,
+)
+
+
+def alarms(*segments: int, detector: str = "ADWIN", signal: str = "errors") -> tuple[Alarm, ...]:
+    return tuple(Alarm(one, detector, signal) for one in segments)
+
+
+def test_a_summary_without_these_tables_has_a_world_that_stands_still() -> None:
+    for summary in ({}, {"scenario": None, "drift": None, "continual": None, "per_domain": []}):
+        assert read_world(summary) == World()
+        assert not read_world(summary).changes
+        assert read_domains(summary) == ()
+        assert read_held_out(summary) is None
+
+
+def test_a_world_is_read_whole() -> None:
+    world = read_world(fake_world(100, spans=4, alarms=3))
+    assert world.spans[1] == Span(25, 49, "TEST domain 1")
+    assert (world.drifts, world.spans_in_all, world.changes) == ((25, 50, 75), 4, True)
+    assert world.alarms == (
+        Alarm(25, "ADWIN", "errors"),
+        Alarm(50, "Page-Hinkley", "errors"),
+        Alarm(75, "KSWIN", "errors"),
+    )
+
+
+@pytest.mark.parametrize("status", ["interrupted", "diverged"])
+def test_a_run_that_broke_off_is_not_told_of_changes_that_never_came(status: str) -> None:
+    summary = fake_world(100, spans=4) | {"segments": 60, "status": status}
+    world = read_world(summary)
+    assert (world.drifts, len(world.spans), world.spans_in_all) == ((25, 50), 3, 3)
+    assert read_world(summary | {"status": "complete"}).drifts == (25, 50, 75)
+
+
+def test_a_detector_s_alarms_are_told_apart_by_the_drifts() -> None:
+    """Before 40: 10, 39 are false. From 40: 40 at once, 45 again. From 60: none. From 80: 99."""
+    world = World(drifts=(40, 60, 80), alarms=alarms(10, 39, 40, 45, 99))
+    (one,) = watches(world)
+    assert (one.alarms, one.false, one.again) == (5, 2, 1)
+    assert one.delays == (0, None, 19)
+    assert one.found == (0, 19)
+
+
+def test_without_known_drifts_no_alarm_is_false() -> None:
+    (one,) = watches(World(alarms=alarms(10, 20)))
+    assert (one.alarms, one.delays, one.false, one.again) == (2, (), None, 0)
+
+
+def test_those_that_watched_and_raised_nothing_are_there() -> None:
+    world = World(drifts=(5,), alarms=alarms(7), watched=(("KSWIN", "errors"), ("ADWIN", "errors")))
+    assert [(one.detector, one.alarms, one.delays) for one in watches(world)] == [
+        ("KSWIN", 0, (None,)),
+        ("ADWIN", 1, (2,)),
+    ]
+
+
+def test_domains_keep_everyone_s_accuracy() -> None:
+    row = {"domain": "led", "segments": 3, "first": 7, "decided": 0.5, "river": float("nan")}
+    (one, others) = read_domains({"per_domain": [row, {**row, "domain": None}]})
+    assert (one.name, one.segments, one.first) == ("led", 3, 7)
+    assert one.accuracy == {"decided": 0.5, "river": None}
+    assert one.best == 0.5
+    assert others.name is None
+
+
+def test_r_is_read_with_its_first_row_and_its_figures() -> None:
+    held = read_held_out(fake_world(tasks=3))
+    assert held is not None and held.learner is not None
+    assert held.tasks == ("TEST task 0", "TEST task 1", "TEST task 2")
+    assert len(held.learner.before) == 3
+    assert [len(row) for row in held.learner.r] == [3, 3, 3]
+    assert held.learner.backward_transfer == -0.125
+
+
+def test_an_older_run_has_r_without_the_row_before() -> None:
+    summary = fake_world()
+    for figures in summary["continual"]["makers"].values():
+        del figures["before"]
+    held = read_held_out(summary)
+    assert held is not None and held.learner is not None
+    assert held.learner.before == ()
+
+
+def test_what_is_kept_is_bounded() -> None:
+    alarm = {"segment": 1, "detector": "ADWIN", "signal": "errors"}
+    world = read_world(
+        {
+            "scenario": {"spans": [[0, 1, "a"]] * 5000, "drifts": [1] * 5000},
+            "drift": {"alarms": [alarm] * 5000},
+        }
+    )
+    assert (len(world.spans), len(world.drifts)) == (MAX_SPANS, MAX_SPANS)
+    assert (len(world.alarms), world.alarm_count, world.spans_in_all) == (MAX_ALARMS, 5000, 5000)
+    n, rows = 100, 300
+    figures = {"r": [[i / rows] * n for i in range(rows)]}
+    held = read_held_out(
+        {
+            "continual": {
+                "tasks": [str(i) for i in range(n)],
+                "taught": [0] * rows,
+                "makers": {"decided": figures},
+            }
+        }
+    )
+    assert held is not None and held.learner is not None
+    assert (len(held.tasks), held.tasks_left) == (MAX_TASKS, n - MAX_TASKS)
+    assert (len(held.learner.r), held.rows_left) == (MAX_ROWS, rows - MAX_ROWS)
+    assert held.learner.r[-1][0] == 299 / 300  # the last stays: it is what the figures speak of
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"scenario": {"spans": [[0, 1]]}},
+        {"drift": {"alarms": [{"segment": "soon", "detector": "a", "signal": "b"}]}},
+        {"continual": {"tasks": ["a"], "taught": [1], "makers": {}}},
+        {"continual": {"tasks": ["a"], "taught": [0], "makers": {"decided": {"r": [[1.0, 0.0]]}}}},
+        {"per_domain": [{"segments": 1, "first": 0}]},
+    ],
+)
+def test_what_means_something_else_is_an_error(broken: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, TypeError, KeyError)):
+        read_world(broken), read_domains(broken), read_held_out(broken)

@@ -1,0 +1,196 @@
+"""Live sources: what came is handed over or counted, and the clock speaks only after silence."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from helpers.event_files import Whole, random_events, same
+
+from streamstop.errors import DamageError, SourceError
+from streamstop.events.packet import Damage, Events, SensorSize, empty_events
+from streamstop.sources.live.source import Feed, LiveSource, Received, Ring
+
+NOTHING = Received(empty_events())
+
+
+class Script(Feed):
+    """A feed that plays a list: what it received, an error, or how long it is silent, in s."""
+
+    name = "script"
+    format = "script"
+    sensor = SensorSize(128, 128)
+    simulated = True
+
+    def __init__(
+        self,
+        parts: Sequence[Received | BaseException | float],
+        *,
+        idle_us: int = 20_000,
+        waits: bool = False,
+        endless: bool = False,
+    ) -> None:
+        self.parts = list(parts)
+        self.idle_us, self.waits, self.endless = idle_us, waits, endless
+        self.closed = threading.Event()
+
+    def read(self, timeout_s: float) -> Received | None:
+        if not self.parts:
+            if self.endless:
+                self.closed.wait(timeout_s)
+                return NOTHING
+            return None
+        part = self.parts.pop(0)
+        if isinstance(part, BaseException):
+            raise part
+        if isinstance(part, float):
+            time.sleep(part)
+            return NOTHING
+        return part
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+class Notes:
+    """A tee that remembers."""
+
+    def __init__(self) -> None:
+        self.said: list[Events | int] = []
+        self.closed = False
+
+    def write(self, events: Events) -> None:
+        self.said.append(events.copy())
+
+    def mark(self, until_us: int) -> None:
+        self.said.append(until_us)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_what_came_is_handed_over_in_order() -> None:
+    events = random_events(200_000)
+    parts = [Received(part) for part in np.split(events, [10, 5_000, 150_000])]
+    with LiveSource(Script(parts)) as source:
+        whole = Whole(source)
+    assert same(whole.events, events)
+    assert max(len(packet.events) for packet in whole.packets) <= 1 << 16
+    assert not whole.dropped
+    assert all(packet.arrived_s is not None for packet in whole.packets if len(packet.events))
+
+
+def test_a_full_ring_drops_the_oldest_and_counts_them() -> None:
+    ring = Ring(100_000, waits=False)
+    events = random_events(150_000)
+    for part in np.split(events, 15):
+        ring.put(Received(part, {"driver": 1}), 0.0)
+    ring.end()
+    kept, dropped = [], 0
+    while True:
+        try:
+            waiting, lost, _ = ring.take(0.0)
+        except EOFError:
+            break
+        assert waiting is not None
+        kept.append(waiting.events)
+        dropped += lost.get("ring_overflow", 0)
+        assert lost.get("driver", 15) == 15
+    assert same(np.concatenate(kept), events[50_000:])
+    assert dropped == 50_000
+
+
+def test_an_origin_that_waits_loses_nothing_to_a_slow_learner() -> None:
+    events = random_events(300_000)
+    parts = [Received(part) for part in np.split(events, 10)]
+    got = []
+    with LiveSource(Script(parts, waits=True), ring_events=1 << 16) as source:
+        for packet in source:
+            time.sleep(0.01)
+            assert not packet.dropped
+            got.append(packet.events)
+    assert same(np.concatenate(got), events)
+
+
+def test_the_clock_speaks_after_silence_and_never_ahead_of_it() -> None:
+    events = random_events(100)
+    began_s = time.monotonic()
+    feed = Script([Received(events[:50]), 0.15, Received(events[50:])], idle_us=30_000)
+    with LiveSource(feed, tick_us=10_000) as source:
+        packets = list(source)
+    took_us = (time.monotonic() - began_s) * 1e6
+    last_us = int(events["t"][49])
+    said = [packet.until_us for packet in packets if packet.until_us is not None]
+    assert len(said) >= 3
+    assert said == sorted(said)
+    assert min(said) > last_us
+    assert max(said) < last_us + took_us - 30_000
+    assert np.diff([last_us, *said]).min() >= 10_000
+    # All of it was said in the silence, between the two halves.
+    order = ["e" if len(packet.events) else "c" for packet in packets]
+    assert "".join(order).strip("c").count("ec") == 1
+
+
+def test_the_tee_gets_what_the_learner_gets() -> None:
+    events = random_events(100)
+    tee = Notes()
+    feed = Script([Received(events[:50]), 0.1, Received(events[50:])], idle_us=20_000)
+    heard: list[Events | int] = []
+    with LiveSource(feed, tick_us=5_000) as source:
+        source.tee = tee
+        for packet in source:
+            if len(packet.events):
+                heard.append(packet.events)
+            if packet.until_us is not None:
+                heard.append(packet.until_us)
+    assert tee.closed
+    assert len(heard) == len(tee.said) > 3
+    for one, other in zip(heard, tee.said, strict=True):
+        assert one == other if isinstance(one, int) else same(one, np.asarray(other))
+
+
+@pytest.mark.parametrize("error", [SourceError("unplugged"), ValueError("in the driver")])
+def test_what_came_before_an_error_is_handed_over_first(error: Exception) -> None:
+    events = random_events(1000)
+    got = []
+    feed = Script([Received(events), error])
+    said = r"unplugged|ValueError: in the driver"
+    with pytest.raises(SourceError, match=said), LiveSource(feed) as source:
+        for packet in source:
+            got.append(packet.events)
+    assert same(np.concatenate(got), events)
+    assert feed.closed.is_set()
+
+
+def test_it_ends_in_time_and_counts_what_waits() -> None:
+    events = random_events(1000)
+    feed = Script([Received(events[i : i + 10]) for i in range(0, 1000, 10)], endless=True)
+    with LiveSource(feed, seconds=0.3) as source:
+        handed, dropped = 0, 0
+        for packet in source:
+            handed += len(packet.events)
+            dropped += sum(packet.dropped.values())
+            if handed == 10:
+                time.sleep(0.35)  # a slow learner
+    assert handed + dropped == 1000
+    assert handed < 1000
+
+
+def test_strict_stops_at_damage_and_else_it_is_told() -> None:
+    bad = Received(empty_events(), {}, (Damage(0, 3, "3 bytes left over", "script"),))
+    with LiveSource(Script([bad])) as source:
+        assert Whole(source).damage == list(bad.damage)
+    strict = LiveSource(Script([bad]), strict=True)
+    with pytest.raises(DamageError, match="3 bytes left over"), strict as source:
+        Whole(source)
+
+
+def test_closing_ends_the_thread() -> None:
+    feed = Script([Received(random_events(10))], endless=True)
+    with LiveSource(feed) as source:
+        next(iter(source))
+    assert feed.closed.is_set()
+    assert not any(thread.name == "feed" and thread.is_alive() for thread in threading.enumerate())

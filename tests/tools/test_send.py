@@ -1,0 +1,271 @@
+"""A recording sent as a live source arrives as it is, when it is due."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.event_files import random_events, same
+
+from streamstop.errors import SourceError, UsageError
+from streamstop.events.packet import Events, SensorSize, empty_events, make_events
+from streamstop.sources.live.dv_tcp import open_dv
+from streamstop.sources.live.udp import UdpFeed
+from streamstop.tools.send import Sent, stream
+
+SENSOR = SensorSize(128, 128)
+
+
+class Sending(threading.Thread):
+    """`stream` in a thread of its own."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(daemon=True)
+        self._call: Callable[[], Sent] = lambda: stream(*args, **options)
+        self.sent: Sent | None = None
+        self.start()
+
+    def run(self) -> None:
+        self.sent = self._call()
+
+    def result(self) -> Sent:
+        self.join(20)
+        assert self.sent is not None
+        return self.sent
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Callable[[Events], str]:
+    def write(events: Events) -> str:
+        path = tmp_path / "sent.npy"
+        np.save(path, events)
+        return f"{path}?sensor=128x128"
+
+    return write
+
+
+def heard(feed: UdpFeed, events: int) -> Events:
+    parts, end = [empty_events()], time.monotonic() + 20
+    while sum(map(len, parts)) < events:
+        assert time.monotonic() < end
+        got = feed.read(0.2)
+        assert got is not None
+        parts.append(got.events)
+    return np.concatenate(parts)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def connected(port: int) -> Any:
+    """Our client, once the server listens."""
+    for _ in range(100):
+        try:
+            return open_dv(f"dv://:{port}")
+        except SourceError:
+            time.sleep(0.05)
+    raise AssertionError("the server does not listen")
+
+
+def test_over_udp_events_arrive_as_they_are(recording: Callable[[Events], str]) -> None:
+    events = random_events(100_000)
+    feed = UdpFeed("127.0.0.1", 0, SENSOR)
+    sending = Sending(recording(events), f"udp://:{feed.port}", speed=0)
+    got = heard(feed, len(events))
+    sent = sending.result()
+    feed.close()
+    assert same(got, events)
+    assert (sent.events, sent.bytes, sent.ended) == (100_000, 800_000, "")
+    assert sent.messages == feed.datagrams
+    assert sent.lost in (0, None)
+
+
+def test_without_timestamps(recording: Callable[[Events], str]) -> None:
+    events = random_events(1_000)
+    feed = UdpFeed("127.0.0.1", 0, SENSOR)
+    sending = Sending(recording(events), f"udp://:{feed.port}", speed=0, timestamps=False)
+    got = heard(feed, len(events))
+    feed.close()
+    assert all(np.array_equal(got[name], events[name]) for name in ("x", "y", "p"))
+    assert sending.result().bytes == 4_000
+
+
+@pytest.mark.parametrize(("speed", "takes_s"), [(1.0, 0.5), (4.0, 0.125)])
+def test_events_come_when_they_are_due(
+    recording: Callable[[Events], str], speed: float, takes_s: float
+) -> None:
+    t = np.arange(0, 500_000, 100)
+    events = make_events(t, t % 128, t % 127, t % 3 == 0)
+    feed = UdpFeed("127.0.0.1", 0, SENSOR, times="arrival")
+    sending = Sending(recording(events), f"udp://:{feed.port}", speed=speed)
+    arrived = heard(feed, len(events))["t"] * 1e-6
+    sent = sending.result()
+    feed.close()
+    # None before its time; how long after it depends on the machine.
+    due = arrived[0] + (t - t[0]) * 1e-6 / speed
+    assert (arrived > due - 0.02).all()
+    assert np.median(arrived - due) < 0.1
+    assert takes_s * 0.95 < sent.seconds < takes_s + 1
+    assert sent.rate_hz == pytest.approx(5_000 / sent.seconds)
+
+
+def test_a_jump_in_time_is_not_waited_for(recording: Callable[[Events], str]) -> None:
+    events = make_events([0, 1_000, 1_200_000_000, 1_200_001_000, 5], [1] * 5, [2] * 5, [1] * 5)
+    feed = UdpFeed("127.0.0.1", 0, SENSOR)
+    sent = stream(recording(events), f"udp://:{feed.port}")
+    got = heard(feed, 5)
+    feed.close()
+    assert sent.seconds < 5
+    assert sent.skipped_us == 1_200_000_000 - 1_000
+    assert got["t"][:4].tolist() == [0, 1_000, 1_200_000_000, 1_200_001_000]
+
+
+def test_as_fast_as_it_goes_a_local_buffer_does_not_overflow(
+    recording: Callable[[Events], str],
+) -> None:
+    if sys.platform != "linux":
+        pytest.skip("only Linux tells how full the receiver's buffer is")
+    events = random_events(200_000)
+    feed = UdpFeed("127.0.0.1", 0, SENSOR)
+    feed._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 106_496)  # as Linux gives any
+    sending = Sending(recording(events), f"udp://:{feed.port}", speed=0)
+    time.sleep(0.3)  # it would all be lost by now
+    assert same(heard(feed, len(events)), events)
+    assert sending.result().lost == 0
+    assert feed.lost_datagrams == 0
+    feed.close()
+
+
+def test_what_this_machine_lost_is_told(recording: Callable[[Events], str]) -> None:
+    if sys.platform != "linux":
+        pytest.skip("only Linux tells what its buffer had no room for")
+    feed = UdpFeed("127.0.0.1", 0, SENSOR)
+    feed._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+    sent = stream(recording(random_events(100_000)), f"udp://:{feed.port}", speed=1_000)
+    feed.read(0.1)
+    assert sent.lost
+    assert sent.lost == feed.lost_datagrams
+    feed.close()
+
+
+def test_nobody_listening_is_told(recording: Callable[[Events], str]) -> None:
+    sent = stream(recording(random_events(1_000)), f"udp://:{free_port()}", speed=0)
+    assert sent.events == 1_000
+    assert sent.refused > 0
+
+
+def test_over_tcp_events_arrive_as_they_are(recording: Callable[[Events], str]) -> None:
+    events = random_events(200_000)
+    for compression in ("none", "lz4", "zstd"):
+        port = free_port()
+        sending = Sending(
+            recording(events), f"dv://:{port}", speed=0, compression=compression, wait_s=10
+        )
+        feed = connected(port)
+        assert feed.sensor == SENSOR
+        parts = [empty_events()]
+        while (got := feed.read(1.0)) is not None:
+            assert not got.damage
+            parts.append(got.events)
+        feed.close()
+        sent = sending.result()
+        assert same(np.concatenate(parts), events)
+        assert (sent.events, sent.ended) == (200_000, "")
+
+
+def test_dv_processing_reads_what_we_serve(recording: Callable[[Events], str]) -> None:
+    if importlib.util.find_spec("dv_processing") is None:
+        pytest.skip("dv-processing is not installed")
+    port, n = free_port(), 20_000
+    script = f"""
+import time, numpy as np, dv_processing as dv
+for _ in range(100):
+    try:
+        reader = dv.io.NetworkReader("127.0.0.1", {port})
+        break
+    except RuntimeError:
+        time.sleep(0.05)
+assert tuple(reader.getEventResolution()) == (128, 128)
+got = []
+while sum(map(len, got)) < {n}:
+    batch = reader.getNextEventBatch()
+    if batch is not None:
+        got.append(batch.numpy())
+    else:
+        time.sleep(0.001)
+every = np.concatenate(got)
+sums = [int(every[f].astype("i8").sum()) for f in ("timestamp", "x", "y", "polarity")]
+weighed = int((every["x"].astype("i8") * np.arange(len(every))).sum())
+print(len(every), *sums, weighed)
+"""
+    peer = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    events = random_events(n)
+    sent = stream(recording(events), f"tcp://:{port}", speed=0, compression="lz4", wait_s=15)
+    said = [int(word) for word in peer.communicate(timeout=15)[0].split()]
+    sums = [int(events[name].astype("i8").sum()) for name in ("t", "x", "y", "p")]
+    assert said == [n, *sums, int((events["x"].astype("i8") * np.arange(n)).sum())]
+    assert sent.events == n
+
+
+def test_a_client_that_hangs_up_ends_it(recording: Callable[[Events], str]) -> None:
+    port = free_port()
+    sending = Sending(recording(random_events(1_000_000)), f"dv://:{port}", speed=0, wait_s=10)
+    feed = connected(port)
+    feed.read(1.0)
+    feed.close()
+    sent = sending.result()
+    assert sent.ended == "the client hung up"
+    assert sent.events < 1_000_000
+
+
+def test_no_client_in_time(recording: Callable[[Events], str]) -> None:
+    with pytest.raises(SourceError, match=r"no client connected within 0\.2 s"):
+        stream(recording(random_events(10)), f"dv://:{free_port()}", wait_s=0.2)
+
+
+def test_interrupted_it_says_how_far_it_came(recording: Callable[[Events], str]) -> None:
+    def interrupt(sent: Sent) -> None:
+        raise KeyboardInterrupt
+
+    events = make_events(np.arange(0, 60_000_000, 1_000), *[np.ones(60_000, int)] * 3)
+    sent = stream(recording(events), f"udp://:{free_port()}", progress=interrupt)
+    assert sent.ended == "interrupted"
+    assert 0 < sent.events < 10_000
+    assert 0 < sent.seconds < 5
+
+
+def test_coordinates_that_the_layout_cannot_say_are_counted(
+    recording: Callable[[Events], str], tmp_path: Path
+) -> None:
+    events = make_events([1, 2, 3], [5, 40_000, 6], [1, 1, 1], [1, 1, 1])
+    np.save(tmp_path / "wide.npy", events)
+    sent = stream(f"{tmp_path / 'wide.npy'}?sensor=50000x50", f"udp://:{free_port()}", speed=0)
+    assert (sent.events, sent.unsent) == (2, {"out_of_range": 1})
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"speed": -1.0}, "speed = -1.0 is out of range"),
+        ({"datagram_bytes": 70_000}, "datagram_bytes = 70000"),
+        ({"compression": "lzma"}, "is not one of none, lz4, zstd"),
+    ],
+)
+def test_what_makes_no_sense(
+    recording: Callable[[Events], str], options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        stream(recording(random_events(10)), "udp://:3333", **options)
+    with pytest.raises(UsageError, match="network sources are"):
+        stream(recording(random_events(10)), "http://:3333")

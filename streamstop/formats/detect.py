@@ -219,6 +219,6 @@ def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recor
             takes = ", ".join((*COMMON_OPTIONS[:1], *known.options, *COMMON_OPTIONS[1:]))
             raise SourceError(f"{known.name} takes no option {key!r} (it takes {takes}): {path}")
     module, _, kind = known.opens.partition(":")
-    opens = getattr(import_module(f"streamstop.sources.open.{module}"), kind)
+    opens = getattr(import_module(f"streamstop.formats.{module}"), kind)
     recording: Recording = opens(path, **options)
     return recording

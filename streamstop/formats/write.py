@@ -110,7 +110,7 @@ def write_recording(
     """
     format = format_of(path, format)
     module, _, name = WRITERS[format].partition(":")
-    write: Writer = getattr(import_module(f"streamstop.sources.open.{module}"), name)
+    write: Writer = getattr(import_module(f"streamstop.formats.{module}"), name)
     options: dict[str, Any] = {"simulated": simulated}
     if format == "aedat2":
         options["on_bit"] = on_bit

@@ -78,7 +78,7 @@ def test_every_reader_in_the_table_exists() -> None:
     for one in FORMATS:
         if one.opens:
             module, _, kind = one.opens.partition(":")
-            assert hasattr(import_module(f"streamstop.sources.open.{module}"), kind)
+            assert hasattr(import_module(f"streamstop.formats.{module}"), kind)
 
 
 def test_a_missing_path_comes_with_a_near_name(tmp_path: Path) -> None:

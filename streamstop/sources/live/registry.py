@@ -37,5 +37,5 @@ def open_feed(uri: str, sensor: SensorSize | None = None) -> Feed:
     scheme = uri.partition("://")[0]
     where = SCHEMES.get(scheme, "cameras.open:open_camera")
     module, _, name = where.partition(":")
-    feed: Feed = getattr(import_module(f"streamstop.sources.open.{module}"), name)(uri, sensor)
+    feed: Feed = getattr(import_module(f"streamstop.sources.live.{module}"), name)(uri, sensor)
     return feed

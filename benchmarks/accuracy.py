@@ -24,9 +24,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from page import spread
 
 from streamstop.config.bundled import bundled_path
-from streamstop.config.recipe import load_config
+from streamstop.pipeline.configure import load_config
+from streamstop.pipeline.environment import versions
 from streamstop.pipeline.run import run
-from streamstop.pipeline.summary import versions
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("STREAMSTOP_TEST_DATA", ROOT.parent / "shared" / "data"))

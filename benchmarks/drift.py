@@ -29,8 +29,8 @@ from page import spread, table, write_section
 from provenance import ROOT, provenance
 
 from streamstop.config.bundled import bundled_path
-from streamstop.config.recipe import load_config
 from streamstop.evaluation.drift import ERROR_DETECTORS, RATE_DETECTORS, RATES, DriftMonitor
+from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.run import run
 
 DATA = Path(os.environ.get("STREAMSTOP_TEST_DATA", ROOT.parent / "shared" / "data"))

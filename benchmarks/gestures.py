@@ -26,16 +26,17 @@ from page import spread, table, write_section
 from provenance import ROOT, provenance
 from realism import named, read, real_recordings
 
-from streamstop.config.recipe import NetworkConfig, load_config
+from streamstop.config.sections import NetworkConfig
 from streamstop.config.training import load_train_config
 from streamstop.events.binning import Binner
 from streamstop.events.packet import Events
+from streamstop.learning.factory import configured_network
 from streamstop.learning.learner import LearnerSpec, StopLearner
 from streamstop.learning.pretrained import Trained
+from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.run import run
 from streamstop.simulation.gesture_set import write_gesture_set
 from streamstop.simulation.gestures import SENSOR
-from streamstop.stop.architectures import configured_network
 from streamstop.training.train import train
 
 PAGE = ROOT / "docs" / "results" / "gestures.md"

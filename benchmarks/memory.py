@@ -125,8 +125,8 @@ def write_stream(steps: int, path: Path) -> None:
 
 def run_pipeline(steps: int, stream: Path) -> dict[str, Any]:
     """The whole program, watched through its progress callback."""
-    from streamstop.config.recipe import load_config
     from streamstop.pipeline import run as pipeline
+    from streamstop.pipeline.configure import load_config
 
     state: dict[int, int] = {}
     rss: dict[int, float] = {}

@@ -27,10 +27,11 @@ from page import table, write_section
 from PIL import Image
 from provenance import ROOT, provenance
 
-from streamstop.config.recipe import NetworkConfig
+from streamstop.config.sections import NetworkConfig
 from streamstop.config.training import TrainConfig, load_train_config
 from streamstop.events.packet import Events
 from streamstop.formats.detect import open_recording
+from streamstop.learning.factory import configured_network
 from streamstop.learning.pretrained import Trained
 from streamstop.simulation.gesture_set import (
     SetOptions,
@@ -48,7 +49,6 @@ from streamstop.simulation.performers import (
     set_lighting,
 )
 from streamstop.simulation.realism import Measures, measure, picture
-from streamstop.stop.architectures import configured_network
 from streamstop.stop.network import Network
 from streamstop.training.train import train
 

@@ -12,15 +12,8 @@ from typing import Any, Literal
 
 from streamstop.config.bundled import find_recipe
 from streamstop.config.fields import setting
-from streamstop.config.recipe import (
-    MAX_US,
-    BinningConfig,
-    NetworkConfig,
-    RunConfig,
-    built,
-    given,
-    read_recipe,
-)
+from streamstop.config.recipe import built, given, read_recipe
+from streamstop.config.sections import MAX_US, BinningConfig, NetworkConfig, RunConfig
 from streamstop.errors import UsageError
 
 RECIPES = "pipelines/train"
@@ -168,7 +161,7 @@ def load_train_config(
     """The configuration of a training: a recipe, then `sets`, then `overrides`.
 
     recipe : path of a TOML file, or the name of one in `pipelines/train/`.
-    sets, overrides : as in `streamstop.config.recipe.load_config`.
+    sets, overrides : as in `streamstop.pipeline.configure.load_config`.
     smoke : only to see that it runs: SMOKE, fewer steps, and bins of fewer cells.
 
     Raises UsageError as that does, and where the settings exclude each other.

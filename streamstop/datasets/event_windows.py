@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from streamstop.config.recipe import BinningConfig
+from streamstop.config.sections import BinningConfig
 from streamstop.datasets.samples import MAX_CACHE_BYTES, Samples
 from streamstop.errors import UsageError
 from streamstop.events.binning import Binner

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streamstop.config.recipe import BinningConfig
+from streamstop.config.sections import BinningConfig
 from streamstop.config.training import DataConfig
 from streamstop.datasets.event_windows import load_events
 from streamstop.datasets.idx import read_idx

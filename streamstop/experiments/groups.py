@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from streamstop.config.recipe import Config, read_toml
+from streamstop.config.recipe import read_toml
+from streamstop.config.sections import Config
 from streamstop.errors import UsageError
 from streamstop.experiments.aggregate import SeedRun, in_words, joint_summary, seed_folders
 from streamstop.pipeline.summary_file import number, read_summary

@@ -26,10 +26,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from streamstop.config.recipe import Config, load_config, to_toml
+from streamstop.config.recipe import to_toml
+from streamstop.config.sections import Config
 from streamstop.config.uri_paths import stem
 from streamstop.errors import StreamstopError, UsageError
 from streamstop.experiments.aggregate import SeedRun, joint_summary
+from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.summary_file import read_summary
 from streamstop.sources.live.registry import is_live
 

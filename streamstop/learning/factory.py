@@ -10,13 +10,15 @@ from dataclasses import replace
 
 import torch
 
-from streamstop.config.recipe import UNLABELLED_CLASSES, Config
+from streamstop.config.sections import UNLABELLED_CLASSES, Config, NetworkConfig
 from streamstop.errors import UsageError
 from streamstop.events.labels import LabelTrack
 from streamstop.learning.learner import LearnerSpec, StopLearner
 from streamstop.learning.pretrained import Trained
-from streamstop.stop.architectures import configured_network
+from streamstop.stop.architectures import named_network
+from streamstop.stop.layer import NeuronSpec
 from streamstop.stop.losses import Loss
+from streamstop.stop.network import NetworkSpec
 
 
 def build_learner(config: Config, classes: int, learn: str | None = None) -> StopLearner:
@@ -46,6 +48,33 @@ def build_learner(config: Config, classes: int, learn: str | None = None) -> Sto
     )
     dtype = torch.float64 if rule.precision == "float64" else torch.float32
     return StopLearner(spec, learning, config.run.seed, dtype)
+
+
+def configured_network(
+    config: NetworkConfig, input_shape: tuple[int, int, int], classes: int
+) -> NetworkSpec:
+    """The network that a recipe's [network] section describes; raises as `named_network` does."""
+    neuron = NeuronSpec(
+        theta=config.theta,
+        leak=config.leak,
+        gain=config.gain,
+        surrogate=config.surrogate,
+        reset=config.reset,
+        threshold=config.threshold,
+        norm=config.norm,
+        leak_gain=config.leak_gain,
+    )
+    return named_network(
+        config.name,
+        input_shape,
+        classes,
+        neuron,
+        config.channels,
+        config.hidden,
+        config.layers,
+        config.readout,
+        config.readout_leak,
+    )
 
 
 def frozen(config: Config) -> Config:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from streamstop.config.fields import check, to_toml_value
-from streamstop.config.recipe import BinningConfig, NetworkConfig
+from streamstop.config.sections import BinningConfig, NetworkConfig
 from streamstop.errors import SourceError, UsageError
 from streamstop.learning.lda import StreamingLDA
 from streamstop.learning.learner import StopLearner

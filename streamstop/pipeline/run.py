@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from streamstop.config.bundled import bundled_path
-from streamstop.config.recipe import UNLABELLED_CLASSES, Config, to_toml
-from streamstop.config.uri_paths import replaced, stem
+from streamstop.config.recipe import to_toml
+from streamstop.config.sections import UNLABELLED_CLASSES, Config
+from streamstop.config.uri_paths import stem
 from streamstop.errors import DamageError, DivergedError, SourceError, UsageError
 from streamstop.evaluation.drift import EVENT_RATE, FIRING_RATE, DriftMonitor, DriftResponse
 from streamstop.evaluation.held_out import Examination
@@ -33,9 +34,11 @@ from streamstop.events.labels import Segment
 from streamstop.events.ledger import Ledger
 from streamstop.events.packet import SensorSize, make_events
 from streamstop.learning.factory import build_learner, frozen, output_names, trained_network
+from streamstop.pipeline.configure import absolute_paths
+from streamstop.pipeline.environment import versions
 from streamstop.pipeline.folder import RunFolder
 from streamstop.pipeline.profiler import Meters
-from streamstop.pipeline.summary import summarise, versions
+from streamstop.pipeline.summary import summarise
 from streamstop.scenarios.domains import domain_at
 from streamstop.scenarios.stream import World, open_world
 from streamstop.sources.base import Source
@@ -103,7 +106,7 @@ def run(
     with world.source:
         work = Pass(config, world, progress)
         name = config.run.name or stem(uri) or "run"
-        with RunFolder(Path(config.run.out), name, to_toml(_findable(config))) as folder:
+        with RunFolder(Path(config.run.out), name, to_toml(absolute_paths(config))) as folder:
             status = work.stream(folder)
             summary = summarise(work, name=name, command=command, status=status)
             parameters = work.learner.network.parameters() if status != "diverged" else None
@@ -397,18 +400,6 @@ class Pass:
                 self._said,
             )
         )
-
-
-def _findable(config: Config) -> Config:
-    """The configuration with its paths made absolute: a run folder may be read from anywhere."""
-    named = config.source
-    labels = str(Path(named.labels).resolve()) if named.labels else ""
-    weights = config.learner.weights and str(Path(config.learner.weights).resolve())
-    return replace(
-        config,
-        source=replace(named, uri=replaced(named.uri, Path.resolve), labels=labels),
-        learner=replace(config.learner, weights=weights),
-    )
 
 
 @contextmanager

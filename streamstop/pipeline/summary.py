@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import platform
-import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from streamstop import __version__
+from streamstop.pipeline.environment import versions
 from streamstop.scenarios.scenario import BY_DOMAIN, UNORDERED
 from streamstop.sources.open import uri_parts
 from streamstop.tools.inspection import label_file_beside
@@ -149,18 +146,6 @@ def _of_the_stream(work: Pass) -> dict[str, str]:
     if work.drift.count > 8:
         said["drift_alarms"] += f"; {work.drift.count - 8} more in summary.json"
     return {key: words for key, words in said.items() if words}
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a result depends on."""
-    found = {"streamstop": __version__, "python": platform.python_version()}
-    for package in ("torch", "numpy", "river", "numba"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "missing"
-    found["platform"] = f"{platform.system()} {platform.machine()} {sys.byteorder}-endian"
-    return found
 
 
 def _those(tallies: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from streamstop.config.recipe import Config
+from streamstop.config.sections import Config
 from streamstop.errors import UsageError
 from streamstop.scenarios.corruptions import Corruption, corrupted, parse_corruption
 from streamstop.scenarios.scenario import UNORDERED, Course, Scenario, Span, course
 from streamstop.sources.base import Source
 from streamstop.sources.folder import FolderSource
-from streamstop.sources.open import open_source
+from streamstop.sources.open import open_source, sensor_size
 from streamstop.sources.realtime import paced
 from streamstop.sources.transformed import PassedSource
 
@@ -77,7 +77,7 @@ def open_world(config: Config, uri: str) -> World:
     opened = open_source(
         uri,
         labels=config.source.labels or None,
-        sensor=config.source.sensor_size,
+        sensor=sensor_size(config.source.sensor) if config.source.sensor else None,
         strict=config.source.strict,
         seed=config.run.seed,
         length_us=config.segments.length_us,

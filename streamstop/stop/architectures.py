@@ -16,15 +16,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from streamstop.errors import UsageError
 from streamstop.stop.layer import LayerSpec, NeuronSpec
 from streamstop.stop.network import NetworkSpec
 from streamstop.stop.readouts import ReadoutKind
-
-if TYPE_CHECKING:
-    from streamstop.config.recipe import NetworkConfig
 
 
 @dataclass(frozen=True)
@@ -219,31 +216,4 @@ def named_network(
         made.global_average,
         readout,
         readout_leak,
-    )
-
-
-def configured_network(
-    config: NetworkConfig, input_shape: tuple[int, int, int], classes: int
-) -> NetworkSpec:
-    """The network that a recipe's [network] section describes; raises as `named_network` does."""
-    neuron = NeuronSpec(
-        theta=config.theta,
-        leak=config.leak,
-        gain=config.gain,
-        surrogate=config.surrogate,
-        reset=config.reset,
-        threshold=config.threshold,
-        norm=config.norm,
-        leak_gain=config.leak_gain,
-    )
-    return named_network(
-        config.name,
-        input_shape,
-        classes,
-        neuron,
-        config.channels,
-        config.hidden,
-        config.layers,
-        config.readout,
-        config.readout_leak,
     )

@@ -33,8 +33,8 @@ from streamstop.learning.lda import StreamingLDA
 from streamstop.learning.learner import LearnerSpec
 from streamstop.learning.pretrained import discriminant_tensors
 from streamstop.learning.weights import read_weights, write_weights
+from streamstop.pipeline.environment import versions
 from streamstop.pipeline.folder import new_folder, write_tensors, write_text
-from streamstop.pipeline.summary import versions
 from streamstop.stop.network import Network, NetworkSpec
 from streamstop.training.distributed import Workers, chosen_device, joined
 from streamstop.training.trainer import Score, Trainer

@@ -23,7 +23,7 @@ from torch import Tensor
 from streamstop.config.training import TrainConfig
 from streamstop.datasets.samples import Samples, channel_statistics
 from streamstop.errors import DivergedError, UsageError
-from streamstop.stop.architectures import configured_network
+from streamstop.learning.factory import configured_network
 from streamstop.stop.batch_gradients import sequence_gradients
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network, pooled_rates

@@ -15,9 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import gestures
 
-from streamstop.config.recipe import load_config, to_toml
+from streamstop.config.recipe import to_toml
 from streamstop.learning.factory import build_learner
 from streamstop.learning.weights import write_weights
+from streamstop.pipeline.configure import load_config
 
 
 def weights(path: Path) -> Path:

@@ -15,8 +15,10 @@ from typer.testing import CliRunner
 
 import streamstop
 from streamstop.cli import app
-from streamstop.config.recipe import Config, load_config, to_toml
+from streamstop.config.recipe import to_toml
+from streamstop.config.sections import Config
 from streamstop.errors import DamageError, DivergedError, SourceError, UsageError
+from streamstop.pipeline.configure import load_config
 
 runner = CliRunner()
 

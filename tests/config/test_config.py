@@ -14,21 +14,21 @@ from hypothesis import strategies as st
 from streamstop.config import bundled
 from streamstop.config.bundled import bundled_path, find_recipe
 from streamstop.config.fields import choices, types
-from streamstop.config.recipe import (
-    MAX_RECIPE_BYTES,
+from streamstop.config.recipe import MAX_RECIPE_BYTES, to_toml
+from streamstop.config.sections import (
     BinningConfig,
     Config,
     LearnerConfig,
     NetworkConfig,
     RunConfig,
     SourceConfig,
-    load_config,
-    to_toml,
 )
 from streamstop.errors import SourceError, UsageError
 from streamstop.events import binning
 from streamstop.events.packet import SensorSize
-from streamstop.stop.architectures import ARCHITECTURES, CUSTOM, configured_network, named_network
+from streamstop.learning.factory import configured_network
+from streamstop.pipeline.configure import load_config
+from streamstop.stop.architectures import ARCHITECTURES, CUSTOM, named_network
 from streamstop.stop.layer import NeuronSpec
 from streamstop.stop.losses import LossKind, LossTime
 from streamstop.stop.network import Rule

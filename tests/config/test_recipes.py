@@ -20,14 +20,14 @@ from typer.testing import CliRunner
 
 from streamstop.cli import app
 from streamstop.config.bundled import bundled_path
-from streamstop.config.recipe import load_config, to_toml
+from streamstop.config.recipe import to_toml
 from streamstop.config.training import RECIPES as TRAININGS
 from streamstop.config.training import load_train_config
 from streamstop.datasets.load import load_training_set
-from streamstop.learning.factory import build_learner
+from streamstop.learning.factory import build_learner, configured_network
+from streamstop.pipeline.configure import load_config
 from streamstop.simulation.cifar10_set import write_cifar10_set
 from streamstop.simulation.gesture_set import SetOptions, write_gesture_set
-from streamstop.stop.architectures import configured_network
 
 RECIPES = sorted(bundled_path("pipelines").glob("*.toml"))
 SHARED = Path("..", "shared", "data")

@@ -24,7 +24,7 @@ from helpers.image_files import (
 )
 from PIL import Image
 
-from streamstop.config.recipe import BinningConfig
+from streamstop.config.sections import BinningConfig
 from streamstop.config.training import DataConfig, load_train_config
 from streamstop.datasets.event_windows import load_events
 from streamstop.datasets.idx import read_idx

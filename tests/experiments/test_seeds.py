@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 from helpers.made_runs import broken_report, fake_run, note_report
 
-from streamstop.config.recipe import Config, RunConfig, load_config
+from streamstop.config.sections import Config, RunConfig
 from streamstop.errors import StreamstopError, UsageError
 from streamstop.experiments import seeds as several
 from streamstop.experiments.seeds import SeveralResult, parse_seeds, run_seeds
 from streamstop.pipeline import run as pipeline
+from streamstop.pipeline.configure import load_config
 
 
 def config(tmp_path: Path, name: str) -> Config:

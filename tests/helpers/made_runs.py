@@ -12,7 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from streamstop.config.recipe import Config, to_toml
+from streamstop.config.recipe import to_toml
+from streamstop.config.sections import Config
 from streamstop.errors import SourceError
 
 MAKERS = ("decided", "linear", "lda", "frozen", "river", "lda_counts", "majority", "no_change")

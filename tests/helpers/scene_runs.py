@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamstop.config.recipe import load_config
 from streamstop.events.labels import LabelTrack, Segment
 from streamstop.events.packet import Events, Packet, SensorSize, make_events
+from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.run import RunResult, run
 from streamstop.scenarios import stream as world
 

@@ -18,20 +18,22 @@ from torch.nn import functional
 from typer.testing import CliRunner
 
 from streamstop.cli import app
-from streamstop.config.recipe import NetworkConfig, load_config, to_toml
+from streamstop.config.recipe import to_toml
+from streamstop.config.sections import NetworkConfig
 from streamstop.config.training import load_train_config
 from streamstop.errors import SourceError, UsageError
 from streamstop.events.binning import Binner
 from streamstop.events.labels import LabelTrack, Segment
 from streamstop.events.packet import SensorSize
+from streamstop.learning.factory import configured_network
 from streamstop.learning.lda import StreamingLDA
 from streamstop.learning.learner import LearnerSpec, StopLearner
 from streamstop.learning.pretrained import Trained, discriminant_tensors
 from streamstop.learning.weights import file_digest, read_weights, write_weights
 from streamstop.pipeline import run as pipeline
+from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.run import RunResult
 from streamstop.report.write import write_page
-from streamstop.stop.architectures import configured_network
 from streamstop.stop.network import Network
 from streamstop.training.train import train
 

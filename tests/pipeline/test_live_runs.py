@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamstop.config.recipe import load_config
 from streamstop.errors import SourceError
 from streamstop.events.packet import SensorSize, make_events
 from streamstop.formats.aedat.aedat4_writer import write_aedat4
+from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.run import RunResult, run
 from streamstop.tools.send import Sent, stream
 

@@ -12,12 +12,12 @@ import pytest
 from helpers.event_files import random_events
 from helpers.scene_runs import SEGMENT_US, cut, go, left, scene, track
 
-from streamstop.config.recipe import load_config
 from streamstop.errors import UsageError
 from streamstop.events.labels import LabelTrack, Segment
 from streamstop.events.packet import Damage, Packet, SensorSize
 from streamstop.formats.aedat.aedat4_writer import write_aedat4
 from streamstop.pipeline import run as pipeline
+from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.run import run
 
 FILES = ("metrics.jsonl", "segments.csv", "weights.safetensors")

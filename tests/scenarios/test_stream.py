@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from helpers.event_files import write_bin
 
-from streamstop.config.recipe import load_config
 from streamstop.errors import UsageError
 from streamstop.evaluation.held_out import Examination
 from streamstop.events.packet import make_events
+from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.run import RunResult, run
 from streamstop.scenarios.stream import open_world
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamstop.config.recipe import NetworkConfig
+from streamstop.config.sections import NetworkConfig
 from streamstop.stop.layer import LEAK_MAX, LayerSpec, NeuronSpec, SpikingLayer
 
 

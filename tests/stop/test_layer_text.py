@@ -12,15 +12,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from streamstop.cli import app
-from streamstop.config.recipe import load_config
 from streamstop.errors import UsageError
-from streamstop.stop.architectures import (
-    ARCHITECTURES,
-    MAX_CHANNELS,
-    configured_network,
-    named_network,
-    parse_layer,
-)
+from streamstop.learning.factory import configured_network
+from streamstop.pipeline.configure import load_config
+from streamstop.stop.architectures import ARCHITECTURES, MAX_CHANNELS, named_network, parse_layer
 from streamstop.stop.batch_gradients import sequence_gradients
 from streamstop.stop.cost import network_cost
 from streamstop.stop.layer import LayerSpec

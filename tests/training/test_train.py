@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from streamstop.cli import app
-from streamstop.config.recipe import NetworkConfig
+from streamstop.config.sections import NetworkConfig
 from streamstop.config.training import load_train_config
 from streamstop.datasets.images import load_images
 from streamstop.datasets.samples import Samples
 from streamstop.errors import UsageError
+from streamstop.learning.factory import configured_network
 from streamstop.learning.weights import read_weights
-from streamstop.stop.architectures import configured_network
 from streamstop.stop.network import Network
 from streamstop.training.distributed import Workers
 from streamstop.training.train import describe, train, unfinished

@@ -11,8 +11,9 @@ import typer
 
 from streamstop.cli.errors import errors_told
 from streamstop.cli.options import Sets
-from streamstop.config.recipe import UNLABELLED_CLASSES, load_config
+from streamstop.config.sections import UNLABELLED_CLASSES
 from streamstop.errors import UsageError
+from streamstop.pipeline.configure import load_config
 
 
 def model(
@@ -53,7 +54,7 @@ def model(
         config = load_config(None, sets or (), flags)
         # torch comes with these, and --help shall not wait for it.
         from streamstop.cli.display.model import model_cost, model_json, print_model
-        from streamstop.stop.architectures import configured_network
+        from streamstop.learning.factory import configured_network
 
         shape = (polarities, config.binning.height, config.binning.width)
         outputs = config.network.classes or UNLABELLED_CLASSES

@@ -12,8 +12,10 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from streamstop.cli.errors import errors_told
-from streamstop.config.recipe import Config, load_config, to_toml
+from streamstop.config.recipe import to_toml
+from streamstop.config.sections import Config
 from streamstop.errors import UsageError
+from streamstop.pipeline.configure import load_config
 
 EXAMPLES = (
     ("streamstop run", "the bundled demo"),

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamstop.cli.display.text import print_paragraph
-from streamstop.config.recipe import LearnerConfig
+from streamstop.config.sections import LearnerConfig
 from streamstop.report.text.run import NBSP, whole
 from streamstop.stop.cost import NetworkCost, network_cost
 from streamstop.stop.network import NetworkSpec

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
+from streamstop.config.sections import Config
+from streamstop.pipeline.build import RunParts
 from streamstop.pipeline.environment import versions
 from streamstop.scenarios.scenario import BY_DOMAIN, UNORDERED
+from streamstop.sources.base import Source
+from streamstop.sources.live.recorder import TeeWriter
 from streamstop.sources.open import uri_parts
 from streamstop.tools.inspection import label_file_beside
-
-if TYPE_CHECKING:
-    from streamstop.pipeline.run import Pass
 
 READOUTS = ("linear", "lda")
 LOSS_AT = {"step": "in every bin", "end": "in a segment's last bin"}
@@ -26,29 +28,49 @@ MAX_SPANS = 1024
 SPANS_SAID = 12
 
 
-def summarise(work: Pass, *, name: str, command: str, status: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class RunRecord:
+    """A run that is over.
+
+    name, command : of the run, and what the user typed.  status, message : how it ended, and why.
+    recorder : what wrote down a live source; recording : the name of that file.
+    """
+
+    parts: RunParts
+    name: str
+    command: str
+    status: str
+    message: str
+    recorder: TeeWriter | None = None
+    recording: str = ""
+
+
+def build_summary(record: RunRecord) -> dict[str, Any]:
     """The content of summary.json, plain data."""
-    config, scores = work.config, work.test.scores
+    parts = record.parts
+    config, evaluator, source = parts.config, parts.evaluator, parts.world.source
+    test, scores, meters = evaluator.test, evaluator.test.scores, parts.meters
+    labelled = evaluator.labels is not None
     by_scenario = config.scenario.name not in UNORDERED
     scored = bool(scores.tallies)
     tallies = {key: tally.as_dict() for key, tally in scores.tallies.items()}
-    wall, stream = work.meters.wall_s, work.stream_us / 1e6
-    p50, p99 = work.meters.step_ms()
-    latency_p50, latency_p99 = work.meters.latency_ms()
-    network = work.learner.network
+    wall, stream = meters.wall_s, parts.bins.duration_us / 1e6
+    p50, p99 = meters.step_ms()
+    latency_p50, latency_p99 = meters.latency_ms()
+    network = parts.learner.network
     layers = [
         {"name": name, "shape": list(layer.neurons), "parameters": _size(layer.parameters())}
         for name, layer in zip(network.names, network.layers, strict=True)
     ]
     return {
-        "name": name,
-        "command": command,
-        "status": status,
-        "message": work.message,
-        "source": work.source.name if config.source.uri else "bundled: recordings/gestures",
-        "format": work.source.format,
-        "sensor": list(work.source.sensor),
-        "data": "simulated" if work.source.simulated else "real",
+        "name": record.name,
+        "command": record.command,
+        "status": record.status,
+        "message": record.message,
+        "source": source.name if config.source.uri else "bundled: recordings/gestures",
+        "format": source.format,
+        "sensor": list(source.sensor),
+        "data": "simulated" if source.simulated else "real",
         "seed": config.run.seed,
         "protocol": {
             "update": config.learner.update,
@@ -58,34 +80,36 @@ def summarise(work: Pass, *, name: str, command: str, status: str) -> dict[str, 
             "loss": f"{config.learner.loss}, {LOSS_AT[config.learner.loss_at]}",
             "arrival": config.labels.arrival,
             "delay_us": config.labels.delay_us,
-            "evaluation": "prequential" if work.labelled else "none: no labels",
-            "decide": work.test.decides,
+            "evaluation": "prequential" if labelled else "none: no labels",
+            "decide": test.decides,
             **({"frozen": True} if config.learner.frozen else {}),
             "order": config.scenario.name if by_scenario else config.segments.order,
             "length_us": config.segments.length_us,
             "bin_us": config.binning.bin_us,
-            **_of_the_stream(work),
+            **_of_the_stream(parts),
         },
-        "segments": work.segments,
-        "segments_unscored": len(work.source.labels or ()) - work.segments,
-        "labels_beside": _labels_beside(work),
-        "bins": work.bins,
-        "classes": list(work.classes),
+        "segments": evaluator.segments,
+        "segments_unscored": len(source.labels or ()) - evaluator.segments,
+        "labels_beside": _labels_beside(config, source, labelled),
+        "bins": evaluator.bins,
+        "classes": list(parts.classes),
         "accuracy": scores.accuracy() if scored else None,
         "accuracy_by_readout": _those(tallies, READOUTS) if scored else None,
         "baselines": _those(tallies, RIVALS) if scored else None,
         "confusion": scores.confusion.tolist() if scored else [],
         "per_class": scores.per_class() if scored else [],
         "per_domain": scores.domains.as_list() if scored else [],
-        "predictions": dict(work.predictions),
-        "ledger": work.ledger.as_dict(),
-        "recording": work.recording(),
+        "predictions": dict(evaluator.predictions),
+        "ledger": parts.bins.ledger.as_dict(),
+        "recording": _recording(record),
         "corruptions": list(config.scenario.corruptions),
-        "scenario": _scenario(work),
-        "continual": work.examination.as_dict(),
-        "drift": {**work.drift.as_dict(), "responses": work.response.count} if scored else None,
+        "scenario": _scenario(parts),
+        "continual": evaluator.examination.as_dict(),
+        "drift": {**evaluator.drift.as_dict(), "responses": evaluator.response.count}
+        if scored
+        else None,
         "speed": {
-            "events_per_s": work.binner.binned / wall if wall else None,
+            "events_per_s": parts.bins.binner.binned / wall if wall else None,
             "real_time_factor": stream / wall if wall else None,
             "step_ms_p50": p50,
             "step_ms_p99": p99,
@@ -95,56 +119,70 @@ def summarise(work: Pass, *, name: str, command: str, status: str) -> dict[str, 
             "stream_s": stream,
         },
         "memory": {
-            "learner_state_bytes": work.learner.state_bytes(),
-            "rss_start_mb": work.meters.rss_start / 1e6,
-            "rss_end_mb": work.meters.rss_end / 1e6,
-            "rss_peak_mb": work.meters.rss_peak / 1e6,
+            "learner_state_bytes": parts.learner.state_bytes(),
+            "rss_start_mb": meters.rss_start / 1e6,
+            "rss_end_mb": meters.rss_end / 1e6,
+            "rss_peak_mb": meters.rss_peak / 1e6,
         },
-        "operations": work.operations.as_dict(),
+        "operations": parts.operations.as_dict(),
         "network": {
             "name": config.network.name,
             "input": list(network.spec.input_shape),
             "layers": layers,
             "parameters": _size(network.parameters()),
         },
-        "weights": (None if work.trained is None else work.trained.as_dict(config.readout.prior)),
+        "weights": (None if parts.trained is None else parts.trained.as_dict(config.readout.prior)),
         "versions": versions(),
     }
 
 
-def _labels_beside(work: Pass) -> str | None:
-    """The label file beside the recording of a run without labels, which nobody asked for."""
-    if work.labelled or work.source.live:
+def _recording(record: RunRecord) -> dict[str, Any] | None:
+    """What was recorded of a live source; None where nothing was."""
+    tee = record.recorder
+    if tee is None:
         return None
-    return label_file_beside(uri_parts(work.config.source.uri)[0])
+    return {
+        "file": record.recording,
+        "events": tee.events,
+        "events_not_recorded": tee.not_recorded,
+        "ended_early": tee.full,
+    }
 
 
-def _scenario(work: Pass) -> dict[str, Any]:
+def _labels_beside(config: Config, source: Source, labelled: bool) -> str | None:
+    """The label file beside the recording of a run without labels, which nobody asked for."""
+    if labelled or source.live:
+        return None
+    return label_file_beside(uri_parts(config.source.uri)[0])
+
+
+def _scenario(parts: RunParts) -> dict[str, Any]:
     """What becomes of the world: spans as (first segment, last segment, name), and true drifts."""
-    course, wanted = work.world.course, work.config.scenario
+    course, wanted = parts.world.course, parts.config.scenario
     return {
         "name": wanted.name,
         "domain": wanted.domain if wanted.name in BY_DOMAIN else None,
         "spans": [list(one) for one in course.spans[:MAX_SPANS]],
         "drifts": list(course.drifts[:MAX_SPANS]),
         "spans_in_all": len(course.spans),
-        "held_out": sum(len(tasks) for _, tasks in work.world.tests),
+        "held_out": sum(len(tasks) for _, tasks in parts.world.tests),
     }
 
 
-def _of_the_stream(work: Pass) -> dict[str, str]:
+def _of_the_stream(parts: RunParts) -> dict[str, str]:
     """What sets it apart, in words: where it is from, what befell it, where drift was seen."""
+    drift = parts.evaluator.drift
     said = {
-        "recordings": "; ".join(work.source.notes),
-        "corruptions": "; ".join(work.config.scenario.corruptions),
-        "scenario": "" if work.config.scenario.name == "none" else work.config.scenario.name,
-        "spans": work.world.course.in_words(SPANS_SAID),
+        "recordings": "; ".join(parts.world.source.notes),
+        "corruptions": "; ".join(parts.config.scenario.corruptions),
+        "scenario": "" if parts.config.scenario.name == "none" else parts.config.scenario.name,
+        "spans": parts.world.course.in_words(SPANS_SAID),
         "drift_alarms": "; ".join(
-            f"segment {one.segment} ({one.detector}, {one.signal})" for one in work.drift.alarms[:8]
+            f"segment {one.segment} ({one.detector}, {one.signal})" for one in drift.alarms[:8]
         ),
     }
-    if work.drift.count > 8:
-        said["drift_alarms"] += f"; {work.drift.count - 8} more in summary.json"
+    if drift.count > 8:
+        said["drift_alarms"] += f"; {drift.count - 8} more in summary.json"
     return {key: words for key, words in said.items() if words}
 
 

@@ -15,6 +15,7 @@ on names of recordings and classes and on the seed alone.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -252,3 +253,21 @@ def _gradual(domains: Sequence[str]) -> list[Span]:
         for a, b, name in zip(edges[:-1], edges[1:], said, strict=True)
         if a < b
     ]
+
+
+def domain_at(course: Course, by: Domain, nth: int, recording: str) -> str | None:
+    """The domain of the nth segment of a stream, counted from 0; None where it has none.
+
+    by : what a domain is where the world does not change; see `scenario.Scenario`.
+
+    >>> domain_at(Course((), ()), "lighting", 0, "user07_led/4.npy")
+    'led'
+    """
+    if course.spans:
+        i = bisect_right(course.spans, nth, key=lambda span: span.first) - 1
+        inside = i >= 0 and nth <= course.spans[i].last
+        return course.spans[i].name if inside else None
+    try:
+        return domain_of(recording, by)
+    except UsageError:
+        return None

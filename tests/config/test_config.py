@@ -25,7 +25,6 @@ from streamstop.config.sections import (
 )
 from streamstop.errors import SourceError, UsageError
 from streamstop.events import binning
-from streamstop.events.packet import SensorSize
 from streamstop.learning.factory import configured_network
 from streamstop.pipeline.configure import load_config
 from streamstop.stop.architectures import ARCHITECTURES, CUSTOM, named_network
@@ -273,7 +272,6 @@ def test_choices_and_defaults_are_those_of_the_rooms_they_speak_of() -> None:
     assert types(LearnerConfig)["loss_at"] == LossTime
     configured = configured_network(NetworkConfig(), (2, 8, 8), 3)
     assert configured == named_network("compact", (2, 8, 8), 3)
-    assert replace(SourceConfig(), sensor="346x260").sensor_size == SensorSize(346, 260)
     assert SourceConfig().sensor_size is None
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamstop.scenarios.domains import domain_at
-from streamstop.scenarios.scenario import Course, Span
+from streamstop.scenarios.scenario import Course, Span, domain_at
 
 SPANS = Course((Span(0, 4, "clean"), Span(5, 9, "flip 0.5"), Span(12, 13, "clean")), (5,))
 

@@ -1,0 +1,76 @@
+"""The bins of a stream of packets, each packet's events entered in the ledger first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from streamstop.events.binning import Bin, Binner
+from streamstop.events.ledger import Ledger
+from streamstop.events.packet import Packet
+
+
+class BinStream:
+    """Every bin of a stream, in order; iterate it once.
+
+    Guarantees:
+
+    - What was received is in the ledger before the first bin that it closes comes out.
+    - Nothing is kept but the open bins of the binner.
+
+    Parameters
+    ----------
+    packets : iterable of Packet
+        The stream.
+    binner : Binner
+        Cuts it into bins.
+
+    Attributes
+    ----------
+    ledger : Ledger
+        The account of all events.
+    arrived_s : float or None
+        When the latest event of the bin just handed over came in (monotonic clock, seconds); None
+        where no clock was read.
+    first_us : int or None
+        Start of the first bin, in us of the source's time.
+    end_us, clock_us : int
+        End of the latest bin, in the source's time and in the time that labels speak of.
+    """
+
+    def __init__(self, packets: Iterable[Packet], binner: Binner) -> None:
+        self.binner = binner
+        self.ledger = Ledger(binner)
+        self.arrived_s: float | None = None
+        self.first_us: int | None = None
+        self.end_us = self.clock_us = 0
+        self._packets = packets
+
+    @property
+    def duration_us(self) -> int:
+        """Stream time that has been handed over, in us."""
+        return self.end_us - (self.first_us or 0)
+
+    def __iter__(self) -> Iterator[Bin]:
+        came_s: float | None = None
+        for packet in self._packets:
+            self.ledger.take(packet)
+            for one in self.binner.push(packet.events):
+                # The packet that closes a bin may hold events of it, or only later ones.
+                within = packet.events["t"][0] < one.clock_us + self.binner.bin_us
+                self.arrived_s = packet.arrived_s if within else came_s
+                yield self._entered(one)
+            came_s = packet.arrived_s if len(packet.events) else came_s
+            if packet.until_us is not None:
+                self.arrived_s = came_s
+                yield from map(self._entered, self.binner.advance(packet.until_us))
+        yield from self.rest()
+
+    def rest(self) -> Iterator[Bin]:
+        """The bins still open; for a stream that broke off, where iteration ended in an error."""
+        self.arrived_s = None
+        yield from map(self._entered, self.binner.flush())
+
+    def _entered(self, one: Bin) -> Bin:
+        self.first_us = one.start_us if self.first_us is None else self.first_us
+        self.end_us, self.clock_us = one.end_us, one.clock_us + self.binner.bin_us
+        return one

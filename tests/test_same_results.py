@@ -60,7 +60,7 @@ def test_the_demo_begins_as_it_did(tmp_path: Path) -> None:
 
 def test_a_run_with_every_setting_changed_ends_as_it_did(tmp_path: Path) -> None:
     digests_of("demo-start")  # of the same machine
-    before = read_run(SCHEMA1 / "runs" / "scenario").digests()
+    before = read_run(SCHEMA1 / "run-folders" / "scenario").digests()
     recipe = str(SCHEMA1 / "recipes" / "run-stream.toml")
     now = read_run(run(tmp_path, recipe), tensors(before)).digests()
     assert different(now, before) == []
@@ -92,7 +92,7 @@ def under_new_names(old: Path, folder: Path) -> Path:
 
 
 def test_names_and_additions_make_no_difference_and_values_do(tmp_path: Path) -> None:
-    old = SCHEMA1 / "runs" / "from-weights"
+    old = SCHEMA1 / "run-folders" / "from-weights"
     before = read_run(old).digests()
     new = under_new_names(old, tmp_path / "new")
     found = read_run(new, tensors(before))
@@ -111,7 +111,7 @@ def test_names_and_additions_make_no_difference_and_values_do(tmp_path: Path) ->
 
 def test_a_column_under_both_names_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    shutil.copytree(SCHEMA1 / "runs" / "labelled", folder)
+    shutil.copytree(SCHEMA1 / "run-folders" / "labelled", folder)
     file = folder / "segments.csv"
     file.write_text(file.read_text().replace(",no_change,", ",headline,", 1))
     with pytest.raises(SystemExit, match="twice"):

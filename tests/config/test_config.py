@@ -272,7 +272,6 @@ def test_choices_and_defaults_are_those_of_the_rooms_they_speak_of() -> None:
     assert types(LearnerConfig)["loss_at"] == LossTime
     configured = configured_network(NetworkConfig(), (2, 8, 8), 3)
     assert configured == named_network("compact", (2, 8, 8), 3)
-    assert SourceConfig().sensor_size is None
 
 
 def test_every_default_is_allowed_and_every_key_is_explained() -> None:

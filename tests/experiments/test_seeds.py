@@ -180,7 +180,7 @@ def test_seeds_whose_parent_was_killed_sum_up_and_end(tmp_path: Path) -> None:
     code = (
         "from helpers.made_runs import fake_run\n"
         "from streamstop.experiments.seeds import run_seeds\n"
-        "from streamstop.config.recipe import Config, RunConfig\n"
+        "from streamstop.config.sections import Config, RunConfig\n"
         f"config = Config(run=RunConfig(out={str(tmp_path)!r}, name='wait'))\n"
         "run_seeds(config, (0, 1), jobs=2, run=fake_run, progress=lambda p: print(p, flush=True))"
     )

@@ -69,7 +69,7 @@ fuzz: $(VENV)/.test  ## 100,000 mutations of every file format; writes docs/resu
 	@$(BIN)/python benchmarks/fuzz.py --mutations 100000
 
 recordings: $(VENV)/.demo  ## make the bundled recordings again, byte for byte
-	@$(BIN)/python -m streamstop.simulate recordings
+	@$(BIN)/python -m streamstop.simulation recordings
 
 clean:  ## remove the environment, caches and built files, never runs/
 	rm -rf $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

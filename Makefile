@@ -3,59 +3,74 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
-STAMP := $(VENV)/.installed
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt
+PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench experiments soak fuzz recordings clean
+.PHONY: help demo test bench docs experiments soak fuzz recordings clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Installed once: again only where the dependencies have changed.
-$(STAMP): pyproject.toml constraints.txt
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "streamstop needs Python 3.11 or newer, but $(PYTHON) is: $$($(PYTHON) -V 2>&1)."; \
 	  echo "Name a newer one: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+
+# One environment, and one stamp for each set of packages in it: a set is installed when a target
+# first needs it, and again only where the dependencies have changed.
+$(VENV)/.demo: $(PINS) | $(BIN)/python
 	@echo "Installing streamstop and what it needs into $(VENV), once."
-	@$(PIP) install -qq -c constraints.txt -e '.[all]'
+	@$(INSTALL) -e .
 	@touch $@
 
-demo: $(STAMP)  ## install, run the bundled demo, print its score and where its report is
+$(VENV)/.test: $(PINS) | $(BIN)/python
+	@echo "Installing the tools and libraries of the tests into $(VENV), once."
+	@$(INSTALL) -e '.[all]'
+	@$(INSTALL) --no-deps neurobench
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: $(PINS) $(VENV)/.test
+	@echo "Installing the libraries to compare with into $(VENV), once."
+	@$(INSTALL) -e '.[all,bench]'
+	@$(INSTALL) --no-deps spikingjelly norse
+	@touch $@
+
+$(VENV)/.docs: $(PINS) | $(BIN)/python
+	@echo "Installing what builds the documentation into $(VENV), once."
+	@$(INSTALL) -e '.[docs]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo  ## install, run the bundled demo, print its score and where its report is
 	@$(BIN)/streamstop run
 
-$(VENV)/.neurobench: $(STAMP)
-	@$(PIP) install -qq -c constraints.txt --no-deps neurobench
-	@touch $@
-
-test: $(VENV)/.neurobench  ## ruff, mypy, pytest: what CI runs
+test: $(VENV)/.test  ## ruff, mypy, import contract, pytest: what CI runs
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports
 	@$(BIN)/pytest
 
-$(VENV)/.bench: $(STAMP)
-	@$(PIP) install -qq -c constraints.txt -e '.[all,bench]'
-	@$(PIP) install -qq -c constraints.txt --no-deps spikingjelly norse
-	@touch $@
+docs: $(VENV)/.docs  ## build the documentation site into site/; a broken link is an error
+	@$(BIN)/mkdocs build --strict
 
-bench: $(VENV)/.bench  ## speed, memory, accuracy beside their peers; writes docs/results
+bench: $(VENV)/.bench  ## speed, memory, accuracy beside other libraries; writes docs/results
 	@set -e; for name in binning decode network volume rule learner memory accuracy; do \
 	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
 
-experiments: $(STAMP)  ## rules against each other, streams that change, simulated sets, some five hours
+experiments: $(VENV)/.test  ## learning rules compared, changing streams, simulated sets; five hours
 	@set -e; for name in order ablation drift continual realism gestures; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
 
-soak: $(STAMP)  ## a million steps of learning: memory stands still; about half an hour
+soak: $(VENV)/.test  ## memory over a million learning steps; about half an hour
 	@$(BIN)/python benchmarks/memory.py --section learner --steps 1000000
 
-fuzz: $(STAMP)  ## 100,000 mutations of every format of files; writes docs/results
+fuzz: $(VENV)/.test  ## 100,000 mutations of every file format; writes docs/results
 	@$(BIN)/python benchmarks/fuzz.py --mutations 100000
 
-recordings: $(STAMP)  ## make the bundled recordings anew, byte for byte
+recordings: $(VENV)/.demo  ## make the bundled recordings again, byte for byte
 	@$(BIN)/python -m streamstop.simulation recordings
 
-clean:  ## remove the environment and caches, never runs/
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:  ## remove the environment, caches and built files, never runs/
+	rm -rf $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

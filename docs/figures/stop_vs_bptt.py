@@ -90,20 +90,24 @@ def main() -> None:
     end = row(second, 3) + BOX_H
     body = panel(TOP, "BPTT: every bin is stored until the sequence ends", stop=False)
     body.append(
-        label(LEFT, row(TOP, 3) + BOX_H + 28, "Errors go down, and back in time through every bin.", ERROR)
+        label(
+            LEFT,
+            row(TOP, 3) + BOX_H + 28,
+            "Errors go down, and back in time through every bin.",
+            ERROR,
+        )
     )
     body.append(label(LEFT, row(TOP, 3) + BOX_H + 47, "Memory grows with the number of bins T."))
     body += panel(second, "STOP: past bins are gone; traces carry what is needed", stop=True)
     body.append(label(LEFT, end + 28, "Traces go forward in time.", TRACE))
-    body.append(
-        label(LEFT + 196, end + 28, "Errors go down through the current bin only.", ERROR)
-    )
+    body.append(label(LEFT + 196, end + 28, "Errors go down through the current bin only.", ERROR))
     body.append(
         label(LEFT, end + 47, "Memory does not depend on T. Gradient of a bin = error times trace.")
     )
     markers = "".join(
         f'<marker id="{name}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
-        f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L8 4L0 8z" fill="{colour}"/></marker>'
+        f'markerUnits="userSpaceOnUse" orient="auto">'
+        f'<path d="M0 0L8 4L0 8z" fill="{colour}"/></marker>'
         for name, colour in (("f", FORWARD), ("e", ERROR), ("t", TRACE), ("g", GREY))
     )
     height = end + 66

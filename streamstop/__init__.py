@@ -1,3 +1,3 @@
 """Event cameras in, a spiking network that learns while it watches, an honest score out."""
 
-__version__ = "0.1.0"
+from streamstop._version import __version__ as __version__

@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 
-from streamstop import __version__
+from streamstop._version import __version__
 from streamstop.cli.commands.compare import compare
 from streamstop.cli.commands.datasets import datasets
 from streamstop.cli.commands.model import model

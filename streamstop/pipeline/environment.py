@@ -6,7 +6,7 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from streamstop import __version__
+from streamstop._version import __version__
 
 
 def versions() -> dict[str, str]:

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from streamstop import __version__
+from streamstop._version import __version__
 from streamstop.sources.live.cameras.discovery import Answer, ask
 from streamstop.sources.live.cameras.open import BACKENDS, INSTALL
 from streamstop.sources.live.cameras.usb import DEV, SYSFS, UsbCamera, mend_permission, usb_cameras

@@ -45,7 +45,7 @@ class FakePipeline:
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> FakePipeline:
     fake = FakePipeline()
     monkeypatch.setitem(sys.modules, "streamstop.pipeline.run", fake)
-    monkeypatch.setattr(streamstop, "pipeline", fake, raising=False)
+    monkeypatch.setattr("streamstop.pipeline.run", fake, raising=False)
     monkeypatch.setattr("streamstop.report.pages.run.write_report", lambda at: at / "report.html")
     monkeypatch.setattr(
         "streamstop.cli.display.summary.print_summary", lambda _, path: print("SCORE", path)

@@ -30,7 +30,7 @@ class Format(NamedTuple):
     """One kind of file.
 
     name : as people call it.
-    opens : "module:class" in `streamstop.sources.open`; "" where this version does not read it.
+    opens : "module:class" in `streamstop.formats`; "" where this version does not read it.
     test : whether a file that begins with these bytes and has this suffix is one.
     options : what may be asked for after `?` in the URI, beside COMMON_OPTIONS.
     """

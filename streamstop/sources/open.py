@@ -17,7 +17,8 @@ from streamstop.errors import SourceError, UsageError
 from streamstop.events.packet import SensorSize
 from streamstop.formats.byte_reader import STDIN
 from streamstop.sources.base import Source
-from streamstop.sources.live.registry import CAMERAS, SCHEMES, is_live
+from streamstop.sources.live.address import SCHEMES
+from streamstop.sources.live.registry import CAMERAS, is_live, open_live
 from streamstop.sources.ordering import Order
 
 
@@ -63,8 +64,6 @@ def open_source(
         If it is damaged and `strict`; of a single file, perhaps only when it is read.
     """
     if is_live(uri):
-        from streamstop.sources.live.source import open_live
-
         return open_live(
             uri,
             sensor=sensor,

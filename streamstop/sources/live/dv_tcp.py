@@ -37,7 +37,7 @@ from streamstop.formats.aedat.aedat4 import (
 from streamstop.formats.base import SIMULATED_SOURCE
 from streamstop.sources.live._socket import SocketFeed
 from streamstop.sources.live.address import parse_address, sensor_of
-from streamstop.sources.live.source import Received
+from streamstop.sources.live.feed import Received
 
 CONNECT_S = 1.5
 """How long a server may take to answer."""
@@ -57,7 +57,7 @@ _PIECE = 1 << 18
 
 
 class DvTcpFeed(SocketFeed):
-    """A connection to a DV server; see `streamstop.sources.live.source.Feed`.
+    """A connection to a DV server; see `streamstop.sources.live.feed.Feed`.
 
     Parameters
     ----------

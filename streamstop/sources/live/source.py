@@ -16,23 +16,21 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from streamstop.errors import DamageError, SourceError, StreamstopError
-from streamstop.events.labels import LabelTrack, read_label_csv
+from streamstop.events.labels import LabelTrack
 from streamstop.events.packet import (
     MAX_PACKET_EVENTS,
     Cursor,
     Damage,
     Events,
     Packet,
-    SensorSize,
     empty_events,
 )
-from streamstop.sources.live.registry import open_feed
-from streamstop.sources.segmentation import label_track
+from streamstop.sources.live.feed import Feed, Received, Tee
 
 RING_EVENTS = 1 << 22
 """Events that may wait for the learner: 64 MB."""
@@ -42,69 +40,6 @@ POLL_S = 0.01
 
 MAX_DAMAGE = 64
 """Further stretches of damage that wait are counted in the last of these."""
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """What a feed received at once.
-
-    events : array of EVENT_DTYPE, any length, in the order they came, times in the origin's own us.
-    dropped : events lost before they came here, by cause, as far as the origin can tell.
-    damage : what could not be understood (a bad datagram), in bytes.
-    """
-
-    events: Events
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    damage: tuple[Damage, ...] = ()
-
-
-class Feed(Protocol):
-    """A live origin of events: a camera's driver, a socket.
-
-    name : the URI or word it was opened by.
-    format : short name of where its events come from, e.g. "udp".
-    sensor : pixels of the sensor.
-    simulated : True where it is known that no camera made these events.
-    idle_us : when nothing came for so long, time is taken to have passed without events.
-    waits : True where an origin that is not read waits, so that nothing need be dropped (TCP).
-    """
-
-    name: str
-    format: str
-    sensor: SensorSize
-    simulated: bool
-    idle_us: int
-    waits: bool
-
-    def read(self, timeout_s: float) -> Received | None:
-        """What came since the last call; an empty one where nothing did within `timeout_s`.
-
-        None where the stream has ended for good. Called from one thread only, never after `close`.
-
-        Raises
-        ------
-        SourceError
-            If it cannot be read on (unplugged, connection reset).
-        """
-        ...
-
-    def held_damage(self) -> tuple[Damage, ...]:
-        """Damage that no `read` told yet; asked for at the end of a run, after the last of them."""
-        return ()
-
-    def close(self) -> None:
-        """Give the device or socket back. May be called from another thread, to end a `read`."""
-        ...
-
-
-class Tee(Protocol):
-    """Where a copy of what was received goes; see `streamstop.sources.live.recorder.TeeWriter`."""
-
-    def write(self, events: Events) -> None: ...
-
-    def mark(self, until_us: int) -> None: ...
-
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,40 +258,3 @@ class LiveSource:
             text = f"reading broke off with {type(error).__name__}: {error}: {self.name}"
             reason = None if self._stop.is_set() else SourceError(text)
         self._ring.end(reason)
-
-
-def open_live(
-    uri: str,
-    *,
-    sensor: SensorSize | None = None,
-    labels: str | None = None,
-    length_us: int = 0,
-    limit: int = 0,
-    strict: bool = False,
-    seconds: float = 0.0,
-    tick_us: int = 10_000,
-) -> LiveSource:
-    """Open a camera or a socket.
-
-    Parameters
-    ----------
-    sensor : pixels of the sensor, where the origin does not say; `?sensor=` says the same.
-    labels : path of a label CSV, whose times are those that the origin's events will have.
-    length_us, limit : how labelled intervals become segments; see
-        `streamstop.sources.file.FileSource`.
-    strict, seconds, tick_us : see `LiveSource`.
-
-    Raises
-    ------
-    SourceError
-        If nothing can be opened under that name.
-    UsageError
-        If the URI or the labels make no sense.
-    """
-    track = None
-    if labels is not None:
-        intervals = read_label_csv(labels)
-        track = label_track(uri, labels, intervals, intervals[0].start_us, length_us, limit)
-    return LiveSource(
-        open_feed(uri, sensor), labels=track, strict=strict, seconds=seconds, tick_us=tick_us
-    )

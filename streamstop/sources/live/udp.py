@@ -28,7 +28,7 @@ from streamstop.events.packet import MAX_PACKET_EVENTS, Damage, SensorSize, empt
 from streamstop.sources.live._socket import SocketFeed
 from streamstop.sources.live._udp_loop import CUT, CUT_BYTES, FIRST_CUT, compiled_loop
 from streamstop.sources.live.address import LOOPBACK, parse_address, sensor_of
-from streamstop.sources.live.source import Received
+from streamstop.sources.live.feed import Received
 
 MAX_DATAGRAM_BYTES = 1 << 16
 RECEIVE_BUFFER_BYTES = 1 << 24
@@ -51,7 +51,7 @@ _MEMINFO_DROPS = 8
 
 
 class UdpFeed(SocketFeed):
-    """A socket that events come to; see `streamstop.sources.live.source.Feed`.
+    """A socket that events come to; see `streamstop.sources.live.feed.Feed`.
 
     Parameters
     ----------

@@ -28,7 +28,8 @@ from streamstop.sources.live.cameras import dv, neuromorphic
 from streamstop.sources.live.cameras.backend import SeenCamera
 from streamstop.sources.live.cameras.open import BACKENDS, find_camera, open_camera
 from streamstop.sources.live.cameras.usb import KINDS, mend_permission, usb_cameras
-from streamstop.sources.open import CAMERAS, open_source
+from streamstop.sources.live.registry import CAMERAS
+from streamstop.sources.open import open_source
 
 SEEN = SeenCamera(("davis346",), "iniVation DAVIS 346", "00000104")
 ON, OFF = True, False

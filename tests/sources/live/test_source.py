@@ -12,7 +12,8 @@ from helpers.event_files import Whole, random_events, same
 
 from streamstop.errors import DamageError, SourceError
 from streamstop.events.packet import Damage, Events, SensorSize, empty_events
-from streamstop.sources.live.source import Feed, LiveSource, Received, Ring
+from streamstop.sources.live.feed import Feed, Received
+from streamstop.sources.live.source import LiveSource, Ring
 
 NOTHING = Received(empty_events())
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from streamstop.sources.live.source import Feed
+from streamstop.sources.live.feed import Feed
 
 IDLE_US = 100_000
 """Drivers hand events over a few ms after they happened; by this time all of them have come."""

@@ -16,7 +16,7 @@ from typing import Any
 from streamstop.errors import SourceError
 from streamstop.events.packet import SensorSize, empty_events, make_events
 from streamstop.sources.live.cameras.backend import IDLE_US, SeenCamera, in_words
-from streamstop.sources.live.source import Feed, Received
+from streamstop.sources.live.feed import Feed, Received
 
 NAME = "dv-processing"
 DISTRIBUTION = "dv-processing"
@@ -88,7 +88,7 @@ def open_feed(uri: str, word: str, seen: SeenCamera) -> Feed:
 
 
 class DvFeed(Feed):
-    """A camera opened by dv-processing as a `streamstop.sources.live.source.Feed`."""
+    """A camera opened by dv-processing as a `streamstop.sources.live.feed.Feed`."""
 
     simulated = False
     idle_us = IDLE_US
@@ -104,7 +104,7 @@ class DvFeed(Feed):
         self._others = [take for has, take in OTHER_STREAMS if getattr(camera, has)()]
 
     def read(self, timeout_s: float) -> Received | None:
-        """See `streamstop.sources.live.source.Feed`."""
+        """See `streamstop.sources.live.feed.Feed`."""
         end_s = time.monotonic() + timeout_s
         while True:
             with self._reading:

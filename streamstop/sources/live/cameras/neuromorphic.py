@@ -23,7 +23,7 @@ import numpy as np
 from streamstop.errors import SourceError
 from streamstop.events.packet import Damage, Events, SensorSize, empty_events, make_events
 from streamstop.sources.live.cameras.backend import IDLE_US, SeenCamera, in_words
-from streamstop.sources.live.source import Feed, Received
+from streamstop.sources.live.feed import Feed, Received
 
 NAME = "neuromorphic-drivers"
 DISTRIBUTION = "neuromorphic-drivers"
@@ -76,7 +76,7 @@ def open_feed(uri: str, word: str, seen: SeenCamera) -> Feed:
 
 
 class NeuromorphicFeed(Feed):
-    """A camera opened by neuromorphic-drivers as a `streamstop.sources.live.source.Feed`."""
+    """A camera opened by neuromorphic-drivers as a `streamstop.sources.live.feed.Feed`."""
 
     simulated = False
     idle_us = IDLE_US
@@ -97,7 +97,7 @@ class NeuromorphicFeed(Feed):
         self._untold = 0
 
     def read(self, timeout_s: float) -> Received | None:
-        """See `streamstop.sources.live.source.Feed`; waits in steps of SLICE_S."""
+        """See `streamstop.sources.live.feed.Feed`; waits in steps of SLICE_S."""
         end_s = time.monotonic() + timeout_s
         while not self._ready:
             if self._broken is not None:

@@ -19,7 +19,7 @@ from streamstop.sources.live.cameras import aestream_usb, dv, neuromorphic
 from streamstop.sources.live.cameras import discovery as ask
 from streamstop.sources.live.cameras.backend import Backend, SeenCamera, in_words
 from streamstop.sources.live.cameras.usb import DEV, UsbCamera, mend_permission, usb_cameras
-from streamstop.sources.live.source import Feed
+from streamstop.sources.live.feed import Feed
 
 _MODULES: tuple[ModuleType, ...] = (neuromorphic, aestream_usb, dv)
 

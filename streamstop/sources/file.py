@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from types import TracebackType
-from typing import Self
 
 from streamstop.errors import UsageError
 from streamstop.events.labels import LabelTrack, fit_intervals, read_label_csv
@@ -18,13 +16,14 @@ from streamstop.events.packet import Packet, SensorSize
 from streamstop.formats.base import Recording, read_packets
 from streamstop.formats.byte_reader import STDIN
 from streamstop.formats.time_range import Window
+from streamstop.sources.base import SourceBase
 from streamstop.sources.segmentation import Survey, label_track, refuse_damage, survey, usual_sensor
 
 PROBE_PACKETS = 16
 """How much of a file is read to see whether its events lie on the sensor that the user named."""
 
 
-class FileSource:
+class FileSource(SourceBase):
     """One recording as a stream; see `streamstop.sources.base.Source`.
 
     Parameters
@@ -108,17 +107,6 @@ class FileSource:
                 return
             passed += len(packet.events)
             yield packet
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
 
 
 def refuse_other_sensor(recording: Recording, sensor: SensorSize | None) -> None:

@@ -24,8 +24,7 @@ from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from streamstop.errors import SourceError, UsageError
 from streamstop.events.labels import (
@@ -43,6 +42,7 @@ from streamstop.events.labels import (
 from streamstop.events.packet import Cursor, Damage, Packet, SensorSize, empty_events
 from streamstop.formats.base import Recording, read_start
 from streamstop.formats.detect import HEAD_BYTES, open_recording, recognise
+from streamstop.sources.base import SourceBase
 from streamstop.sources.named_datasets import SETS, Chosen
 from streamstop.sources.ordering import ORDERS, Offered, Order
 from streamstop.sources.segmentation import Piece, cut, read_piece, survey, usual_sensor
@@ -81,7 +81,7 @@ class _Labelled:
     damage: Sequence[Damage]
 
 
-class FolderSource:
+class FolderSource(SourceBase):
     """A folder of labelled recordings as a stream; see `streamstop.sources.base.Source`.
 
     Segments lie end to end in the stream's time: the first starts at 0, each next one at the first
@@ -262,17 +262,6 @@ class FolderSource:
             at = Cursor(one.recording.path)
             yield Packet(empty_events(), at, dropped=dict(one.dropped), damage=tuple(one.damage))
         told.add(which)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
 
 
 def _labelled_files(root: Path, documents: Sequence[str] = ()) -> list[_Found]:

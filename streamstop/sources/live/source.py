@@ -17,8 +17,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from streamstop.errors import DamageError, SourceError, StreamstopError
 from streamstop.events.labels import LabelTrack
@@ -30,6 +28,7 @@ from streamstop.events.packet import (
     Packet,
     empty_events,
 )
+from streamstop.sources.base import SourceBase
 from streamstop.sources.live.feed import Feed, Received, Tee
 
 RING_EVENTS = 1 << 22
@@ -132,7 +131,7 @@ class Ring:
             return left
 
 
-class LiveSource:
+class LiveSource(SourceBase):
     """A feed as a source; see `streamstop.sources.base.Source`.
 
     Parameters
@@ -225,15 +224,8 @@ class LiveSource:
             at = Cursor(self.name, 0, index, last_us or 0)
             yield Packet(empty_events(), at, None, left, held)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Stop reading, and close the feed and the copy of it."""
         self._stop.set()
         self._ring.clear()
         self._feed.close()

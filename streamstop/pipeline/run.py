@@ -43,7 +43,7 @@ from streamstop.sources.live.registry import is_live
 from streamstop.sources.live.source import LiveSource
 
 if TYPE_CHECKING:
-    from streamstop.sources.live.recorder import TeeWriter
+    from streamstop.sources.live.recorder import StreamRecorder
 
 LINE_EVERY = 100
 """Bins between two lines of metrics.jsonl where there are no segments."""
@@ -168,7 +168,7 @@ class Pass:
         self._ended = 0
         self._said = ""
         self._arrived_s: float | None = None
-        self._tee: TeeWriter | None = None
+        self._tee: StreamRecorder | None = None
         self._first_us: int | None = None
         self._now_us = self._clock_us = 0
 
@@ -252,15 +252,15 @@ class Pass:
         """Have a live source write down what it hands over, beside the run's results."""
         wanted = self.config.source
         if isinstance(self.source, LiveSource) and wanted.record:
-            from streamstop.sources.live.recorder import TeeWriter
+            from streamstop.sources.live.recorder import StreamRecorder
 
-            self._tee = TeeWriter(
+            self._tee = StreamRecorder(
                 self.folder.path / RECORDING,
                 self.source.sensor,
                 max_bytes=wanted.record_mb * 1_000_000,
                 simulated=self.source.simulated,
             )
-            self.source.tee = self._tee
+            self.source.recorder = self._tee
 
     def recording(self) -> dict[str, Any] | None:
         """What was recorded of a live source, for the summary; None where nothing was."""

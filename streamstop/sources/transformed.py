@@ -10,7 +10,7 @@ from streamstop.events.packet import Packet
 from streamstop.sources.base import Source, SourceBase
 
 
-class PassedSource(SourceBase):
+class TransformedSource(SourceBase):
     """The source as it was, but for its packets and perhaps its labels; see `Source`.
 
     Parameters

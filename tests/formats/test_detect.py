@@ -10,7 +10,7 @@ import pytest
 from helpers.event_files import aedat2_bytes, bin_bytes, random_events
 
 from streamstop.errors import SourceError, UsageError
-from streamstop.formats.detect import FORMATS, SHORT, open_recording, recognise
+from streamstop.formats.detect import FORMATS, SHORT, detect_format, open_recording
 
 LABELS = b"class,startTime_usec,endTime_usec\n1,0,5\n"
 
@@ -45,7 +45,7 @@ def written(path: Path, content: bytes) -> str:
     ],
 )
 def test_content_tells_the_format(tmp_path: Path, content: bytes, name: str, format: str) -> None:
-    found = recognise(written(tmp_path / name, content))
+    found = detect_format(written(tmp_path / name, content))
     assert found is not None
     assert found.name == format
 
@@ -65,15 +65,15 @@ def test_content_tells_the_format(tmp_path: Path, content: bytes, name: str, for
 def test_what_is_not_of_events_is_not_taken_for_it(
     tmp_path: Path, content: bytes, name: str
 ) -> None:
-    assert recognise(written(tmp_path / name, content)) is None
+    assert detect_format(written(tmp_path / name, content)) is None
 
 
 def test_a_packed_file_is_what_is_packed_in_it(tmp_path: Path) -> None:
     events = random_events(5)
     text = written(tmp_path / "rec.csv.gz", gzip.compress(aedat2_bytes(events)))
-    assert recognise(text) == next(one for one in FORMATS if one.name == "AEDAT 1.0 or 2.0")
+    assert detect_format(text) == next(one for one in FORMATS if one.name == "AEDAT 1.0 or 2.0")
     bare = written(tmp_path / "rec.bin.gz", gzip.compress(bin_bytes(events)))
-    assert recognise(bare) == next(one for one in FORMATS if one.name == "N-MNIST .bin")
+    assert detect_format(bare) == next(one for one in FORMATS if one.name == "N-MNIST .bin")
 
 
 def test_a_format_that_is_asked_for_goes_before_content_and_name(tmp_path: Path) -> None:
@@ -117,6 +117,6 @@ def test_every_reader_in_the_table_exists() -> None:
     ],
 )
 def test_real_files_are_recognised(data_dir: Path, name: str, known: str) -> None:
-    found = recognise(str(data_dir / "formats" / name))
+    found = detect_format(str(data_dir / "formats" / name))
     assert found is not None
     assert found.name == known

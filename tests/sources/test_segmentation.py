@@ -17,13 +17,13 @@ from streamstop.events.packet import Cursor, Damage, Events, Packet, SensorSize,
 from streamstop.sources import segmentation
 from streamstop.sources.segmentation import (
     MAX_DAMAGE,
-    cut,
     cut_intervals,
+    cut_segments,
     label_track,
-    read_piece,
-    refuse_damage,
-    survey,
-    usual_sensor,
+    most_common_sensor,
+    raise_on_damage,
+    read_slice,
+    scan,
 )
 
 
@@ -56,17 +56,17 @@ def test_a_survey_counts_times_and_places() -> None:
     events = make_events(
         np.array([5, 9, 7]), np.array([0, 3, 3]), np.array([1, 1, 2]), np.ones(3, bool)
     )
-    found = survey(Recorded(events, size=2), coordinates=True)
+    found = scan(Recorded(events, size=2), coordinates=True)
     assert (found.first_us, found.last_us, found.events) == (5, 9, 3)
     assert found.columns is not None and found.columns[[0, 3]].tolist() == [1, 2]
     assert found.rows is not None and found.rows[[1, 2]].tolist() == [2, 1]
     assert found.outside(SensorSize(3, 2)) == 3  # two by x, of which one by y too
-    assert survey(Recorded(events), coordinates=False).columns is None
+    assert scan(Recorded(events), coordinates=False).columns is None
 
 
 def test_damage_beyond_the_cap_is_added_up() -> None:
     damage = [Damage(i, 10, "bad", "memory") for i in range(MAX_DAMAGE + 6)]
-    found = survey(Recorded(at_times(1), damage=damage), coordinates=False)
+    found = scan(Recorded(at_times(1), damage=damage), coordinates=False)
     assert len(found.damage) == MAX_DAMAGE
     assert sum(one.lost_bytes for one in found.damage) == 10 * len(damage)
 
@@ -74,9 +74,9 @@ def test_damage_beyond_the_cap_is_added_up() -> None:
 def test_strict_stops_at_the_first_damage() -> None:
     bad = Damage(17, 3, "bad checksum", "memory")
     with pytest.raises(DamageError, match="at byte 17, 3 bytes lost: bad checksum"):
-        survey(Recorded(at_times(1), damage=[bad]), coordinates=False, strict=True)
+        scan(Recorded(at_times(1), damage=[bad]), coordinates=False, strict=True)
     with pytest.raises(DamageError, match=r"memory$"):
-        refuse_damage(bad)
+        raise_on_damage(bad)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_the_smallest_usual_sensor_that_holds_the_events(
     x: int, y: int, sensor: tuple[int, int]
 ) -> None:
     events = make_events(np.array([0]), np.array([x]), np.array([y]), np.ones(1, bool))
-    assert usual_sensor(survey(Recorded(events), coordinates=True)) == sensor
+    assert most_common_sensor(scan(Recorded(events), coordinates=True)) == sensor
 
 
 def test_one_stray_event_in_a_thousand_does_not_enlarge_the_sensor() -> None:
@@ -102,10 +102,10 @@ def test_one_stray_event_in_a_thousand_does_not_enlarge_the_sensor() -> None:
     x = np.zeros(n, np.int64)
     x[5] = 20_000
     events = make_events(np.arange(n), x, np.zeros(n, np.int64), np.ones(n, bool))
-    assert usual_sensor(survey(Recorded(events), coordinates=True)) == SensorSize(34, 34)
+    assert most_common_sensor(scan(Recorded(events), coordinates=True)) == SensorSize(34, 34)
     x[6] = 20_000
     events = make_events(np.arange(n), x, np.zeros(n, np.int64), np.ones(n, bool))
-    assert usual_sensor(survey(Recorded(events), coordinates=True)).width == 20_001
+    assert most_common_sensor(scan(Recorded(events), coordinates=True)).width == 20_001
 
 
 def test_intervals_are_cut_into_whole_lengths() -> None:
@@ -138,9 +138,9 @@ def test_a_label_track_numbers_classes_in_their_order() -> None:
 
 def test_events_outside_pieces_are_counted_by_cause() -> None:
     recording = Recorded(at_times(0, 5, 12, 22, 40, 41, 44, 59))
-    found = survey(recording, coordinates=False)
+    found = scan(recording, coordinates=False)
     intervals = [Interval(5, 24, "a"), Interval(40, 45, "b")]
-    pieces, dropped = cut(recording, found, intervals, 10)
+    pieces, dropped = cut_segments(recording, found, intervals, 10)
     assert [(one.start_us, one.end_us, one.name, one.events) for one in pieces] == [(5, 15, "a", 2)]
     # 0 and 59 lie in no interval; 22, 40, 41 and 44 after the last whole piece of theirs.
     assert dropped == {"unlabelled_gap": 2, "segment_tail": 4}
@@ -148,8 +148,8 @@ def test_events_outside_pieces_are_counted_by_cause() -> None:
 
 def test_pieces_without_events_are_not_made() -> None:
     recording = Recorded(at_times(0, 1, 90))
-    pieces, dropped = cut(
-        recording, survey(recording, coordinates=False), [Interval(0, 100, "a")], 10
+    pieces, dropped = cut_segments(
+        recording, scan(recording, coordinates=False), [Interval(0, 100, "a")], 10
     )
     assert [(one.start_us, one.events) for one in pieces] == [(0, 2), (90, 1)]
     assert not dropped
@@ -157,11 +157,13 @@ def test_pieces_without_events_are_not_made() -> None:
 
 def test_an_event_that_comes_late_is_dropped_from_the_piece_it_arrives_in() -> None:
     recording = Recorded(at_times(0, 10, 14, 8, 16, 20), size=2)
-    found = survey(recording, coordinates=False)
-    pieces, dropped = cut(recording, found, [Interval(0, 10, "a"), Interval(10, 30, "b")], 0)
+    found = scan(recording, coordinates=False)
+    pieces, dropped = cut_segments(
+        recording, found, [Interval(0, 10, "a"), Interval(10, 30, "b")], 0
+    )
     assert [one.events for one in pieces] == [1, 5]
     assert not dropped
-    second = Whole(read_piece(recording, pieces[1]))
+    second = Whole(read_slice(recording, pieces[1]))
     assert second.events["t"].tolist() == [10, 14, 16, 20]
     assert second.dropped == {"out_of_order": 1}
 
@@ -176,10 +178,10 @@ def test_every_event_is_in_one_piece_or_counted(
     steps: list[int], size: int, length_us: int, edges: set[int]
 ) -> None:
     recording = Recorded(at_times(*np.cumsum(steps).tolist()), size)
-    found = survey(recording, coordinates=False)
+    found = scan(recording, coordinates=False)
     intervals = [Interval(*one, "a") for one in list(pairwise(sorted(edges)))[::2]]
-    pieces, dropped = cut(recording, found, intervals, length_us)
-    read = [Whole(read_piece(recording, piece)) for piece in pieces]
+    pieces, dropped = cut_segments(recording, found, intervals, length_us)
+    read = [Whole(read_slice(recording, piece)) for piece in pieces]
     for piece, one in zip(pieces, read, strict=True):
         assert len(one.events) + one.dropped.total() == piece.events
         assert ((one.events["t"] >= piece.start_us) & (one.events["t"] < piece.end_us)).all()
@@ -189,19 +191,19 @@ def test_every_event_is_in_one_piece_or_counted(
 def test_a_late_piece_is_read_without_what_lies_before_it() -> None:
     events = random_events(1000, start_us=0)
     recording = Recorded(events, size=10)
-    found = survey(recording, coordinates=False)
+    found = scan(recording, coordinates=False)
     middle = int(events["t"][700])
     interval = Interval(middle, middle + 500, "a")
-    (piece,), _ = cut(recording, found, [interval], 0)
+    (piece,), _ = cut_segments(recording, found, [interval], 0)
     recording.handed_over = 0
-    whole = Whole(read_piece(recording, piece))
+    whole = Whole(read_slice(recording, piece))
     inside = (events["t"] >= middle) & (events["t"] < middle + 500)
     assert same(whole.events, events[inside])
     assert recording.handed_over <= len(whole.events) // 10 + 3
 
 
 def test_too_many_pieces_are_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segmentation, "MAX_PIECES", 3)
+    monkeypatch.setattr(segmentation, "MAX_SLICES", 3)
     assert len(cut_intervals([Interval(0, 30, "a")], 10)) == 3
     with pytest.raises(UsageError, match=r"would cut 4 segments .* more than the 3 allowed"):
         cut_intervals([Interval(0, 40, "a")], 10)

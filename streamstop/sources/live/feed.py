@@ -1,4 +1,4 @@
-"""A live origin of events as the code that reads it sees it: the protocol `Feed`.
+"""A live origin of events as the code that reads it sees it: the protocol `LiveFeed`.
 
 It knows nothing of the source that is made of a feed, nor of how feeds are opened.
 """
@@ -13,7 +13,7 @@ from streamstop.events.packet import Damage, Events, SensorSize
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class FeedChunk:
     """What a feed received at once.
 
     events : array of EVENT_DTYPE, any length, in the order they came, times in the origin's own us.
@@ -26,7 +26,7 @@ class Received:
     damage: tuple[Damage, ...] = ()
 
 
-class Feed(Protocol):
+class LiveFeed(Protocol):
     """A live origin of events: a camera's driver, a socket.
 
     name : the URI or word it was opened by.
@@ -44,7 +44,7 @@ class Feed(Protocol):
     idle_us: int
     waits: bool
 
-    def read(self, timeout_s: float) -> Received | None:
+    def read(self, timeout_s: float) -> FeedChunk | None:
         """What came since the last call; an empty one where nothing did within `timeout_s`.
 
         None where the stream has ended for good. Called from one thread only, never after `close`.
@@ -65,8 +65,8 @@ class Feed(Protocol):
         ...
 
 
-class Tee(Protocol):
-    """Where a copy of what was received goes; see `streamstop.sources.live.recorder.TeeWriter`."""
+class Recorder(Protocol):
+    """Where a copy of what was received goes: `streamstop.sources.live.recorder.StreamRecorder`."""
 
     def write(self, events: Events) -> None: ...
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from streamstop.events.packet import SensorSize
-    from streamstop.sources.live.feed import Feed
+    from streamstop.sources.live.feed import LiveFeed
     from streamstop.sources.live.source import LiveSource
 
 CAMERAS = ("davis346", "davis240", "dvxplorer", "evk4", "camera")
@@ -25,7 +25,7 @@ def is_live(uri: str) -> bool:
     return uri.partition("?")[0] in CAMERAS or uri.partition("://")[0] in OPENERS
 
 
-def open_feed(uri: str, sensor: SensorSize | None = None) -> Feed:
+def open_feed(uri: str, sensor: SensorSize | None = None) -> LiveFeed:
     """The feed that a word or URI names.
 
     sensor : pixels of the sensor, where the origin does not say; `?sensor=` says the same.
@@ -38,7 +38,7 @@ def open_feed(uri: str, sensor: SensorSize | None = None) -> Feed:
     scheme = uri.partition("://")[0]
     where = OPENERS.get(scheme, "cameras.open:open_camera")
     module, _, name = where.partition(":")
-    feed: Feed = getattr(import_module(f"streamstop.sources.live.{module}"), name)(uri, sensor)
+    feed: LiveFeed = getattr(import_module(f"streamstop.sources.live.{module}"), name)(uri, sensor)
     return feed
 
 

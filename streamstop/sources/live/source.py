@@ -29,7 +29,7 @@ from streamstop.events.packet import (
     empty_events,
 )
 from streamstop.sources.base import SourceBase
-from streamstop.sources.live.feed import Feed, Received, Tee
+from streamstop.sources.live.feed import FeedChunk, LiveFeed, Recorder
 
 RING_EVENTS = 1 << 22
 """Events that may wait for the learner: 64 MB."""
@@ -42,14 +42,14 @@ MAX_DAMAGE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Queued:
     """What waits in the ring: at most MAX_PACKET_EVENTS events, and when they arrived."""
 
     events: Events
     arrived_s: float
 
 
-class Ring:
+class EventRing:
     """A bounded queue of events between the thread that reads and the one that learns.
 
     capacity : events it holds at most.
@@ -59,7 +59,7 @@ class Ring:
     def __init__(self, capacity: int, *, waits: bool) -> None:
         self._capacity = max(capacity, MAX_PACKET_EVENTS)
         self._waits = waits
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[_Queued] = deque()
         self._events = 0
         self._dropped: Counter[str] = Counter()
         self._damage: list[Damage] = []
@@ -67,7 +67,7 @@ class Ring:
         self._closed = False
         self._error: StreamstopError | None = None
 
-    def put(self, received: Received, arrived_s: float) -> None:
+    def put(self, received: FeedChunk, arrived_s: float) -> None:
         """Take in what a feed received."""
         events = received.events
         with self._changed:
@@ -85,7 +85,7 @@ class Ring:
                     oldest = self._queue.popleft()
                     self._events -= len(oldest.events)
                     self._dropped["ring_overflow"] += len(oldest.events)
-                self._queue.append(_Waiting(part, arrived_s))
+                self._queue.append(_Queued(part, arrived_s))
                 self._events += len(part)
             self._changed.notify_all()
 
@@ -95,7 +95,7 @@ class Ring:
             self._closed, self._error = True, error
             self._changed.notify_all()
 
-    def take(self, timeout_s: float) -> tuple[_Waiting | None, Mapping[str, int], list[Damage]]:
+    def take(self, timeout_s: float) -> tuple[_Queued | None, Mapping[str, int], list[Damage]]:
         """The oldest events, None where none came in time; what was dropped or damaged before.
 
         Raises
@@ -150,7 +150,7 @@ class LiveSource(SourceBase):
 
     def __init__(
         self,
-        feed: Feed,
+        feed: LiveFeed,
         *,
         labels: LabelTrack | None = None,
         strict: bool = False,
@@ -162,13 +162,13 @@ class LiveSource(SourceBase):
         self.name, self.format = feed.name, feed.format
         self.sensor, self.simulated = feed.sensor, feed.simulated
         self.labels = labels
-        self.tee: Tee | None = None
+        self.recorder: Recorder | None = None
         self._feed = feed
         self._strict = strict
         self._seconds = seconds
         self._tick_us = max(tick_us, 1_000)
         self._clock = clock
-        self._ring = Ring(ring_events, waits=feed.waits)
+        self._ring = EventRing(ring_events, waits=feed.waits)
         self._stop = threading.Event()
         self._reader = threading.Thread(target=self._read, name="feed", daemon=True)
 
@@ -200,8 +200,8 @@ class LiveSource(SourceBase):
                 index += len(waiting.events)
                 last_us = said_us = int(waiting.events["t"].max())
                 arrived_s = waiting.arrived_s
-                if self.tee is not None:
-                    self.tee.write(waiting.events)
+                if self.recorder is not None:
+                    self.recorder.write(waiting.events)
                 at = Cursor(self.name, 0, index, last_us)
                 yield Packet(waiting.events, at, None, dropped, tuple(damage), arrived_s=arrived_s)
                 continue
@@ -211,8 +211,8 @@ class LiveSource(SourceBase):
                 now_us = last_us + int((silent_s - idle_s) * 1e6)
                 if now_us >= said_us + self._tick_us:
                     until_us = said_us = now_us
-                    if self.tee is not None:
-                        self.tee.mark(until_us)
+                    if self.recorder is not None:
+                        self.recorder.mark(until_us)
             if until_us is not None or dropped or damage:
                 at = Cursor(self.name, 0, index, last_us or 0)
                 yield Packet(empty_events(), at, until_us, dropped, tuple(damage))
@@ -231,8 +231,8 @@ class LiveSource(SourceBase):
         self._feed.close()
         if self._reader.is_alive():
             self._reader.join(timeout=1.0)
-        if self.tee is not None:
-            self.tee.close()
+        if self.recorder is not None:
+            self.recorder.close()
 
     def _read(self) -> None:
         """The thread: from the feed into the ring."""

@@ -18,14 +18,14 @@ STDOUT = "-"
 """The path that means standard output."""
 
 
-def pieces(packets: Events | Iterable[Events]) -> Iterator[Events]:
+def iter_chunks(packets: Events | Iterable[Events]) -> Iterator[Events]:
     """The events in arrays of bounded size, none of them empty."""
     for packet in [packets] if isinstance(packets, np.ndarray) else packets:
         for first in range(0, len(packet), MAX_PACKET_EVENTS):
             yield packet[first : first + MAX_PACKET_EVENTS]
 
 
-def repacked(parts: Iterable[Events], packet_events: int) -> Iterator[Events]:
+def repacketize(parts: Iterable[Events], packet_events: int) -> Iterator[Events]:
     """The same events in arrays of `packet_events`, padding bytes zero."""
     packet, filled = empty_events(packet_events), 0
     for part in parts:
@@ -51,7 +51,7 @@ class _Flushed:
         return written
 
 
-def whole_file(path: str | Path, write: Callable[[BinaryIO], T]) -> T:
+def atomic_file(path: str | Path, write: Callable[[BinaryIO], T]) -> T:
     """A file that appears when `write` has written all of it, and replaces what stood there.
 
     Of "-", standard output, what was written is gone; `write` must not go back there.
@@ -69,7 +69,7 @@ def whole_file(path: str | Path, write: Callable[[BinaryIO], T]) -> T:
     return written
 
 
-def refuse_outside(events: Events, sensor: SensorSize, before: int) -> None:
+def raise_on_outside(events: Events, sensor: SensorSize, before: int) -> None:
     """Raise UsageError where an event lies outside the sensor; `before` were written already."""
     outside = (events["x"] >= sensor.width) | (events["y"] >= sensor.height)
     if outside.any():
@@ -80,14 +80,14 @@ def refuse_outside(events: Events, sensor: SensorSize, before: int) -> None:
         )
 
 
-def what_came_before(event: int) -> str:
+def reference_time(event: int) -> str:
     """What the time of event number so many is measured from, in a file whose clock is short."""
     if event:
         return "what lies before it"
     return "time 0, where such a file begins (--from-zero counts from the first event)"
 
 
-def refuse_far(events: Events, last_us: int | None, before: int, bits: int, name: str) -> None:
+def raise_on_far(events: Events, last_us: int | None, before: int, bits: int, name: str) -> None:
     """Raise UsageError where a counter of so many bits could not tell a time from a wrap.
 
     last_us : the time before; None at the start, where the counter has to hold the time itself.
@@ -100,6 +100,6 @@ def refuse_far(events: Events, last_us: int | None, before: int, bits: int, name
         at = int(far.argmax())
         raise UsageError(
             f"event {before + at} at t = {t[at]} us is too far from "
-            f"{what_came_before(before + at)} for {name}, whose times have {bits} bits; "
+            f"{reference_time(before + at)} for {name}, whose times have {bits} bits; "
             "nothing was written"
         )

@@ -26,11 +26,11 @@ _TEXT = (".csv", ".txt")
 _Test = Callable[[bytes, str], bool]
 
 
-class Format(NamedTuple):
+class FileFormat(NamedTuple):
     """One kind of file.
 
     name : as people call it.
-    opens : "module:class" in `streamstop.sources.open`; "" where this version does not read it.
+    opens : "module:class" in `streamstop.formats`; "" where this version does not read it.
     test : whether a file that begins with these bytes and has this suffix is one.
     options : what may be asked for after `?` in the URI, beside COMMON_OPTIONS.
     """
@@ -67,36 +67,42 @@ def _is_text(head: bytes) -> bool:
 
 
 FORMATS = (
-    Format("AEDAT4", "aedat.aedat4:Aedat4Recording", _begins(b"#!AER-DAT4.0"), ("stream",)),
-    Format(
+    FileFormat("AEDAT4", "aedat.aedat4:Aedat4Recording", _begins(b"#!AER-DAT4.0"), ("stream",)),
+    FileFormat(
         "AEDAT 1.0 or 2.0", "aedat.aedat2:AedatRecording", _begins(b"#!AER-DAT1.0", b"#!AER-DAT2.0")
     ),
-    Format("AEDAT 3.1", "aedat.aedat3:Aedat3Recording", _begins(b"#!AER-DAT3.1")),
-    Format("AEDAT of another version", "", _begins(b"#!AER-DAT")),
-    Format("NumPy .npy", "plain.npy:ArrayRecording", _begins(b"\x93NUMPY"), ("columns", "unit")),
-    Format(
+    FileFormat("AEDAT 3.1", "aedat.aedat3:Aedat3Recording", _begins(b"#!AER-DAT3.1")),
+    FileFormat("AEDAT of another version", "", _begins(b"#!AER-DAT")),
+    FileFormat(
+        "NumPy .npy", "plain.npy:ArrayRecording", _begins(b"\x93NUMPY"), ("columns", "unit")
+    ),
+    FileFormat(
         "NumPy .npz",
         "plain.npy:ArrayRecording",
         lambda head, suffix: head.startswith(b"PK\x03\x04") and suffix == ".npz",
         ("columns", "unit"),
     ),
-    Format("Prophesee EVT3", "prophesee.evt:EvtRecording", _percent_line(rb"evt 3|format EVT3")),
-    Format(
+    FileFormat(
+        "Prophesee EVT3", "prophesee.evt:EvtRecording", _percent_line(rb"evt 3|format EVT3")
+    ),
+    FileFormat(
         "Prophesee EVT2.1", "prophesee.evt:EvtRecording", _percent_line(rb"evt 2\.1|format EVT21")
     ),
-    Format("Prophesee EVT2", "prophesee.evt:EvtRecording", _percent_line(rb"evt 2|format EVT2")),
-    Format(
+    FileFormat(
+        "Prophesee EVT2", "prophesee.evt:EvtRecording", _percent_line(rb"evt 2|format EVT2")
+    ),
+    FileFormat(
         "Prophesee DAT",
         "prophesee.dat:DatRecording",
         _percent_line(rb"Data file containing|Version"),
     ),
-    Format(
+    FileFormat(
         "Event Stream .es", "event_stream.reader:EventStreamRecording", _begins(b"Event Stream")
     ),
-    Format("HDF5", "hdf5.reader:Hdf5Recording", _begins(b"\x89HDF\r\n\x1a\n"), ("unit",)),
-    Format("rosbag", "", _begins(b"#ROSBAG")),
-    Format("N-MNIST .bin", "plain.nmnist:BinRecording", lambda _, suffix: suffix == ".bin"),
-    Format(
+    FileFormat("HDF5", "hdf5.reader:Hdf5Recording", _begins(b"\x89HDF\r\n\x1a\n"), ("unit",)),
+    FileFormat("rosbag", "", _begins(b"#ROSBAG")),
+    FileFormat("N-MNIST .bin", "plain.nmnist:BinRecording", lambda _, suffix: suffix == ".bin"),
+    FileFormat(
         "events as .csv",
         "plain.text:CsvRecording",
         lambda head, suffix: (
@@ -136,7 +142,7 @@ COMMON_OPTIONS = ("sensor", "format", "start_us", "stop_us")
 """What may be asked for of any file."""
 
 
-def _stated(format: str, path: str) -> Format:
+def _stated(format: str, path: str) -> FileFormat:
     """The format of a short name.
 
     Raises
@@ -161,7 +167,7 @@ def _tells(head: bytes) -> bool:
     return len(head) >= _MAGIC_BYTES and any(one.test(head, "") for one in FORMATS)
 
 
-def recognise(path: str, *, known: bool = False) -> Format | None:
+def detect_format(path: str, *, known: bool = False) -> FileFormat | None:
     """The format of a file, None where it is unknown.
 
     known : it is told otherwise, so that of a pipe no more is waited for than errors take.
@@ -199,7 +205,7 @@ def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recor
     """
     options = dict(options or {})
     stated = options.pop("format", "")
-    known = recognise(path, known=bool(stated))
+    known = detect_format(path, known=bool(stated))
     if stated:
         known = _stated(stated, path)
     if known is None:

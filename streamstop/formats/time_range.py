@@ -18,7 +18,7 @@ from streamstop.formats.base import Recording, read_packets
 from streamstop.formats.byte_reader import STDIN
 
 
-class Window:
+class TimeRange:
     """A stretch of a recording; see `streamstop.formats.base.Recording`.
 
     Parameters

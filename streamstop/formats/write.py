@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from streamstop.errors import UsageError
 from streamstop.events.packet import Events, SensorSize
-from streamstop.formats._writing import STDOUT, whole_file
+from streamstop.formats._writing import STDOUT, atomic_file
 from streamstop.formats.byte_reader import SUFFIXES, inner_suffix
 
 Writer = Callable[..., int]
@@ -127,7 +127,7 @@ def write_recording(
             with plain.open("rb") as source, _packing(file, path.suffix.lower()) as packed:
                 shutil.copyfileobj(source, packed, 1 << 20)
 
-        whole_file(path, pack)
+        atomic_file(path, pack)
     finally:
         plain.unlink(missing_ok=True)
     return written

@@ -27,7 +27,7 @@ from streamstop.pipeline.environment import versions
 from streamstop.pipeline.profiler import Meters
 from streamstop.scenarios.stream import World
 from streamstop.sources.base import Source
-from streamstop.sources.live.recorder import TeeWriter
+from streamstop.sources.live.recorder import StreamRecorder
 from streamstop.sources.live.source import LiveSource
 
 
@@ -139,12 +139,12 @@ def encoder(config: Config, dtype: torch.dtype) -> Callable[[Bin], Tensor]:
     return encode
 
 
-def record(source: Source, config: Config, path: Path) -> TeeWriter | None:
+def record(source: Source, config: Config, path: Path) -> StreamRecorder | None:
     """Have a live source write down what it hands over, at `path`; None for any other source."""
     wanted = config.source
     if not (isinstance(source, LiveSource) and wanted.record):
         return None
-    tee = TeeWriter(
+    tee = StreamRecorder(
         path,
         source.sensor,
         max_bytes=wanted.record_mb * 1_000_000,

@@ -10,7 +10,7 @@ from streamstop.pipeline.build import RunParts
 from streamstop.pipeline.environment import versions
 from streamstop.scenarios.scenario import BY_DOMAIN, UNORDERED
 from streamstop.sources.base import Source
-from streamstop.sources.live.recorder import TeeWriter
+from streamstop.sources.live.recorder import StreamRecorder
 from streamstop.sources.open import uri_parts
 from streamstop.tools.inspection import label_file_beside
 
@@ -41,7 +41,7 @@ class RunRecord:
     command: str
     status: str
     message: str
-    recorder: TeeWriter | None = None
+    recorder: StreamRecorder | None = None
     recording: str = ""
 
 

@@ -26,7 +26,7 @@ from streamstop.scenarios import alterations as altering
 from streamstop.scenarios import noise as adding
 from streamstop.scenarios.time_warp import TimeMap
 from streamstop.sources.base import Source
-from streamstop.sources.transformed import PassedSource
+from streamstop.sources.transformed import TransformedSource
 
 
 class Kind(NamedTuple):
@@ -184,16 +184,16 @@ def _corrupted(source: Source, one: Corruption, key: tuple[int, int], align_us: 
     starts_us = np.array([segment.start_us for segment in track], np.int64)
     if one.kind == "stretch":
         times = TimeMap(track, one.amount**levels, align_us)
-        return PassedSource(source, times.packets, times.track)
+        return TransformedSource(source, times.packets, times.track)
     if one.kind in adding.ADDED:
         make = partial(adding.ADDED[one.kind], source.sensor, one.amount, key)
         origin_us = source.origin_us
-        return PassedSource(
+        return TransformedSource(
             source,
             lambda packets: adding.added(packets, starts_us, levels, make(), origin_us),
             track,
         )
     alter = partial(altering.ALTERED[one.kind], source.sensor, one.amount, key)
-    return PassedSource(
+    return TransformedSource(
         source, lambda packets: altering.altered(packets, starts_us, levels, alter()), track
     )

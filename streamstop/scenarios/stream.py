@@ -17,8 +17,8 @@ from streamstop.scenarios.scenario import UNORDERED, Course, Scenario, Span, cou
 from streamstop.sources.base import Source
 from streamstop.sources.folder import FolderSource
 from streamstop.sources.open import open_source, sensor_size
-from streamstop.sources.realtime import paced
-from streamstop.sources.transformed import PassedSource
+from streamstop.sources.realtime import replay_realtime
+from streamstop.sources.transformed import TransformedSource
 
 WHOLE = "all"
 """The only task of a stream in which nothing changes."""
@@ -97,8 +97,10 @@ def open_world(config: Config, uri: str) -> World:
     source = _corrupted(config, opened, corruptions)
     if config.source.speed and not source.live:
         b = config.binning
-        pace = partial(paced, speed=config.source.speed, tick_us=b.bin_us, gap_us=b.gap_us)
-        source = PassedSource(source, pace)
+        replay = partial(
+            replay_realtime, speed=config.source.speed, tick_us=b.bin_us, gap_us=b.gap_us
+        )
+        source = TransformedSource(source, replay)
     return World(source, found, tests)
 
 

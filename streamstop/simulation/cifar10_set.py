@@ -4,7 +4,7 @@ Promises `airplane/cifar10_airplane_0.aedat` and so on (AEDAT 2.0), a folder a c
 a still image moved along a closed path before a model of a DVS128; a README that says SIMULATED, as
 every header does. A recording depends on its image, seed and options alone, not on the order or
 number of processes; one that stands is kept. Does not promise that what works here works on the
-real set: `still_motion` says what is assumed.
+real set: `image_motion` says what is assumed.
 
 The real set: Li et al. (2017), CIFAR10-DVS: an event-stream dataset for object classification.
 """

@@ -74,7 +74,7 @@ class Frame:
     lamp: float
 
 
-def paint_quickly(pose: Pose, look: Look, *, hands: float = 1.0, fingers: int = 0) -> Picture:
+def paint_figure_fast(pose: Pose, look: Look, *, hands: float = 1.0, fingers: int = 0) -> Picture:
     """Reflectance of the scene as `figure.paint_figure` has it, shape of `look.backdrop`.
 
     hands : size of the hands, 1 as there. fingers : on each hand, spread; 0 as there.

@@ -16,7 +16,7 @@ import numpy as np
 
 from streamstop.errors import UsageError
 from streamstop.events.packet import Events
-from streamstop.simulation.fast_sensor import Frame, QuickSensor, ReadoutParams, paint_quickly
+from streamstop.simulation.fast_sensor import Frame, QuickSensor, ReadoutParams, paint_figure_fast
 from streamstop.simulation.figure import Pose
 from streamstop.simulation.gestures import SENSOR, Lighting, Subject
 from streamstop.simulation.motions import Build, Performance
@@ -163,7 +163,9 @@ def film_poses(
     def frames() -> Iterator[Frame]:
         for index, pose in enumerate(poses):
             turn = 2 * np.pi * light.flicker_hz * index * STEP_US * 1e-6
-            picture = paint_quickly(pose, look, hands=performer.hands, fingers=performer.fingers)
+            picture = paint_figure_fast(
+                pose, look, hands=performer.hands, fingers=performer.fingers
+            )
             yield Frame(picture, light.level * (1.0 + light.flicker * float(np.sin(turn))))
 
     return sensor.film(frames(), STEP_US, HAND_OVER_US)

@@ -42,3 +42,24 @@ class Source(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+class SourceBase:
+    """What every source of ours does on entering and leaving `with`.
+
+    A subclass that holds something open gives it back in `close`.
+    """
+
+    def close(self) -> None:
+        """Give back what the source holds; here nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

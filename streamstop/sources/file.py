@@ -9,22 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from types import TracebackType
-from typing import Self
 
 from streamstop.errors import UsageError
 from streamstop.events.labels import LabelTrack, fit_intervals, read_label_csv
 from streamstop.events.packet import Packet, SensorSize
 from streamstop.formats.base import Recording, read_packets
 from streamstop.formats.byte_reader import STDIN
-from streamstop.formats.time_range import Window
-from streamstop.sources.segmentation import Survey, label_track, refuse_damage, survey, usual_sensor
+from streamstop.formats.time_range import TimeRange
+from streamstop.sources.base import SourceBase
+from streamstop.sources.segmentation import (
+    RecordingScan,
+    label_track,
+    most_common_sensor,
+    raise_on_damage,
+    scan,
+)
 
 PROBE_PACKETS = 16
 """How much of a file is read to see whether its events lie on the sensor that the user named."""
 
 
-class FileSource:
+class FileSource(SourceBase):
     """One recording as a stream; see `streamstop.sources.base.Source`.
 
     Parameters
@@ -69,20 +74,20 @@ class FileSource:
         self.labels: LabelTrack | None = None
         self._recording = recording
         self._strict = strict
-        found: Survey | None = None
+        found: RecordingScan | None = None
         size = sensor or recording.sensor
         if recording.path == STDIN:
             _check_once(size, labels)
         if size is None:
-            found = survey(recording, coordinates=True)
-            size = usual_sensor(found)
+            found = scan(recording, coordinates=True)
+            size = most_common_sensor(found)
         elif sensor is not None:
             _check_sensor(recording, sensor)
         self.sensor = size
         self._last_us: int | None = None
         self._events = 0
         if labels is not None:
-            found = found or survey(recording, coordinates=False, strict=strict)
+            found = found or scan(recording, coordinates=False, strict=strict)
             self.labels = _track(name, labels, recording, found, length_us, limit)
             if limit:
                 self._last_us, self._events = self.labels.segments[-1].end_us, found.events
@@ -98,7 +103,7 @@ class FileSource:
         passed = 0
         for packet in read_packets(self._recording):
             if packet.damage and self._strict:
-                refuse_damage(packet.damage[0])
+                raise_on_damage(packet.damage[0])
             beyond = packet.events["t"] >= self._last_us if self._last_us is not None else None
             if beyond is not None and beyond.any():
                 kept = packet.events[: int(beyond.argmax())]
@@ -109,19 +114,8 @@ class FileSource:
             passed += len(packet.events)
             yield packet
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
-
-
-def refuse_other_sensor(recording: Recording, sensor: SensorSize | None) -> None:
+def raise_on_other_sensor(recording: Recording, sensor: SensorSize | None) -> None:
     """Raise UsageError where the file says its sensor, and the user says another."""
     if sensor is not None and recording.sensor not in (None, sensor):
         raise UsageError(
@@ -132,7 +126,7 @@ def refuse_other_sensor(recording: Recording, sensor: SensorSize | None) -> None
 
 def _check_sensor(recording: Recording, sensor: SensorSize) -> None:
     """The user's word on the sensor against the file's, or against the file's first events."""
-    refuse_other_sensor(recording, sensor)
+    raise_on_other_sensor(recording, sensor)
     if recording.sensor is not None:
         return
     if recording.path == STDIN:
@@ -167,16 +161,16 @@ def _check_once(size: SensorSize | None, labels: str | None) -> None:
 
 
 def _track(
-    name: str, labels: str, recording: Recording, found: Survey, length_us: int, limit: int
+    name: str, labels: str, recording: Recording, found: RecordingScan, length_us: int, limit: int
 ) -> LabelTrack:
     """The labels; of a stretch of a recording those of the whole that lie in it, cut to it."""
     if not found.events:
         raise UsageError(f"the recording holds no events for labels to fit: {name}")
     read = read_label_csv(labels)
-    if not isinstance(recording, Window):
+    if not isinstance(recording, TimeRange):
         intervals = fit_intervals(read, found.first_us, found.last_us, labels)
         return label_track(name, labels, intervals, found.first_us, length_us, limit)
-    whole = survey(recording.whole, coordinates=False)
+    whole = scan(recording.whole, coordinates=False)
     intervals = recording.clip(fit_intervals(read, whole.first_us, whole.last_us, labels))
     if not intervals:
         raise UsageError(f"no labelled interval lies between start_us and stop_us: {name}")

@@ -24,8 +24,7 @@ from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from streamstop.errors import SourceError, UsageError
 from streamstop.events.labels import (
@@ -42,10 +41,17 @@ from streamstop.events.labels import (
 )
 from streamstop.events.packet import Cursor, Damage, Packet, SensorSize, empty_events
 from streamstop.formats.base import Recording, read_start
-from streamstop.formats.detect import HEAD_BYTES, open_recording, recognise
-from streamstop.sources.named_datasets import SETS, Chosen
+from streamstop.formats.detect import HEAD_BYTES, detect_format, open_recording
+from streamstop.sources.base import SourceBase
+from streamstop.sources.named_datasets import SETS, DatasetSelection
 from streamstop.sources.ordering import ORDERS, Offered, Order
-from streamstop.sources.segmentation import Piece, cut, read_piece, survey, usual_sensor
+from streamstop.sources.segmentation import (
+    SegmentSlice,
+    cut_segments,
+    most_common_sensor,
+    read_slice,
+    scan,
+)
 
 DOCUMENTS = ("README", "LICENSE", "LICENCE", "MANIFEST")
 """Files of these names, with any suffix, go with recordings and are passed over without a word."""
@@ -76,12 +82,12 @@ class _Labelled:
     name: str
     recording: Recording
     first_us: int
-    pieces: list[Piece]
+    pieces: list[SegmentSlice]
     dropped: Counter[str]
     damage: Sequence[Damage]
 
 
-class FolderSource:
+class FolderSource(SourceBase):
     """A folder of labelled recordings as a stream; see `streamstop.sources.base.Source`.
 
     Segments lie end to end in the stream's time: the first starts at 0, each next one at the first
@@ -103,7 +109,7 @@ class FolderSource:
     align_us : the width of a bin.
     strict : refuse damage.
     sensor : pixels of the sensor; None takes it from the recordings.
-    chosen : the named set that the folder is, and which split of it; None for any folder.
+    selection : the named set that the folder is, and which split of it; None for any folder.
 
     Attributes
     ----------
@@ -133,19 +139,19 @@ class FolderSource:
         align_us: int = 10_000,
         strict: bool = False,
         sensor: SensorSize | None = None,
-        chosen: Chosen | None = None,
+        selection: DatasetSelection | None = None,
     ) -> None:
         if isinstance(order, str) and order not in ORDERS:
             raise UsageError(f"segments.order = {order!r} is not one of {', '.join(ORDERS)}")
         self.name = path
         notes: list[str] = []
         self.notes: Sequence[str] = notes
-        files = _labelled_files(Path(path), SETS[chosen.name].documents if chosen else ())
-        if chosen is not None:
-            sensor = sensor or SETS[chosen.name].sensor
+        files = _labelled_files(Path(path), SETS[selection.name].documents if selection else ())
+        if selection is not None:
+            sensor = sensor or SETS[selection.name].sensor
             names = [one.name for one in files]
-            kept = set(chosen.keep(names))
-            notes += chosen.describe(names, kept)
+            kept = set(selection.keep(names))
+            notes += selection.describe(names, kept)
             files = [one for one in files if one.name in kept]
         sensors: dict[SensorSize, str] = {}
         inferred: list[SensorSize] = []
@@ -154,20 +160,20 @@ class FolderSource:
             options = _TONIC_OPTIONS if file.tonic else None
             recording = open_recording(str(Path(path, file.name)), options)
             known = sensor or (_TONIC_SENSOR if file.tonic else recording.sensor)
-            found = survey(recording, coordinates=known is None, strict=strict)
+            found = scan(recording, coordinates=known is None, strict=strict)
             if known is not None:
                 sensors.setdefault(known, file.name)
             elif found.events:
-                inferred.append(usual_sensor(found))
-            pieces: list[Piece] = []
+                inferred.append(most_common_sensor(found))
+            pieces: list[SegmentSlice] = []
             dropped: Counter[str] = Counter()
             if found.events:
                 intervals = [Interval(found.first_us, found.last_us + 1, file.label)]
                 if file.csv is not None:
-                    mend = chosen.mending(file.name, notes) if chosen is not None else None
-                    read = read_label_csv(file.csv, mend)
+                    fix = selection.label_fix(file.name, notes) if selection is not None else None
+                    read = read_label_csv(file.csv, fix)
                     intervals = fit_intervals(read, found.first_us, found.last_us, file.csv)
-                pieces, dropped = cut(recording, found, intervals, length_us)
+                pieces, dropped = cut_segments(recording, found, intervals, length_us)
             self._recordings.append(
                 _Labelled(
                     file.name,
@@ -204,7 +210,7 @@ class FolderSource:
         other.labels = other._track(self._align_us)
         return other
 
-    def _chosen(self, order: Order, seed: int, limit: int) -> list[tuple[int, Piece]]:
+    def _chosen(self, order: Order, seed: int, limit: int) -> list[tuple[int, SegmentSlice]]:
         """The stream's pieces, each with its recording's number; the others' events are dropped."""
         pieces = [(which, one) for which, own in enumerate(self._recordings) for one in own.pieces]
         offered = []
@@ -246,7 +252,7 @@ class FolderSource:
         for (which, piece), segment in zip(self._order, self.labels, strict=True):
             yield from self._account(which, told)
             held: Packet | None = None
-            for packet in read_piece(self._recordings[which].recording, piece):
+            for packet in read_slice(self._recordings[which].recording, piece):
                 if held is not None:
                     yield held
                 events = packet.events.copy()
@@ -263,17 +269,6 @@ class FolderSource:
             yield Packet(empty_events(), at, dropped=dict(one.dropped), damage=tuple(one.damage))
         told.add(which)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
-
 
 def _labelled_files(root: Path, documents: Sequence[str] = ()) -> list[_Found]:
     """The recordings under a folder in a fixed order, each with its class or label CSV.
@@ -288,7 +283,7 @@ def _labelled_files(root: Path, documents: Sequence[str] = ()) -> list[_Found]:
             continue
         if path.suffix.lower() == ".csv" and _holds_labels(path):
             label_files.add(path)
-        elif recognise(str(path)) is not None:
+        elif detect_format(str(path)) is not None:
             tonic = _TONIC_GESTURE.fullmatch(path.as_posix())
             label = path.stem if tonic or path.parent == root else path.parent.name
             found.append(_Found(path.relative_to(root).as_posix(), label, None, bool(tonic)))

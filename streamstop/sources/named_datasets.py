@@ -32,14 +32,14 @@ Split = Callable[[Path, Sequence[str], str, int | None], Collection[str]]
 
 
 @dataclass(frozen=True)
-class NamedSet:
+class NamedDataset:
     """A data set.
 
     title, licence, where : for people.  size : as downloaded, in words.
     recordings : files of the whole set, by layout; a recording of DVS-Gesture holds many labels.
     sensor : pixels, for formats that do not say.
     split : how it is parted.
-    split_said : the same in words.
+    split_description : the same in words.
     documents : files beside the recordings, by name, that are neither these nor labels.
     """
 
@@ -50,7 +50,7 @@ class NamedSet:
     recordings: tuple[int, ...]
     sensor: SensorSize | None
     split: Split
-    split_said: str
+    split_description: str
     documents: tuple[str, ...] = ()
 
 
@@ -101,7 +101,7 @@ def _by_number(name: str) -> list[tuple[int, int, str]]:
 
 
 SETS = {
-    "dvs-gesture": NamedSet(
+    "dvs-gesture": NamedDataset(
         "DVS-Gesture (Amir et al., CVPR 2017): 11 gestures, 29 subjects, 5 lightings",
         "CC BY 4.0",
         "https://ibm.ent.box.com/s/3hiq58ww1pbbjrinh367ykfdf60xsfm8",
@@ -112,7 +112,7 @@ SETS = {
         "its own: trials_to_train.txt and trials_to_test.txt, or users 24-29 to test",
         ("trials_to_train.txt", "trials_to_test.txt"),
     ),
-    "cifar10-dvs": NamedSet(
+    "cifar10-dvs": NamedDataset(
         "CIFAR10-DVS (Li et al., 2017): 10,000 images moved before a DVS128",
         "CC BY 4.0",
         "https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671",
@@ -122,7 +122,7 @@ SETS = {
         _by_share,
         "it has none: the first 90 % of each class by number to train, or split_seed= draws them",
     ),
-    "nmnist": NamedSet(
+    "nmnist": NamedDataset(
         "N-MNIST (Orchard et al., 2015): MNIST before an ATIS, 60,000 and 10,000",
         "CC BY-SA 4.0",
         "https://www.garrickorchard.com/datasets/n-mnist",
@@ -132,7 +132,7 @@ SETS = {
         _by_folder,
         "its own: the folders Train and Test",
     ),
-    "ncars": NamedSet(
+    "ncars": NamedDataset(
         "N-CARS (Sironi et al., CVPR 2018): cars and background, 24,029 of 100 ms",
         "Prophesee's, for research",
         "https://www.prophesee.ai/2018/03/13/dataset-n-cars/",
@@ -142,7 +142,7 @@ SETS = {
         _by_folder,
         "its own: the folders train and test",
     ),
-    "folder": NamedSet(
+    "folder": NamedDataset(
         "any folder of labelled recordings", "", "", "", (), None, _by_folder,
         "the folders train and test, where it has them",
     ),
@@ -151,7 +151,7 @@ SETS = {
 
 
 @dataclass(frozen=True)
-class Chosen:
+class DatasetSelection:
     """A set as a URI asks for it.
 
     name : key of SETS.  root : its folder.  split : of SPLITS.  split_seed : None for the usual
@@ -177,36 +177,37 @@ class Chosen:
         if not kept:
             raise UsageError(
                 f"split={self.split} holds none of the {len(names)} recordings; the split is "
-                f"{SETS[self.name].split_said}: {self.root}"
+                f"{SETS[self.name].split_description}: {self.root}"
             )
         return kept
 
-    fault = (
+    known_fault = (
         "user22_led: its labels say that class 9 ends at 110590564 us, a known error; 104000000 us "
         "is taken"
     )
     """What is set right, for the report."""
 
-    def mending(
-        self, recording: str, told: list[str]
+    def label_fix(
+        self, recording: str, notes: list[str]
     ) -> Callable[[list[Interval]], list[Interval]] | None:
         """What sets right the labels of a recording in which an error is known; None for others.
 
-        told : gets `fault` where the labels do hold the error: other files of that name may not.
+        notes : gets `known_fault` where the labels do hold the error: other files of that name may
+            not.
         """
         if self.name != "dvs-gesture" or Path(recording).stem != "user22_led":
             return None
 
-        def mend(intervals: list[Interval]) -> list[Interval]:
-            mended = [
+        def fix(intervals: list[Interval]) -> list[Interval]:
+            fixed = [
                 one._replace(end_us=104_000_000) if one[1:3] == (110_590_564, "9") else one
                 for one in intervals
             ]
-            if mended != intervals:
-                told.append(self.fault)
-            return mended
+            if fixed != intervals:
+                notes.append(self.known_fault)
+            return fixed
 
-        return mend
+        return fix
 
     def describe(self, names: Sequence[str], kept: Collection[str]) -> list[str]:
         """What a report says of it."""
@@ -218,12 +219,12 @@ class Chosen:
             lines.append(f"{one.title}; {len(names):,} recordings here{of}")
         if self.split != "all":
             drawn = "" if self.split_seed is None else f", drawn by seed {self.split_seed}"
-            said = f"split {self.split}{drawn}: {len(kept):,} recordings; {one.split_said}"
+            said = f"split {self.split}{drawn}: {len(kept):,} recordings; {one.split_description}"
             lines.append(said)
         return lines
 
 
-def parse_set(path: str, options: dict[str, str]) -> Chosen | None:
+def parse_dataset_uri(path: str, options: dict[str, str]) -> DatasetSelection | None:
     """The set that a URI names; None where it names none. Takes its options out of `options`.
 
     Raises
@@ -247,10 +248,10 @@ def parse_set(path: str, options: dict[str, str]) -> Chosen | None:
     seed = options.pop("split_seed", None)
     if seed is not None and (name != "cifar10-dvs" or not seed.isdecimal()):
         raise UsageError(f"split_seed is a whole number, and for cifar10-dvs alone: {path}")
-    return Chosen(name, folder, split, None if seed is None else int(seed))
+    return DatasetSelection(name, folder, split, None if seed is None else int(seed))
 
 
-def present(name: str, root: Path) -> tuple[int, bool]:
+def find_present(name: str, root: Path) -> tuple[int, bool]:
     """How many recordings of a set lie under a folder, and whether that is all of it.
 
     Files are counted by their suffix, and not opened.

@@ -17,7 +17,8 @@ from streamstop.errors import SourceError, UsageError
 from streamstop.events.packet import SensorSize
 from streamstop.formats.byte_reader import STDIN
 from streamstop.sources.base import Source
-from streamstop.sources.live.registry import CAMERAS, SCHEMES, is_live
+from streamstop.sources.live.address import SCHEMES
+from streamstop.sources.live.registry import CAMERAS, is_live, open_live
 from streamstop.sources.ordering import Order
 
 
@@ -63,8 +64,6 @@ def open_source(
         If it is damaged and `strict`; of a single file, perhaps only when it is read.
     """
     if is_live(uri):
-        from streamstop.sources.live.source import open_live
-
         return open_live(
             uri,
             sensor=sensor,
@@ -78,17 +77,17 @@ def open_source(
     path, options = uri_parts(uri)
     if "sensor" in options:
         sensor = sensor_size(options.pop("sensor"))
-    from streamstop.sources.named_datasets import parse_set
+    from streamstop.sources.named_datasets import parse_dataset_uri
 
-    chosen = parse_set(path, options)
-    if chosen is not None or kind_of(path) == "folder":
+    selection = parse_dataset_uri(path, options)
+    if selection is not None or kind_of(path) == "folder":
         from streamstop.sources.folder import FolderSource
 
         if labels is not None or options:
             extra = "labels" if labels is not None else f"?{next(iter(options))}="
             raise UsageError(f"{extra} goes with a single file, and this is a folder: {path}")
         return FolderSource(
-            str(chosen.root) if chosen else path,
+            str(selection.root) if selection else path,
             length_us=length_us,
             order=order,
             limit=limit,
@@ -96,17 +95,17 @@ def open_source(
             align_us=align_us,
             strict=strict,
             sensor=sensor,
-            chosen=chosen,
+            selection=selection,
         )
     from streamstop.formats.detect import open_recording
-    from streamstop.formats.time_range import Window
+    from streamstop.formats.time_range import TimeRange
     from streamstop.sources.file import FileSource
 
     start, stop = (options.pop(name, "") for name in ("start_us", "stop_us"))
     recording = open_recording(path, options)
     return FileSource(
         uri,
-        Window(recording, start, stop) if start or stop else recording,
+        TimeRange(recording, start, stop) if start or stop else recording,
         labels=labels,
         length_us=length_us,
         limit=limit,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from streamstop.events.packet import Cursor, Packet
 
 
-def paced(
+def replay_realtime(
     packets: Iterable[Packet],
     speed: float,
     *,

@@ -27,10 +27,10 @@ from streamstop.formats.base import Recording, read_packets
 MAX_DAMAGE = 64
 """Further stretches of damage of one recording are put together in one."""
 
-MAX_PIECES = 1 << 20
+MAX_SLICES = 1 << 20
 """More pieces of one recording than this are a mistake in `length_us`, or in the recording."""
 
-USUAL_SENSORS = (
+COMMON_SENSORS = (
     SensorSize(34, 34),
     SensorSize(128, 128),
     SensorSize(240, 180),
@@ -51,7 +51,7 @@ class Block(NamedTuple):
 
 
 @dataclass
-class Survey:
+class RecordingScan:
     """What one pass over a recording tells.
 
     first_us, last_us : time of the first event, latest time of any.
@@ -75,7 +75,7 @@ class Survey:
         return int(self.columns[sensor.width :].sum() + self.rows[sensor.height :].sum())
 
 
-def survey(recording: Recording, *, coordinates: bool, strict: bool = False) -> Survey:
+def scan(recording: Recording, *, coordinates: bool, strict: bool = False) -> RecordingScan:
     """Read a recording once from end to end.
 
     Raises
@@ -83,7 +83,7 @@ def survey(recording: Recording, *, coordinates: bool, strict: bool = False) -> 
     DamageError
         At the first damage, if `strict`.
     """
-    found = Survey()
+    found = RecordingScan()
     if coordinates:
         found.columns, found.rows = np.zeros((2, 1 << 16), np.int64)
     cursor = Cursor(recording.path)
@@ -105,7 +105,7 @@ def survey(recording: Recording, *, coordinates: bool, strict: bool = False) -> 
     return found
 
 
-def refuse_damage(damage: Damage) -> None:
+def raise_on_damage(damage: Damage) -> None:
     """Raise the error that `strict` asks for."""
     raise DamageError(
         f"damaged at byte {damage.offset}, {damage.lost_bytes} bytes lost: {damage.reason}; "
@@ -116,7 +116,7 @@ def refuse_damage(damage: Damage) -> None:
 
 def _note(noted: list[Damage], damage: Damage, strict: bool) -> None:
     if strict:
-        refuse_damage(damage)
+        raise_on_damage(damage)
     if len(noted) < MAX_DAMAGE:
         noted.append(damage)
         return
@@ -125,9 +125,9 @@ def _note(noted: list[Damage], damage: Damage, strict: bool) -> None:
     noted[-1] = Damage(last.offset, lost, "further stretches, put together", last.path)
 
 
-def usual_sensor(found: Survey) -> SensorSize:
+def most_common_sensor(found: RecordingScan) -> SensorSize:
     """The smallest usual sensor that holds all events but 1 in 1000, which may be damage."""
-    for sensor in USUAL_SENSORS:
+    for sensor in COMMON_SENSORS:
         if found.outside(sensor) * 1000 <= found.events:
             return sensor
     assert found.columns is not None
@@ -135,7 +135,7 @@ def usual_sensor(found: Survey) -> SensorSize:
     return SensorSize(int(found.columns.nonzero()[0][-1]) + 1, int(found.rows.nonzero()[0][-1]) + 1)
 
 
-class Piece(NamedTuple):
+class SegmentSlice(NamedTuple):
     """A labelled stretch of a recording: [start_us, end_us) in the recording's own time."""
 
     start_us: int
@@ -153,10 +153,10 @@ def cut_intervals(intervals: Sequence[Interval], length_us: int) -> list[Interva
     if not length_us:
         return list(intervals)
     count = sum((one.end_us - one.start_us) // length_us for one in intervals)
-    if count > MAX_PIECES:
+    if count > MAX_SLICES:
         raise UsageError(
             f"segments.length_us = {length_us} would cut {count} segments from one recording, more "
-            f"than the {MAX_PIECES} allowed; is the length too small, or are its times damaged?"
+            f"than the {MAX_SLICES} allowed; is the length too small, or are its times damaged?"
         )
     return [
         one._replace(start_us=start, end_us=start + length_us)
@@ -201,9 +201,9 @@ def label_track(
     return LabelTrack(named(classes, Path(labels).parent), segments)
 
 
-def cut(
-    recording: Recording, found: Survey, intervals: Sequence[Interval], length_us: int
-) -> tuple[list[Piece], Counter[str]]:
+def cut_segments(
+    recording: Recording, found: RecordingScan, intervals: Sequence[Interval], length_us: int
+) -> tuple[list[SegmentSlice], Counter[str]]:
     """The pieces of a recording that hold events, and its other events counted by cause.
 
     Parameters
@@ -224,13 +224,15 @@ def cut(
         found.last_us + 1,
     ):
         whole = wanted[0]
-        return [Piece(*whole[:3], found.events, found.blocks[0])], Counter()
+        return [SegmentSlice(*whole[:3], found.events, found.blocks[0])], Counter()
     in_pieces = _count(recording, wanted)
     in_intervals = _count(recording, intervals) if length_us else in_pieces
     latest = [block.latest_us for block in found.blocks]
     pieces = [
         # A piece begins in the last block before which time had not come as far as its start.
-        Piece(*one[:3], int(n), found.blocks[max(bisect_right(latest, one.start_us - 1) - 1, 0)])
+        SegmentSlice(
+            *one[:3], int(n), found.blocks[max(bisect_right(latest, one.start_us - 1) - 1, 0)]
+        )
         for one, n in zip(wanted, in_pieces, strict=True)
         if n
     ]
@@ -264,7 +266,7 @@ def _latest(t: NDArray[Any], before_us: int | None) -> NDArray[np.int64]:
     return latest if before_us is None else np.maximum(latest, before_us)
 
 
-def read_piece(recording: Recording, piece: Piece) -> Iterator[Packet]:
+def read_slice(recording: Recording, piece: SegmentSlice) -> Iterator[Packet]:
     """The events of one piece, in packets, times as in the recording.
 
     Events whose time lies before the piece are dropped, cause "out_of_order". Damage is not told:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
 from typing import Self
 
 from streamstop.events.labels import LabelTrack
 from streamstop.events.packet import Packet
-from streamstop.sources.base import Source
+from streamstop.sources.base import Source, SourceBase
 
 
-class PassedSource:
+class TransformedSource(SourceBase):
     """The source as it was, but for its packets and perhaps its labels; see `Source`.
 
     Parameters
@@ -42,10 +41,6 @@ class PassedSource:
         self._source.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._source.__exit__(kind, error, trace)
+    def close(self) -> None:
+        """Leave the source."""
+        self._source.__exit__(None, None, None)

@@ -25,9 +25,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from streamstop._version import __version__
-from streamstop.sources.live.cameras.discovery import Answer, ask
+from streamstop.sources.live.cameras.discovery import DiscoveryResult, discover
 from streamstop.sources.live.cameras.open import BACKENDS, INSTALL
-from streamstop.sources.live.cameras.usb import DEV, SYSFS, UsbCamera, mend_permission, usb_cameras
+from streamstop.sources.live.cameras.usb import (
+    DEV,
+    SYSFS,
+    UsbCamera,
+    fix_permission_hint,
+    usb_cameras,
+)
 
 State = Literal["ok", "note", "problem"]
 
@@ -233,7 +239,7 @@ def _threads() -> Finding:
 
 
 def _cameras(on_bus: Sequence[UsbCamera]) -> list[Finding]:
-    answers = list(ask(BACKENDS))
+    answers = list(discover(BACKENDS))
     found = [_backend(answer, bool(on_bus)) for answer in answers]
     usable = [one for answer in answers for one in answer.cameras if not one.error]
     if not any(answer.state not in ("absent", "skipped") for answer in answers):
@@ -245,7 +251,7 @@ def _cameras(on_bus: Sequence[UsbCamera]) -> list[Finding]:
     return found
 
 
-def _backend(answer: Answer, on_bus: bool) -> Finding:
+def _backend(answer: DiscoveryResult, on_bus: bool) -> Finding:
     """A backend that fails is a problem only where the kernel sees a camera."""
     failing = answer.state in ("failed", "silent") or any(one.error for one in answer.cameras)
     if answer.state == "looked" and not failing:
@@ -271,7 +277,7 @@ def _usb_camera(camera: UsbCamera) -> list[Finding]:
         )
         found = [Finding("USB", "problem", f"{said}: this file is missing", mend)]
     elif not camera.open_to_us:
-        paste = (f"    {line}" for line in mend_permission((camera.kind,)))
+        paste = (f"    {line}" for line in fix_permission_hint((camera.kind,)))
         mend = ("a udev rule is missing; paste this, then plug the camera in again:", *paste)
         found = [Finding("USB", "problem", f"{said}: this user may not open it", mend)]
     else:

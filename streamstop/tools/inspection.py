@@ -22,11 +22,11 @@ from streamstop.events.labels import is_label_csv, label_names, read_label_csv, 
 from streamstop.events.packet import Damage, Events, Packet, SensorSize
 from streamstop.formats.base import Recording, read_packets, read_start
 from streamstop.formats.byte_reader import STDIN, SUFFIXES, open_bytes
-from streamstop.formats.detect import open_recording, recognise
-from streamstop.sources.file import refuse_other_sensor
+from streamstop.formats.detect import detect_format, open_recording
+from streamstop.sources.file import raise_on_other_sensor
 from streamstop.sources.live.registry import is_live
 from streamstop.sources.open import kind_of, open_source, sensor_size, uri_parts
-from streamstop.sources.segmentation import Survey, refuse_damage, usual_sensor
+from streamstop.sources.segmentation import RecordingScan, most_common_sensor, raise_on_damage
 from streamstop.tools.event_statistics import HotPixel, Pixels, Series, Windows, hot_pixels
 
 GAP_US = 1_000_000
@@ -258,9 +258,9 @@ def inspect(
         sensor = sensor_size(options.pop("sensor"))
     if kind_of(path) == "folder":
         return _inspect_folder(uri, path, sensor, strict, progress)
-    known = recognise(path)
+    known = detect_format(path)
     recording = open_recording(path, options)
-    refuse_other_sensor(recording, sensor)
+    raise_on_other_sensor(recording, sensor)
     with open_bytes(path) as data:
         compression = data.compression
     size = None if path == STDIN else Path(path).stat().st_size
@@ -276,7 +276,7 @@ def inspect(
         format=recording.format,
         format_name=NAMES.get(recording.format, known.name if known else recording.format),
         compression=compression,
-        sensor=size_known or found.usual_sensor(),
+        sensor=size_known or found.most_common_sensor(),
         sensor_from="header" if recording.sensor else "asked" if sensor else "inferred",
         file_bytes=size,
         recordings=1,
@@ -380,7 +380,7 @@ class _Findings:
         """Take in what a packet says."""
         for damage in packet.damage:
             if strict:
-                refuse_damage(damage)
+                raise_on_damage(damage)
             self._damage_total += 1
             self._lost_bytes += damage.lost_bytes
             self._lost_us += damage.lost_us or 0
@@ -431,11 +431,13 @@ class _Findings:
         self._gaps_total += int(np.count_nonzero(steps > GAP_US))
         self._gaps = sorted(self._gaps, key=lambda gap: -gap.length_us)[:MAX_LISTED]
 
-    def usual_sensor(self) -> SensorSize | None:
+    def most_common_sensor(self) -> SensorSize | None:
         """The sensor that the events speak for; None without events."""
         if not self.events:
             return None
-        return usual_sensor(Survey(events=self.events, columns=self._columns, rows=self._rows))
+        return most_common_sensor(
+            RecordingScan(events=self.events, columns=self._columns, rows=self._rows)
+        )
 
     def result(self, *, sensor: SensorSize | None, sensor_from: str, **said: Any) -> Inspection:
         """All of it, with what only the recording says."""

@@ -34,7 +34,7 @@ from streamstop.sources.base import Source
 from streamstop.sources.live.address import LOOPBACK, MAX_SIDE, Address, parse_address
 from streamstop.sources.live.dv_tcp import ENDS_EMPTY
 from streamstop.sources.open import open_source
-from streamstop.sources.realtime import paced
+from streamstop.sources.realtime import replay_realtime
 
 MAX_GAP_US = 1_000_000
 DATAGRAM_BYTES = 512
@@ -201,7 +201,7 @@ def _scheduled(source: Source, speed: float, sent: Sent) -> Iterator[Packet]:
         return
     tick_us = max(int(_TICK_US * speed), 1)
     last_us = None
-    for packet in paced(source, speed, tick_us=tick_us, gap_us=MAX_GAP_US):
+    for packet in replay_realtime(source, speed, tick_us=tick_us, gap_us=MAX_GAP_US):
         if len(packet.events):
             first_us, latest_us = int(packet.events["t"][0]), int(packet.events["t"].max())
             if last_us is not None and abs(first_us - last_us) > MAX_GAP_US:

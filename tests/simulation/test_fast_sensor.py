@@ -10,7 +10,7 @@ import pytest
 
 from streamstop.errors import UsageError
 from streamstop.events.packet import Events, SensorSize
-from streamstop.simulation.fast_sensor import Frame, QuickSensor, ReadoutParams, paint_quickly
+from streamstop.simulation.fast_sensor import Frame, QuickSensor, ReadoutParams, paint_figure_fast
 from streamstop.simulation.figure import paint_figure
 from streamstop.simulation.gestures import GESTURES, LIGHTINGS, SENSOR, Subject
 from streamstop.simulation.motions import Performance, pose_at
@@ -35,16 +35,16 @@ def test_it_paints_what_the_figure_paints(gesture: str) -> None:
     subject, occasion = Subject.draw(3), Performance.draw(5)
     for t_s in (0.0, 0.37):
         pose = pose_at(gesture, subject.build, t_s, occasion)
-        quick = paint_quickly(pose, subject.look)
+        quick = paint_figure_fast(pose, subject.look)
         assert np.abs(quick - paint_figure(pose, subject.look)).max() < 1e-3
 
 
 def test_hands_grow_and_fingers_spread() -> None:
     subject = Subject.draw(3)
     pose = pose_at("right_hand_wave", subject.build, 0.0, Performance())
-    plain = paint_quickly(pose, subject.look)
-    large = paint_quickly(pose, subject.look, hands=1.5)
-    spread = paint_quickly(pose, subject.look, hands=1.5, fingers=4)
+    plain = paint_figure_fast(pose, subject.look)
+    large = paint_figure_fast(pose, subject.look, hands=1.5)
+    spread = paint_figure_fast(pose, subject.look, hands=1.5, fingers=4)
     changed, more = (np.abs(one - plain) > 0.05 for one in (large, spread))
     assert 10 < np.count_nonzero(changed) < np.count_nonzero(more) < 600
 
@@ -61,7 +61,7 @@ def test_its_pixels_are_the_slow_ones_event_for_event() -> None:
     )
     across = 1.0 + light.slope * (np.arange(128) / 128 - 0.5)
     quick = QuickSensor(SENSOR, CLEAN, ReadoutParams(), 1, 0, veil=light.veil, across=across)
-    frames = (Frame(paint_quickly(pose, subject.look), light.level) for pose in poses)
+    frames = (Frame(paint_figure_fast(pose, subject.look), light.level) for pose in poses)
     ours = np.concatenate(list(quick.film(frames, 2000, 50_000)))
     assert len(events) > 2_000
     assert len(ours) == pytest.approx(len(events), rel=0.002)

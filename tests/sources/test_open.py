@@ -11,7 +11,6 @@ from helpers.event_files import Whole, aedat2_bytes, bin_bytes, random_events
 
 from streamstop.errors import SourceError, StreamstopError, UsageError
 from streamstop.events.packet import SensorSize
-from streamstop.formats.detect import FORMATS, recognise
 from streamstop.sources.open import open_source
 
 LFS = (
@@ -51,34 +50,6 @@ def test_what_cannot_be_opened_says_why(
 def test_content_counts_before_the_name(tmp_path: Path) -> None:
     (tmp_path / "rec.csv").write_bytes(aedat2_bytes(random_events(5)))
     assert open_source(str(tmp_path / "rec.csv")).format == "aedat2"
-
-
-@pytest.mark.parametrize(
-    ("name", "known"),
-    [
-        ("davis346.aedat4", "AEDAT4"),
-        ("evt2.raw", "Prophesee EVT2"),
-        ("evt3.raw", "Prophesee EVT3"),
-        ("evt3.npy", "NumPy .npy"),
-        ("ncars.dat", "Prophesee DAT"),
-        ("ncars.es", "Event Stream .es"),
-        ("nmnist.bin", "N-MNIST .bin"),
-        ("jaer-aedat1.dat", "AEDAT 1.0 or 2.0"),
-    ],
-)
-def test_real_files_are_recognised(data_dir: Path, name: str, known: str) -> None:
-    found = recognise(str(data_dir / "formats" / name))
-    assert found is not None
-    assert found.name == known
-
-
-def test_every_reader_in_the_table_exists() -> None:
-    from importlib import import_module
-
-    for one in FORMATS:
-        if one.opens:
-            module, _, kind = one.opens.partition(":")
-            assert hasattr(import_module(f"streamstop.formats.{module}"), kind)
 
 
 def test_a_missing_path_comes_with_a_near_name(tmp_path: Path) -> None:

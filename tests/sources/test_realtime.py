@@ -7,7 +7,7 @@ import pytest
 from helpers.event_files import Whole, random_events, same
 
 from streamstop.events.packet import Packet, make_events
-from streamstop.sources.realtime import paced
+from streamstop.sources.realtime import replay_realtime
 
 
 class Watch:
@@ -31,7 +31,7 @@ def test_each_event_comes_when_it_is_due(speed: float) -> None:
     packets = [Packet(part) for part in np.split(events, [1, 7_000])]
     came = []
     whole = []
-    for packet in paced(packets, speed, clock=watch, sleep=watch.sleep):
+    for packet in replay_realtime(packets, speed, clock=watch, sleep=watch.sleep):
         whole.append(packet)
         came.append((watch.now_s, packet))
     assert same(Whole(whole).events, events)
@@ -46,7 +46,7 @@ def test_each_event_comes_when_it_is_due(speed: float) -> None:
 def test_no_delay_adds_up() -> None:
     events = random_events(20_000)
     watch = Watch()
-    for _ in paced([Packet(events)], 1.0, clock=watch, sleep=watch.sleep):
+    for _ in replay_realtime([Packet(events)], 1.0, clock=watch, sleep=watch.sleep):
         watch.now_s += 0.004  # the learner's time, less than a tick
     length_s = (int(events["t"][-1]) - int(events["t"][0])) / 1e6
     assert watch.now_s - 100.0 == pytest.approx(length_s + 0.004)
@@ -60,7 +60,7 @@ def test_a_jump_is_not_waited_for_and_disorder_is_no_jump(jump_us: int) -> None:
     n = len(t)
     events = make_events(t, np.zeros(n), np.zeros(n), np.ones(n, bool))
     watch = Watch()
-    whole = Whole(paced([Packet(events)], 1.0, clock=watch, sleep=watch.sleep))
+    whole = Whole(replay_realtime([Packet(events)], 1.0, clock=watch, sleep=watch.sleep))
     assert same(whole.events, events)
     assert watch.now_s - 100.0 == pytest.approx(0.2, abs=0.001)
 
@@ -69,7 +69,7 @@ def test_what_a_packet_says_beside_its_events_is_said_once() -> None:
     events = random_events(5_000)
     packet = Packet(events, until_us=10**9, dropped={"special": 3})
     watch = Watch()
-    whole = Whole(paced([packet, Packet(events[:0], dropped={"special": 1})], 1.0,
+    whole = Whole(replay_realtime([packet, Packet(events[:0], dropped={"special": 1})], 1.0,
                         clock=watch, sleep=watch.sleep))  # fmt: skip
     assert len(whole.packets) > 10
     assert whole.dropped == {"special": 4}

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from streamstop.cli.display.doctor import print_examination, verdict
 from streamstop.sources.live.cameras.backend import SeenCamera
-from streamstop.sources.live.cameras.discovery import Answer
+from streamstop.sources.live.cameras.discovery import DiscoveryResult
 from streamstop.tools import doctor
 from streamstop.tools.doctor import Examination, Finding, examine
 
@@ -72,10 +72,10 @@ def printed(examination: Examination, width: int = 80) -> str:
 def answers(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Let the backends have answered this."""
 
-    def say(*answered: Answer) -> None:
-        monkeypatch.setattr(doctor, "ask", lambda backends: iter(answered))
+    def say(*answered: DiscoveryResult) -> None:
+        monkeypatch.setattr(doctor, "discover", lambda backends: iter(answered))
 
-    say(Answer("neuromorphic-drivers", "0.18.2", "looked"))
+    say(DiscoveryResult("neuromorphic-drivers", "0.18.2", "looked"))
     return say
 
 
@@ -94,7 +94,9 @@ def test_a_missing_rule_comes_with_the_lines_to_paste(machine: Path, answers: An
         speed="5000",
     )  # fmt: skip
     answers(
-        Answer("neuromorphic-drivers", "0.18.2", "failed", reason="RuntimeError: Access denied")
+        DiscoveryResult(
+            "neuromorphic-drivers", "0.18.2", "failed", reason="RuntimeError: Access denied"
+        )
     )
     found = look(machine, may_open=False)
     assert [one.state for one in of(found, "cameras")] == ["problem", "note"]
@@ -139,11 +141,14 @@ def test_a_file_that_is_missing_in_a_container(machine: Path, answers: Any) -> N
 
 def test_cameras_that_are_seen(machine: Path, answers: Any) -> None:
     seen = SeenCamera(("evk4",), "Prophesee EVK4", "A1")
-    answers(Answer("one", "1.0", "looked", (seen,)), Answer("two", "", "absent"))
+    answers(DiscoveryResult("one", "1.0", "looked", (seen,)), DiscoveryResult("two", "", "absent"))
     cameras = of(look(machine), "cameras")
     assert [one.state for one in cameras] == ["ok", "note"]
     assert cameras[0].said == "one 1.0: sees Prophesee EVK4 (serial A1)"
-    answers(Answer("one", "", "absent"), Answer("two", "2", "skipped", reason="no times"))
+    answers(
+        DiscoveryResult("one", "", "absent"),
+        DiscoveryResult("two", "2", "skipped", reason="no times"),
+    )
     assert "pip install 'streamstop[cameras]'" in of(look(machine), "cameras")[-1].mend[0]
 
 

@@ -26,7 +26,7 @@ def datasets(
 ) -> None:
     """The data sets known by name: what each is, its licence, size, splits, where to get it."""
     with errors_told():
-        from streamstop.sources.named_datasets import SETS, present
+        from streamstop.sources.named_datasets import SETS, find_present
 
         if name is not None and name not in SETS:
             raise UsageError(f"{name!r} is none of {', '.join(SETS)}")
@@ -42,11 +42,11 @@ def datasets(
                 "licence": one.licence,
                 "size": one.size,
                 "recordings": list(one.recordings),
-                "split": one.split_said,
+                "split": one.split_description,
                 "where": one.where,
             }
             if root is not None:
-                about["found"], about["whole"] = present(key, Path(root))
+                about["found"], about["whole"] = find_present(key, Path(root))
             told.append(about)
         print(json.dumps(told, indent=2) if as_json else "\n\n".join(map(_words, told)))
         sys.stdout.flush()

@@ -15,7 +15,7 @@ import numpy as np
 
 from streamstop.errors import UsageError
 from streamstop.events.packet import Events, SensorSize
-from streamstop.formats._writing import pieces, refuse_far, refuse_outside, whole_file
+from streamstop.formats._writing import atomic_file, iter_chunks, raise_on_far, raise_on_outside
 from streamstop.formats.base import SIMULATED_SOURCE
 
 
@@ -57,9 +57,9 @@ def write_aedat2(
     def write(file: BinaryIO) -> int:
         file.write(header)
         written, last_us = 0, None
-        for events in pieces(packets):
-            refuse_outside(events, sensor, written)
-            refuse_far(events, last_us, written, 32, "AEDAT 2.0")
+        for events in iter_chunks(packets):
+            raise_on_outside(events, sensor, written)
+            raise_on_far(events, last_us, written, 32, "AEDAT 2.0")
             t = events["t"]
             words = np.empty((len(t), 2), ">u4")
             bit = events["p"].astype("<u4") ^ (1 - on_bit)
@@ -69,4 +69,4 @@ def write_aedat2(
             written, last_us = written + len(t), int(t[-1])
         return written
 
-    return whole_file(path, write)
+    return atomic_file(path, write)

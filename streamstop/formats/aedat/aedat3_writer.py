@@ -16,7 +16,7 @@ import numpy as np
 
 from streamstop.errors import UsageError
 from streamstop.events.packet import Events, SensorSize
-from streamstop.formats._writing import pieces, refuse_outside, repacked, whole_file
+from streamstop.formats._writing import atomic_file, iter_chunks, raise_on_outside, repacketize
 from streamstop.formats.aedat.aedat3 import HEAD, MAX_CAPACITY, POLARITY, SENSORS
 from streamstop.formats.base import SIMULATED_SOURCE
 
@@ -60,8 +60,8 @@ def write_aedat3(
     def write(file: BinaryIO) -> int:
         file.write(header)
         written = last = 0
-        for events in repacked(pieces(packets), packet_events):
-            refuse_outside(events, sensor, written)
+        for events in repacketize(iter_chunks(packets), packet_events):
+            raise_on_outside(events, sensor, written)
             t = events["t"]
             wrong = (t < 0) | (t >= 1 << 52)
             if wrong.any():
@@ -84,7 +84,7 @@ def write_aedat3(
             written += len(events)
         return written
 
-    return whole_file(path, write)
+    return atomic_file(path, write)
 
 
 def _packet(events: Events) -> bytes:

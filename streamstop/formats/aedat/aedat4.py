@@ -42,7 +42,7 @@ from streamstop.formats.base import SIMULATED_SOURCE, read_start
 from streamstop.formats.byte_reader import ByteReader, open_bytes
 
 MAGIC = b"#!AER-DAT4.0\r\n"
-TEE_MODULE = "streamstop-tee"
+RECORDER_MODULE = "streamstop-tee"
 """The writer of a clock's marks in a header; see `streamstop.sources.live.recorder`."""
 
 COMPRESSIONS = {"none": 0, "lz4": 1, "zstd": 3}
@@ -252,7 +252,10 @@ def _start(path: str) -> bytes:
 
 def _is_marks(stream: dict[str, str]) -> bool:
     """Whether a stream of the header holds what a clock said to the tee of a live run."""
-    return stream.get("typeIdentifier") == "TRIG" and stream.get("originalModuleName") == TEE_MODULE
+    return (
+        stream.get("typeIdentifier") == "TRIG"
+        and stream.get("originalModuleName") == RECORDER_MODULE
+    )
 
 
 def read_header(file: BinaryIO) -> Header:

@@ -19,7 +19,7 @@ import zstandard
 
 from streamstop.errors import UsageError
 from streamstop.events.packet import EVENT_DTYPE, Events, SensorSize
-from streamstop.formats._writing import pieces, refuse_outside, repacked, whole_file
+from streamstop.formats._writing import atomic_file, iter_chunks, raise_on_outside, repacketize
 from streamstop.formats.aedat.aedat4 import COMPRESSIONS, MAGIC, MAX_BLOCK_BYTES
 from streamstop.formats.base import SIMULATED_SOURCE
 
@@ -81,8 +81,8 @@ def write_aedat4(
         file.write(file_header(compression, -1, xml))
         lines: list[tuple[int, ...]] = []
         written = 0
-        for packet in repacked(pieces(events), packet_events):
-            refuse_outside(packet, sensor, written)
+        for packet in repacketize(iter_chunks(events), packet_events):
+            raise_on_outside(packet, sensor, written)
             block = compressed(event_packet(packet), compression, zstd_level)
             first_us, last_us = int(packet["t"][0]), int(packet["t"][-1])
             lines.append((0, 0, len(block), file.tell() + 8, len(packet), first_us, last_us))
@@ -94,7 +94,7 @@ def write_aedat4(
         file.write(file_header(compression, table_offset, xml))
         return written
 
-    return whole_file(path, write)
+    return atomic_file(path, write)
 
 
 def compressed(block: bytes, compression: str, zstd_level: int) -> bytes:

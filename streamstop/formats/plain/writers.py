@@ -19,7 +19,13 @@ import numpy as np
 
 from streamstop.errors import UsageError
 from streamstop.events.packet import EVENT_DTYPE, Events, SensorSize
-from streamstop.formats._writing import pieces, refuse_far, refuse_outside, repacked, whole_file
+from streamstop.formats._writing import (
+    atomic_file,
+    iter_chunks,
+    raise_on_far,
+    raise_on_outside,
+    repacketize,
+)
 from streamstop.formats.base import SIMULATED_SOURCE
 
 _COLUMNS = ("t", "x", "y", "p")
@@ -51,8 +57,8 @@ def write_csv(
         file.write(f"# source: {SIMULATED_SOURCE}\n".encode() if simulated else b"")
         file.write(f"t,x@{sensor.width},y@{sensor.height},on\n".encode())
         written = 0
-        for events in pieces(packets):
-            refuse_outside(events, sensor, written)
+        for events in iter_chunks(packets):
+            raise_on_outside(events, sensor, written)
             columns = (events[name].tolist() for name in ("t", "x", "y"))
             on = events["p"].astype(np.int8).tolist()
             lines = map("%d,%d,%d,%d\n".__mod__, zip(*columns, on, strict=True))
@@ -60,7 +66,7 @@ def write_csv(
             written += len(events)
         return written
 
-    return whole_file(path, write)
+    return atomic_file(path, write)
 
 
 def write_npz(
@@ -79,8 +85,8 @@ def write_npz(
         with ExitStack() as stack:
             columns = {name: stack.enter_context(TemporaryFile()) for name in _COLUMNS}
             written = 0
-            for events in pieces(packets):
-                refuse_outside(events, sensor, written)
+            for events in iter_chunks(packets):
+                raise_on_outside(events, sensor, written)
                 for name, column in columns.items():
                     column.write(events[name].tobytes())
                 written += len(events)
@@ -94,7 +100,7 @@ def write_npz(
                     _member(archive, "simulated", np.dtype(bool), 1, b"\1")
         return written
 
-    return whole_file(path, write)
+    return atomic_file(path, write)
 
 
 def _member(
@@ -127,8 +133,8 @@ def write_npy(
         _npy_header(file, 0)
         start = file.tell()
         written = 0
-        for events in repacked(pieces(packets), _NPY_EVENTS):
-            refuse_outside(events, sensor, written)
+        for events in repacketize(iter_chunks(packets), _NPY_EVENTS):
+            raise_on_outside(events, sensor, written)
             file.write(events.tobytes())
             written += len(events)
         file.seek(0)
@@ -136,7 +142,7 @@ def write_npy(
         assert file.tell() == start
         return written
 
-    return whole_file(path, write)
+    return atomic_file(path, write)
 
 
 def _npy_header(file: BinaryIO, rows: int) -> None:
@@ -165,9 +171,9 @@ def write_bin(
 
     def write(file: BinaryIO) -> int:
         written, last_us = 0, None
-        for events in pieces(packets):
-            refuse_outside(events, sensor, written)
-            refuse_far(events, last_us, written, _BIN_TIME_BITS, ".bin")
+        for events in iter_chunks(packets):
+            raise_on_outside(events, sensor, written)
+            raise_on_far(events, last_us, written, _BIN_TIME_BITS, ".bin")
             t = events["t"]
             low = t & ((1 << _BIN_TIME_BITS) - 1)
             rows = np.empty((len(t), 5), np.uint8)
@@ -178,4 +184,4 @@ def write_bin(
             written, last_us = written + len(t), int(t[-1])
         return written
 
-    return whole_file(path, write)
+    return atomic_file(path, write)

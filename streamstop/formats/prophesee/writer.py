@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from streamstop.errors import UsageError
 from streamstop.events.packet import Events, SensorSize
-from streamstop.formats._writing import pieces, what_came_before, whole_file
+from streamstop.formats._writing import atomic_file, iter_chunks, reference_time
 from streamstop.formats.base import SIMULATED_SOURCE
 
 MAX_SILENCE_US = 24 * 3600 * 1_000_000
@@ -99,7 +99,7 @@ def write_dat(
     def write(file: BinaryIO) -> int:
         file.write(header.encode() + bytes((0x0C, 8)))
         written, last_us = 0, 0
-        for events in pieces(packets):
+        for events in iter_chunks(packets):
             longest = (1 << (DAT_TIME_BITS - 1)) - 1
             first = longest if written else (1 << DAT_TIME_BITS) - 1
             last_us = _check(events, sensor, written, last_us, first, longest, "DAT")
@@ -111,7 +111,7 @@ def write_dat(
             written += len(events)
         return written
 
-    return whole_file(path, write)
+    return atomic_file(path, write)
 
 
 def _write_evt(
@@ -129,7 +129,7 @@ def _write_evt(
 
     def write(file: BinaryIO) -> int:
         written, t0_us, last = 0, 0, _Last(-1, 0, -1)
-        for events in pieces(packets):
+        for events in iter_chunks(packets):
             if not written:
                 t0_us = max(int(events["t"][0]), 0) >> time_bits << time_bits
                 file.write(_evt_header(version, sensor, simulated, t0_us))
@@ -147,7 +147,7 @@ def _write_evt(
             file.write(_evt_header(version, sensor, simulated, 0))
         return written
 
-    return whole_file(path, write)
+    return atomic_file(path, write)
 
 
 def _evt_header(version: str, sensor: SensorSize, simulated: bool, t0_us: int) -> bytes:
@@ -190,7 +190,7 @@ def _check(
     silence = np.diff(t, prepend=last_us)
     too_long = silence > longest_silence
     too_long[0] = silence[0] > first_silence
-    before = what_came_before(written + int(np.argmax(too_long)))
+    before = reference_time(written + int(np.argmax(too_long)))
     reasons = {
         f"outside the sensor of {sensor}": (events["x"] >= sensor.width)
         | (events["y"] >= sensor.height),

@@ -21,7 +21,7 @@ class SocketFeed:
         self._closing = False
 
     def held_damage(self) -> tuple[Damage, ...]:
-        """See `Feed.held_damage`: what is met is told at once, where a feed says no other."""
+        """See `LiveFeed.held_damage`: what is met is told at once, where a feed says no other."""
         return ()
 
     def close(self) -> None:

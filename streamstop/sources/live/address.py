@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 from streamstop.errors import UsageError
 from streamstop.events.packet import SensorSize
-from streamstop.sources.live.registry import SCHEMES
+
+SCHEMES = ("udp", "dv", "tcp")
+"""Of network sources, each with its function in `streamstop.sources.live.registry.OPENERS`."""
 
 LOOPBACK = "127.0.0.1"
 MAX_SIDE = 1 << 15

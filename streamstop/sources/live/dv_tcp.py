@@ -37,7 +37,7 @@ from streamstop.formats.aedat.aedat4 import (
 from streamstop.formats.base import SIMULATED_SOURCE
 from streamstop.sources.live._socket import SocketFeed
 from streamstop.sources.live.address import parse_address, sensor_of
-from streamstop.sources.live.source import Received
+from streamstop.sources.live.feed import FeedChunk
 
 CONNECT_S = 1.5
 """How long a server may take to answer."""
@@ -57,7 +57,7 @@ _PIECE = 1 << 18
 
 
 class DvTcpFeed(SocketFeed):
-    """A connection to a DV server; see `streamstop.sources.live.source.Feed`.
+    """A connection to a DV server; see `streamstop.sources.live.feed.LiveFeed`.
 
     Parameters
     ----------
@@ -95,8 +95,8 @@ class DvTcpFeed(SocketFeed):
             self.close()
             raise
 
-    def read(self, timeout_s: float) -> Received | None:
-        """What came since the last call; see `Feed.read`. None once the server has ended."""
+    def read(self, timeout_s: float) -> FeedChunk | None:
+        """What came since the last call; see `LiveFeed.read`. None once the server has ended."""
         with self._lock:
             end = time.monotonic() + timeout_s
             while not self._closing:
@@ -155,7 +155,7 @@ class DvTcpFeed(SocketFeed):
         self._offset = size
         return header
 
-    def _parsed(self) -> Received:
+    def _parsed(self) -> FeedChunk:
         """Events of the packets that are there whole, MAX_PACKET_EVENTS or one packet at a time."""
         parts: list[Events] = []
         damage: list[Damage] = []
@@ -188,8 +188,8 @@ class DvTcpFeed(SocketFeed):
         del self._data[:at]
         self._offset += at
         if len(parts) == 1:
-            return Received(parts[0], damage=tuple(damage))
-        return Received(np.concatenate([empty_events(), *parts]), damage=tuple(damage))
+            return FeedChunk(parts[0], damage=tuple(damage))
+        return FeedChunk(np.concatenate([empty_events(), *parts]), damage=tuple(damage))
 
 
 def open_dv(uri: str, sensor: SensorSize | None = None) -> DvTcpFeed:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from streamstop.events.packet import Events, SensorSize, empty_events
-from streamstop.formats.aedat.aedat4 import TEE_MODULE
+from streamstop.formats.aedat.aedat4 import RECORDER_MODULE
 from streamstop.formats.aedat.aedat4_writer import (
     compressed,
     description,
@@ -36,7 +36,7 @@ _COMPRESSION, _LEVEL = "zstd", 1
 _RISING_EDGE = 1  # of an external signal, as DV numbers kinds of triggers
 
 
-class TeeWriter:
+class StreamRecorder:
     """Writes events and marks; close it at the end.
 
     Parameters
@@ -68,7 +68,7 @@ class TeeWriter:
         self.full = ""
         self._max_bytes = max_bytes
         self._xml = description(
-            sensor, _COMPRESSION, info or {}, simulated=simulated, marks_by=TEE_MODULE
+            sensor, _COMPRESSION, info or {}, simulated=simulated, marks_by=RECORDER_MODULE
         ).encode()
         self._lines: list[tuple[int, ...]] = []
         self._packet, self._filled = empty_events(PACKET_EVENTS), 0

@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from streamstop.events.packet import SensorSize
-    from streamstop.sources.live.source import Feed
+    from streamstop.sources.live.feed import LiveFeed
+    from streamstop.sources.live.source import LiveSource
 
 CAMERAS = ("davis346", "davis240", "dvxplorer", "evk4", "camera")
 """Plain words that name a camera; "camera" is whichever is attached."""
 
-SCHEMES = {"udp": "udp:open_udp", "dv": "dv_tcp:open_dv", "tcp": "dv_tcp:open_dv"}
+OPENERS = {"udp": "udp:open_udp", "dv": "dv_tcp:open_dv", "tcp": "dv_tcp:open_dv"}
 """Network origins by the scheme of their URI, each "module:function" in this package."""
 
 
 def is_live(uri: str) -> bool:
     """Whether a URI names a live origin."""
-    return uri.partition("?")[0] in CAMERAS or uri.partition("://")[0] in SCHEMES
+    return uri.partition("?")[0] in CAMERAS or uri.partition("://")[0] in OPENERS
 
 
-def open_feed(uri: str, sensor: SensorSize | None = None) -> Feed:
+def open_feed(uri: str, sensor: SensorSize | None = None) -> LiveFeed:
     """The feed that a word or URI names.
 
     sensor : pixels of the sensor, where the origin does not say; `?sensor=` says the same.
@@ -35,7 +36,48 @@ def open_feed(uri: str, sensor: SensorSize | None = None) -> Feed:
         As its module says.
     """
     scheme = uri.partition("://")[0]
-    where = SCHEMES.get(scheme, "cameras.open:open_camera")
+    where = OPENERS.get(scheme, "cameras.open:open_camera")
     module, _, name = where.partition(":")
-    feed: Feed = getattr(import_module(f"streamstop.sources.live.{module}"), name)(uri, sensor)
+    feed: LiveFeed = getattr(import_module(f"streamstop.sources.live.{module}"), name)(uri, sensor)
     return feed
+
+
+def open_live(
+    uri: str,
+    *,
+    sensor: SensorSize | None = None,
+    labels: str | None = None,
+    length_us: int = 0,
+    limit: int = 0,
+    strict: bool = False,
+    seconds: float = 0.0,
+    tick_us: int = 10_000,
+) -> LiveSource:
+    """Open a camera or a socket.
+
+    Parameters
+    ----------
+    sensor : pixels of the sensor, where the origin does not say; `?sensor=` says the same.
+    labels : path of a label CSV, whose times are those that the origin's events will have.
+    length_us, limit : how labelled intervals become segments; see
+        `streamstop.sources.file.FileSource`.
+    strict, seconds, tick_us : see `streamstop.sources.live.source.LiveSource`.
+
+    Raises
+    ------
+    SourceError
+        If nothing can be opened under that name.
+    UsageError
+        If the URI or the labels make no sense.
+    """
+    from streamstop.events.labels import read_label_csv
+    from streamstop.sources.live.source import LiveSource
+    from streamstop.sources.segmentation import label_track
+
+    track = None
+    if labels is not None:
+        intervals = read_label_csv(labels)
+        track = label_track(uri, labels, intervals, intervals[0].start_us, length_us, limit)
+    return LiveSource(
+        open_feed(uri, sensor), labels=track, strict=strict, seconds=seconds, tick_us=tick_us
+    )

@@ -16,23 +16,20 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Protocol, Self
+from dataclasses import dataclass
 
 from streamstop.errors import DamageError, SourceError, StreamstopError
-from streamstop.events.labels import LabelTrack, read_label_csv
+from streamstop.events.labels import LabelTrack
 from streamstop.events.packet import (
     MAX_PACKET_EVENTS,
     Cursor,
     Damage,
     Events,
     Packet,
-    SensorSize,
     empty_events,
 )
-from streamstop.sources.live.registry import open_feed
-from streamstop.sources.segmentation import label_track
+from streamstop.sources.base import SourceBase
+from streamstop.sources.live.feed import FeedChunk, LiveFeed, Recorder
 
 RING_EVENTS = 1 << 22
 """Events that may wait for the learner: 64 MB."""
@@ -45,77 +42,14 @@ MAX_DAMAGE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """What a feed received at once.
-
-    events : array of EVENT_DTYPE, any length, in the order they came, times in the origin's own us.
-    dropped : events lost before they came here, by cause, as far as the origin can tell.
-    damage : what could not be understood (a bad datagram), in bytes.
-    """
-
-    events: Events
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    damage: tuple[Damage, ...] = ()
-
-
-class Feed(Protocol):
-    """A live origin of events: a camera's driver, a socket.
-
-    name : the URI or word it was opened by.
-    format : short name of where its events come from, e.g. "udp".
-    sensor : pixels of the sensor.
-    simulated : True where it is known that no camera made these events.
-    idle_us : when nothing came for so long, time is taken to have passed without events.
-    waits : True where an origin that is not read waits, so that nothing need be dropped (TCP).
-    """
-
-    name: str
-    format: str
-    sensor: SensorSize
-    simulated: bool
-    idle_us: int
-    waits: bool
-
-    def read(self, timeout_s: float) -> Received | None:
-        """What came since the last call; an empty one where nothing did within `timeout_s`.
-
-        None where the stream has ended for good. Called from one thread only, never after `close`.
-
-        Raises
-        ------
-        SourceError
-            If it cannot be read on (unplugged, connection reset).
-        """
-        ...
-
-    def held_damage(self) -> tuple[Damage, ...]:
-        """Damage that no `read` told yet; asked for at the end of a run, after the last of them."""
-        return ()
-
-    def close(self) -> None:
-        """Give the device or socket back. May be called from another thread, to end a `read`."""
-        ...
-
-
-class Tee(Protocol):
-    """Where a copy of what was received goes; see `streamstop.sources.live.recorder.TeeWriter`."""
-
-    def write(self, events: Events) -> None: ...
-
-    def mark(self, until_us: int) -> None: ...
-
-    def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Queued:
     """What waits in the ring: at most MAX_PACKET_EVENTS events, and when they arrived."""
 
     events: Events
     arrived_s: float
 
 
-class Ring:
+class EventRing:
     """A bounded queue of events between the thread that reads and the one that learns.
 
     capacity : events it holds at most.
@@ -125,7 +59,7 @@ class Ring:
     def __init__(self, capacity: int, *, waits: bool) -> None:
         self._capacity = max(capacity, MAX_PACKET_EVENTS)
         self._waits = waits
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[_Queued] = deque()
         self._events = 0
         self._dropped: Counter[str] = Counter()
         self._damage: list[Damage] = []
@@ -133,7 +67,7 @@ class Ring:
         self._closed = False
         self._error: StreamstopError | None = None
 
-    def put(self, received: Received, arrived_s: float) -> None:
+    def put(self, received: FeedChunk, arrived_s: float) -> None:
         """Take in what a feed received."""
         events = received.events
         with self._changed:
@@ -151,7 +85,7 @@ class Ring:
                     oldest = self._queue.popleft()
                     self._events -= len(oldest.events)
                     self._dropped["ring_overflow"] += len(oldest.events)
-                self._queue.append(_Waiting(part, arrived_s))
+                self._queue.append(_Queued(part, arrived_s))
                 self._events += len(part)
             self._changed.notify_all()
 
@@ -161,7 +95,7 @@ class Ring:
             self._closed, self._error = True, error
             self._changed.notify_all()
 
-    def take(self, timeout_s: float) -> tuple[_Waiting | None, Mapping[str, int], list[Damage]]:
+    def take(self, timeout_s: float) -> tuple[_Queued | None, Mapping[str, int], list[Damage]]:
         """The oldest events, None where none came in time; what was dropped or damaged before.
 
         Raises
@@ -197,7 +131,7 @@ class Ring:
             return left
 
 
-class LiveSource:
+class LiveSource(SourceBase):
     """A feed as a source; see `streamstop.sources.base.Source`.
 
     Parameters
@@ -216,7 +150,7 @@ class LiveSource:
 
     def __init__(
         self,
-        feed: Feed,
+        feed: LiveFeed,
         *,
         labels: LabelTrack | None = None,
         strict: bool = False,
@@ -228,13 +162,13 @@ class LiveSource:
         self.name, self.format = feed.name, feed.format
         self.sensor, self.simulated = feed.sensor, feed.simulated
         self.labels = labels
-        self.tee: Tee | None = None
+        self.recorder: Recorder | None = None
         self._feed = feed
         self._strict = strict
         self._seconds = seconds
         self._tick_us = max(tick_us, 1_000)
         self._clock = clock
-        self._ring = Ring(ring_events, waits=feed.waits)
+        self._ring = EventRing(ring_events, waits=feed.waits)
         self._stop = threading.Event()
         self._reader = threading.Thread(target=self._read, name="feed", daemon=True)
 
@@ -266,8 +200,8 @@ class LiveSource:
                 index += len(waiting.events)
                 last_us = said_us = int(waiting.events["t"].max())
                 arrived_s = waiting.arrived_s
-                if self.tee is not None:
-                    self.tee.write(waiting.events)
+                if self.recorder is not None:
+                    self.recorder.write(waiting.events)
                 at = Cursor(self.name, 0, index, last_us)
                 yield Packet(waiting.events, at, None, dropped, tuple(damage), arrived_s=arrived_s)
                 continue
@@ -277,8 +211,8 @@ class LiveSource:
                 now_us = last_us + int((silent_s - idle_s) * 1e6)
                 if now_us >= said_us + self._tick_us:
                     until_us = said_us = now_us
-                    if self.tee is not None:
-                        self.tee.mark(until_us)
+                    if self.recorder is not None:
+                        self.recorder.mark(until_us)
             if until_us is not None or dropped or damage:
                 at = Cursor(self.name, 0, index, last_us or 0)
                 yield Packet(empty_events(), at, until_us, dropped, tuple(damage))
@@ -290,22 +224,15 @@ class LiveSource:
             at = Cursor(self.name, 0, index, last_us or 0)
             yield Packet(empty_events(), at, None, left, held)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Stop reading, and close the feed and the copy of it."""
         self._stop.set()
         self._ring.clear()
         self._feed.close()
         if self._reader.is_alive():
             self._reader.join(timeout=1.0)
-        if self.tee is not None:
-            self.tee.close()
+        if self.recorder is not None:
+            self.recorder.close()
 
     def _read(self) -> None:
         """The thread: from the feed into the ring."""
@@ -323,40 +250,3 @@ class LiveSource:
             text = f"reading broke off with {type(error).__name__}: {error}: {self.name}"
             reason = None if self._stop.is_set() else SourceError(text)
         self._ring.end(reason)
-
-
-def open_live(
-    uri: str,
-    *,
-    sensor: SensorSize | None = None,
-    labels: str | None = None,
-    length_us: int = 0,
-    limit: int = 0,
-    strict: bool = False,
-    seconds: float = 0.0,
-    tick_us: int = 10_000,
-) -> LiveSource:
-    """Open a camera or a socket.
-
-    Parameters
-    ----------
-    sensor : pixels of the sensor, where the origin does not say; `?sensor=` says the same.
-    labels : path of a label CSV, whose times are those that the origin's events will have.
-    length_us, limit : how labelled intervals become segments; see
-        `streamstop.sources.file.FileSource`.
-    strict, seconds, tick_us : see `LiveSource`.
-
-    Raises
-    ------
-    SourceError
-        If nothing can be opened under that name.
-    UsageError
-        If the URI or the labels make no sense.
-    """
-    track = None
-    if labels is not None:
-        intervals = read_label_csv(labels)
-        track = label_track(uri, labels, intervals, intervals[0].start_us, length_us, limit)
-    return LiveSource(
-        open_feed(uri, sensor), labels=track, strict=strict, seconds=seconds, tick_us=tick_us
-    )

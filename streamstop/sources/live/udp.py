@@ -28,7 +28,7 @@ from streamstop.events.packet import MAX_PACKET_EVENTS, Damage, SensorSize, empt
 from streamstop.sources.live._socket import SocketFeed
 from streamstop.sources.live._udp_loop import CUT, CUT_BYTES, FIRST_CUT, compiled_loop
 from streamstop.sources.live.address import LOOPBACK, parse_address, sensor_of
-from streamstop.sources.live.source import Received
+from streamstop.sources.live.feed import FeedChunk
 
 MAX_DATAGRAM_BYTES = 1 << 16
 RECEIVE_BUFFER_BYTES = 1 << 24
@@ -51,7 +51,7 @@ _MEMINFO_DROPS = 8
 
 
 class UdpFeed(SocketFeed):
-    """A socket that events come to; see `streamstop.sources.live.source.Feed`.
+    """A socket that events come to; see `streamstop.sources.live.feed.LiveFeed`.
 
     Parameters
     ----------
@@ -96,8 +96,8 @@ class UdpFeed(SocketFeed):
         self.lost_datagrams: int | None = 0 if _drops(self._socket) is not None else None
         self._damage = _DamageLog(self.name)
 
-    def read(self, timeout_s: float) -> Received | None:
-        """What came since the last call; see `Feed.read`. None once it is closed."""
+    def read(self, timeout_s: float) -> FeedChunk | None:
+        """What came since the last call; see `LiveFeed.read`. None once it is closed."""
         with self._lock:
             if self._closing:
                 return None
@@ -107,7 +107,7 @@ class UdpFeed(SocketFeed):
             starts, ends, arrivals = self._take()
             self._count_lost()
             if not starts:
-                return Received(empty_events(), damage=self._damage.due(time.monotonic()))
+                return FeedChunk(empty_events(), damage=self._damage.due(time.monotonic()))
             return self._decoded(starts, ends, arrivals)
 
     def held_damage(self) -> tuple[Damage, ...]:
@@ -147,7 +147,7 @@ class UdpFeed(SocketFeed):
             arrivals.append((time.monotonic_ns() - begun) // 1000)
         return starts, ends, arrivals
 
-    def _decoded(self, starts: list[int], ends: list[int], arrivals: list[int]) -> Received:
+    def _decoded(self, starts: list[int], ends: list[int], arrivals: list[int]) -> FeedChunk:
         size = ends[-1]
         events, tally = empty_events(size // 4), np.zeros(3, np.int64)
         columns = (np.array(one, np.int64) for one in (starts, ends, arrivals))
@@ -161,7 +161,7 @@ class UdpFeed(SocketFeed):
         self.received_bytes += size
         self.cut_events += cut
         dropped = {"cut_off": cut} if cut else {}
-        return Received(events[:n], dropped, self._damage.due(time.monotonic()))
+        return FeedChunk(events[:n], dropped, self._damage.due(time.monotonic()))
 
     def _count_lost(self) -> None:
         """What the system dropped since the last look, noted as damage."""

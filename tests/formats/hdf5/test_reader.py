@@ -338,7 +338,7 @@ def test_a_packed_file_is_to_be_unpacked(tmp_path: Path) -> None:
 MUTATE = """
 import json, random, resource, sys
 from streamstop.errors import StreamstopError
-from streamstop.sources.hdf5 import Hdf5Recording
+from streamstop.formats.hdf5.reader import Hdf5Recording
 content = open(sys.argv[1], "rb").read()
 draw, out = random.Random(1), sys.argv[1] + ".m"
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))

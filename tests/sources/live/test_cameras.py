@@ -23,12 +23,12 @@ from helpers import camera_doubles as doubles
 
 from streamstop.errors import SourceError, UsageError
 from streamstop.events.packet import EVENT_DTYPE, SensorSize
-from streamstop.sources.live.cameras import discovery as ask
-from streamstop.sources.live.cameras import dv, neuromorphic
+from streamstop.sources.live.cameras import discovery, dv, neuromorphic
 from streamstop.sources.live.cameras.backend import SeenCamera
 from streamstop.sources.live.cameras.open import BACKENDS, find_camera, open_camera
-from streamstop.sources.live.cameras.usb import KINDS, mend_permission, usb_cameras
-from streamstop.sources.open import CAMERAS, open_source
+from streamstop.sources.live.cameras.usb import KINDS, fix_permission_hint, usb_cameras
+from streamstop.sources.live.registry import CAMERAS
+from streamstop.sources.open import open_source
 
 SEEN = SeenCamera(("davis346",), "iniVation DAVIS 346", "00000104")
 ON, OFF = True, False
@@ -48,9 +48,11 @@ def listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         )
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         hangs = "hang" in told.values() or "slow" in told
-        monkeypatch.setattr(ask, "ask", in_time if hangs else partial(in_time, timeout_s=PATIENT_S))
+        monkeypatch.setattr(
+            discovery, "discover", in_time if hangs else partial(in_time, timeout_s=PATIENT_S)
+        )
 
-    in_time = ask.ask
+    in_time = discovery.discover
     say()
     return say
 
@@ -448,14 +450,14 @@ def test_the_processes_that_looked_are_gone(listing: Any) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subprocess, "Popen", start)
-        list(ask.ask(BACKENDS, timeout_s=0.5))
+        list(discovery.discover(BACKENDS, timeout_s=0.5))
     assert len(started) == 2
     assert all(one.poll() is not None for one in started)
 
 
 def test_the_real_backends_answer_in_time() -> None:
     begin = time.perf_counter()
-    answers = list(ask.ask(BACKENDS))
+    answers = list(discovery.discover(BACKENDS))
     assert time.perf_counter() - begin < 2.0
     assert [one.backend for one in answers] == [one.NAME for one in BACKENDS]
     assert all(one.state in ("looked", "failed", "absent", "skipped") for one in answers)
@@ -465,7 +467,9 @@ def test_aestream_without_polarity_and_time_is_skipped() -> None:
     aestream = pytest.importorskip("aestream")
     if hasattr(aestream, "USBInput"):  # a build with drivers
         assert not hasattr(aestream.USBInput, "load"), "it has learnt to hand over events: use it"
-    assert any(one.state == "skipped" for one in ask.ask(BACKENDS) if one.backend == "aestream")
+    assert any(
+        one.state == "skipped" for one in discovery.discover(BACKENDS) if one.backend == "aestream"
+    )
 
 
 # On the bus.
@@ -526,7 +530,7 @@ def test_the_rules_are_those_of_the_driver(tmp_path: Path, monkeypatch: pytest.M
         theirs, skip_system_check=True, skip_system_warn=True, skip_root_check=True
     )
     assert theirs.read_text().splitlines() == [kind.rule for kind in KINDS]
-    assert mend_permission(KINDS)[1:-2] == tuple(kind.rule for kind in KINDS)
+    assert fix_permission_hint(KINDS)[1:-2] == tuple(kind.rule for kind in KINDS)
 
 
 def test_no_sysfs_no_cameras(tmp_path: Path) -> None:

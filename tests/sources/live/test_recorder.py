@@ -15,16 +15,16 @@ from streamstop.events.binning import Binner
 from streamstop.events.packet import SensorSize
 from streamstop.formats.aedat.aedat4 import Aedat4Recording
 from streamstop.formats.base import read_packets
-from streamstop.sources.live.recorder import PACKET_EVENTS, TeeWriter
+from streamstop.sources.live.recorder import PACKET_EVENTS, StreamRecorder
 
 SENSOR = SensorSize(128, 128)
 EVENTS = random_events(50_000)
 CUTS = [10, 400, 20_000, 40_000]
 
 
-def teed(path: Path, close: bool = True) -> TeeWriter:
+def teed(path: Path, close: bool = True) -> StreamRecorder:
     """Events in five parts, two marks after each."""
-    tee = TeeWriter(path, SENSOR, info={"camera": "a <test>"})
+    tee = StreamRecorder(path, SENSOR, info={"camera": "a <test>"})
     for part in np.split(EVENTS, CUTS):
         tee.write(part)
         tee.mark(int(part["t"][-1]) + 1)
@@ -69,7 +69,7 @@ def test_other_readers_find_the_events(tmp_path: Path) -> None:
 
 def test_bins_are_those_of_the_live_run(tmp_path: Path) -> None:
     """What the clock said decides which events are late: a replay without it would differ."""
-    tee = TeeWriter(tmp_path / "a.aedat4", SENSOR)
+    tee = StreamRecorder(tmp_path / "a.aedat4", SENSOR)
     live, plain = (Binner(SENSOR, bin_us=1_000, height=8, width=8) for _ in range(2))
     bins, without = [], []
     for i, part in enumerate(np.split(EVENTS[:5_000], 10)):
@@ -111,7 +111,7 @@ def test_a_process_that_dies_leaves_what_was_written(tmp_path: Path) -> None:
 
 def test_it_ends_at_the_bytes_allowed_and_says_so(tmp_path: Path) -> None:
     path = tmp_path / "a.aedat4"
-    tee = TeeWriter(path, SENSOR, max_bytes=100_000)
+    tee = StreamRecorder(path, SENSOR, max_bytes=100_000)
     for part in np.split(EVENTS, 10):
         tee.write(part)
     tee.mark(10**9)
@@ -126,7 +126,7 @@ def test_a_full_disk_ends_the_recording_not_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.aedat4"
-    tee = TeeWriter(path, SENSOR)
+    tee = StreamRecorder(path, SENSOR)
     tee.write(EVENTS[:PACKET_EVENTS])
 
     class Full:

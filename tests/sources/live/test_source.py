@@ -12,12 +12,13 @@ from helpers.event_files import Whole, random_events, same
 
 from streamstop.errors import DamageError, SourceError
 from streamstop.events.packet import Damage, Events, SensorSize, empty_events
-from streamstop.sources.live.source import Feed, LiveSource, Received, Ring
+from streamstop.sources.live.feed import FeedChunk, LiveFeed
+from streamstop.sources.live.source import EventRing, LiveSource
 
-NOTHING = Received(empty_events())
+NOTHING = FeedChunk(empty_events())
 
 
-class Script(Feed):
+class Script(LiveFeed):
     """A feed that plays a list: what it received, an error, or how long it is silent, in s."""
 
     name = "script"
@@ -27,7 +28,7 @@ class Script(Feed):
 
     def __init__(
         self,
-        parts: Sequence[Received | BaseException | float],
+        parts: Sequence[FeedChunk | BaseException | float],
         *,
         idle_us: int = 20_000,
         waits: bool = False,
@@ -37,7 +38,7 @@ class Script(Feed):
         self.idle_us, self.waits, self.endless = idle_us, waits, endless
         self.closed = threading.Event()
 
-    def read(self, timeout_s: float) -> Received | None:
+    def read(self, timeout_s: float) -> FeedChunk | None:
         if not self.parts:
             if self.endless:
                 self.closed.wait(timeout_s)
@@ -74,7 +75,7 @@ class Notes:
 
 def test_what_came_is_handed_over_in_order() -> None:
     events = random_events(200_000)
-    parts = [Received(part) for part in np.split(events, [10, 5_000, 150_000])]
+    parts = [FeedChunk(part) for part in np.split(events, [10, 5_000, 150_000])]
     with LiveSource(Script(parts)) as source:
         whole = Whole(source)
     assert same(whole.events, events)
@@ -84,10 +85,10 @@ def test_what_came_is_handed_over_in_order() -> None:
 
 
 def test_a_full_ring_drops_the_oldest_and_counts_them() -> None:
-    ring = Ring(100_000, waits=False)
+    ring = EventRing(100_000, waits=False)
     events = random_events(150_000)
     for part in np.split(events, 15):
-        ring.put(Received(part, {"driver": 1}), 0.0)
+        ring.put(FeedChunk(part, {"driver": 1}), 0.0)
     ring.end()
     kept, dropped = [], 0
     while True:
@@ -105,7 +106,7 @@ def test_a_full_ring_drops_the_oldest_and_counts_them() -> None:
 
 def test_an_origin_that_waits_loses_nothing_to_a_slow_learner() -> None:
     events = random_events(300_000)
-    parts = [Received(part) for part in np.split(events, 10)]
+    parts = [FeedChunk(part) for part in np.split(events, 10)]
     got = []
     with LiveSource(Script(parts, waits=True), ring_events=1 << 16) as source:
         for packet in source:
@@ -118,7 +119,7 @@ def test_an_origin_that_waits_loses_nothing_to_a_slow_learner() -> None:
 def test_the_clock_speaks_after_silence_and_never_ahead_of_it() -> None:
     events = random_events(100)
     began_s = time.monotonic()
-    feed = Script([Received(events[:50]), 0.15, Received(events[50:])], idle_us=30_000)
+    feed = Script([FeedChunk(events[:50]), 0.15, FeedChunk(events[50:])], idle_us=30_000)
     with LiveSource(feed, tick_us=10_000) as source:
         packets = list(source)
     took_us = (time.monotonic() - began_s) * 1e6
@@ -137,10 +138,10 @@ def test_the_clock_speaks_after_silence_and_never_ahead_of_it() -> None:
 def test_the_tee_gets_what_the_learner_gets() -> None:
     events = random_events(100)
     tee = Notes()
-    feed = Script([Received(events[:50]), 0.1, Received(events[50:])], idle_us=20_000)
+    feed = Script([FeedChunk(events[:50]), 0.1, FeedChunk(events[50:])], idle_us=20_000)
     heard: list[Events | int] = []
     with LiveSource(feed, tick_us=5_000) as source:
-        source.tee = tee
+        source.recorder = tee
         for packet in source:
             if len(packet.events):
                 heard.append(packet.events)
@@ -156,7 +157,7 @@ def test_the_tee_gets_what_the_learner_gets() -> None:
 def test_what_came_before_an_error_is_handed_over_first(error: Exception) -> None:
     events = random_events(1000)
     got = []
-    feed = Script([Received(events), error])
+    feed = Script([FeedChunk(events), error])
     said = r"unplugged|ValueError: in the driver"
     with pytest.raises(SourceError, match=said), LiveSource(feed) as source:
         for packet in source:
@@ -167,7 +168,7 @@ def test_what_came_before_an_error_is_handed_over_first(error: Exception) -> Non
 
 def test_it_ends_in_time_and_counts_what_waits() -> None:
     events = random_events(1000)
-    feed = Script([Received(events[i : i + 10]) for i in range(0, 1000, 10)], endless=True)
+    feed = Script([FeedChunk(events[i : i + 10]) for i in range(0, 1000, 10)], endless=True)
     with LiveSource(feed, seconds=0.3) as source:
         handed, dropped = 0, 0
         for packet in source:
@@ -180,7 +181,7 @@ def test_it_ends_in_time_and_counts_what_waits() -> None:
 
 
 def test_strict_stops_at_damage_and_else_it_is_told() -> None:
-    bad = Received(empty_events(), {}, (Damage(0, 3, "3 bytes left over", "script"),))
+    bad = FeedChunk(empty_events(), {}, (Damage(0, 3, "3 bytes left over", "script"),))
     with LiveSource(Script([bad])) as source:
         assert Whole(source).damage == list(bad.damage)
     strict = LiveSource(Script([bad]), strict=True)
@@ -189,7 +190,7 @@ def test_strict_stops_at_damage_and_else_it_is_told() -> None:
 
 
 def test_closing_ends_the_thread() -> None:
-    feed = Script([Received(random_events(10))], endless=True)
+    feed = Script([FeedChunk(random_events(10))], endless=True)
     with LiveSource(feed) as source:
         next(iter(source))
     assert feed.closed.is_set()

@@ -22,7 +22,7 @@ def load() -> None:
     """Nothing: the library is never asked."""
 
 
-def look() -> list[SeenCamera]:
+def list_devices() -> list[SeenCamera]:
     """Nothing."""
     return []
 

@@ -1,7 +1,7 @@
 """What a camera backend offers: what it sees, and a feed from one of the cameras it sees.
 
-A backend is a module of this package with what `Backend` lists. `load` and `look` run in a process
-of their own (see `streamstop.sources.live.cameras.discovery`), since a driver may hang with
+A backend is a module of this package with what `Backend` lists. `load` and `list_devices` run in a
+process of their own (see `streamstop.sources.live.cameras.discovery`), since a driver may hang with
 Python's lock held, or take the process down; `open_feed` runs in ours.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from streamstop.sources.live.source import Feed
+from streamstop.sources.live.feed import LiveFeed
 
 IDLE_US = 100_000
 """Drivers hand events over a few ms after they happened; by this time all of them have come."""
@@ -20,21 +20,21 @@ IDLE_US = 100_000
 class SeenCamera:
     """One camera that a backend lists.
 
-    words : the names it may be asked for by, e.g. ("davis346",); the backend of an iniVation camera
+    names : the names it may be asked for by, e.g. ("davis346",); the backend of an iniVation camera
         may only know that it is some DAVIS. "camera" fits all and is not among them.
     model : what the backend calls it.
     serial : its serial number, "" where that could not be read.
     error : why it cannot be used, in the backend's words; "" where nothing is known against it.
     """
 
-    words: tuple[str, ...]
+    names: tuple[str, ...]
     model: str
     serial: str = ""
     error: str = ""
 
     def fits(self, word: str, serial: str = "") -> bool:
         """Whether it may be what was asked for."""
-        return (word == "camera" or word in self.words) and serial in ("", self.serial)
+        return (word == "camera" or word in self.names) and serial in ("", self.serial)
 
     def __str__(self) -> str:
         serial = f" (serial {self.serial})" if self.serial else ""
@@ -55,14 +55,14 @@ class Backend(Protocol):
     def load(self) -> None:
         """Import the library. Raises whatever the library does."""
 
-    def look(self) -> list[SeenCamera]:
+    def list_devices(self) -> list[SeenCamera]:
         """Cameras the library lists. Raises whatever the library does."""
 
-    def open_feed(self, uri: str, word: str, seen: SeenCamera) -> Feed:
+    def open_feed(self, uri: str, word: str, seen: SeenCamera) -> LiveFeed:
         """A feed from a camera it listed. Raises whatever the library does."""
 
 
-def in_words(error: BaseException) -> str:
+def error_summary(error: BaseException) -> str:
     """A driver's error in one line: without the stack traces that dv-processing puts into it.
 
     >>> in_words(RuntimeError("/a/b.hpp(88): open()\\nRuntimeError: no device\\nStacktrace:\\n #0"))
@@ -79,5 +79,5 @@ def in_words(error: BaseException) -> str:
 
 
 def module_of(backend: Any) -> str:
-    """The name that `ask` starts a backend by."""
+    """The name that `discover` starts a backend by."""
     return str(backend.__name__).rpartition(".")[2]

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import streamstop
-from streamstop.sources.live.cameras.backend import Backend, SeenCamera, in_words, module_of
+from streamstop.sources.live.cameras.backend import Backend, SeenCamera, error_summary, module_of
 
 TIMEOUT_S = 1.7
 """All backends together; with the start of it all, an answer comes in under 2 s."""
@@ -33,7 +33,7 @@ LAST_TURN_S = 0.6
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DiscoveryResult:
     """What came of asking one backend.
 
     version : of the installed library; "" where it is not installed.
@@ -60,7 +60,9 @@ class Answer:
         return f"{name}: {words.get(self.state, f'sees {sees}')}"
 
 
-def ask(backends: Sequence[Backend], timeout_s: float = TIMEOUT_S) -> Generator[Answer, None, None]:
+def discover(
+    backends: Sequence[Backend], timeout_s: float = TIMEOUT_S
+) -> Generator[DiscoveryResult, None, None]:
     """The answer of each backend, in order; those not asked for are stopped when this is closed."""
     end_s = time.monotonic() + timeout_s
     started: list[subprocess.Popen[str] | None] = []
@@ -100,28 +102,32 @@ def _start(backend: Backend) -> subprocess.Popen[str]:
     )
 
 
-def _answer(backend: Backend, process: subprocess.Popen[str] | None, wait_s: float) -> Answer:
+def _answer(
+    backend: Backend, process: subprocess.Popen[str] | None, wait_s: float
+) -> DiscoveryResult:
     """Give a backend its turn and take its answer."""
     version = installed(backend)
     if process is None:
         state = "skipped" if version else "absent"
-        return Answer(backend.NAME, version, state, reason=backend.SKIPPED)
+        return DiscoveryResult(backend.NAME, version, state, reason=backend.SKIPPED)
     begin_s = time.monotonic()
     try:
         said, complaint = process.communicate("look\n", timeout=wait_s)
     except subprocess.TimeoutExpired:
         waited_s = time.monotonic() - begin_s
-        return Answer(backend.NAME, version, "silent", reason=f"no answer within {waited_s:.1f} s")
+        return DiscoveryResult(
+            backend.NAME, version, "silent", reason=f"no answer within {waited_s:.1f} s"
+        )
     try:
         told = json.loads(said.splitlines()[-1])
         cameras = tuple(
-            SeenCamera(**{**one, "words": tuple(one["words"])}) for one in told["cameras"]
+            SeenCamera(**{**one, "names": tuple(one["names"])}) for one in told["cameras"]
         )
-        return Answer(backend.NAME, version, told["state"], cameras, told["reason"])
+        return DiscoveryResult(backend.NAME, version, told["state"], cameras, told["reason"])
     except (IndexError, ValueError, KeyError, TypeError):
         last = (complaint.strip().splitlines() or ["no word"])[-1]
         reason = f"the end of its process ({process.returncode}): {last}"
-        return Answer(backend.NAME, version, "failed", reason=reason)
+        return DiscoveryResult(backend.NAME, version, "failed", reason=reason)
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
@@ -136,16 +142,16 @@ def _stop(process: subprocess.Popen[str]) -> None:
         process.wait(timeout=0.1)
 
 
-def look_once(backend: Any) -> dict[str, Any]:
+def list_devices_once(backend: Any) -> dict[str, Any]:
     """Load a backend, wait for a line, look; what is written, whatever the library throws."""
     told: dict[str, Any] = {"state": "looked", "cameras": [], "reason": ""}
     try:
         backend.load()
         if not sys.stdin.readline():
             return told
-        told["cameras"] = [asdict(one) for one in backend.look()]
+        told["cameras"] = [asdict(one) for one in backend.list_devices()]
     except BaseException as error:  # drivers throw anything, some of it no Exception
-        told.update(state="failed", reason=in_words(error))
+        told.update(state="failed", reason=error_summary(error))
     return told
 
 
@@ -153,7 +159,7 @@ def main() -> None:
     """The process: standard output is kept for the answer, since drivers print to it too."""
     answers = os.dup(1)
     os.dup2(2, 1)
-    told = look_once(importlib.import_module(f"{__package__}.{sys.argv[1]}"))
+    told = list_devices_once(importlib.import_module(f"{__package__}.{sys.argv[1]}"))
     os.write(answers, (json.dumps(told) + "\n").encode())
     os._exit(0)  # a driver's threads may not end
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from streamstop.errors import SourceError
 from streamstop.events.packet import SensorSize, empty_events, make_events
-from streamstop.sources.live.cameras.backend import IDLE_US, SeenCamera, in_words
-from streamstop.sources.live.source import Feed, Received
+from streamstop.sources.live.cameras.backend import IDLE_US, SeenCamera, error_summary
+from streamstop.sources.live.feed import FeedChunk, LiveFeed
 
 NAME = "dv-processing"
 DISTRIBUTION = "dv-processing"
@@ -31,7 +31,7 @@ CLOSE_S = 0.5
 MAX_THROWN_AWAY = 256
 """Frames, IMU batches or trigger batches passed over between two batches of events."""
 
-WORDS = {
+CAMERA_NAMES = {
     "DAVIS": ("davis346", "davis240"),
     "DAVIS_GEN2": ("davis346", "davis240"),
     "DVXPLORER": ("dvxplorer",),
@@ -55,12 +55,12 @@ def load() -> None:
     import_module("dv_processing")
 
 
-def look() -> list[SeenCamera]:
+def list_devices() -> list[SeenCamera]:
     """Cameras the library discovers."""
     found = import_module("dv_processing").io.camera.discover()
     return [
         SeenCamera(
-            words=WORDS.get(one.cameraModel.name, ()),
+            names=CAMERA_NAMES.get(one.cameraModel.name, ()),
             model=f"iniVation {one.cameraModel.name}",
             serial=str(one.serialNumber),
         )
@@ -68,8 +68,8 @@ def look() -> list[SeenCamera]:
     ]
 
 
-def open_feed(uri: str, word: str, seen: SeenCamera) -> Feed:
-    """Open the camera that `look` saw.
+def open_feed(uri: str, word: str, seen: SeenCamera) -> LiveFeed:
+    """Open the camera that `list_devices` saw.
 
     Raises
     ------
@@ -87,8 +87,8 @@ def open_feed(uri: str, word: str, seen: SeenCamera) -> Feed:
     return DvFeed(uri, camera, f"{word} by {NAME}", sensor)
 
 
-class DvFeed(Feed):
-    """A camera opened by dv-processing as a `streamstop.sources.live.source.Feed`."""
+class DvFeed(LiveFeed):
+    """A camera opened by dv-processing as a `streamstop.sources.live.feed.LiveFeed`."""
 
     simulated = False
     idle_us = IDLE_US
@@ -103,8 +103,8 @@ class DvFeed(Feed):
         self._closing = threading.Event()
         self._others = [take for has, take in OTHER_STREAMS if getattr(camera, has)()]
 
-    def read(self, timeout_s: float) -> Received | None:
-        """See `streamstop.sources.live.source.Feed`."""
+    def read(self, timeout_s: float) -> FeedChunk | None:
+        """See `streamstop.sources.live.feed.LiveFeed`."""
         end_s = time.monotonic() + timeout_s
         while True:
             with self._reading:
@@ -117,16 +117,16 @@ class DvFeed(Feed):
                 except (KeyboardInterrupt, SystemExit):
                     raise
                 except BaseException as error:  # whatever C++ throws
-                    raise self._broke_off(in_words(error)) from error
+                    raise self._broke_off(error_summary(error)) from error
             if batch is not None and batch.size():
                 found = batch.numpy()
-                return Received(
+                return FeedChunk(
                     make_events(found["timestamp"], found["x"], found["y"], found["polarity"] != 0)
                 )
             if not running:  # asked before the batch: what came before the end has been read
                 raise self._broke_off("it is no longer connected")
             if time.monotonic() >= end_s:
-                return Received(empty_events())
+                return FeedChunk(empty_events())
             self._closing.wait(POLL_S)
 
     def close(self) -> None:

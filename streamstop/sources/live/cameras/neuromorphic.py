@@ -22,8 +22,8 @@ import numpy as np
 
 from streamstop.errors import SourceError
 from streamstop.events.packet import Damage, Events, SensorSize, empty_events, make_events
-from streamstop.sources.live.cameras.backend import IDLE_US, SeenCamera, in_words
-from streamstop.sources.live.source import Feed, Received
+from streamstop.sources.live.cameras.backend import IDLE_US, SeenCamera, error_summary
+from streamstop.sources.live.feed import FeedChunk, LiveFeed
 
 NAME = "neuromorphic-drivers"
 DISTRIBUTION = "neuromorphic-drivers"
@@ -38,7 +38,7 @@ MAX_RAW_PACKETS = 8
 CLOSE_S = 0.5
 """How long `close` waits for a read on another thread: several slices."""
 
-WORDS = {
+CAMERA_NAMES = {
     "INIVATION_DAVIS346": ("davis346",),
     "INIVATION_DVXPLORER": ("dvxplorer",),
     "PROPHESEE_EVK4": ("evk4",),
@@ -51,12 +51,12 @@ def load() -> None:
     import_module("neuromorphic_drivers")
 
 
-def look() -> list[SeenCamera]:
+def list_devices() -> list[SeenCamera]:
     """Cameras the library lists: it opens each for a moment, to read its serial number."""
     listed = import_module("neuromorphic_drivers").list_devices()
     return [
         SeenCamera(
-            words=WORDS.get(one.name.name, ()),
+            names=CAMERA_NAMES.get(one.name.name, ()),
             model=one.name.value,
             serial=one.serial or "",
             error=one.error or "",
@@ -65,8 +65,8 @@ def look() -> list[SeenCamera]:
     ]
 
 
-def open_feed(uri: str, word: str, seen: SeenCamera) -> Feed:
-    """Open the camera that `look` saw."""
+def open_feed(uri: str, word: str, seen: SeenCamera) -> LiveFeed:
+    """Open the camera that `list_devices` saw."""
     device = import_module("neuromorphic_drivers").open(
         serial=seen.serial or None,
         iterator_timeout=SLICE_S,
@@ -75,8 +75,8 @@ def open_feed(uri: str, word: str, seen: SeenCamera) -> Feed:
     return NeuromorphicFeed(uri, device, f"{word} by {NAME}")
 
 
-class NeuromorphicFeed(Feed):
-    """A camera opened by neuromorphic-drivers as a `streamstop.sources.live.source.Feed`."""
+class NeuromorphicFeed(LiveFeed):
+    """A camera opened by neuromorphic-drivers as a `streamstop.sources.live.feed.LiveFeed`."""
 
     simulated = False
     idle_us = IDLE_US
@@ -90,14 +90,14 @@ class NeuromorphicFeed(Feed):
         self._device = device
         self._reading = threading.Lock()
         self._closing = threading.Event()
-        self._ready: deque[Received] = deque()
+        self._ready: deque[FeedChunk] = deque()
         self._broken: SourceError | None = None
         self._last_t: int | None = None
         self._dropped = 0
         self._untold = 0
 
-    def read(self, timeout_s: float) -> Received | None:
-        """See `streamstop.sources.live.source.Feed`; waits in steps of SLICE_S."""
+    def read(self, timeout_s: float) -> FeedChunk | None:
+        """See `streamstop.sources.live.feed.LiveFeed`; waits in steps of SLICE_S."""
         end_s = time.monotonic() + timeout_s
         while not self._ready:
             if self._broken is not None:
@@ -116,7 +116,7 @@ class NeuromorphicFeed(Feed):
                     continue
             self._take(status.ring, packet)
             if not self._ready and time.monotonic() >= end_s:
-                return Received(empty_events())
+                return FeedChunk(empty_events())
         return self._ready.popleft()
 
     def close(self) -> None:
@@ -156,7 +156,7 @@ class NeuromorphicFeed(Feed):
     def _queue(self, events: Events, damage: tuple[Damage, ...]) -> None:
         if len(events):
             self._last_t = int(events["t"][-1])
-        self._ready.append(Received(events, damage=damage))
+        self._ready.append(FeedChunk(events, damage=damage))
 
     def _loss(self, next_t: int | None) -> Damage:
         """What was dropped since this was last asked, before an event at `next_t`."""
@@ -184,9 +184,9 @@ class NeuromorphicFeed(Feed):
             reason = f"{_packets(waiting)} not handed over by the driver when the camera broke off"
             self._queue(empty_events(), (Damage(0, 0, reason, self.name),))
         self._broken = SourceError(
-            f"the camera broke off ({in_words(error)}); all events handed over until then were "
-            f"kept{lost}. See that the cable holds and the camera has power, then start again; "
-            f"`streamstop doctor` says what is seen: {self.name}"
+            f"the camera broke off ({error_summary(error)}); all events handed over until then "
+            f"were kept{lost}. Check the cable and the camera's power, then start again; "
+            f"`streamstop doctor` shows what is seen: {self.name}"
         )
 
 

@@ -15,11 +15,11 @@ from typing import cast
 
 from streamstop.errors import SourceError, UsageError
 from streamstop.events.packet import SensorSize
-from streamstop.sources.live.cameras import aestream_usb, dv, neuromorphic
-from streamstop.sources.live.cameras import discovery as ask
-from streamstop.sources.live.cameras.backend import Backend, SeenCamera, in_words
-from streamstop.sources.live.cameras.usb import DEV, UsbCamera, mend_permission, usb_cameras
-from streamstop.sources.live.source import Feed
+from streamstop.sources.live.cameras import aestream_usb, discovery, dv, neuromorphic
+from streamstop.sources.live.cameras.backend import Backend, SeenCamera, error_summary
+from streamstop.sources.live.cameras.discovery import DiscoveryResult
+from streamstop.sources.live.cameras.usb import DEV, UsbCamera, fix_permission_hint, usb_cameras
+from streamstop.sources.live.feed import LiveFeed
 
 _MODULES: tuple[ModuleType, ...] = (neuromorphic, aestream_usb, dv)
 
@@ -29,7 +29,7 @@ BACKENDS: tuple[Backend, ...] = tuple(cast(Backend, module) for module in _MODUL
 INSTALL = "pip install 'streamstop[cameras]'"
 
 
-def open_camera(uri: str, sensor: SensorSize | None = None) -> Feed:
+def open_camera(uri: str, sensor: SensorSize | None = None) -> LiveFeed:
     """Open a camera by name, with the first backend that sees it.
 
     Parameters
@@ -45,9 +45,9 @@ def open_camera(uri: str, sensor: SensorSize | None = None) -> Feed:
         If there is no such camera, several fit, or it cannot be opened.
     """
     word, serial = _wanted(uri)
-    answers: list[ask.Answer] = []
+    answers: list[DiscoveryResult] = []
     refused: list[str] = []
-    with closing(ask.ask(BACKENDS)) as asking:
+    with closing(discovery.discover(BACKENDS)) as asking:
         for backend, answer in zip(BACKENDS, asking, strict=True):
             answers.append(answer)
             fitting = _fitting(uri, word, serial, answer)
@@ -58,7 +58,7 @@ def open_camera(uri: str, sensor: SensorSize | None = None) -> Feed:
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as error:  # a panic of a driver is no Exception
-                refused.append(f"  {answer.backend}: opening {fitting}: {in_words(error)}")
+                refused.append(f"  {answer.backend}: opening {fitting}: {error_summary(error)}")
                 continue
             if sensor not in (None, feed.sensor):
                 feed.close()
@@ -80,8 +80,8 @@ def find_camera(uri: str) -> None:
         As `open_camera` does.
     """
     word, serial = _wanted(uri)
-    answers: list[ask.Answer] = []
-    with closing(ask.ask(BACKENDS)) as asking:
+    answers: list[DiscoveryResult] = []
+    with closing(discovery.discover(BACKENDS)) as asking:
         for answer in asking:
             answers.append(answer)
             if _fitting(uri, word, serial, answer) is not None:
@@ -89,7 +89,7 @@ def find_camera(uri: str) -> None:
     raise SourceError(_no_camera(uri, word, serial, answers, []))
 
 
-def _fitting(uri: str, word: str, serial: str, answer: ask.Answer) -> SeenCamera | None:
+def _fitting(uri: str, word: str, serial: str, answer: DiscoveryResult) -> SeenCamera | None:
     """The one camera among those seen that was asked for; SourceError where there are several."""
     fitting = [one for one in answer.cameras if one.fits(word, serial) and not one.error]
     if len(fitting) > 1:
@@ -118,7 +118,7 @@ def _which(uri: str, word: str, backend: str, fitting: list[SeenCamera]) -> str:
 
 
 def _no_camera(
-    uri: str, word: str, serial: str, answers: list[ask.Answer], refused: list[str]
+    uri: str, word: str, serial: str, answers: list[DiscoveryResult], refused: list[str]
 ) -> str:
     """What was tried, what is on the bus, and what to do."""
     on_bus = usb_cameras()
@@ -147,7 +147,7 @@ def _on_bus(camera: UsbCamera) -> str:
 
 
 def _steps(
-    answers: list[ask.Answer],
+    answers: list[DiscoveryResult],
     seen: list[SeenCamera],
     on_bus: tuple[UsbCamera, ...],
     refused: list[str],
@@ -158,7 +158,7 @@ def _steps(
     if closed:
         kinds = tuple(dict.fromkeys(camera.kind for camera in closed))
         steps.append("  - let your user open it: paste this, then plug it in again")
-        steps += [f"      {line}" for line in mend_permission(kinds)]
+        steps += [f"      {line}" for line in fix_permission_hint(kinds)]
     if seen:
         steps.append("  - ask for the camera that is there: --source camera")
     if refused or any(one.error for one in seen):

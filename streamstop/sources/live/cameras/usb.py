@@ -138,7 +138,7 @@ def _number(folder: Path, name: str) -> int | None:
         return None
 
 
-def mend_permission(kinds: tuple[UsbKind, ...]) -> tuple[str, ...]:
+def fix_permission_hint(kinds: tuple[UsbKind, ...]) -> tuple[str, ...]:
     """What to type so that a user may open these cameras, line by line, to be pasted as it is."""
     return (
         f"sudo tee {RULES_FILE} <<'END'",

@@ -19,12 +19,15 @@ import typer
 
 from streamstop import __version__
 from streamstop.cli.commands.compare import compare
+from streamstop.cli.commands.convert import convert, record
 from streamstop.cli.commands.datasets import datasets
+from streamstop.cli.commands.doctor import doctor
+from streamstop.cli.commands.inspect import inspect
 from streamstop.cli.commands.model import model
-from streamstop.cli.commands.recordings import convert, doctor, inspect, record, stream
 from streamstop.cli.commands.report import report
 from streamstop.cli.commands.run import RUN_EPILOG, run
 from streamstop.cli.commands.simulate import app as simulate
+from streamstop.cli.commands.stream import stream
 from streamstop.cli.commands.train import TRAIN_EPILOG, train
 
 app = typer.Typer(

@@ -17,3 +17,39 @@ Sets = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="No progress bar.")]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="The same as JSON on stdout.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", metavar="", help="Stop at the first damaged input (exit 4).")
+]
+Sensor = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WxH",
+        help="Pixels of the sensor, where the source does not say.",
+        show_default=False,
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        help="Format of the new file, where its name does not tell: aedat4, aedat3, aedat2, evt3, "
+        "evt2, dat, npz, npy, csv, bin.",
+        show_default=False,
+    ),
+]
+OnBit = Annotated[
+    int,
+    typer.Option(
+        metavar="0|1",
+        help="AEDAT 2.0 only: the address bit that ON is written as. 0 as jAER reads it; 1 for "
+        "loaders of CIFAR10-DVS that take ON to be 1.",
+    ),
+]
+FromZero = Annotated[
+    bool,
+    typer.Option(
+        "--from-zero",
+        metavar="",
+        help="Times count from the first event; for formats that cannot say a camera's clock.",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", "-f", metavar="", help="Replace what is there.")]

@@ -1,0 +1,128 @@
+"""`streamstop convert` and `record`: the commands' options, and what they print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streamstop.cli.errors import errors_told
+from streamstop.cli.options import Force, Format, FromZero, Json, OnBit, Quiet, Sensor, Strict
+from streamstop.errors import DamageError, UsageError
+
+if TYPE_CHECKING:
+    from streamstop.tools.convert import Conversion
+
+
+def convert(
+    source: Annotated[str, typer.Argument(metavar="A", help="A recording, or - for stdin.")],
+    out: Annotated[
+        str,
+        typer.Argument(metavar="B", help="The new file, or - for stdout; .gz, .zst, .xz pack it."),
+    ],
+    format: Format = None,
+    sensor: Sensor = None,
+    on_bit: OnBit = 0,
+    from_zero: FromZero = False,
+    force: Force = False,
+    strict: Strict = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a recording anew in another format.
+
+    Exit code 4 where A is damaged; B then holds what could be read, or with --strict is not made.
+    """
+    _copy(
+        *("converting", source, out, format, sensor, force, strict, 0.0, as_json, quiet),
+        on_bit=on_bit,
+        from_zero=from_zero,
+    )
+
+
+def record(
+    out: Annotated[str, typer.Argument(metavar="OUT", help="The new file, or - for stdout.")],
+    source: Annotated[
+        str, typer.Option(help="A camera, udp://, dv://, or anything that run reads.")
+    ],
+    seconds: Annotated[
+        float, typer.Option(metavar="S", help="End after so long; 0: at Ctrl-C.")
+    ] = 0.0,
+    format: Format = None,
+    sensor: Sensor = None,
+    force: Force = False,
+    strict: Strict = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write what a camera or socket sends to a file, until Ctrl-C."""
+    _copy("recording", source, out, format, sensor, force, strict, seconds, as_json, quiet)
+
+
+def _copy(
+    verb: str,
+    source: str,
+    out: str,
+    format: str | None,
+    sensor: str | None,
+    force: bool,
+    strict: bool,
+    seconds: float,
+    as_json: bool,
+    quiet: bool,
+    on_bit: int = 0,
+    from_zero: bool = False,
+) -> None:
+    with errors_told("nothing was written"):
+        from streamstop.cli.display.counter_line import CounterLine
+        from streamstop.sources.open import sensor_size
+        from streamstop.tools.convert import convert
+
+        if seconds < 0:
+            raise UsageError(f"--seconds must not be negative, and is {seconds}")
+        size = sensor_size(sensor) if sensor is not None else None
+        with CounterLine(verb, quiet=quiet) as line:
+            done = convert(
+                source,
+                out,
+                format=format or "",
+                sensor=size,
+                strict=strict,
+                overwrite=force,
+                seconds=seconds,
+                on_bit=on_bit,
+                from_zero=from_zero,
+                progress=lambda events, _: line.update(events),
+            )
+        # Where events go to standard output, what is said of them does not.
+        said = sys.stderr if out == "-" else sys.stdout
+        print(json.dumps(_as_json(done), indent=2) if as_json else _told(done), file=said)
+        sys.stdout.flush()
+        if done.damage_count:
+            raise typer.Exit(DamageError.exit_code)
+
+
+def _as_json(done: Conversion) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {**asdict(done), "sensor": list(done.sensor), "dropped": dict(done.dropped)}
+
+
+def _told(done: Conversion) -> str:
+    size = f", {done.out_bytes:,} bytes" if done.out_bytes else ""
+    lines = [
+        f"{done.written:,} events of a sensor of {done.sensor}, {done.format} to "
+        f"{done.out_format}{size}"
+    ]
+    if done.simulated:
+        lines.append("SIMULATED DATA")
+    if done.dropped:
+        causes = ", ".join(f"{n:,} {cause}" for cause, n in sorted(done.dropped.items()))
+        lines.append(f"not written: {causes}")
+    for one in done.damage[:5]:
+        lines.append(f"damaged at byte {one.offset}, {one.lost_bytes} bytes lost: {one.reason}")
+    if done.damage_count > 5:
+        lines.append(f"and {done.damage_count - 5} more damaged stretches")
+    return "\n".join([*lines, f"written {done.out}"])

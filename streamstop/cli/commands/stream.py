@@ -1,0 +1,83 @@
+"""`streamstop stream`: the command's options, and what it prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streamstop.cli.errors import errors_told
+from streamstop.cli.options import Json, Quiet
+from streamstop.errors import DamageError
+
+if TYPE_CHECKING:
+    from streamstop.tools.send import Sent
+
+
+def stream(
+    source: Annotated[str, typer.Argument(metavar="REC", help="A recording.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            help="udp://HOST:PORT to send to, or dv://HOST:PORT to serve at (TCP, as DV does).",
+        ),
+    ],
+    speed: Annotated[
+        float, typer.Option(metavar="TIMES", help="Times real time; 0: as fast as it goes.")
+    ] = 1.0,
+    no_times: Annotated[
+        bool, typer.Option("--no-times", metavar="", help="UDP without timestamps.")
+    ] = False,
+    wait: Annotated[
+        float, typer.Option(metavar="S", help="TCP: wait so long for a client; 0: without end.")
+    ] = 0.0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Send a recording as if a camera did: over UDP, or as a DV server over TCP."""
+    with errors_told("what was sent was sent"):
+        from streamstop.cli.display.counter_line import CounterLine
+        from streamstop.tools import send as sending
+
+        with CounterLine("sending", quiet=quiet) as line:
+            sent = sending.stream(
+                source,
+                target,
+                speed=speed,
+                timestamps=not no_times,
+                wait_s=wait,
+                progress=lambda now: line.update(now.events),
+            )
+        print(json.dumps(_sent_json(sent), indent=2) if as_json else _sent_told(sent))
+        sys.stdout.flush()
+        if sent.ended:
+            raise typer.Exit(130 if sent.ended == "interrupted" else 1)
+        if sent.damage:
+            raise typer.Exit(DamageError.exit_code)
+
+
+def _sent_json(sent: Sent) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {**asdict(sent), "unsent": dict(sent.unsent)}
+
+
+def _sent_told(sent: Sent) -> str:
+    pace = f", {sent.events / sent.seconds / 1e6:.3g} million a second" if sent.seconds else ""
+    lines = [
+        f"{sent.events:,} events in {sent.messages:,} messages, {sent.seconds:.3g} s{pace}; "
+        f"at most {sent.late_s * 1e3:.3g} ms behind"
+    ]
+    lines += [f"not sent: {n:,} {cause}" for cause, n in sorted(sent.unsent.items())]
+    if sent.refused:
+        lines.append(f"nobody listened to {sent.refused:,} datagrams")
+    if sent.lost:
+        lines.append(f"the receiver had no room for {sent.lost:,} datagrams")
+    if sent.skipped_us:
+        lines.append(f"{sent.skipped_us / 1e6:.3g} s of silence were not waited for")
+    if sent.ended:
+        lines.append(f"ended early: {sent.ended}")
+    return "\n".join(lines)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from streamstop import __version__
 from streamstop.scenarios.scenario import BY_DOMAIN, UNORDERED
+from streamstop.sources.label_files import label_file_beside
 from streamstop.sources.open import uri_parts
-from streamstop.tools.inspection import label_file_beside
 
 if TYPE_CHECKING:
     from streamstop.pipeline.run import Pass

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamstop.errors import StreamstopError, UsageError
-from streamstop.events.labels import is_label_csv, label_names, read_label_csv, sorted_classes
+from streamstop.events.labels import read_label_csv, sorted_classes
 from streamstop.events.packet import Damage, Events, Packet, SensorSize
-from streamstop.formats.base import Recording, read_packets, read_start
-from streamstop.formats.byte_reader import STDIN, SUFFIXES, open_bytes
+from streamstop.formats.base import Recording, read_packets
+from streamstop.formats.byte_reader import STDIN, open_bytes
 from streamstop.formats.detect import detect_format, open_recording
 from streamstop.sources.file import raise_on_other_sensor
+from streamstop.sources.label_files import label_file_beside
 from streamstop.sources.live.registry import is_live
 from streamstop.sources.open import kind_of, open_source, sensor_size, uri_parts
 from streamstop.sources.segmentation import RecordingScan, most_common_sensor, raise_on_damage
@@ -329,20 +329,6 @@ def _wraps(recording: Recording, found: _Findings) -> int | None:
     if bits is None or found.first_us is None or found.latest_us is None:
         return None
     return (found.latest_us >> bits) - (found.first_us >> bits)
-
-
-def label_file_beside(path: str) -> str | None:
-    """The label CSV of the recording's name, as `labels.label_names` has it; None without one."""
-    if path in ("", STDIN):
-        return None
-    plain = Path(path)
-    if plain.suffix.lower() in SUFFIXES:
-        plain = plain.with_suffix("")
-    for one in label_names(plain):
-        with suppress(StreamstopError, OSError):
-            if one.is_file() and is_label_csv(read_start(str(one), 1 << 10)):
-                return str(one)
-    return None
 
 
 def _labels_beside(path: str) -> Labels | None:

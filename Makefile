@@ -41,17 +41,18 @@ $(VENV)/.bench: $(STAMP)
 	@touch $@
 
 bench: $(VENV)/.bench  ## speed, memory, accuracy beside their peers; writes docs/results
-	@set -e; for name in binning decode network volume rule learner memory accuracy; do \
-	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
+	@set -e; for name in speed.binning speed.decode speed.network speed.volume studies.rule \
+	  speed.learner speed.memory studies.accuracy; do \
+	  echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done
 
 experiments: $(STAMP)  ## rules against each other, streams that change, simulated sets, some five hours
-	@set -e; for name in order ablation drift continual realism gestures; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
+	@set -e; for name in order ablation drift continual realism gestures; do echo "== $$name"; $(BIN)/python -m benchmarks.studies.$$name; done
 
 soak: $(STAMP)  ## a million steps of learning: memory stands still; about half an hour
-	@$(BIN)/python benchmarks/memory.py --section learner --steps 1000000
+	@$(BIN)/python -m benchmarks.speed.memory --section learner --steps 1000000
 
 fuzz: $(STAMP)  ## 100,000 mutations of every format of files; writes docs/results
-	@$(BIN)/python benchmarks/fuzz.py --mutations 100000
+	@$(BIN)/python -m tests.formats.fuzz --mutations 100000
 
 recordings: $(STAMP)  ## make the bundled recordings anew, byte for byte
 	@$(BIN)/python -m streamstop.simulation recordings

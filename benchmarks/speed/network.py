@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from provenance import ROOT, provenance
 
+from benchmarks._shared.provenance import ROOT, provenance
 from streamstop.events.binning import Binner
 from streamstop.events.ledger import Ledger
 from streamstop.events.packet import Events, SensorSize, make_events
@@ -218,7 +218,9 @@ def receive(case: Case, path: Path, folder: Path) -> dict[str, Any]:
 def start(case: Case, path: Path, port: int) -> subprocess.Popen[bytes]:
     """The sender in a process of its own."""
     what = json.dumps([str(path), port, case._asdict()])
-    return subprocess.Popen([sys.executable, __file__, "--send", what], stdout=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.speed.network", "--send", what], stdout=subprocess.PIPE
+    )
 
 
 def connect(port: int) -> DvTcpFeed:
@@ -271,7 +273,7 @@ def report(results: list[tuple[Case, dict[str, Any]]]) -> str:
         [
             "# Events over the network",
             "",
-            *provenance("network.py", "streamstop", "aestream", "numpy", "numba"),
+            *provenance("benchmarks.speed.network", "streamstop", "aestream", "numpy", "numba"),
             "- loopback; the sender and the receiver each in a process of its own, on these cores",
             f"- the system granted the UDP receiver a buffer of {room:,} bytes, as it counts them",
             f"- input: the same {BLOCK:,} seeded events every second, 30 % ON, "

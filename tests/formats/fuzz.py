@@ -31,14 +31,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from page import table, write_section
-from provenance import ROOT, provenance
-
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from helpers.mutation_seeds import MAKERS, seed_of
 from helpers.mutations import Edit, Seed, check, check_resumed, mutate, read
 
+from benchmarks._shared.page import table, write_section
+from benchmarks._shared.provenance import ROOT, provenance
 from streamstop.errors import StreamstopError
 from streamstop.formats.detect import open_recording
 from streamstop.formats.hdf5 import reader as hdf5
@@ -350,7 +350,11 @@ def _write_page(page: Path, folder: Path) -> None:
         "mutations", "read", "told damage", "crashes", "hangs", "too much memory",
         "errors not ours", "wrong reports", "slowest", "memory", "a second", "readers",
     )  # fmt: skip
-    body = [*provenance("fuzz.py", "numpy", "lz4", "zstandard", "h5py"), "", *table(heads, rows)]
+    body = [
+        *provenance("tests.formats.fuzz", "numpy", "lz4", "zstandard", "h5py"),
+        "",
+        *table(heads, rows),
+    ]
     write_section(page, TITLE, INTRO, ["Formats"], "Formats", body)
 
 

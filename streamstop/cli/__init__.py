@@ -24,11 +24,12 @@ from streamstop.cli.commands.datasets import datasets
 from streamstop.cli.commands.doctor import doctor
 from streamstop.cli.commands.inspect import inspect
 from streamstop.cli.commands.model import model
+from streamstop.cli.commands.replay import replay
 from streamstop.cli.commands.report import report
 from streamstop.cli.commands.run import RUN_EPILOG, run
 from streamstop.cli.commands.simulate import app as simulate
-from streamstop.cli.commands.stream import stream
 from streamstop.cli.commands.train import TRAIN_EPILOG, train
+from streamstop.cli.options import RenamedFlagsCommand
 
 app = typer.Typer(
     name="streamstop",
@@ -70,11 +71,16 @@ def _options(
     """Event cameras in, a spiking network that learns while it watches, an honest score out."""
 
 
-app.command(epilog=RUN_EPILOG)(run)
+app.command(epilog=RUN_EPILOG, cls=RenamedFlagsCommand)(run)
 app.command(epilog=TRAIN_EPILOG)(train)
 app.command()(compare)
 app.command()(report)
 app.command()(model)
 app.add_typer(simulate, name="simulate")
-for command in (inspect, convert, record, stream, datasets, doctor):
-    app.command()(command)
+app.command()(inspect)
+app.command()(convert)
+app.command(cls=RenamedFlagsCommand)(record)
+app.command(cls=RenamedFlagsCommand)(replay)
+app.command("stream", cls=RenamedFlagsCommand, hidden=True)(replay)
+app.command()(datasets)
+app.command()(doctor)

@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+RENAMED_FLAGS = {
+    "--seconds": "--duration",
+    "--no-times": "--no-timestamps",
+    "--wait": "--client-timeout",
+}
+"""Old spellings, which commands still take and --help does not show."""
+
+
+class RenamedFlagsCommand(TyperCommand):
+    """A command that takes its flags by their old names too."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse `args`, old names replaced."""
+        flags = args[: args.index("--")] if "--" in args else args
+        renamed = []
+        for arg in flags:
+            name, equals, value = arg.partition("=")
+            renamed.append(RENAMED_FLAGS.get(name, name) + equals + value)
+        return super().parse_args(ctx, renamed + args[len(flags) :])
+
 
 Sets = Annotated[
     list[str] | None,

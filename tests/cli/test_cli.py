@@ -129,6 +129,13 @@ def test_every_flag_reaches_the_configuration(pipeline: FakePipeline, tmp_path: 
     assert config.network.channels == (4, 8)
 
 
+@pytest.mark.parametrize("flag", ["--duration", "--seconds"])
+def test_duration_has_an_old_name(pipeline: FakePipeline, flag: str) -> None:
+    for words in ([flag, "2.5"], [f"{flag}=2.5"]):
+        assert runner.invoke(app, ["run", "--source", "udp://:1", *words]).exit_code == 0
+        assert pipeline.calls.pop()["config"].source.seconds == 2.5
+
+
 def test_the_command_is_recorded_as_it_can_be_typed_again(pipeline: FakePipeline) -> None:
     runner.invoke(app, ["run"])
     assert pipeline.calls[0]["command"] == "streamstop run --name 'two words'"

@@ -47,8 +47,8 @@ def record(
     source: Annotated[
         str, typer.Option(help="A camera, udp://, dv://, or anything that run reads.")
     ],
-    seconds: Annotated[
-        float, typer.Option(metavar="S", help="End after so long; 0: at Ctrl-C.")
+    duration: Annotated[
+        float, typer.Option(metavar="S", help="Seconds to record; 0: until Ctrl-C.")
     ] = 0.0,
     format: Format = None,
     sensor: Sensor = None,
@@ -58,7 +58,7 @@ def record(
     quiet: Quiet = False,
 ) -> None:
     """Write what a camera or socket sends to a file, until Ctrl-C."""
-    _copy("recording", source, out, format, sensor, force, strict, seconds, as_json, quiet)
+    _copy("recording", source, out, format, sensor, force, strict, duration, as_json, quiet)
 
 
 def _copy(
@@ -69,7 +69,7 @@ def _copy(
     sensor: str | None,
     force: bool,
     strict: bool,
-    seconds: float,
+    duration_s: float,
     as_json: bool,
     quiet: bool,
     on_bit: int = 0,
@@ -80,8 +80,8 @@ def _copy(
         from streamstop.sources.open import sensor_size
         from streamstop.tools.convert import convert
 
-        if seconds < 0:
-            raise UsageError(f"--seconds must not be negative, and is {seconds}")
+        if duration_s < 0:
+            raise UsageError(f"--duration must not be negative, and is {duration_s}")
         size = sensor_size(sensor) if sensor is not None else None
         with CounterLine(verb, quiet=quiet) as line:
             done = convert(
@@ -91,7 +91,7 @@ def _copy(
                 sensor=size,
                 strict=strict,
                 overwrite=force,
-                seconds=seconds,
+                seconds=duration_s,
                 on_bit=on_bit,
                 from_zero=from_zero,
                 progress=lambda events, _: line.update(events),

@@ -106,11 +106,11 @@ def run(
             show_default=False,
         ),
     ] = None,
-    seconds: Annotated[
+    duration: Annotated[
         float | None,
         typer.Option(
             metavar="S",
-            help="End a live run after so long. [dim]\\[default: Ctrl-C ends it][/dim]",
+            help="End a live run after S seconds. [dim]\\[default: until Ctrl-C][/dim]",
             rich_help_panel="Input",
             show_default=False,
         ),
@@ -229,7 +229,7 @@ def run(
         "source.labels": labels,
         "source.strict": strict or None,
         "source.speed": speed,
-        "source.seconds": seconds,
+        "source.seconds": duration,
         "source.record": None if record is None else record == "on",
         "learner.weights": weights,
         "learner.frozen": frozen or None,

@@ -1,4 +1,4 @@
-"""`streamstop stream`: the command's options, and what it prints."""
+"""`streamstop replay`: the command's options, and what it prints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from streamstop.tools.send import Sent
 
 
-def stream(
+def replay(
     source: Annotated[str, typer.Argument(metavar="REC", help="A recording.")],
     target: Annotated[
         str,
@@ -28,11 +28,11 @@ def stream(
     speed: Annotated[
         float, typer.Option(metavar="TIMES", help="Times real time; 0: as fast as it goes.")
     ] = 1.0,
-    no_times: Annotated[
-        bool, typer.Option("--no-times", metavar="", help="UDP without timestamps.")
+    no_timestamps: Annotated[
+        bool, typer.Option("--no-timestamps", metavar="", help="UDP without timestamps.")
     ] = False,
-    wait: Annotated[
-        float, typer.Option(metavar="S", help="TCP: wait so long for a client; 0: without end.")
+    client_timeout: Annotated[
+        float, typer.Option(metavar="S", help="TCP: seconds to wait for a client; 0: no limit.")
     ] = 0.0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -47,8 +47,8 @@ def stream(
                 source,
                 target,
                 speed=speed,
-                timestamps=not no_times,
-                wait_s=wait,
+                timestamps=not no_timestamps,
+                wait_s=client_timeout,
                 progress=lambda now: line.update(now.events),
             )
         print(json.dumps(_sent_json(sent), indent=2) if as_json else _sent_told(sent))

@@ -33,7 +33,7 @@ from streamstop.events.packet import Events, SensorSize, make_events
 from streamstop.sources.live.dv_tcp import DvTcpFeed
 from streamstop.sources.live.source import LiveSource
 from streamstop.sources.live.udp import UdpFeed
-from streamstop.tools.send import DATAGRAM_BYTES, stream
+from streamstop.tools.send import DATAGRAM_BYTES, send_recording
 
 SENSOR = SensorSize(304, 240)
 BLOCK = 1_000_000
@@ -150,8 +150,12 @@ def send(path: Path, port: int, case: Case) -> dict[str, Any]:
         return send_by_aestream(path, port, case)
     scheme = "dv" if case.sender == "ours, TCP" else "udp"
     speed = case.rate / BLOCK
-    sent = stream(
-        str(path), f"{scheme}://:{port}", speed=speed, timestamps=case.stamped, wait_s=30.0
+    sent = send_recording(
+        str(path),
+        f"{scheme}://:{port}",
+        speed=speed,
+        timestamps=case.stamped,
+        client_timeout_s=30.0,
     )
     return {
         "said": sent.events,

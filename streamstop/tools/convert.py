@@ -60,7 +60,7 @@ def convert(
     sensor: SensorSize | None = None,
     strict: bool = False,
     overwrite: bool = False,
-    seconds: float = 0.0,
+    duration_s: float = 0.0,
     on_bit: int = 0,
     from_zero: bool = False,
     progress: Progress | None = None,
@@ -75,7 +75,7 @@ def convert(
     sensor : pixels of the sensor, where the source does not say.
     strict : stop at the first damage; nothing is written then.
     overwrite : allow `out` to exist.
-    seconds : of a live source, end after so long; 0: when it ends, or at Ctrl-C, which keeps what
+    duration_s : of a live source, end after so long; 0: when it ends, or at Ctrl-C, which keeps what
         was received.
     on_bit : of AEDAT 2.0 alone, the address bit of an ON event in the new file; see
         `streamstop.formats.aedat.aedat2_writer.write_aedat2`.
@@ -97,7 +97,7 @@ def convert(
         raise UsageError(f"it exists already; give another name, or --force: {out}")
     elif not Path(out).parent.is_dir():
         raise UsageError(f"its folder does not exist: {out}")
-    with open_source(source_uri, sensor=sensor, strict=strict, seconds=seconds) as source:
+    with open_source(source_uri, sensor=sensor, strict=strict, seconds=duration_s) as source:
         done = Conversion(
             source_uri, out, source.format, out_format, source.sensor, source.simulated
         )

@@ -111,9 +111,9 @@ def test_record_takes_what_replay_sends(rec: Path, tmp_path: Path) -> None:
 
     def serve() -> None:
         # In this process a second CliRunner would share its streams: the command behind is called.
-        from streamstop.tools.send import stream
+        from streamstop.tools.send import send_recording
 
-        done = stream(str(rec), target, speed=0.0, wait_s=20.0)
+        done = send_recording(str(rec), target, speed=0.0, client_timeout_s=20.0)
         sent.append((done.events, "", ""))
 
     thread = threading.Thread(target=serve)
@@ -156,13 +156,13 @@ def test_old_names_of_replay_and_its_flags_are_taken(
 ) -> None:
     calls: list[dict[str, Any]] = []
 
-    def record_call(*args: str, **options: Any) -> send.Sent:
+    def record_call(*args: str, **options: Any) -> send.SendResult:
         calls.append(options)
-        return send.Sent()
+        return send.SendResult()
 
-    monkeypatch.setattr(send, "stream", record_call)
+    monkeypatch.setattr(send, "send_recording", record_call)
     assert call(command, "REC", "dv://:1", *flags)[0] == 0
-    assert (calls[0]["timestamps"], calls[0]["wait_s"]) == (False, 3.0)
+    assert (calls[0]["timestamps"], calls[0]["client_timeout_s"]) == (False, 3.0)
 
 
 @pytest.mark.parametrize("flag", ["--duration", "--seconds"])

@@ -91,7 +91,7 @@ def _copy(
                 sensor=size,
                 strict=strict,
                 overwrite=force,
-                seconds=duration_s,
+                duration_s=duration_s,
                 on_bit=on_bit,
                 from_zero=from_zero,
                 progress=lambda events, _: line.update(events),

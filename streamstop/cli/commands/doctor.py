@@ -21,9 +21,9 @@ def doctor(
         from pathlib import Path
 
         from streamstop.cli.display.doctor import print_examination
-        from streamstop.tools.doctor import examine
+        from streamstop.tools.doctor import diagnose
 
-        found = examine(Path(out))
+        found = diagnose(Path(out))
         if as_json:
             print(json.dumps(found.as_json(), indent=2))
         else:

@@ -13,7 +13,7 @@ from streamstop.cli.options import Json, Quiet
 from streamstop.errors import DamageError
 
 if TYPE_CHECKING:
-    from streamstop.tools.send import Sent
+    from streamstop.tools.send import SendResult
 
 
 def replay(
@@ -43,12 +43,12 @@ def replay(
         from streamstop.tools import send as sending
 
         with CounterLine("sending", quiet=quiet) as line:
-            sent = sending.stream(
+            sent = sending.send_recording(
                 source,
                 target,
                 speed=speed,
                 timestamps=not no_timestamps,
-                wait_s=client_timeout,
+                client_timeout_s=client_timeout,
                 progress=lambda now: line.update(now.events),
             )
         print(json.dumps(_sent_json(sent), indent=2) if as_json else _sent_told(sent))
@@ -59,13 +59,13 @@ def replay(
             raise typer.Exit(DamageError.exit_code)
 
 
-def _sent_json(sent: Sent) -> dict[str, object]:
+def _sent_json(sent: SendResult) -> dict[str, object]:
     from dataclasses import asdict
 
     return {**asdict(sent), "unsent": dict(sent.unsent)}
 
 
-def _sent_told(sent: Sent) -> str:
+def _sent_told(sent: SendResult) -> str:
     pace = f", {sent.events / sent.seconds / 1e6:.3g} million a second" if sent.seconds else ""
     lines = [
         f"{sent.events:,} events in {sent.messages:,} messages, {sent.seconds:.3g} s{pace}; "

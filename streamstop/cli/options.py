@@ -1,4 +1,4 @@
-"""Options that several commands take, each written once."""
+"""Options that several commands share, and old names of flags."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ RENAMED_FLAGS = {
     "--no-times": "--no-timestamps",
     "--wait": "--client-timeout",
 }
-"""Old spellings, which commands still take and --help does not show."""
+"""Old names of flags: still accepted, not shown in --help."""
 
 
 class RenamedFlagsCommand(TyperCommand):
-    """A command that takes its flags by their old names too."""
+    """A command that also accepts the old names of its flags."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse `args`, old names replaced."""
+        """Parse `args` with old names replaced by the new ones."""
         flags = args[: args.index("--")] if "--" in args else args
         renamed = []
         for arg in flags:
@@ -38,22 +38,23 @@ Sets = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="No progress bar.")]
-Json = Annotated[bool, typer.Option("--json", metavar="", help="The same as JSON on stdout.")]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print the result as JSON.")]
 Strict = Annotated[
-    bool, typer.Option("--strict", metavar="", help="Stop at the first damaged input (exit 4).")
+    bool,
+    typer.Option("--strict", metavar="", help="Stop at the first damaged input (exit code 4)."),
 ]
 Sensor = Annotated[
     str | None,
     typer.Option(
         metavar="WxH",
-        help="Pixels of the sensor, where the source does not say.",
+        help="Sensor size in pixels, if the source does not give it.",
         show_default=False,
     ),
 ]
 Format = Annotated[
     str | None,
     typer.Option(
-        help="Format of the new file, where its name does not tell: aedat4, aedat3, aedat2, evt3, "
+        help="Format of the new file, if not clear from its name: aedat4, aedat3, aedat2, evt3, "
         "evt2, dat, npz, npy, csv, bin.",
         show_default=False,
     ),
@@ -62,8 +63,8 @@ OnBit = Annotated[
     int,
     typer.Option(
         metavar="0|1",
-        help="AEDAT 2.0 only: the address bit that ON is written as. 0 as jAER reads it; 1 for "
-        "loaders of CIFAR10-DVS that take ON to be 1.",
+        help="AEDAT 2.0 only: address bit of ON events: 0 as jAER reads it, 1 for loaders of "
+        "CIFAR10-DVS that take 1 as ON.",
     ),
 ]
 FromZero = Annotated[
@@ -71,7 +72,9 @@ FromZero = Annotated[
     typer.Option(
         "--from-zero",
         metavar="",
-        help="Times count from the first event; for formats that cannot say a camera's clock.",
+        help="Shift times so that the first event is at 0; for formats with small time fields.",
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", "-f", metavar="", help="Replace what is there.")]
+Force = Annotated[
+    bool, typer.Option("--force", "-f", metavar="", help="Overwrite an existing file.")
+]

@@ -281,8 +281,8 @@ def test_a_model_as_json_is_exact_and_follows_the_settings() -> None:
     ("args", "said"),
     [
         (["lenet6"], "one of compact, lenet5, vgg11, resnet18, custom (did you mean lenet5?)"),
-        (["vgg11", "--input", "32x32"], "--input wants CxHxW, such as 2x32x32, not '32x32'"),
-        (["vgg11", "--input", "0x32x32"], "--input wants CxHxW"),
+        (["vgg11", "--input", "32x32"], "--input must be CxHxW, such as 2x32x32, not '32x32'"),
+        (["vgg11", "--input", "0x32x32"], "--input must be CxHxW"),
         (["vgg11", "--input", "2x0x32"], "binning.height = 0"),
         (["vgg11", "--input", "2x31x31"], "vgg11 needs a larger input than 31x31"),
         (["vgg11", "--classes", "-1"], "network.classes = -1"),

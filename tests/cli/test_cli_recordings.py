@@ -170,7 +170,7 @@ def test_record_takes_the_old_name_of_duration(
     flag: str, rec: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, _, err = call("record", "OUT", "--source", rec, flag, "-1")
-    assert (code, "--duration must not be negative, and is -1.0" in err) == (2, True)
+    assert (code, "--duration must not be negative: -1.0" in err) == (2, True)
 
 
 def test_old_names_are_not_in_the_help() -> None:

@@ -1,4 +1,4 @@
-"""`streamstop convert` and `record`: the commands' options, and what they print."""
+"""`streamstop convert` and `streamstop record`: options and output."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamstop.cli.errors import errors_told
+from streamstop.cli.errors import exit_on_error
 from streamstop.cli.options import Force, Format, FromZero, Json, OnBit, Quiet, Sensor, Strict
 from streamstop.errors import DamageError, UsageError
 
@@ -20,7 +20,9 @@ def convert(
     source: Annotated[str, typer.Argument(metavar="A", help="A recording, or - for stdin.")],
     out: Annotated[
         str,
-        typer.Argument(metavar="B", help="The new file, or - for stdout; .gz, .zst, .xz pack it."),
+        typer.Argument(
+            metavar="B", help="The new file, or - for stdout; .gz, .zst, .xz compress it."
+        ),
     ],
     format: Format = None,
     sensor: Sensor = None,
@@ -31,9 +33,9 @@ def convert(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a recording anew in another format.
+    """Convert a recording to another format.
 
-    Exit code 4 where A is damaged; B then holds what could be read, or with --strict is not made.
+    Exit code 4 if A is damaged: B then holds the readable part; with --strict, B is not written.
     """
     _copy(
         *("converting", source, out, format, sensor, force, strict, 0.0, as_json, quiet),
@@ -44,9 +46,7 @@ def convert(
 
 def record(
     out: Annotated[str, typer.Argument(metavar="OUT", help="The new file, or - for stdout.")],
-    source: Annotated[
-        str, typer.Option(help="A camera, udp://, dv://, or anything that run reads.")
-    ],
+    source: Annotated[str, typer.Option(help="A camera, udp://, dv://, or any source of run.")],
     duration: Annotated[
         float, typer.Option(metavar="S", help="Seconds to record; 0: until Ctrl-C.")
     ] = 0.0,
@@ -57,7 +57,7 @@ def record(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write what a camera or socket sends to a file, until Ctrl-C."""
+    """Record a camera or a network source to a file, until Ctrl-C."""
     _copy("recording", source, out, format, sensor, force, strict, duration, as_json, quiet)
 
 
@@ -75,13 +75,13 @@ def _copy(
     on_bit: int = 0,
     from_zero: bool = False,
 ) -> None:
-    with errors_told("nothing was written"):
+    with exit_on_error("nothing was written"):
         from streamstop.cli.display.counter_line import CounterLine
         from streamstop.sources.open import sensor_size
         from streamstop.tools.convert import convert
 
         if duration_s < 0:
-            raise UsageError(f"--duration must not be negative, and is {duration_s}")
+            raise UsageError(f"--duration must not be negative: {duration_s}")
         size = sensor_size(sensor) if sensor is not None else None
         with CounterLine(verb, quiet=quiet) as line:
             done = convert(
@@ -96,9 +96,9 @@ def _copy(
                 from_zero=from_zero,
                 progress=lambda events, _: line.update(events),
             )
-        # Where events go to standard output, what is said of them does not.
-        said = sys.stderr if out == "-" else sys.stdout
-        print(json.dumps(_as_json(done), indent=2) if as_json else _told(done), file=said)
+        # If standard output carries the events, the summary goes to standard error.
+        stream = sys.stderr if out == "-" else sys.stdout
+        print(json.dumps(_as_json(done), indent=2) if as_json else _text(done), file=stream)
         sys.stdout.flush()
         if done.damage_count:
             raise typer.Exit(DamageError.exit_code)
@@ -110,19 +110,18 @@ def _as_json(done: Conversion) -> dict[str, object]:
     return {**asdict(done), "sensor": list(done.sensor), "dropped": dict(done.dropped)}
 
 
-def _told(done: Conversion) -> str:
+def _text(done: Conversion) -> str:
     size = f", {done.out_bytes:,} bytes" if done.out_bytes else ""
     lines = [
-        f"{done.written:,} events of a sensor of {done.sensor}, {done.format} to "
-        f"{done.out_format}{size}"
+        f"{done.written:,} events, sensor {done.sensor}, {done.format} to {done.out_format}{size}"
     ]
     if done.simulated:
         lines.append("SIMULATED DATA")
     if done.dropped:
         causes = ", ".join(f"{n:,} {cause}" for cause, n in sorted(done.dropped.items()))
-        lines.append(f"not written: {causes}")
+        lines.append(f"Not written: {causes}")
     for one in done.damage[:5]:
-        lines.append(f"damaged at byte {one.offset}, {one.lost_bytes} bytes lost: {one.reason}")
+        lines.append(f"Damaged at byte {one.offset}, {one.lost_bytes} bytes lost: {one.reason}")
     if done.damage_count > 5:
-        lines.append(f"and {done.damage_count - 5} more damaged stretches")
-    return "\n".join([*lines, f"written {done.out}"])
+        lines.append(f"and {done.damage_count - 5} more damaged places")
+    return "\n".join([*lines, f"Wrote {done.out}"])

@@ -1,4 +1,4 @@
-"""`streamstop doctor`: the command's options, and what it prints."""
+"""`streamstop doctor`: options and output."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Annotated
 
 import typer
 
-from streamstop.cli.errors import errors_told
+from streamstop.cli.errors import exit_on_error
 from streamstop.cli.options import Json
 
 
 def doctor(
-    out: Annotated[str, typer.Option(metavar="DIR", help="The folder for runs.")] = "runs",
+    out: Annotated[str, typer.Option(metavar="DIR", help="Folder for runs.")] = "runs",
     as_json: Json = False,
 ) -> None:
-    """Look at this machine: cameras and their drivers, permissions, libraries, GPU, network."""
-    with errors_told("nothing was changed"):
+    """Check this machine: cameras and drivers, permissions, libraries, GPU, network."""
+    with exit_on_error("nothing was changed"):
         from pathlib import Path
 
         from streamstop.cli.display.doctor import print_examination

@@ -1,4 +1,4 @@
-"""`streamstop inspect`: the command's options, and what it prints."""
+"""`streamstop inspect`: options and output."""
 
 from __future__ import annotations
 
@@ -8,50 +8,52 @@ from typing import Annotated
 
 import typer
 
-from streamstop.cli.errors import errors_told
+from streamstop.cli.errors import exit_on_error
 from streamstop.cli.options import Json, Quiet, Sensor, Strict
 from streamstop.errors import DamageError
 
 
 def inspect(
-    path: Annotated[str, typer.Argument(metavar="PATH", help="A recording, a folder, or -.")],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A recording, a folder, or - for stdin.")
+    ],
     sensor: Sensor = None,
     png: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Write a picture of its events.", show_default=False),
+        typer.Option(metavar="FILE", help="Write an image of its events.", show_default=False),
     ] = None,
     as_json: Json = False,
     strict: Strict = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say what a recording is: format, sensor, rates, hot pixels, times, damage.
+    """Describe a recording: format, sensor, rates, hot pixels, timestamps, damage.
 
-    Exit code 4 where it is damaged; what could be read was read.
+    Exit code 4 if it is damaged; the readable part is reported.
     """
-    with errors_told("nothing was written"):
+    with exit_on_error("nothing was written"):
         from streamstop.cli.display.counter_line import CounterLine
         from streamstop.cli.display.inspect import print_inspection
         from streamstop.sources.open import sensor_size
-        from streamstop.tools.inspection import inspect as look
+        from streamstop.tools.inspection import inspect as read_info
 
         size = sensor_size(sensor) if sensor is not None else None
         with CounterLine("reading", quiet=quiet) as line:
-            found = look(
+            info = read_info(
                 path,
                 sensor=size,
                 strict=strict,
-                progress=lambda share, events: line.update(events, share),
+                progress=lambda fraction, events: line.update(events, fraction),
             )
         if png is not None:
             from streamstop.report.charts.events import write_picture
 
-            write_picture(png, found)
+            write_picture(png, info)
         if as_json:
-            print(json.dumps(found.as_json(), indent=2))
+            print(json.dumps(info.as_json(), indent=2))
         else:
-            print_inspection(found)
+            print_inspection(info)
             if png is not None:
-                print(f"picture {png}")
+                print(f"Image: {png}")
         sys.stdout.flush()
-        if found.damage_total:
+        if info.damage_total:
             raise typer.Exit(DamageError.exit_code)

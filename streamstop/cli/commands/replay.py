@@ -1,4 +1,4 @@
-"""`streamstop replay`: the command's options, and what it prints."""
+"""`streamstop replay`: options and output."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamstop.cli.errors import errors_told
+from streamstop.cli.errors import exit_on_error
 from streamstop.cli.options import Json, Quiet
 from streamstop.errors import DamageError
 
@@ -26,10 +26,11 @@ def replay(
         ),
     ],
     speed: Annotated[
-        float, typer.Option(metavar="TIMES", help="Times real time; 0: as fast as it goes.")
+        float, typer.Option(metavar="TIMES", help="Multiple of real time; 0: as fast as possible.")
     ] = 1.0,
     no_timestamps: Annotated[
-        bool, typer.Option("--no-timestamps", metavar="", help="UDP without timestamps.")
+        bool,
+        typer.Option("--no-timestamps", metavar="", help="UDP: send events without timestamps."),
     ] = False,
     client_timeout: Annotated[
         float, typer.Option(metavar="S", help="TCP: seconds to wait for a client; 0: no limit.")
@@ -37,8 +38,8 @@ def replay(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Send a recording as if a camera did: over UDP, or as a DV server over TCP."""
-    with errors_told("what was sent was sent"):
+    """Replay a recording as a live source: over UDP, or as a DV server over TCP."""
+    with exit_on_error("only part of the recording was sent"):
         from streamstop.cli.display.counter_line import CounterLine
         from streamstop.tools import send as sending
 
@@ -51,7 +52,7 @@ def replay(
                 client_timeout_s=client_timeout,
                 progress=lambda now: line.update(now.events),
             )
-        print(json.dumps(_sent_json(sent), indent=2) if as_json else _sent_told(sent))
+        print(json.dumps(_as_json(sent), indent=2) if as_json else _text(sent))
         sys.stdout.flush()
         if sent.ended:
             raise typer.Exit(130 if sent.ended == "interrupted" else 1)
@@ -59,25 +60,27 @@ def replay(
             raise typer.Exit(DamageError.exit_code)
 
 
-def _sent_json(sent: SendResult) -> dict[str, object]:
+def _as_json(sent: SendResult) -> dict[str, object]:
     from dataclasses import asdict
 
     return {**asdict(sent), "unsent": dict(sent.unsent)}
 
 
-def _sent_told(sent: SendResult) -> str:
-    pace = f", {sent.events / sent.seconds / 1e6:.3g} million a second" if sent.seconds else ""
+def _text(sent: SendResult) -> str:
+    rate = f", {sent.rate_hz / 1e6:.3g} million events/s" if sent.seconds else ""
     lines = [
-        f"{sent.events:,} events in {sent.messages:,} messages, {sent.seconds:.3g} s{pace}; "
-        f"at most {sent.late_s * 1e3:.3g} ms behind"
+        f"{sent.events:,} events in {sent.messages:,} messages, {sent.seconds:.3g} s{rate}; "
+        f"at most {sent.late_s * 1e3:.3g} ms late"
     ]
-    lines += [f"not sent: {n:,} {cause}" for cause, n in sorted(sent.unsent.items())]
+    lines += [f"Not sent: {n:,} {cause}" for cause, n in sorted(sent.unsent.items())]
     if sent.refused:
-        lines.append(f"nobody listened to {sent.refused:,} datagrams")
+        lines.append(
+            f"No receiver: {sent.refused:,} of {sent.messages:,} datagrams were not delivered."
+        )
     if sent.lost:
-        lines.append(f"the receiver had no room for {sent.lost:,} datagrams")
+        lines.append(f"Receiver too slow: {sent.lost:,} of {sent.messages:,} datagrams were lost.")
     if sent.skipped_us:
-        lines.append(f"{sent.skipped_us / 1e6:.3g} s of silence were not waited for")
+        lines.append(f"Skipped {sent.skipped_us / 1e6:.3g} s without events.")
     if sent.ended:
-        lines.append(f"ended early: {sent.ended}")
+        lines.append(f"Ended early: {sent.ended}")
     return "\n".join(lines)

@@ -56,17 +56,18 @@ docs: $(VENV)/.docs  ## build the documentation site into site/; a broken link i
 	@$(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.bench  ## speed, memory, accuracy beside other libraries; writes docs/results
-	@set -e; for name in binning decode network volume rule learner memory accuracy; do \
-	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
+	@set -e; for name in speed.binning speed.decode speed.network speed.volume studies.rule \
+	  speed.learner speed.memory studies.accuracy; do \
+	  echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done
 
 experiments: $(VENV)/.test  ## learning rules compared, changing streams, simulated sets; five hours
-	@set -e; for name in order ablation drift continual realism gestures; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
+	@set -e; for name in order ablation drift continual realism gestures; do echo "== $$name"; $(BIN)/python -m benchmarks.studies.$$name; done
 
 soak: $(VENV)/.test  ## memory over a million learning steps; about half an hour
-	@$(BIN)/python benchmarks/memory.py --section learner --steps 1000000
+	@$(BIN)/python -m benchmarks.speed.memory --section learner --steps 1000000
 
 fuzz: $(VENV)/.test  ## 100,000 mutations of every file format; writes docs/results
-	@$(BIN)/python benchmarks/fuzz.py --mutations 100000
+	@$(BIN)/python -m tests.formats.fuzz --mutations 100000
 
 recordings: $(VENV)/.demo  ## make the bundled recordings again, byte for byte
 	@$(BIN)/python -m streamstop.simulation recordings

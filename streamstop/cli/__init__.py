@@ -1,9 +1,11 @@
-"""The command line: it parses, calls, prints, and turns errors into exit codes.
+"""The command line: parses, calls, prints, and turns errors into exit codes.
 
-It promises that with `--json` standard output holds JSON and nothing else. It decides nothing: what
-a recipe means is `streamstop.config.recipe`'s to say, what a run does `pipeline`'s. A module a
-command, or a few that belong together; libraries are imported as late as possible, --help waits for
-none.
+Guarantees:
+- With `--json`, standard output holds JSON and nothing else.
+- `--help` and `--version` import no large library.
+
+Does not:
+- Decide what a recipe means (`streamstop.config`) or what a run does (`streamstop.pipeline`).
 """
 
 from __future__ import annotations
@@ -11,25 +13,31 @@ from __future__ import annotations
 import os
 from typing import Annotated
 
-# Idle threads of libgomp spin by default, and where cores are busy that makes a step of 0.7 ms one
-# of 88 ms. It must be set before torch is imported, and torch is imported as late as possible.
+# Idle threads of libgomp spin by default; on busy cores a step of 0.7 ms then takes 88 ms. This
+# must be set before torch is imported, and torch is imported as late as possible.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import typer
 
 from streamstop._version import __version__
 from streamstop.cli.commands.compare import compare
+from streamstop.cli.commands.convert import convert, record
 from streamstop.cli.commands.datasets import datasets
+from streamstop.cli.commands.doctor import doctor
+from streamstop.cli.commands.inspect import inspect
 from streamstop.cli.commands.model import model
-from streamstop.cli.commands.recordings import convert, doctor, inspect, record, stream
+from streamstop.cli.commands.replay import replay
 from streamstop.cli.commands.report import report
 from streamstop.cli.commands.run import RUN_EPILOG, run
 from streamstop.cli.commands.simulate import app as simulate
 from streamstop.cli.commands.train import TRAIN_EPILOG, train
+from streamstop.cli.options import RenamedFlagsCommand
+
+ABOUT = "Online learning with spiking neural networks on the streams of event cameras."
 
 app = typer.Typer(
     name="streamstop",
-    help="Event cameras in, a spiking network that learns while it watches, an honest score out.",
+    help=ABOUT,
     epilog="Start with: [bold]streamstop run[/bold] (no camera, no download), then "
     "[bold]streamstop run --help[/bold].",
     rich_markup_mode="rich",
@@ -41,7 +49,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """The entry point of the `streamstop` command."""
+    """Entry point of the `streamstop` command."""
     app(prog_name="streamstop")
 
 
@@ -51,7 +59,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit()
 
 
-@app.callback()
+@app.callback(help=ABOUT)
 def _options(
     version: Annotated[
         bool,
@@ -64,14 +72,19 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    """Event cameras in, a spiking network that learns while it watches, an honest score out."""
+    """Take the options that stand before a command."""
 
 
-app.command(epilog=RUN_EPILOG)(run)
+app.command(epilog=RUN_EPILOG, cls=RenamedFlagsCommand)(run)
 app.command(epilog=TRAIN_EPILOG)(train)
 app.command()(compare)
 app.command()(report)
 app.command()(model)
 app.add_typer(simulate, name="simulate")
-for command in (inspect, convert, record, stream, datasets, doctor):
-    app.command()(command)
+app.command()(inspect)
+app.command()(convert)
+app.command(cls=RenamedFlagsCommand)(record)
+app.command(cls=RenamedFlagsCommand)(replay)
+app.command("stream", cls=RenamedFlagsCommand, hidden=True)(replay)
+app.command()(datasets)
+app.command()(doctor)

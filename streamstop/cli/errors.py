@@ -1,7 +1,8 @@
-"""The one place where an error becomes a message on standard error and an exit code.
+"""Errors become a message on standard error and an exit code, here and nowhere else.
 
-It promises that no error that streamstop raises on purpose ends in a traceback
-(STREAMSTOP_DEBUG=1 shows it), and that a closed pipe ends in silence.
+Guarantees:
+- An error that streamstop raises on purpose ends without a traceback; STREAMSTOP_DEBUG=1 shows it.
+- A closed pipe ends without a message.
 """
 
 from __future__ import annotations
@@ -16,48 +17,50 @@ import typer
 from streamstop.errors import StreamstopError
 
 BROKEN_PIPE = 141
-"""What a shell reports of any program that wrote to a closed pipe."""
+"""Exit code that a shell reports for a program that wrote to a closed pipe."""
 
 
 @contextmanager
-def errors_told(
-    interrupted: str = "a run folder without summary.json is not whole",
+def exit_on_error(
+    interrupted: str = "a run folder without summary.json is incomplete",
 ) -> Iterator[None]:
-    """Run a command's body; what it raises becomes a message and typer's exit.
+    """Run a command's body; an exception becomes a message and an exit code.
 
-    interrupted : what to say after Ctrl-C.
+    interrupted : the message after Ctrl-C.
     """
     try:
         yield
     except BrokenPipeError:
-        # What is still in the buffer would fail again, loudly, when the interpreter closes it.
+        # Unwritten output would raise again when the interpreter closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(BROKEN_PIPE) from None
     except KeyboardInterrupt:
-        _tell(f"Interrupted; {interrupted}")
+        _print_error(f"Interrupted; {interrupted}")
         raise typer.Exit(130) from None
     except StreamstopError as error:
-        _tell(str(error))
+        _print_error(str(error))
         raise typer.Exit(error.exit_code) from None
     except OSError as error:
-        # No room on the disk, no permission: what the system says is the message.
-        _tell(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+        # A full disk, missing permission: the system's own message is enough.
+        _print_error(
+            f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        )
         raise typer.Exit(StreamstopError.exit_code) from None
 
 
 def peer() -> int:
-    """This process's number among those that torchrun started, from 0."""
+    """Rank of this process among those that torchrun started, from 0."""
     text = os.environ.get("RANK", "")
     return int(text) if text.isdigit() else 0
 
 
 def peers() -> int:
-    """How many of them there are on this machine."""
+    """Number of processes that torchrun started on this machine."""
     text = os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", ""))
     return int(text) if text.isdigit() else 1
 
 
-def _tell(message: str) -> None:
+def _print_error(message: str) -> None:
     if os.environ.get("STREAMSTOP_DEBUG"):
         import traceback
 

@@ -1,10 +1,32 @@
-"""Options that several commands take, each written once."""
+"""Options that several commands share, and old names of flags."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+RENAMED_FLAGS = {
+    "--seconds": "--duration",
+    "--no-times": "--no-timestamps",
+    "--wait": "--client-timeout",
+}
+"""Old names of flags: still accepted, not shown in --help."""
+
+
+class RenamedFlagsCommand(TyperCommand):
+    """A command that also accepts the old names of its flags."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse `args` with old names replaced by the new ones."""
+        flags = args[: args.index("--")] if "--" in args else args
+        renamed = []
+        for arg in flags:
+            name, equals, value = arg.partition("=")
+            renamed.append(RENAMED_FLAGS.get(name, name) + equals + value)
+        return super().parse_args(ctx, renamed + args[len(flags) :])
+
 
 Sets = Annotated[
     list[str] | None,
@@ -16,4 +38,43 @@ Sets = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="No progress bar.")]
-Json = Annotated[bool, typer.Option("--json", metavar="", help="The same as JSON on stdout.")]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print the result as JSON.")]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", metavar="", help="Stop at the first damaged input (exit code 4)."),
+]
+Sensor = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WxH",
+        help="Sensor size in pixels, if the source does not give it.",
+        show_default=False,
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        help="Format of the new file, if not clear from its name: aedat4, aedat3, aedat2, evt3, "
+        "evt2, dat, npz, npy, csv, bin.",
+        show_default=False,
+    ),
+]
+OnBit = Annotated[
+    int,
+    typer.Option(
+        metavar="0|1",
+        help="AEDAT 2.0 only: address bit of ON events: 0 as jAER reads it, 1 for loaders of "
+        "CIFAR10-DVS that take 1 as ON.",
+    ),
+]
+FromZero = Annotated[
+    bool,
+    typer.Option(
+        "--from-zero",
+        metavar="",
+        help="Shift times so that the first event is at 0; for formats with small time fields.",
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", "-f", metavar="", help="Overwrite an existing file.")
+]

@@ -150,7 +150,7 @@ def record(source: Source, config: Config, path: Path) -> StreamRecorder | None:
         max_bytes=wanted.record_mb * 1_000_000,
         simulated=source.simulated,
     )
-    source.tee = tee
+    source.recorder = tee
     return tee
 
 

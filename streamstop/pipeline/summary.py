@@ -10,9 +10,9 @@ from streamstop.pipeline.build import RunParts
 from streamstop.pipeline.environment import versions
 from streamstop.scenarios.scenario import BY_DOMAIN, UNORDERED
 from streamstop.sources.base import Source
+from streamstop.sources.label_files import label_file_beside
 from streamstop.sources.live.recorder import StreamRecorder
 from streamstop.sources.open import uri_parts
-from streamstop.tools.inspection import label_file_beside
 
 READOUTS = ("linear", "lda")
 LOSS_AT = {"step": "in every bin", "end": "in a segment's last bin"}

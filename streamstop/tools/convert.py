@@ -1,7 +1,9 @@
-"""From any recording to any format that is written, in bounded memory.
+"""Converts a recording, or a live source, to another file format.
 
-What the source could not read, or what lies outside its sensor, is counted, not written; the new
-file stands under its name only when it is whole.
+Guarantees:
+- Bounded memory.
+- Events that the source could not read, or that lie outside its sensor, are counted, not written.
+- The new file appears under its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -23,19 +25,23 @@ from streamstop.sources.base import Source
 from streamstop.sources.open import open_source
 
 Progress = Callable[[int, int], None]
-"""Told now and then: events read so far, and the latest time in us."""
+"""Called with the number of events read so far, and the latest time in us."""
 
 
 @dataclass
 class Conversion:
-    """What came of a conversion.
+    """The result of a conversion.
 
-    source, out : what was read and what was written.  format, out_format : short names.
-    sensor : pixels.  simulated : True where no camera made these events.
-    read, written : events.
-    dropped : events that were read and not written, or not handed over by the source, by cause.
-    damage, damage_count : stretches that could not be read; the first of them, and how many.
-    out_bytes : size of the new file; 0 of standard output.
+    Attributes
+    ----------
+    source, out : what was read and what was written.
+    format, out_format : their formats, short names.
+    sensor : width and height in pixels.
+    simulated : whether the source says that no camera recorded these events.
+    read, written : numbers of events.
+    dropped : events that were read and not written, or dropped by the source, by cause.
+    damage, damage_count : the first damaged places that could not be read, and how many in all.
+    out_bytes : size of the new file; 0 for standard output.
     """
 
     source: str
@@ -60,44 +66,45 @@ def convert(
     sensor: SensorSize | None = None,
     strict: bool = False,
     overwrite: bool = False,
-    seconds: float = 0.0,
+    duration_s: float = 0.0,
     on_bit: int = 0,
     from_zero: bool = False,
     progress: Progress | None = None,
 ) -> Conversion:
-    """Read a recording, or a live source until it ends, and write it anew.
+    """Read a recording, or a live source until it ends, and write it to a new file.
 
     Parameters
     ----------
     source_uri : what `streamstop.sources.open.open_source` takes.
-    out : the new file; "-" for standard output, which stays as far as it was written.
-    format : of the new file, a key of `streamstop.formats.write.WRITERS`; "" as its name says.
-    sensor : pixels of the sensor, where the source does not say.
-    strict : stop at the first damage; nothing is written then.
-    overwrite : allow `out` to exist.
-    seconds : of a live source, end after so long; 0: when it ends, or at Ctrl-C, which keeps what
-        was received.
-    on_bit : of AEDAT 2.0 alone, the address bit of an ON event in the new file; see
+    out : the new file; "-" for standard output.
+    format : of the new file, a key of `streamstop.formats.write.WRITERS`; "" to take it from
+        the name of `out`.
+    sensor : width and height in pixels, if the source does not give them.
+    strict : stop at the first damage; then nothing is written.
+    overwrite : replace `out` if it exists.
+    duration_s : of a live source, seconds to record; 0: until it ends, or until Ctrl-C, which
+        keeps what was received.
+    on_bit : AEDAT 2.0 only, the address bit of an ON event in the new file; see
         `streamstop.formats.aedat.aedat2_writer.write_aedat2`.
-    from_zero : times count from the first event that is written.
-    progress : called once a packet; it must be quick.
+    from_zero : shift times so that the first event is at 0.
+    progress : called once per packet; it must be fast.
 
     Raises
     ------
     SourceError, DamageError
-        As the source does.
+        As the source raises them.
     UsageError
-        If `out` exists, its format is not known or cannot say these events.
+        If `out` exists, or its format is unknown or cannot store these events.
     """
     out_format = format_of(out, format)
     if out == STDOUT:
         if sys.stdout.isatty():
-            raise UsageError(f"standard output is a terminal; send it on, as in `... | cat`: {out}")
+            raise UsageError(f"standard output is a terminal; pipe it, as in `... | cat`: {out}")
     elif Path(out).exists() and not overwrite:
-        raise UsageError(f"it exists already; give another name, or --force: {out}")
+        raise UsageError(f"the file exists already; give another name, or --force: {out}")
     elif not Path(out).parent.is_dir():
         raise UsageError(f"its folder does not exist: {out}")
-    with open_source(source_uri, sensor=sensor, strict=strict, seconds=seconds) as source:
+    with open_source(source_uri, sensor=sensor, strict=strict, seconds=duration_s) as source:
         done = Conversion(
             source_uri, out, source.format, out_format, source.sensor, source.simulated
         )
@@ -124,7 +131,7 @@ def _from_zero(packets: Iterator[Events]) -> Iterator[Events]:
 
 
 def _on_sensor(source: Source, done: Conversion, progress: Progress | None) -> Iterator[Events]:
-    """The source's events that lie on its sensor; all else is noted in `done`."""
+    """Yield the source's events that lie on its sensor; count everything else in `done`."""
     width, height = source.sensor
     try:
         for packet in source:

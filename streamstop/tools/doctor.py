@@ -68,20 +68,20 @@ class Finding:
 
     topic : the heading it belongs under.
     state : "ok"; "note", worth knowing; "problem", something that is there does not work.
-    said : what was found.
-    mend : what to do, line by line; a line that begins with four spaces is to be pasted as it is.
+    message : what was found.
+    fix : what to do, line by line; a line that begins with four spaces is to be pasted as it is.
     blocks : whether it stands in the way of running from files.
     """
 
     topic: str
     state: State
-    said: str
-    mend: tuple[str, ...] = ()
+    message: str
+    fix: tuple[str, ...] = ()
     blocks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Examination:
+class Diagnosis:
     """Everything that was found, in the order in which it is shown."""
 
     findings: tuple[Finding, ...]
@@ -96,18 +96,18 @@ class Examination:
         return {
             "version": __version__,
             "exit_code": self.exit_code,
-            "findings": [{**asdict(one), "mend": list(one.mend)} for one in self.findings],
+            "findings": [{**asdict(one), "fix": list(one.fix)} for one in self.findings],
         }
 
 
-def examine(
+def diagnose(
     runs: Path = RUNS,
     *,
     sysfs: Path = SYSFS,
     dev: Path = DEV,
     proc: Path = PROC,
     may_open: Callable[[Path], bool] | None = None,
-) -> Examination:
+) -> Diagnosis:
     """Look at everything, side by side.
 
     Parameters
@@ -130,7 +130,7 @@ def examine(
     )
     end_s = time.monotonic() + DEADLINE_S
     waiting = [_Look(topic, look) for topic, look in looks]
-    return Examination(tuple(finding for one in waiting for finding in one.outcome(end_s)))
+    return Diagnosis(tuple(finding for one in waiting for finding in one.outcome(end_s)))
 
 
 class _Look:
@@ -185,8 +185,8 @@ def _libraries() -> list[Finding]:
     found = [Finding(topic, "ok", there)] if there else []
     missing = [name for name, version in have.items() if not version]
     if missing:
-        mend = (f"    pip install {' '.join(missing)}",)
-        found.append(Finding(topic, "problem", f"missing: {', '.join(missing)}", mend, blocks=True))
+        fix = (f"    pip install {' '.join(missing)}",)
+        found.append(Finding(topic, "problem", f"missing: {', '.join(missing)}", fix, blocks=True))
     return found
 
 
@@ -199,8 +199,8 @@ def _gpu(proc: Path) -> Finding:
         return Finding(topic, "ok", "no NVIDIA driver; runs use the CPU, which is enough")
     if torch.endswith("+cpu"):
         said = "there is an NVIDIA driver, but this PyTorch is built for the CPU alone"
-        mend = ("install a CUDA build of PyTorch to use it: https://pytorch.org/get-started",)
-        return Finding(topic, "note", said, mend)
+        fix = ("install a CUDA build of PyTorch to use it: https://pytorch.org/get-started",)
+        return Finding(topic, "note", said, fix)
     code = (
         "import torch; c = torch.cuda; "
         "print(', '.join(c.get_device_name(i) for i in range(c.device_count())) if "
@@ -256,10 +256,10 @@ def _backend(answer: DiscoveryResult, on_bus: bool) -> Finding:
     failing = answer.state in ("failed", "silent") or any(one.error for one in answer.cameras)
     if answer.state == "looked" and not failing:
         return Finding("cameras", "ok", str(answer))
-    mend: tuple[str, ...] = ()
+    fix: tuple[str, ...] = ()
     if any(one.error for one in answer.cameras):
-        mend = ("close other programs that use the camera, plug it out and in again",)
-    return Finding("cameras", "problem" if failing and on_bus else "note", str(answer), mend)
+        fix = ("close other programs that use the camera, plug it out and in again",)
+    return Finding("cameras", "problem" if failing and on_bus else "note", str(answer), fix)
 
 
 def _usb(on_bus: Sequence[UsbCamera]) -> list[Finding]:
@@ -272,20 +272,20 @@ def _usb_camera(camera: UsbCamera) -> list[Finding]:
     serial = f", serial {camera.serial}" if camera.serial else ""
     said = f"{camera}{serial}, {camera.node}"
     if not camera.node_exists:
-        mend: tuple[str, ...] = (
+        fix: tuple[str, ...] = (
             "in a container pass the bus on: docker run --device /dev/bus/usb ...",
         )
-        found = [Finding("USB", "problem", f"{said}: this file is missing", mend)]
+        found = [Finding("USB", "problem", f"{said}: this file is missing", fix)]
     elif not camera.open_to_us:
         paste = (f"    {line}" for line in fix_permission_hint((camera.kind,)))
-        mend = ("a udev rule is missing; paste this, then plug the camera in again:", *paste)
-        found = [Finding("USB", "problem", f"{said}: this user may not open it", mend)]
+        fix = ("a udev rule is missing; paste this, then plug the camera in again:", *paste)
+        found = [Finding("USB", "problem", f"{said}: this user may not open it", fix)]
     else:
         found = [Finding("USB", "ok", said)]
     if camera.slow:
         said = f"{camera.ids} is a USB 3 camera and is connected at {camera.speed_mbps} Mb/s"
-        mend = ("use a USB 3 socket and cable, or events will be dropped",)
-        found.append(Finding("USB", "note", said, mend))
+        fix = ("use a USB 3 socket and cable, or events will be dropped",)
+        found.append(Finding("USB", "note", said, fix))
     return found
 
 
@@ -296,8 +296,8 @@ def _extras() -> list[Finding]:
         if len(versions) == len(names):
             found.append(Finding("extras", "ok", f"{extra}: {', '.join(versions)}"))
         else:
-            mend = (f"    pip install 'streamstop[{extra}]'",)
-            found.append(Finding("extras", "note", f"{extra}: not installed ({gives})", mend))
+            fix = (f"    pip install 'streamstop[{extra}]'",)
+            found.append(Finding("extras", "note", f"{extra}: not installed ({gives})", fix))
     return found
 
 
@@ -311,16 +311,16 @@ def _folder(runs: Path) -> list[Finding]:
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        mend = ("go to a folder of yours, or name one: streamstop run --out DIR",)
+        fix = ("go to a folder of yours, or name one: streamstop run --out DIR",)
         said = f"cannot be written to ({error.strerror}): {shown}"
-        return [Finding(topic, "problem", said, mend, blocks=True)]
+        return [Finding(topic, "problem", said, fix, blocks=True)]
     free = shutil.disk_usage(there).free
     said = f"{_gigabytes(free)} free: {shown}"
     if free < NO_DISK_BYTES:
         return [Finding(topic, "problem", said, ("make room",), blocks=True)]
     if free < LOW_DISK_BYTES:
-        mend = ("a live run records what it receives: 16 MB for a million events before packing",)
-        return [Finding(topic, "note", said, mend)]
+        fix = ("a live run records what it receives: 16 MB for a million events before packing",)
+        return [Finding(topic, "note", said, fix)]
     return [Finding(topic, "ok", said)]
 
 
@@ -353,8 +353,8 @@ def _loopback() -> Finding:
             said = "another datagram than the one sent"
     except OSError as error:
         said = str(error)
-    mend = ("sources and senders of the kind udp:// will not work here; look at the firewall",)
-    return Finding("network", "problem", f"UDP over loopback does not work: {said}", mend)
+    fix = ("sources and senders of the kind udp:// will not work here; look at the firewall",)
+    return Finding("network", "problem", f"UDP over loopback does not work: {said}", fix)
 
 
 def _receive_buffer(proc: Path) -> list[Finding]:
@@ -366,8 +366,8 @@ def _receive_buffer(proc: Path) -> list[Finding]:
     said = f"a socket may hold {limit / 2**20:.1f} MiB (net.core.rmem_max = {limit})"
     if limit >= WANTED_RCVBUF_BYTES:
         return [Finding("network", "ok", said)]
-    mend = (
+    fix = (
         "bursts of events over UDP will be dropped before they are read; until the next start:",
         f"    sudo sysctl -w net.core.rmem_max={WANTED_RCVBUF_BYTES}",
     )
-    return [Finding("network", "note", said, mend)]
+    return [Finding("network", "note", said, fix)]

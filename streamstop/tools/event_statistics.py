@@ -33,7 +33,7 @@ class HotPixel(NamedTuple):
     events: int
 
 
-class Windows:
+class MaxWindowCounter:
     """Events in the fullest window of one width.
 
     Windows are counted from the first event. Those around the last event are kept, so that events
@@ -63,7 +63,7 @@ class Windows:
         self._at, self._events = windows[near], events[near]
 
 
-class Series:
+class EventRateSeries:
     """Events over time in at most MAX_SERIES windows, whose width doubles as the time grows."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Series:
         self.used = max(self.used, int(at.max()) + 1)
 
 
-class Pixels:
+class PixelCounts:
     """OFF and ON events by pixel, in a grid that grows to what it is asked to hold."""
 
     def __init__(self) -> None:

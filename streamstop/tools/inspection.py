@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,16 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamstop.errors import StreamstopError, UsageError
-from streamstop.events.labels import is_label_csv, label_names, read_label_csv, sorted_classes
+from streamstop.events.labels import read_label_csv, sorted_classes
 from streamstop.events.packet import Damage, Events, Packet, SensorSize
-from streamstop.formats.base import Recording, read_packets, read_start
-from streamstop.formats.byte_reader import STDIN, SUFFIXES, open_bytes
+from streamstop.formats.base import Recording, read_packets
+from streamstop.formats.byte_reader import STDIN, open_bytes
 from streamstop.formats.detect import detect_format, open_recording
 from streamstop.sources.file import raise_on_other_sensor
+from streamstop.sources.label_files import label_file_beside
 from streamstop.sources.live.registry import is_live
 from streamstop.sources.open import kind_of, open_source, sensor_size, uri_parts
 from streamstop.sources.segmentation import RecordingScan, most_common_sensor, raise_on_damage
-from streamstop.tools.event_statistics import HotPixel, Pixels, Series, Windows, hot_pixels
+from streamstop.tools.event_statistics import (
+    EventRateSeries,
+    HotPixel,
+    MaxWindowCounter,
+    PixelCounts,
+    hot_pixels,
+)
 
 GAP_US = 1_000_000
 """A silence, or a step forward of a damaged time, longer than this is told."""
@@ -60,14 +66,14 @@ Progress = Callable[[float | None, int], None]
 """Told after each packet: the share that is done, None where it is not known, and the events."""
 
 
-class Gap(NamedTuple):
+class TimeGap(NamedTuple):
     """A silence: after the event at `t_us` the next came `length_us` later."""
 
     t_us: int
     length_us: int
 
 
-class Labels(NamedTuple):
+class LabelsInfo(NamedTuple):
     """Labels beside a recording, or of a folder.
 
     path : the label file, or the folder.
@@ -83,7 +89,7 @@ class Labels(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Inspection:
+class RecordingInfo:
     """What `inspect` found.
 
     path : as the user called it.
@@ -140,7 +146,7 @@ class Inspection:
     hot_events: int
     time_reversals: int
     largest_step_back_us: int
-    gaps: tuple[Gap, ...]
+    gaps: tuple[TimeGap, ...]
     gaps_total: int
     wraps: int | None
     duplicates: int
@@ -150,7 +156,7 @@ class Inspection:
     lost_bytes: int
     lost_us: int
     simulated: bool
-    labels: Labels | None
+    labels: LabelsInfo | None
     pixels: NDArray[np.uint32] = field(repr=False, compare=False)
 
     @property
@@ -229,7 +235,7 @@ def inspect(
     sensor: SensorSize | None = None,
     strict: bool = False,
     progress: Progress | None = None,
-) -> Inspection:
+) -> RecordingInfo:
     """Read a recording, or a folder of labelled ones, once from end to end, and tell what it is.
 
     Parameters
@@ -265,7 +271,7 @@ def inspect(
         compression = data.compression
     size = None if path == STDIN else Path(path).stat().st_size
     total = None if compression or recording.format in ("npz", "hdf5") else size
-    found = _Findings()
+    found = _InfoBuilder()
     for packet in read_packets(recording):
         found.add(packet, strict)
         if progress is not None:
@@ -297,10 +303,10 @@ def packets_of(uri: str, sensor: SensorSize | None = None) -> Iterator[Packet]:
 
 def _inspect_folder(
     uri: str, path: str, sensor: SensorSize | None, strict: bool, progress: Progress | None
-) -> Inspection:
+) -> RecordingInfo:
     """The segments of a folder, laid end to end as a run reads them."""
     source = open_source(path, sensor=sensor, strict=strict)
-    found = _Findings()
+    found = _InfoBuilder()
     segments = source.labels or ()
     end_us = max((one.end_us for one in segments), default=0)
     for packet in source:
@@ -320,43 +326,29 @@ def _inspect_folder(
         recordings=len({one.recording for one in segments}),
         wraps=None,
         simulated=source.simulated,
-        labels=Labels(path, len(segments), classes),
+        labels=LabelsInfo(path, len(segments), classes),
     )
 
 
-def _wraps(recording: Recording, found: _Findings) -> int | None:
+def _wraps(recording: Recording, found: _InfoBuilder) -> int | None:
     bits = COUNTER_BITS.get(recording.format)
     if bits is None or found.first_us is None or found.latest_us is None:
         return None
     return (found.latest_us >> bits) - (found.first_us >> bits)
 
 
-def label_file_beside(path: str) -> str | None:
-    """The label CSV of the recording's name, as `labels.label_names` has it; None without one."""
-    if path in ("", STDIN):
-        return None
-    plain = Path(path)
-    if plain.suffix.lower() in SUFFIXES:
-        plain = plain.with_suffix("")
-    for one in label_names(plain):
-        with suppress(StreamstopError, OSError):
-            if one.is_file() and is_label_csv(read_start(str(one), 1 << 10)):
-                return str(one)
-    return None
-
-
-def _labels_beside(path: str) -> Labels | None:
+def _labels_beside(path: str) -> LabelsInfo | None:
     found = label_file_beside(path)
     if found is None:
         return None
     try:
         intervals = read_label_csv(Path(found))
     except (StreamstopError, OSError) as error:
-        return Labels(found, error=str(error))
-    return Labels(found, len(intervals), sorted_classes(i.name for i in intervals))
+        return LabelsInfo(found, error=str(error))
+    return LabelsInfo(found, len(intervals), sorted_classes(i.name for i in intervals))
 
 
-class _Findings:
+class _InfoBuilder:
     """What was found so far, in bounded memory."""
 
     def __init__(self) -> None:
@@ -366,15 +358,15 @@ class _Findings:
         self.latest_us: int | None = None
         self._last: Events | None = None
         self._on = self._reversals = self._step_back_us = self._duplicates = 0
-        self._gaps: list[Gap] = []
+        self._gaps: list[TimeGap] = []
         self._gaps_total = 0
         self._dropped: Counter[str] = Counter()
         self._damage: list[Damage] = []
         self._damage_total = self._lost_bytes = self._lost_us = 0
         self._columns, self._rows = np.zeros((2, 1 << 16), np.int64)
-        self._pixels = Pixels()
-        self._fullest_10ms, self._fullest_1s = Windows(10_000), Windows(1_000_000)
-        self._series = Series()
+        self._pixels = PixelCounts()
+        self._fullest_10ms, self._fullest_1s = MaxWindowCounter(10_000), MaxWindowCounter(1_000_000)
+        self._series = EventRateSeries()
 
     def add(self, packet: Packet, strict: bool) -> None:
         """Take in what a packet says."""
@@ -427,7 +419,7 @@ class _Findings:
             self._reversals += int(np.count_nonzero(back))
             self._step_back_us = max(self._step_back_us, -int(steps.min()))
         for at in np.flatnonzero(steps > GAP_US)[:MAX_LISTED]:
-            self._gaps.append(Gap(int(starts[at]), int(steps[at])))
+            self._gaps.append(TimeGap(int(starts[at]), int(steps[at])))
         self._gaps_total += int(np.count_nonzero(steps > GAP_US))
         self._gaps = sorted(self._gaps, key=lambda gap: -gap.length_us)[:MAX_LISTED]
 
@@ -439,13 +431,13 @@ class _Findings:
             RecordingScan(events=self.events, columns=self._columns, rows=self._rows)
         )
 
-    def result(self, *, sensor: SensorSize | None, sensor_from: str, **said: Any) -> Inspection:
+    def result(self, *, sensor: SensorSize | None, sensor_from: str, **said: Any) -> RecordingInfo:
         """All of it, with what only the recording says."""
         pixels = self._pixels.of(sensor)
         counts = pixels[0] + pixels[1]
         hot = hot_pixels(counts)
         passed_s = self._series.used and ((self.latest_us or 0) - (self.first_us or 0) >= 1_000_000)
-        return Inspection(
+        return RecordingInfo(
             sensor=sensor,
             sensor_from=sensor_from if sensor else "",
             events=self.events,

@@ -57,7 +57,7 @@ soon as the server hangs up."""
 
 
 @dataclass
-class Sent:
+class SendResult:
     """What became of a recording.
 
     events : handed to the network.
@@ -93,21 +93,21 @@ class Sent:
 class _Target(Protocol):
     """Where events go."""
 
-    def send(self, events: Events, sent: Sent) -> bool:
+    def send(self, events: Events, sent: SendResult) -> bool:
         """Send them and count them; False where nobody takes them any more."""
         ...
 
-    def finish(self, sent: Sent) -> None:
+    def finish(self, sent: SendResult) -> None:
         """Nothing more will be sent; see what can be known of it by now."""
         ...
 
     def close(self) -> None: ...
 
 
-Progress = Callable[[Sent], None]
+Progress = Callable[[SendResult], None]
 
 
-def stream(
+def send_recording(
     source_uri: str,
     target: str,
     *,
@@ -115,9 +115,9 @@ def stream(
     timestamps: bool = True,
     datagram_bytes: int = DATAGRAM_BYTES,
     compression: str = "none",
-    wait_s: float = 0.0,
+    client_timeout_s: float = 0.0,
     progress: Progress | None = None,
-) -> Sent:
+) -> SendResult:
     """Send a recording as a live source.
 
     Parameters
@@ -130,12 +130,12 @@ def stream(
     timestamps : over UDP, whether events carry their times.
     datagram_bytes : over UDP, bytes of a datagram at most.
     compression : over TCP, "none", "lz4" or "zstd".
-    wait_s : over TCP, how long to wait for a client; 0 without end.
+    client_timeout_s : over TCP, how long to wait for a client; 0 without end.
     progress : called ten times a second at most with what was sent so far.
 
     Returns
     -------
-    Sent : also where it is interrupted (ctrl-C), and says so in `ended`.
+    SendResult : also where it is interrupted (ctrl-C), and says so in `ended`.
 
     Raises
     ------
@@ -149,13 +149,13 @@ def stream(
     with open_source(source_uri) as source:
         if source.live:
             raise UsageError(f"only a recording can be sent, and this is live: {source_uri}")
-        sent = Sent()
+        sent = SendResult()
         try:
             opened: _Target
             if address.scheme == "udp":
                 opened = _UdpTarget(address, timestamps, datagram_bytes, held=not speed)
             else:
-                opened = _DvServer(address, source, compression, wait_s)
+                opened = _DvServer(address, source, compression, client_timeout_s)
             with closing(opened):
                 try:
                     _send_all(source, opened, speed, sent, progress)
@@ -176,7 +176,7 @@ def _check(speed: float, datagram_bytes: int, compression: str) -> None:
 
 
 def _send_all(
-    source: Source, target: _Target, speed: float, sent: Sent, progress: Progress | None
+    source: Source, target: _Target, speed: float, sent: SendResult, progress: Progress | None
 ) -> None:
     begun = told = time.monotonic()
     for packet in _scheduled(source, speed, sent):
@@ -194,7 +194,7 @@ def _send_all(
             told = now
 
 
-def _scheduled(source: Source, speed: float, sent: Sent) -> Iterator[Packet]:
+def _scheduled(source: Source, speed: float, sent: SendResult) -> Iterator[Packet]:
     """The packets when they are due; jumps in time are counted."""
     if not speed:
         yield from source
@@ -254,7 +254,7 @@ class _UdpTarget:
         self._drops = first[1] if first else 0
         self._local, self._held = local, held and local
 
-    def send(self, events: Events, sent: Sent) -> bool:
+    def send(self, events: Events, sent: SendResult) -> bool:
         outside = (events["x"] >= MAX_SIDE) | (events["y"] >= MAX_SIDE)
         if outside.any():
             count = int(outside.sum())
@@ -271,7 +271,7 @@ class _UdpTarget:
             sent.events += len(part) // self._event_bytes
         return True
 
-    def finish(self, sent: Sent) -> None:
+    def finish(self, sent: SendResult) -> None:
         state = _receiver(self._port) if self._local else None
         if state is not None:
             sent.lost = max(state[1] - self._drops, 0)
@@ -279,7 +279,7 @@ class _UdpTarget:
     def close(self) -> None:
         self._socket.close()
 
-    def _send_one(self, part: memoryview, sent: Sent) -> None:
+    def _send_one(self, part: memoryview, sent: SendResult) -> None:
         for _ in range(3):
             try:
                 self._socket.send(part)
@@ -318,22 +318,24 @@ def _receiver(port: int) -> tuple[int, int] | None:
 class _DvServer:
     """Listens until one client has come, and sends to it what DV's servers send."""
 
-    def __init__(self, address: Address, source: Source, compression: str, wait_s: float) -> None:
+    def __init__(
+        self, address: Address, source: Source, compression: str, client_timeout_s: float
+    ) -> None:
         self._compress = _compressor(compression)
         self._uri = address.uri
         with closing(_listening(address)) as listening:
-            listening.settimeout(wait_s or None)
+            listening.settimeout(client_timeout_s or None)
             try:
                 self._socket, _ = listening.accept()
             except TimeoutError as error:
                 raise SourceError(
-                    f"no client connected within {wait_s:g} s; start one, like `streamstop run "
-                    f"--source {address.uri}`: {address.uri}"
+                    f"no client connected within {client_timeout_s:g} s; start one, like "
+                    f"`streamstop run --source {address.uri}`: {address.uri}"
                 ) from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._put(stream_header(source.sensor, compression, simulated=source.simulated))
 
-    def send(self, events: Events, sent: Sent) -> bool:
+    def send(self, events: Events, sent: SendResult) -> bool:
         for first in range(0, len(events), PACKET_EVENTS):
             part = events[first : first + PACKET_EVENTS]
             packet = _packet(event_packet(part), self._compress)
@@ -354,7 +356,7 @@ class _DvServer:
             raise SourceError(f"cannot be sent to: {error.strerror}: {self._uri}") from error
         return True
 
-    def finish(self, sent: Sent) -> None:
+    def finish(self, sent: SendResult) -> None:
         """Say that this was all, and give the client a moment to take it and hang up."""
         if self._put(_packet(event_packet(empty_events()), self._compress)):
             select.select([self._socket], [], [], LINGER_S)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-import contest
-import page
-from contest import Job, Store
+from benchmarks._shared import page
+from benchmarks.studies import contest
+from benchmarks.studies.contest import Job, Store
 
 
 def jobs(done: list[Any], n: int = 4, digest: str = "d") -> list[Job]:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-import gestures
-
+from benchmarks.studies import gestures
 from streamstop.config.recipe import to_toml
 from streamstop.learning.factory import build_learner
 from streamstop.learning.weights import write_weights

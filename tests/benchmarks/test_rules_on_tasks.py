@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-import ablation
-import contest
-import order
+from benchmarks.studies import ablation, contest, order
 
 TINY = ["train.epochs=1", 'network.layers=["conv 3 pool 2"]', "train.lr_leak=0.01"]
 

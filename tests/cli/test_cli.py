@@ -131,6 +131,13 @@ def test_every_flag_reaches_the_configuration(pipeline: FakePipeline, tmp_path: 
     assert config.network.channels == (4, 8)
 
 
+@pytest.mark.parametrize("flag", ["--duration", "--seconds"])
+def test_duration_has_an_old_name(pipeline: FakePipeline, flag: str) -> None:
+    for words in ([flag, "2.5"], [f"{flag}=2.5"]):
+        assert runner.invoke(app, ["run", "--source", "udp://:1", *words]).exit_code == 0
+        assert pipeline.calls.pop()["config"].source.seconds == 2.5
+
+
 def test_the_command_is_recorded_as_it_can_be_typed_again(pipeline: FakePipeline) -> None:
     runner.invoke(app, ["run"])
     assert pipeline.calls[0]["command"] == "streamstop run --name 'two words'"
@@ -276,8 +283,8 @@ def test_a_model_as_json_is_exact_and_follows_the_settings() -> None:
     ("args", "said"),
     [
         (["lenet6"], "one of compact, lenet5, vgg11, resnet18, custom (did you mean lenet5?)"),
-        (["vgg11", "--input", "32x32"], "--input wants CxHxW, such as 2x32x32, not '32x32'"),
-        (["vgg11", "--input", "0x32x32"], "--input wants CxHxW"),
+        (["vgg11", "--input", "32x32"], "--input must be CxHxW, such as 2x32x32, not '32x32'"),
+        (["vgg11", "--input", "0x32x32"], "--input must be CxHxW"),
         (["vgg11", "--input", "2x0x32"], "binning.height = 0"),
         (["vgg11", "--input", "2x31x31"], "vgg11 needs a larger input than 31x31"),
         (["vgg11", "--classes", "-1"], "network.classes = -1"),

@@ -1,4 +1,4 @@
-"""inspect, convert, record, stream, doctor as they are typed: output, exit codes, what is left."""
+"""inspect, convert, record, replay, doctor as they are typed: output, exit codes, what is left."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.event_files import Whole, random_events, same
@@ -17,6 +18,7 @@ from streamstop.events.packet import SensorSize
 from streamstop.formats.aedat.aedat4_writer import write_aedat4
 from streamstop.formats.base import read_packets
 from streamstop.formats.detect import open_recording
+from streamstop.tools import send
 
 EVENTS = random_events(20_000)
 
@@ -101,7 +103,7 @@ def test_what_goes_to_standard_output_is_the_file_and_nothing_else(
     assert (code, "no way back" in err) == (2, True)
 
 
-def test_record_takes_what_stream_sends(rec: Path, tmp_path: Path) -> None:
+def test_record_takes_what_replay_sends(rec: Path, tmp_path: Path) -> None:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         target = f"dv://127.0.0.1:{one.getsockname()[1]}"
@@ -109,9 +111,9 @@ def test_record_takes_what_stream_sends(rec: Path, tmp_path: Path) -> None:
 
     def serve() -> None:
         # In this process a second CliRunner would share its streams: the command behind is called.
-        from streamstop.tools.send import stream
+        from streamstop.tools.send import send_recording
 
-        done = stream(str(rec), target, speed=0.0, wait_s=20.0)
+        done = send_recording(str(rec), target, speed=0.0, client_timeout_s=20.0)
         sent.append((done.events, "", ""))
 
     thread = threading.Thread(target=serve)
@@ -127,17 +129,59 @@ def test_record_takes_what_stream_sends(rec: Path, tmp_path: Path) -> None:
     assert same(Whole(open_recording(str(tmp_path / "live.aedat4")).packets()).events, EVENTS)
 
 
-def test_stream_says_what_it_sent(rec: Path) -> None:
+def test_replay_prints_what_it_sent(rec: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
         port = receiver.getsockname()[1]
-        code, out, _ = call("stream", rec, f"udp://127.0.0.1:{port}", "--speed", "0", "--json")
+        code, out, _ = call("replay", rec, f"udp://127.0.0.1:{port}", "--speed", "0", "--json")
         assert len(receiver.recv(1 << 16)) % 8 == 0
     assert code == 0
     assert json.loads(out)["events"] == 20_000
-    code, _, err = call("stream", rec, "http://127.0.0.1:80")
+    code, _, err = call("replay", rec, "http://127.0.0.1:80")
     assert code in (2, 3)
     assert "http" in err
+
+
+@pytest.mark.parametrize("command", ["replay", "stream"])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--no-timestamps", "--client-timeout", "3"),
+        ("--no-times", "--wait", "3"),
+        ("--wait=3", "--no-times"),
+    ],
+)
+def test_old_names_of_replay_and_its_flags_are_taken(
+    command: str, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def record_call(*args: str, **options: Any) -> send.SendResult:
+        calls.append(options)
+        return send.SendResult()
+
+    monkeypatch.setattr(send, "send_recording", record_call)
+    assert call(command, "REC", "dv://:1", *flags)[0] == 0
+    assert (calls[0]["timestamps"], calls[0]["client_timeout_s"]) == (False, 3.0)
+
+
+@pytest.mark.parametrize("flag", ["--duration", "--seconds"])
+def test_record_takes_the_old_name_of_duration(
+    flag: str, rec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = call("record", "OUT", "--source", rec, flag, "-1")
+    assert (code, "--duration must not be negative: -1.0" in err) == (2, True)
+
+
+def test_old_names_are_not_in_the_help() -> None:
+    def help_of(*words: str) -> str:
+        terminal = {"COLUMNS": "100", "TERM": "dumb"}
+        return CliRunner().invoke(app, [*words, "--help"], env=terminal).stdout
+
+    assert "replay" in help_of() and " stream " not in help_of()
+    assert "--client-timeout" in help_of("replay") and "--wait" not in help_of("replay")
+    for command in ("run", "record"):
+        assert "--duration" in help_of(command) and "--seconds" not in help_of(command)
 
 
 def test_no_camera_is_exit_3_within_two_seconds(tmp_path: Path) -> None:

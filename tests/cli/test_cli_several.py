@@ -53,9 +53,9 @@ def test_means_are_printed_beside_the_baselines(faked: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--seeds", "0-2", "--seed", "1"], "say one of them"),
-        (["--seeds", "0-2", "--set", "run.seed=1"], "say one of them"),
-        (["--jobs", "2"], "--seeds alone"),
+        (["--seeds", "0-2", "--seed", "1"], "not both"),
+        (["--seeds", "0-2", "--set", "run.seed=1"], "not both"),
+        (["--jobs", "2"], "--jobs needs --seeds"),
         (["--seeds", "x"], "numbers and ranges"),
         (["--seeds", "0-1", "--source", "davis346"], "davis346 is live"),
         (["--seeds", "0-1", "--source", "-"], "a pipe comes once"),

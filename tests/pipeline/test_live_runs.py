@@ -18,7 +18,7 @@ from streamstop.events.packet import SensorSize, make_events
 from streamstop.formats.aedat.aedat4_writer import write_aedat4
 from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.run import RunResult, run
-from streamstop.tools.send import Sent, stream
+from streamstop.tools.send import SendResult, send_recording
 
 SMALL = (
     *("binning.bin_us=10000", "binning.height=16", "binning.width=16"),
@@ -60,8 +60,8 @@ def go_to_server(target: str, labels: Path | None, out: Path, **more: Any) -> Ru
     raise AssertionError("the server never listened")
 
 
-def beside(work: Callable[[], Sent]) -> tuple[threading.Thread, list[Sent]]:
-    done: list[Sent] = []
+def beside(work: Callable[[], SendResult]) -> tuple[threading.Thread, list[SendResult]]:
+    done: list[SendResult] = []
     thread = threading.Thread(target=lambda: done.append(work()))
     thread.start()
     return thread, done
@@ -77,7 +77,9 @@ def test_file_socket_and_tee_give_the_same_run(tmp_path: Path) -> None:
     recording, labels = scene(tmp_path)
     from_file = go(str(recording), labels, tmp_path / "file")
     target = f"dv://127.0.0.1:{free_port()}"
-    sending, sent = beside(lambda: stream(str(recording), target, speed=0.0, wait_s=30.0))
+    sending, sent = beside(
+        lambda: send_recording(str(recording), target, speed=0.0, client_timeout_s=30.0)
+    )
     over_tcp = go_to_server(target, labels, tmp_path / "tcp")
     sending.join(30)
     tee = over_tcp.run_dir / "recording.aedat4"
@@ -110,9 +112,9 @@ def test_udp_with_pauses_replays_from_its_tee_to_the_same_bytes(tmp_path: Path) 
     write_aedat4(tmp_path / "rec.aedat4", events, SensorSize(16, 16))
     target = f"udp://127.0.0.1:{free_port()}"
 
-    def send() -> Sent:
+    def send() -> SendResult:
         listening.wait(30)
-        return stream(str(tmp_path / "rec.aedat4"), target, speed=1.0)
+        return send_recording(str(tmp_path / "rec.aedat4"), target, speed=1.0)
 
     listening = threading.Event()
     sending, sent = beside(send)
@@ -134,7 +136,9 @@ def test_udp_with_pauses_replays_from_its_tee_to_the_same_bytes(tmp_path: Path) 
 def test_a_recording_is_kept_only_where_it_is_wanted(tmp_path: Path, record: bool) -> None:
     recording, _ = scene(tmp_path, segments=2)
     target = f"dv://127.0.0.1:{free_port()}"
-    sending, _ = beside(lambda: stream(str(recording), target, speed=0.0, wait_s=30.0))
+    sending, _ = beside(
+        lambda: send_recording(str(recording), target, speed=0.0, client_timeout_s=30.0)
+    )
     result = go_to_server(target, None, tmp_path / "runs", **{"source.record": record})
     sending.join(30)
     assert (result.run_dir / "recording.aedat4").exists() == record

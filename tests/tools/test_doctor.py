@@ -20,7 +20,7 @@ from streamstop.cli.display.doctor import print_examination, verdict
 from streamstop.sources.live.cameras.backend import SeenCamera
 from streamstop.sources.live.cameras.discovery import DiscoveryResult
 from streamstop.tools import doctor
-from streamstop.tools.doctor import Examination, Finding, examine
+from streamstop.tools.doctor import Diagnosis, Finding, diagnose
 
 DAVIS_RULE = 'SUBSYSTEM=="usb", ATTRS{idVendor}=="152a", ATTRS{idProduct}=="84[0-1]?", MODE="0666"'
 """As neuromorphic-drivers installs it."""
@@ -48,8 +48,8 @@ def machine(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def look(machine: Path, may_open: bool = True, runs: Path | None = None) -> Examination:
-    return examine(
+def look(machine: Path, may_open: bool = True, runs: Path | None = None) -> Diagnosis:
+    return diagnose(
         runs or machine / "runs",
         sysfs=machine / "sys",
         dev=machine / "dev",
@@ -58,11 +58,11 @@ def look(machine: Path, may_open: bool = True, runs: Path | None = None) -> Exam
     )
 
 
-def of(examination: Examination, topic: str) -> list[Finding]:
+def of(examination: Diagnosis, topic: str) -> list[Finding]:
     return [one for one in examination.findings if one.topic == topic]
 
 
-def printed(examination: Examination, width: int = 80) -> str:
+def printed(examination: Diagnosis, width: int = 80) -> str:
     out = io.StringIO()
     print_examination(examination, Console(file=out, width=width))
     return out.getvalue()
@@ -84,7 +84,7 @@ def test_without_a_camera_nothing_stands_in_the_way(machine: Path, answers: Any)
     assert found.exit_code == 0
     assert [one.state for one in of(found, "USB")] == ["note"]
     assert all(one.state != "problem" for one in found.findings)
-    assert "recordings need none" in of(found, "cameras")[-1].said
+    assert "recordings need none" in of(found, "cameras")[-1].message
     assert not (machine / "runs").exists(), "the doctor changes nothing"
 
 
@@ -102,7 +102,7 @@ def test_a_missing_rule_comes_with_the_lines_to_paste(machine: Path, answers: An
     assert [one.state for one in of(found, "cameras")] == ["problem", "note"]
     (usb,) = of(found, "USB")
     assert usb.state == "problem"
-    assert str(node) in usb.said and "serial 104" in usb.said
+    assert str(node) in usb.message and "serial 104" in usb.message
     assert found.exit_code == 0, "a camera that cannot be opened does not keep anyone from files"
     out = printed(found, width=60)
     assert f"\n{DAVIS_RULE}\n" in out, "whole, and at the start of a line, to be pasted"
@@ -113,7 +113,7 @@ def test_a_missing_rule_comes_with_the_lines_to_paste(machine: Path, answers: An
 def test_the_pasted_lines_write_that_rule(machine: Path, answers: Any, tmp_path: Path) -> None:
     plug_in(machine, "2-1", 4, idVendor="152a", idProduct="8419", speed="5000")
     (usb,) = of(look(machine, may_open=False), "USB")
-    lines = [line.strip() for line in usb.mend if line.startswith("    ")]
+    lines = [line.strip() for line in usb.fix if line.startswith("    ")]
     stand_in = tmp_path / "bin"
     stand_in.mkdir()
     rules = tmp_path / "rules"
@@ -126,7 +126,7 @@ def test_the_pasted_lines_write_that_rule(machine: Path, answers: Any, tmp_path:
 
 def test_a_usb_3_camera_on_usb_2(machine: Path, answers: Any) -> None:
     plug_in(machine, "2-1", 4, idVendor="04b4", idProduct="00f5", speed="480")
-    states = [(one.state, one.said) for one in of(look(machine), "USB")]
+    states = [(one.state, one.message) for one in of(look(machine), "USB")]
     assert [state for state, _ in states] == ["ok", "note"]
     assert "480 Mb/s" in states[1][1]
 
@@ -135,8 +135,8 @@ def test_a_file_that_is_missing_in_a_container(machine: Path, answers: Any) -> N
     plug_in(machine, "2-1", 4, idVendor="31f7", idProduct="0003", speed="5000").unlink()
     (usb,) = of(look(machine, may_open=False), "USB")
     assert usb.state == "problem"
-    assert "missing" in usb.said and "docker" in usb.mend[0]
-    assert not any("udev" in line for line in usb.mend)
+    assert "missing" in usb.message and "docker" in usb.fix[0]
+    assert not any("udev" in line for line in usb.fix)
 
 
 def test_cameras_that_are_seen(machine: Path, answers: Any) -> None:
@@ -144,12 +144,12 @@ def test_cameras_that_are_seen(machine: Path, answers: Any) -> None:
     answers(DiscoveryResult("one", "1.0", "looked", (seen,)), DiscoveryResult("two", "", "absent"))
     cameras = of(look(machine), "cameras")
     assert [one.state for one in cameras] == ["ok", "note"]
-    assert cameras[0].said == "one 1.0: sees Prophesee EVK4 (serial A1)"
+    assert cameras[0].message == "one 1.0: sees Prophesee EVK4 (serial A1)"
     answers(
         DiscoveryResult("one", "", "absent"),
         DiscoveryResult("two", "2", "skipped", reason="no times"),
     )
-    assert "pip install 'streamstop[cameras]'" in of(look(machine), "cameras")[-1].mend[0]
+    assert "pip install 'streamstop[cameras]'" in of(look(machine), "cameras")[-1].fix[0]
 
 
 def test_a_library_that_is_missing_stands_in_the_way(
@@ -166,11 +166,11 @@ def test_a_library_that_is_missing_stands_in_the_way(
     found = look(machine)
     assert found.exit_code == 1
     problem = of(found, "libraries")[-1]
-    assert (problem.state, problem.said) == ("problem", "missing: river")
-    assert problem.mend == ("    pip install river",)
+    assert (problem.state, problem.message) == ("problem", "missing: river")
+    assert problem.fix == ("    pip install river",)
     datasets = of(found, "extras")[0]
     assert (datasets.state, datasets.blocks) == ("note", False)
-    assert datasets.mend == ("    pip install 'streamstop[datasets]'",)
+    assert datasets.fix == ("    pip install 'streamstop[datasets]'",)
     assert verdict(found).startswith("1 problem stands in the way")
 
 
@@ -202,7 +202,7 @@ def test_a_small_receive_buffer_is_noted(machine: Path, answers: Any) -> None:
     loopback, buffer = of(look(machine), "network")
     assert loopback.state == "ok"
     assert buffer.state == "note"
-    assert "sysctl -w net.core.rmem_max=4194304" in buffer.mend[-1]
+    assert "sysctl -w net.core.rmem_max=4194304" in buffer.fix[-1]
     (machine / "proc/sys/net/core/rmem_max").write_text("8388608\n")
     assert of(look(machine), "network")[1].state == "ok"
 
@@ -215,7 +215,7 @@ def test_a_gpu_that_this_pytorch_cannot_use(
     driver.mkdir(parents=True)
     (driver / "version").write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module\n")
     monkeypatch.setattr(doctor, "_version", lambda name: "2.13.0+cpu")
-    assert "built for the CPU alone" in of(look(machine), "GPU")[0].said
+    assert "built for the CPU alone" in of(look(machine), "GPU")[0].message
 
 
 def test_a_gpu_is_looked_for_in_another_process(
@@ -234,11 +234,11 @@ def test_a_gpu_is_looked_for_in_another_process(
     )
     monkeypatch.setenv("PYTHONPATH", str(machine))
     (gpu,) = of(look(machine), "GPU")
-    assert (gpu.state, gpu.said.split(",")[:2]) == ("ok", ["GPU 0", " GPU 1"])
+    assert (gpu.state, gpu.message.split(",")[:2]) == ("ok", ["GPU 0", " GPU 1"])
     (module / "__init__.py").write_text("raise ImportError('libtorch.so: cannot open')")
     (gpu,) = of(look(machine), "GPU")
     assert (gpu.state, gpu.blocks) == ("problem", True)
-    assert gpu.said.endswith("libtorch.so: cannot open")
+    assert gpu.message.endswith("libtorch.so: cannot open")
 
 
 def test_threads_that_spin(machine: Path, answers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,8 +258,8 @@ def test_a_look_that_hangs_or_fails_hides_no_other(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: time.sleep(30))
     monkeypatch.setattr(doctor, "_threads", fails)
     found = look(machine)
-    assert "no answer within 0.5 s" in of(found, "folder for runs")[0].said
-    assert "ValueError: odd" in of(found, "threads")[0].said
+    assert "no answer within 0.5 s" in of(found, "folder for runs")[0].message
+    assert "ValueError: odd" in of(found, "threads")[0].message
     assert of(found, "network")[0].state == "ok"
 
 
@@ -268,7 +268,7 @@ def test_it_is_json_in_full(machine: Path, answers: Any) -> None:
     told = json.loads(json.dumps(found.as_json()))
     assert told["exit_code"] == 0
     assert len(told["findings"]) == len(found.findings)
-    assert set(told["findings"][0]) == {"topic", "state", "said", "mend", "blocks"}
+    assert set(told["findings"][0]) == {"topic", "state", "message", "fix", "blocks"}
 
 
 def test_a_device_that_steers_the_terminal_does_not(machine: Path, answers: Any) -> None:
@@ -281,8 +281,8 @@ def test_a_device_that_steers_the_terminal_does_not(machine: Path, answers: Any)
 def test_it_takes_under_five_seconds_and_loads_nothing_heavy(tmp_path: Path) -> None:
     code = (
         "import sys, time; t = time.perf_counter()\n"
-        "from streamstop.tools.doctor import examine\n"
-        f"found = examine(__import__('pathlib').Path({str(tmp_path)!r}))\n"
+        "from streamstop.tools.doctor import diagnose\n"
+        f"found = diagnose(__import__('pathlib').Path({str(tmp_path)!r}))\n"
         "heavy = {'torch', 'river', 'numba', 'neuromorphic_drivers', 'dv_processing'}\n"
         "print(time.perf_counter() - t, sorted(heavy & set(sys.modules)), found.exit_code)\n"
     )

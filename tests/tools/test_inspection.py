@@ -23,8 +23,13 @@ from streamstop.report.charts.events import (
     middle,
     write_picture,
 )
-from streamstop.tools.event_statistics import MAX_SERIES, Series, Windows, hot_pixels
-from streamstop.tools.inspection import Inspection, Labels, inspect
+from streamstop.tools.event_statistics import (
+    MAX_SERIES,
+    EventRateSeries,
+    MaxWindowCounter,
+    hot_pixels,
+)
+from streamstop.tools.inspection import LabelsInfo, RecordingInfo, inspect
 
 
 def npy(tmp_path: Path, events: Events, name: str = "rec.npy") -> str:
@@ -90,7 +95,7 @@ def test_the_fullest_window_counts_from_the_first_event(tmp_path: Path) -> None:
 
 
 def test_windows_hold_events_that_come_a_little_late() -> None:
-    windows = Windows(10)
+    windows = MaxWindowCounter(10)
     windows.add(np.array([1, 2, 3, 25]))
     windows.add(np.array([4, 27, 5]))
     assert windows.most == 5
@@ -99,7 +104,7 @@ def test_windows_hold_events_that_come_a_little_late() -> None:
 def test_the_series_doubles_its_windows_and_loses_nothing() -> None:
     draw = np.random.default_rng(0)
     t = np.sort(draw.integers(0, 50_000_000, 10_000))
-    series = Series()
+    series = EventRateSeries()
     for part in np.split(t, [1, 50, 60, 9000]):
         series.add(part)
     assert series.counts.sum() == 10_000
@@ -187,7 +192,7 @@ def test_labels_beside_it(tmp_path: Path) -> None:
     path = npy(tmp_path, random_events(100))
     csv = tmp_path / "rec_labels.csv"
     csv.write_text("class,startTime_usec,endTime_usec\n9,0,10\n10,20,30\n9,40,50\n")
-    assert inspect(path).labels == Labels(str(csv), 3, ("9", "10"))
+    assert inspect(path).labels == LabelsInfo(str(csv), 3, ("9", "10"))
     csv.write_text("class,startTime_usec,endTime_usec\n9,0,ten\n")
     labels = inspect(path).labels
     assert labels is not None and "line 2" in labels.error
@@ -270,7 +275,7 @@ def test_a_long_recording_is_shown_by_its_middle(tmp_path: Path) -> None:
 def test_real_recordings(
     data_dir: Path, tmp_path: Path, name: str, events: int, sensor: tuple[int, int]
 ) -> None:
-    found: Inspection = inspect(str(data_dir / "formats" / name))
+    found: RecordingInfo = inspect(str(data_dir / "formats" / name))
     assert (found.events, found.sensor) == (events, sensor)
     assert found.time_reversals == 0 and not found.damage
     write_picture(tmp_path / "x.png", found)

@@ -20,24 +20,24 @@ from streamstop.errors import SourceError, UsageError
 from streamstop.events.packet import Events, SensorSize, empty_events, make_events
 from streamstop.sources.live.dv_tcp import open_dv
 from streamstop.sources.live.udp import UdpFeed
-from streamstop.tools.send import Sent, stream
+from streamstop.tools.send import SendResult, send_recording
 
 SENSOR = SensorSize(128, 128)
 
 
 class Sending(threading.Thread):
-    """`stream` in a thread of its own."""
+    """`send_recording` in a thread of its own."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(daemon=True)
-        self._call: Callable[[], Sent] = lambda: stream(*args, **options)
-        self.sent: Sent | None = None
+        self._call: Callable[[], SendResult] = lambda: send_recording(*args, **options)
+        self.sent: SendResult | None = None
         self.start()
 
     def run(self) -> None:
         self.sent = self._call()
 
-    def result(self) -> Sent:
+    def result(self) -> SendResult:
         self.join(20)
         assert self.sent is not None
         return self.sent
@@ -123,7 +123,7 @@ def test_events_come_when_they_are_due(
 def test_a_jump_in_time_is_not_waited_for(recording: Callable[[Events], str]) -> None:
     events = make_events([0, 1_000, 1_200_000_000, 1_200_001_000, 5], [1] * 5, [2] * 5, [1] * 5)
     feed = UdpFeed("127.0.0.1", 0, SENSOR)
-    sent = stream(recording(events), f"udp://:{feed.port}")
+    sent = send_recording(recording(events), f"udp://:{feed.port}")
     got = heard(feed, 5)
     feed.close()
     assert sent.seconds < 5
@@ -152,7 +152,7 @@ def test_what_this_machine_lost_is_told(recording: Callable[[Events], str]) -> N
         pytest.skip("only Linux tells what its buffer had no room for")
     feed = UdpFeed("127.0.0.1", 0, SENSOR)
     feed._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
-    sent = stream(recording(random_events(100_000)), f"udp://:{feed.port}", speed=1_000)
+    sent = send_recording(recording(random_events(100_000)), f"udp://:{feed.port}", speed=1_000)
     feed.read(0.1)
     assert sent.lost
     assert sent.lost == feed.lost_datagrams
@@ -160,7 +160,7 @@ def test_what_this_machine_lost_is_told(recording: Callable[[Events], str]) -> N
 
 
 def test_nobody_listening_is_told(recording: Callable[[Events], str]) -> None:
-    sent = stream(recording(random_events(1_000)), f"udp://:{free_port()}", speed=0)
+    sent = send_recording(recording(random_events(1_000)), f"udp://:{free_port()}", speed=0)
     assert sent.events == 1_000
     assert sent.refused > 0
 
@@ -170,7 +170,11 @@ def test_over_tcp_events_arrive_as_they_are(recording: Callable[[Events], str]) 
     for compression in ("none", "lz4", "zstd"):
         port = free_port()
         sending = Sending(
-            recording(events), f"dv://:{port}", speed=0, compression=compression, wait_s=10
+            recording(events),
+            f"dv://:{port}",
+            speed=0,
+            compression=compression,
+            client_timeout_s=10,
         )
         feed = connected(port)
         assert feed.sensor == SENSOR
@@ -211,7 +215,9 @@ print(len(every), *sums, weighed)
 """
     peer = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     events = random_events(n)
-    sent = stream(recording(events), f"tcp://:{port}", speed=0, compression="lz4", wait_s=15)
+    sent = send_recording(
+        recording(events), f"tcp://:{port}", speed=0, compression="lz4", client_timeout_s=15
+    )
     said = [int(word) for word in peer.communicate(timeout=15)[0].split()]
     sums = [int(events[name].astype("i8").sum()) for name in ("t", "x", "y", "p")]
     assert said == [n, *sums, int((events["x"].astype("i8") * np.arange(n)).sum())]
@@ -220,7 +226,9 @@ print(len(every), *sums, weighed)
 
 def test_a_client_that_hangs_up_ends_it(recording: Callable[[Events], str]) -> None:
     port = free_port()
-    sending = Sending(recording(random_events(1_000_000)), f"dv://:{port}", speed=0, wait_s=10)
+    sending = Sending(
+        recording(random_events(1_000_000)), f"dv://:{port}", speed=0, client_timeout_s=10
+    )
     feed = connected(port)
     feed.read(1.0)
     feed.close()
@@ -231,15 +239,15 @@ def test_a_client_that_hangs_up_ends_it(recording: Callable[[Events], str]) -> N
 
 def test_no_client_in_time(recording: Callable[[Events], str]) -> None:
     with pytest.raises(SourceError, match=r"no client connected within 0\.2 s"):
-        stream(recording(random_events(10)), f"dv://:{free_port()}", wait_s=0.2)
+        send_recording(recording(random_events(10)), f"dv://:{free_port()}", client_timeout_s=0.2)
 
 
 def test_interrupted_it_says_how_far_it_came(recording: Callable[[Events], str]) -> None:
-    def interrupt(sent: Sent) -> None:
+    def interrupt(sent: SendResult) -> None:
         raise KeyboardInterrupt
 
     events = make_events(np.arange(0, 60_000_000, 1_000), *[np.ones(60_000, int)] * 3)
-    sent = stream(recording(events), f"udp://:{free_port()}", progress=interrupt)
+    sent = send_recording(recording(events), f"udp://:{free_port()}", progress=interrupt)
     assert sent.ended == "interrupted"
     assert 0 < sent.events < 10_000
     assert 0 < sent.seconds < 5
@@ -250,7 +258,9 @@ def test_coordinates_that_the_layout_cannot_say_are_counted(
 ) -> None:
     events = make_events([1, 2, 3], [5, 40_000, 6], [1, 1, 1], [1, 1, 1])
     np.save(tmp_path / "wide.npy", events)
-    sent = stream(f"{tmp_path / 'wide.npy'}?sensor=50000x50", f"udp://:{free_port()}", speed=0)
+    sent = send_recording(
+        f"{tmp_path / 'wide.npy'}?sensor=50000x50", f"udp://:{free_port()}", speed=0
+    )
     assert (sent.events, sent.unsent) == (2, {"out_of_range": 1})
 
 
@@ -266,6 +276,6 @@ def test_what_makes_no_sense(
     recording: Callable[[Events], str], options: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(UsageError, match=says):
-        stream(recording(random_events(10)), "udp://:3333", **options)
+        send_recording(recording(random_events(10)), "udp://:3333", **options)
     with pytest.raises(UsageError, match="network sources are"):
-        stream(recording(random_events(10)), "http://:3333")
+        send_recording(recording(random_events(10)), "http://:3333")

@@ -1,4 +1,4 @@
-"""`streamstop compare`: the command's options, and what it prints."""
+"""`streamstop compare`: options and output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from streamstop.cli.errors import errors_told
+from streamstop.cli.errors import exit_on_error
 from streamstop.cli.options import Json
 
 
@@ -25,17 +25,18 @@ def compare(
     out: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE.html", help="Write the comparison as a page.", show_default=False
+            metavar="FILE.html", help="Write the comparison as an HTML page.", show_default=False
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Put runs side by side: means over seeds, rivals, what they differ in, and significance.
+    """Compare runs: per-seed means, baselines, config differences, significance tests.
 
-    Runs that differ by their seed alone are one group. Two groups are tested on the segments that
-    both decided, and over seeds where they share three or more; groups on other streams are not.
+    Runs that differ only in their seed form one group. Two groups are tested on the segments that
+    both predicted, and over seeds if they share three or more. Groups on different streams are not
+    tested.
     """
-    with errors_told("nothing was written"):
+    with exit_on_error("nothing was written"):
         from streamstop.cli.display.compare import print_comparison
         from streamstop.experiments import comparison
         from streamstop.report.pages.comparison import write_comparison

@@ -1,4 +1,4 @@
-"""`streamstop datasets`: the sets that have a name, and what of one is in a folder."""
+"""`streamstop datasets`: options and output."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ from typing import Annotated
 
 import typer
 
-from streamstop.cli.errors import errors_told
+from streamstop.cli.errors import exit_on_error
+from streamstop.cli.options import Json
 from streamstop.errors import SourceError, UsageError
 
 
 def datasets(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="One of them, with ROOT.", show_default=False),
+        typer.Argument(metavar="NAME", help="Only this data set.", show_default=False),
     ] = None,
     root: Annotated[
         str | None,
-        typer.Argument(metavar="ROOT", help="Its folder: is it whole?", show_default=False),
+        typer.Argument(metavar="ROOT", help="Its folder: check what is there.", show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", metavar="", help="The same as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """The data sets known by name: what each is, its licence, size, splits, where to get it."""
-    with errors_told():
+    """List the named data sets: contents, licence, size, splits, where to get each."""
+    with exit_on_error():
         from streamstop.sources.named_datasets import SETS, find_present
 
         if name is not None and name not in SETS:
-            raise UsageError(f"{name!r} is none of {', '.join(SETS)}")
+            raise UsageError(f"no data set is named {name!r}; names: {', '.join(SETS)}")
         if root is not None and not Path(root).is_dir():
             raise SourceError(f"there is no such folder: {root}")
-        told: list[dict[str, object]] = []
+        entries: list[dict[str, object]] = []
         for key, one in SETS.items():
             if key == "folder" or name not in (None, key):
                 continue
-            about: dict[str, object] = {
+            entry: dict[str, object] = {
                 "name": key,
                 "title": one.title,
                 "licence": one.licence,
@@ -46,17 +47,17 @@ def datasets(
                 "where": one.where,
             }
             if root is not None:
-                about["found"], about["whole"] = find_present(key, Path(root))
-            told.append(about)
-        print(json.dumps(told, indent=2) if as_json else "\n\n".join(map(_words, told)))
+                entry["found"], entry["whole"] = find_present(key, Path(root))
+            entries.append(entry)
+        print(json.dumps(entries, indent=2) if as_json else "\n\n".join(map(_text, entries)))
         sys.stdout.flush()
 
 
-def _words(about: dict[str, object]) -> str:
-    lines = [f"{about['name']}: {about['title']}", f"  {about['size']}, {about['licence']}"]
-    lines += [f"  split: {about['split']}", f"  get it at {about['where']}"]
-    if "found" in about:
-        whole = "the whole set" if about["whole"] else "not the whole set"
-        lines.append(f"  here: {about['found']} recordings, {whole}")
-    lines.append(f"  streamstop run --source '{about['name']}:ROOT?split=train'")
+def _text(entry: dict[str, object]) -> str:
+    lines = [f"{entry['name']}: {entry['title']}", f"  {entry['size']}, {entry['licence']}"]
+    lines += [f"  split: {entry['split']}", f"  get it at {entry['where']}"]
+    if "found" in entry:
+        state = "complete" if entry["whole"] else "incomplete"
+        lines.append(f"  in this folder: {entry['found']} recordings, {state}")
+    lines.append(f"  streamstop run --source '{entry['name']}:ROOT?split=train'")
     return "\n".join(lines)

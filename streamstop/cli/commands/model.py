@@ -1,4 +1,4 @@
-"""`streamstop model`: the command's options, and what it prints."""
+"""`streamstop model`: options and output."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from streamstop.cli.errors import errors_told
-from streamstop.cli.options import Sets
+from streamstop.cli.errors import exit_on_error
+from streamstop.cli.options import Json, Sets
 from streamstop.config.sections import UNLABELLED_CLASSES
 from streamstop.errors import UsageError
 from streamstop.pipeline.configure import load_config
@@ -25,34 +25,32 @@ def model(
         typer.Option(
             "--input",
             metavar="CxHxW",
-            help="Polarities, rows and columns of a bin. [dim]\\[default: 2x32x32][/dim]",
+            help="Polarities, rows and columns of a time bin. [dim]\\[default: 2x32x32][/dim]",
             show_default=False,
         ),
     ] = None,
     classes: Annotated[
         int | None,
         typer.Option(
-            help=f"Classes of the readout. [dim]\\[default: {UNLABELLED_CLASSES}][/dim]",
+            help=f"Number of classes. [dim]\\[default: {UNLABELLED_CLASSES}][/dim]",
             show_default=False,
         ),
     ] = None,
     sets: Sets = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", metavar="", help="The same as JSON on standard output.")
-    ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Show a network's layers, and what a step of it costs, without running it."""
+    """Show a network's layers and the cost of one step, without running it."""
     flags = {"source.uri": "", "network.name": name, "network.classes": classes}
-    with errors_told():
+    with exit_on_error():
         polarities = 2
         if input_shape is not None:
             sides = re.fullmatch(r"([1-9][0-9]{0,3})x([0-9]{1,9})x([0-9]{1,9})", input_shape)
             if sides is None:
-                raise UsageError(f"--input wants CxHxW, such as 2x32x32, not {input_shape!r}")
+                raise UsageError(f"--input must be CxHxW, such as 2x32x32, not {input_shape!r}")
             polarities = int(sides[1])
             flags |= {"binning.height": int(sides[2]), "binning.width": int(sides[3])}
         config = load_config(None, sets or (), flags)
-        # torch comes with these, and --help shall not wait for it.
+        # These import torch, which --help must not wait for.
         from streamstop.cli.display.model import model_cost, model_json, print_model
         from streamstop.learning.factory import configured_network
 

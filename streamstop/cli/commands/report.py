@@ -1,4 +1,4 @@
-"""`streamstop report`: the command's options, and what it prints."""
+"""`streamstop report`: options and output."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streamstop.cli.errors import errors_told
+from streamstop.cli.errors import exit_on_error
 from streamstop.errors import UsageError
 
 
@@ -16,7 +16,7 @@ def report(
         list[str],
         typer.Argument(
             metavar="RUN",
-            help="Folders of runs, of run --seeds, or of trainings.",
+            help="Folders of run, run --seeds or train.",
             show_default=False,
         ),
     ],
@@ -24,19 +24,19 @@ def report(
         str | None,
         typer.Option(
             metavar="FILE.html",
-            help="Where the page of a single run goes. [dim]\\[default: into its folder][/dim]",
+            help="Where to write the page of a single run. [dim]\\[default: its folder][/dim]",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Make the page of a finished run anew, as this version draws it.
+    """Regenerate the HTML report of a finished run.
 
-    It prints the path: report.html in a run's folder, train.html in a training's.
-    Of several, those that hold nothing to show are named at the end (exit 2).
+    Prints the path: report.html in a run's folder, train.html in a training's folder.
+    With several runs, those without results are named at the end (exit code 2).
     """
-    with errors_told("pages whose paths were printed are whole"):
+    with exit_on_error("pages whose paths were printed are complete"):
         if out is not None and len(runs) > 1:
-            raise UsageError(f"--out is for a single run, and these are {len(runs)}")
+            raise UsageError(f"--out is for a single run; {len(runs)} were given")
         from streamstop.report.write import write_page
 
         failed = []

@@ -1,4 +1,4 @@
-"""`streamstop run`: the command's options, and what it prints."""
+"""`streamstop run`: options and output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from streamstop.cli.errors import errors_told
+from streamstop.cli.errors import exit_on_error
 from streamstop.config.recipe import to_toml
 from streamstop.config.sections import Config
 from streamstop.errors import UsageError
@@ -21,22 +21,22 @@ EXAMPLES = (
     ("streamstop run", "the bundled demo"),
     ("streamstop run --source rec.aedat4", "a recording"),
     ("streamstop run --source rec.aedat4 --labels rec.csv", "with its labels"),
-    ("streamstop run --source rec.aedat4 --speed 1", "as it came"),
+    ("streamstop run --source rec.aedat4 --speed 1", "in real time"),
     ("streamstop run --source davis346", "a camera, until Ctrl-C"),
     ("streamstop run --source DIR --seed 1", "labelled recordings"),
-    ("streamstop run --source DIR --seeds 0-4", "five seeds, and their means"),
-    ("streamstop run --source DIR --weights best.safetensors", "from a trained network"),
-    ("streamstop run my.toml --set binning.bin_us=5000", "a recipe, changed"),
-    ("streamstop run my.toml --print-config", "all it says, explained"),
+    ("streamstop run --source DIR --seeds 0-4", "five seeds and their means"),
+    ("streamstop run --source DIR --weights best.safetensors", "from trained weights"),
+    ("streamstop run my.toml --set binning.bin_us=5000", "a recipe with a changed setting"),
+    ("streamstop run my.toml --print-config", "every setting, explained"),
 )
 
 EXIT_CODES = (
     (0, "ok"),
-    (2, "usage"),
+    (2, "usage error"),
     (3, "source cannot be opened"),
-    (4, "input damaged; what could be read was read, or with --strict was not"),
+    (4, "damaged input; the run used what could be read (with --strict: it stopped)"),
     (5, "the learner diverged"),
-    (130, "interrupted, after a summary of what was done"),
+    (130, "interrupted; the summary covers what was done"),
 )
 
 RUN_EPILOG = "\n".join(
@@ -50,13 +50,15 @@ RUN_EPILOG = "\n".join(
 
 
 def _not_blank(value: str | None) -> str | None:
-    if value == "":  # as below: it was meant to say something
-        raise typer.BadParameter("it is empty; leave it out for a network drawn from the seed")
+    if value == "":  # as below
+        raise typer.BadParameter(
+            "it is empty; leave it out to initialise the network from the seed"
+        )
     return value
 
 
 def _not_empty(value: str | None) -> str | None:
-    if value == "":  # a shell variable that was not set, not a wish for the demo
+    if value == "":  # a shell variable that was not set, not a request for the demo
         raise typer.BadParameter("it is empty; leave it out for the bundled recordings")
     return value
 
@@ -66,8 +68,8 @@ def run(
         str | None,
         typer.Argument(
             metavar="RECIPE",
-            help="A TOML recipe: a file, or the name of one that comes with streamstop. "
-            "Without it: the demo, or the defaults where --source is given.",
+            help="A TOML recipe: a file, or the name of a bundled one. Without it: the demo, or "
+            "the default settings if --source is given.",
             show_default=False,
         ),
     ] = None,
@@ -84,7 +86,7 @@ def run(
     labels: Annotated[
         str | None,
         typer.Option(
-            help="CSV of labels: class,startTime_usec,endTime_usec.",
+            help="CSV file of labels: class,startTime_usec,endTime_usec.",
             rich_help_panel="Input",
             show_default=False,
         ),
@@ -94,7 +96,7 @@ def run(
         typer.Option(
             "--strict",
             metavar="",
-            help="Stop at the first damaged input (exit 4) instead of counting it.",
+            help="Stop at the first damaged input (exit code 4) instead of counting it.",
             rich_help_panel="Input",
         ),
     ] = False,
@@ -102,17 +104,17 @@ def run(
         float | None,
         typer.Option(
             metavar="TIMES",
-            help="Replay a recording at so many times real time: 1 as it was. "
-            "[dim]\\[default: as fast as it goes][/dim]",
+            help="Replay a recording at this multiple of real time. "
+            "[dim]\\[default: as fast as possible][/dim]",
             rich_help_panel="Input",
             show_default=False,
         ),
     ] = None,
-    seconds: Annotated[
+    duration: Annotated[
         float | None,
         typer.Option(
             metavar="S",
-            help="End a live run after so long. [dim]\\[default: Ctrl-C ends it][/dim]",
+            help="End a live run after S seconds. [dim]\\[default: until Ctrl-C][/dim]",
             rich_help_panel="Input",
             show_default=False,
         ),
@@ -120,7 +122,7 @@ def run(
     record: Annotated[
         Literal["on", "off"] | None,
         typer.Option(
-            help="Keep what a live source sends, to replay it. [dim]\\[default: on][/dim]",
+            help="Record what a live source sends, to replay it later. [dim]\\[default: on][/dim]",
             rich_help_panel="Input",
             show_default=False,
         ),
@@ -129,7 +131,7 @@ def run(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Start from a trained network: best.safetensors of a training, or "
+            help="Start from trained weights: best.safetensors of a training, or "
             "weights.safetensors of an earlier run.",
             callback=_not_blank,
             rich_help_panel="Network",
@@ -141,7 +143,7 @@ def run(
         typer.Option(
             "--frozen",
             metavar="",
-            help="Learn nothing: the network of --weights only predicts.",
+            help="Do not learn: the network of --weights only predicts.",
             rich_help_panel="Network",
         ),
     ] = False,
@@ -158,7 +160,7 @@ def run(
     seed: Annotated[
         int | None,
         typer.Option(
-            help="Seed of every random draw.",
+            help="Random seed.",
             rich_help_panel="Configuration: recipe < --set < flags",
             show_default=False,
         ),
@@ -167,7 +169,7 @@ def run(
         str | None,
         typer.Option(
             metavar="LIST",
-            help="Several, such as 0-4 or 0,3,7: a run for each, side by side, and their means.",
+            help="Several seeds, such as 0-4 or 0,3,7: one run per seed, and their means.",
             rich_help_panel="Configuration: recipe < --set < flags",
             show_default=False,
         ),
@@ -177,7 +179,7 @@ def run(
         typer.Option(
             metavar="N",
             min=1,
-            help="With --seeds: runs at a time. [dim]\\[default: as many as cores][/dim]",
+            help="With --seeds: parallel runs. [dim]\\[default: number of cores][/dim]",
             rich_help_panel="Configuration: recipe < --set < flags",
             show_default=False,
         ),
@@ -187,7 +189,7 @@ def run(
         typer.Option(
             "--print-config",
             metavar="",
-            help="Print every setting with what it means, as a recipe, and stop.",
+            help="Print every setting with its description, as a recipe, and exit.",
             rich_help_panel="Configuration: recipe < --set < flags",
         ),
     ] = False,
@@ -195,7 +197,7 @@ def run(
         str | None,
         typer.Option(
             metavar="DIR",
-            help="The folder that run folders are made in. [dim]\\[default: runs][/dim]",
+            help="Folder in which run folders are created. [dim]\\[default: runs][/dim]",
             rich_help_panel="Output",
             show_default=False,
         ),
@@ -203,7 +205,7 @@ def run(
     name: Annotated[
         str | None,
         typer.Option(
-            help="The end of the run folder's name.", rich_help_panel="Output", show_default=False
+            help="Last part of the run folder's name.", rich_help_panel="Output", show_default=False
         ),
     ] = None,
     as_json: Annotated[
@@ -211,7 +213,7 @@ def run(
         typer.Option(
             "--json",
             metavar="",
-            help="summary.json alone on standard output.",
+            help="Print only summary.json.",
             rich_help_panel="Output",
         ),
     ] = False,
@@ -222,16 +224,16 @@ def run(
         ),
     ] = False,
 ) -> None:
-    """Stream a source through the learner, once, and score it as it goes.
+    """Learn online from a stream, in one pass; score each prediction before its label is used.
 
-    What it leaves: a folder under runs/ with scores, event ledger, weights and report.html.
+    Writes a folder under runs/ with scores, event ledger, weights and report.html.
     """
     flags = {
         "source.uri": source,
         "source.labels": labels,
         "source.strict": strict or None,
         "source.speed": speed,
-        "source.seconds": seconds,
+        "source.seconds": duration,
         "source.record": None if record is None else record == "on",
         "learner.weights": weights,
         "learner.frozen": frozen or None,
@@ -239,7 +241,7 @@ def run(
         "run.out": out,
         "run.name": name,
     }
-    with errors_told():
+    with exit_on_error():
         chosen = _seeds(seeds, seed, sets or (), jobs)
         config = load_config(recipe, sets or (), flags)
         if print_config:
@@ -248,14 +250,14 @@ def run(
         if chosen:
             _run_seeds(config, chosen, jobs, as_json=as_json, quiet=quiet)
         _look_for_camera(config.source.uri)
-        # torch comes with these, and --help shall not wait for it.
+        # These import torch, which --help must not wait for.
         from streamstop.cli.display.run_progress import RunProgress, RunState
         from streamstop.cli.display.summary import print_summary
         from streamstop.pipeline import run as pipeline
         from streamstop.report.pages.run import write_report
 
         command = _command(None)
-        # Whatever a library prints during the run is not the result.
+        # What a library prints during the run is not part of the result.
         with RunProgress(quiet=quiet) as line, redirect_stdout(sys.stderr):
 
             def show(now: pipeline.Progress) -> None:
@@ -284,15 +286,15 @@ def run(
 def _seeds(
     text: str | None, seed: int | None, sets: Sequence[str], jobs: int | None
 ) -> tuple[int, ...]:
-    """The seeds that --seeds names; none where it was not given."""
+    """The seeds that --seeds names; none if it was not given."""
     if text is None:
         if jobs is not None:
-            raise UsageError("--jobs is of use with --seeds alone: one run is one process")
+            raise UsageError("--jobs needs --seeds: a single run is one process")
         return ()
     if seed is not None:
-        raise UsageError("--seed and --seeds: say one of them")
+        raise UsageError("give either --seed or --seeds, not both")
     if any(one.partition("=")[0].strip() == "run.seed" for one in sets):
-        raise UsageError("--set run.seed and --seeds: say one of them")
+        raise UsageError("give either --set run.seed or --seeds, not both")
     from streamstop.experiments.seeds import parse_seeds
 
     return parse_seeds(text)
@@ -301,7 +303,7 @@ def _seeds(
 def _run_seeds(
     config: Config, seeds: tuple[int, ...], jobs: int | None, *, as_json: bool, quiet: bool
 ) -> NoReturn:
-    """Run each seed, print what they came to, and end."""
+    """Run each seed, print the aggregated results, and exit."""
     from streamstop.cli.display.seeds import SeedsLine, print_joint
     from streamstop.experiments.seeds import run_seeds
     from streamstop.report.pages.run import write_report
@@ -326,19 +328,19 @@ def _run_seeds(
 
 
 def _command(seed: int | None) -> str:
-    """What was typed; of a seed, what would run it alone."""
-    words = list(sys.argv[1:])
+    """The command as typed; for one of several seeds, the command that runs that seed alone."""
+    args = list(sys.argv[1:])
     if seed is not None:
         for flag in ("--seeds", "--jobs"):
-            while flag in words:
-                del words[words.index(flag) : words.index(flag) + 2]
-        words = [one for one in words if not one.startswith(("--seeds=", "--jobs="))]
-        words += ["--seed", str(seed)]
-    return shlex.join(["streamstop", *words])
+            while flag in args:
+                del args[args.index(flag) : args.index(flag) + 2]
+        args = [one for one in args if not one.startswith(("--seeds=", "--jobs="))]
+        args += ["--seed", str(seed)]
+    return shlex.join(["streamstop", *args])
 
 
 def _look_for_camera(uri: str) -> None:
-    """Raise SourceError where no camera is there, before torch is waited for."""
+    """Raise SourceError if the camera is missing, before the slow import of torch."""
     from streamstop.sources.live.registry import CAMERAS
 
     if uri.partition("?")[0] in CAMERAS:

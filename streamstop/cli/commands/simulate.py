@@ -1,4 +1,4 @@
-"""`streamstop simulate`: sets in the layout of the real ones, made without a camera."""
+"""`streamstop simulate`: options and output."""
 
 from __future__ import annotations
 
@@ -6,31 +6,33 @@ from typing import Annotated
 
 import typer
 
-from streamstop.cli.errors import errors_told
+from streamstop.cli.errors import exit_on_error
 
 app = typer.Typer(
-    help="Write simulated sets in the official layouts: to develop on, never to compare by.",
+    help="Write simulated data sets in the official layouts, for development only.",
     no_args_is_help=True,
     add_completion=False,
 )
 
-Out = Annotated[str, typer.Argument(metavar="OUT", help="Folder to write to; it may grow later.")]
-Seed = Annotated[int, typer.Option(help="Seed of all that is drawn.")]
-Jobs = Annotated[int, typer.Option(help="Processes to record in.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="No progress.")]
+Out = Annotated[
+    str, typer.Argument(metavar="OUT", help="Folder to write to; it can be extended later.")
+]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
+Jobs = Annotated[int, typer.Option(help="Parallel processes.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="No progress output.")]
 
 
 @app.command("dvs-gesture")
 def dvs_gesture(
     out: Out,
-    users: Annotated[int, typer.Option(help="Subjects.")] = 29,
-    lightings: Annotated[int, typer.Option(help="Lightings, of five.")] = 5,
+    users: Annotated[int, typer.Option(help="Number of subjects.")] = 29,
+    lightings: Annotated[int, typer.Option(help="Number of lightings, at most 5.")] = 5,
     seed: Seed = 0,
     jobs: Jobs = 1,
     quiet: Quiet = False,
 ) -> None:
-    """DVS-Gesture: AEDAT 3.1 recordings, label CSVs, lists of trials. SIMULATED."""
-    with errors_told("what stands is whole; the same command goes on"):
+    """Simulate DVS-Gesture: AEDAT 3.1 recordings, label CSVs, lists of trials."""
+    with exit_on_error("finished recordings are complete; run the same command to continue"):
         from streamstop.simulation.gesture_set import SetOptions, write_gesture_set
 
         written = write_gesture_set(
@@ -39,7 +41,7 @@ def dvs_gesture(
             users=users,
             lightings=lightings,
             jobs=jobs,
-            progress=None if quiet else _tell,
+            progress=None if quiet else _print_progress,
         )
         print(f"{written} SIMULATED recordings written: {out}")
 
@@ -47,14 +49,14 @@ def dvs_gesture(
 @app.command("cifar10-dvs")
 def cifar10_dvs(
     out: Out,
-    images: Annotated[str, typer.Option(metavar="DIR", help="CIFAR-10: a folder or tar.")],
-    per_class: Annotated[int, typer.Option(help="Recordings of each class.")] = 1000,
+    images: Annotated[str, typer.Option(metavar="DIR", help="CIFAR-10: a folder or a tar file.")],
+    per_class: Annotated[int, typer.Option(help="Recordings per class.")] = 1000,
     seed: Seed = 0,
     jobs: Jobs = 1,
     quiet: Quiet = False,
 ) -> None:
-    """CIFAR10-DVS: still images moved before a DVS128, AEDAT 2.0. SIMULATED."""
-    with errors_told("what stands is whole; the same command goes on"):
+    """Simulate CIFAR10-DVS: still images moved in front of a DVS128, AEDAT 2.0."""
+    with exit_on_error("finished recordings are complete; run the same command to continue"):
         from streamstop.simulation.cifar10_set import write_cifar10_set
 
         written = write_cifar10_set(
@@ -63,10 +65,10 @@ def cifar10_dvs(
             per_class=per_class,
             seed=seed,
             jobs=jobs,
-            progress=None if quiet else _tell,
+            progress=None if quiet else _print_progress,
         )
         print(f"{written} SIMULATED recordings written: {out}")
 
 
-def _tell(written: str, done: int, total: int) -> None:
+def _print_progress(written: str, done: int, total: int) -> None:
     typer.echo(f"{done} of {total}: {written}", err=True)

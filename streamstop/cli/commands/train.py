@@ -1,4 +1,4 @@
-"""`streamstop train`: the command's options, and what it prints."""
+"""`streamstop train`: options and output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from streamstop.cli.errors import errors_told, peer, peers
+from streamstop.cli.errors import exit_on_error, peer, peers
 from streamstop.cli.options import Quiet, Sets
 from streamstop.errors import UsageError
 
@@ -18,9 +18,9 @@ TRAIN_EPILOG = "\n".join(
     [
         "[bold]Examples[/bold]",
         "  streamstop train nmnist-compact --set data.uri=DIR",
-        "  streamstop train mnist-lenet5 --smoke               [dim]does it work at all?[/dim]",
-        "  streamstop train --resume runs/20260101T000000Z-x   [dim]go on where it stopped[/dim]",
-        "  torchrun --nproc-per-node 2 -m streamstop train x   [dim]two processes for one[/dim]",
+        "  streamstop train mnist-lenet5 --smoke               [dim]a quick trial[/dim]",
+        "  streamstop train --resume runs/20260101T000000Z-x   [dim]continue after a stop[/dim]",
+        "  torchrun --nproc-per-node 2 -m streamstop train x   [dim]two processes[/dim]",
     ]
 )
 
@@ -35,14 +35,12 @@ def train(
         ),
     ] = None,
     sets: Sets = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of every random draw.", show_default=False)
-    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed.", show_default=False)] = None,
     out: Annotated[
         str | None,
         typer.Option(
             metavar="DIR",
-            help="The folder that the training's folder is made in. [dim]\\[default: runs][/dim]",
+            help="Folder in which the training's folder is created. [dim]\\[default: runs][/dim]",
             show_default=False,
         ),
     ] = None,
@@ -50,7 +48,7 @@ def train(
         str | None,
         typer.Option(
             metavar="DIR",
-            help="Take up an interrupted training, in its folder, instead of a recipe.",
+            help="Continue the interrupted training in this folder, instead of a recipe.",
             show_default=False,
         ),
     ] = None,
@@ -58,24 +56,24 @@ def train(
         bool, typer.Option("--smoke", metavar="", help="A handful of samples, one epoch.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", metavar="", help="train.json alone on standard output.")
+        bool, typer.Option("--json", metavar="", help="Print only train.json.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a network over several epochs, then test it once.
 
-    What it leaves: a folder under runs/ with the weights of the best epoch and the last,
-    epochs.jsonl, train.json, train.md and the report, train.html. Weights that were trained on
-    events start a stream: streamstop run --weights FILE.
+    Writes a folder under runs/: weights of the best and the last epoch, epochs.jsonl, train.json,
+    train.md and the report, train.html. A run can start from weights that were trained on events:
+    streamstop run --weights FILE.
     """
-    with errors_told("go on with: streamstop train --resume FOLDER"):
+    with exit_on_error("continue with: streamstop train --resume FOLDER"):
         from streamstop.config.training import load_train_config
 
         if (recipe is None) == (resume is None):
-            raise UsageError("train wants a recipe, or --resume with a folder, and not both")
+            raise UsageError("give either a recipe or --resume with a folder, not both")
         if resume is not None and (sets or seed is not None or out is not None or smoke):
-            raise UsageError("--resume takes every setting from its folder; leave the others out")
-        # torch comes with these, and --help shall not wait for it.
+            raise UsageError("--resume takes every setting from its folder; give no other setting")
+        # These import torch, which --help must not wait for.
         from pathlib import Path
 
         from streamstop.cli.display.train_progress import TrainLine

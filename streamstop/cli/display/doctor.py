@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from streamstop.report.text.run import printable
-from streamstop.tools.doctor import Examination, Finding
+from streamstop.tools.doctor import Diagnosis as Examination
+from streamstop.tools.doctor import Finding
 
 STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
@@ -58,13 +59,13 @@ def verdict(examination: Examination) -> str:
 def _print_finding(console: Console, finding: Finding) -> None:
     width = max(20, console.width - MARGIN)
     lines = textwrap.wrap(
-        printable(finding.said), width, break_long_words=False, break_on_hyphens=False
+        printable(finding.message), width, break_long_words=False, break_on_hyphens=False
     )
     for number, line in enumerate(lines or [""]):
         word = finding.state if number == 0 else ""
         left = Text(f"{word:<{MARGIN}}", style=STYLES[finding.state])
         console.print(left + Text(line), soft_wrap=True)
-    for line in finding.mend:
+    for line in finding.fix:
         if line.startswith(PASTE):
             console.print(Text(line.strip(), style="cyan"), soft_wrap=True)
             continue

@@ -16,7 +16,8 @@ from rich.text import Text
 
 from streamstop.events.packet import Damage
 from streamstop.report.text import run as words
-from streamstop.tools.inspection import GAP_US, Inspection
+from streamstop.tools.inspection import GAP_US
+from streamstop.tools.inspection import RecordingInfo as Inspection
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = ".:-=+*#@"

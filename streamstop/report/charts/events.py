@@ -18,8 +18,10 @@ from PIL import Image, ImageDraw, ImageFont
 from streamstop.errors import UsageError
 from streamstop.events.packet import SensorSize
 from streamstop.report.text.run import NBSP, duration, plural, printable, whole
-from streamstop.tools.event_statistics import MAX_SIDE, Pixels
-from streamstop.tools.inspection import Inspection, packets_of
+from streamstop.tools.event_statistics import MAX_SIDE
+from streamstop.tools.event_statistics import PixelCounts as Pixels
+from streamstop.tools.inspection import RecordingInfo as Inspection
+from streamstop.tools.inspection import packets_of
 
 ON_COLOUR, OFF_COLOUR = (0, 114, 178), (213, 94, 0)
 """Okabe and Ito's blue and vermilion: apart for every kind of colour vision, and in grey."""

@@ -11,7 +11,8 @@ from helpers.event_files import bin_bytes, random_events
 from rich.console import Console
 
 from streamstop.cli.display.inspect import ASCII_BLOCKS, BLOCKS, print_inspection, sparkline
-from streamstop.tools.inspection import Inspection, inspect
+from streamstop.tools.inspection import RecordingInfo as Inspection
+from streamstop.tools.inspection import inspect
 
 
 def console(encoding: str = "utf-8", width: int = 80) -> Console:

@@ -1,7 +1,7 @@
 """Changed at a known place, every format keeps what must be kept, and tells losses where they are.
 
-A hundred thousand of each format, in processes that are measured, are `benchmarks/fuzz.py`'s; here
-are a few of each, and the cases that it once found.
+A hundred thousand of each format, in processes that are measured, are `tests/formats/fuzz.py`'s;
+here are a few of each, and the cases that it once found.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from provenance import ROOT, provenance
+
+from benchmarks._shared.provenance import ROOT, provenance
 
 SENSOR = (640, 480)
 BLOCK = 1 << 20
@@ -66,7 +67,7 @@ def main() -> None:
     lines = [
         "# Ten gigabytes of events",
         "",
-        *provenance("volume.py", "streamstop", "torch", "numpy", "numba"),
+        *provenance("benchmarks.speed.volume", "streamstop", "torch", "numpy", "numba"),
         f"- {events:,} generated events ({options.gigabytes:g} GB of DAT, sensor "
         f"{SENSOR[0]}x{SENSOR[1]}, {RATE_HZ / 1e6:g} Mev/s of their own time) through standard "
         "input; bins of 50 ms, `compact`, no labels",
@@ -87,7 +88,8 @@ def main() -> None:
 def run(events: int, folder: str) -> tuple[dict, list[tuple[float, int]], float]:
     """Summary of the run; resident memory by the share of time passed; seconds."""
     maker = subprocess.Popen(
-        [sys.executable, __file__, GENERATE, str(events)], stdout=subprocess.PIPE
+        [sys.executable, "-m", "benchmarks.speed.volume", GENERATE, str(events)],
+        stdout=subprocess.PIPE,
     )
     began_s = time.monotonic()
     command = [

@@ -22,10 +22,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
-from page import spread, table, write_section
-from provenance import ROOT, provenance
-from realism import named, read, real_recordings
 
+from benchmarks._shared.page import spread, table, write_section
+from benchmarks._shared.provenance import ROOT, provenance
+from benchmarks.studies.realism import named, read, real_recordings
 from streamstop.config.sections import NetworkConfig
 from streamstop.config.training import load_train_config
 from streamstop.events.binning import Binner
@@ -46,7 +46,7 @@ INTRO = (
     "--lightings 5 --seed 0`), 29 users in five lightings, eleven gestures each: **no figure here "
     "is one on the real set**, and only the last section's are of real recordings. Users 1 to 23 "
     "train, 24 to 29 test. Written by "
-    "`benchmarks/gestures.py`, a section a run; do not edit."
+    "`benchmarks/studies/gestures.py`, a section a run; do not edit."
 )
 PARTS = {
     "trained": "Trained in all lightings",
@@ -91,7 +91,10 @@ def main() -> None:
 
 def made() -> list[str]:
     """How a section came about."""
-    return [*provenance("gestures.py", "streamstop", "torch", "river", "numpy")[2:], ""]
+    return [
+        *provenance("benchmarks.studies.gestures", "streamstop", "torch", "river", "numpy")[2:],
+        "",
+    ]
 
 
 def trained(asked: argparse.Namespace) -> list[str]:

@@ -1,7 +1,7 @@
 """What a learner still knows, and what it can do in a world that shifts, on held-out segments.
 
-    python benchmarks/continual.py                 # some 45 minutes on one core
-    python benchmarks/continual.py --section NAME  # the section whose name contains this
+    python -m benchmarks.studies.continual                 # some 45 minutes on one core
+    python -m benchmarks.studies.continual --section NAME  # the section whose name contains this
 
 Class after class, each segment once: objects, digits and simulated gestures by an incremental
 recipe and by variations of it, a switch each, seeds drawing the order of classes too. The slow
@@ -24,9 +24,8 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from page import spread, table, write_section
-from provenance import ROOT, provenance
-
+from benchmarks._shared.page import spread, table, write_section
+from benchmarks._shared.provenance import ROOT, provenance
 from streamstop.config.bundled import bundled_path
 from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.run import run
@@ -71,8 +70,8 @@ MAKERS = {
 }
 FIGURES = ("average_accuracy", "forgetting", "backward_transfer", "forward_transfer")
 INTRO = (
-    "Written by `benchmarks/continual.py`, a section a run; do not edit. Figures are defined in "
-    "`streamstop.evaluation.continual`, with their papers."
+    "Written by `benchmarks/studies/continual.py`, a section a run; do not edit. Figures are "
+    "defined in `streamstop.evaluation.continual`, with their papers."
 )
 CLASSES = "Class after class: "
 CHOSEN, SHIFT = "How the slow average was chosen", "A world that shifts"
@@ -91,7 +90,10 @@ def once(recipe: str, source: Path, sets: Sequence[str], seed: int, **flags: Any
 
 def made(what: str) -> list[str]:
     """How a section came about."""
-    return [*provenance("continual.py", "streamstop", "torch", "river", "numpy")[2:], f"- {what}"]
+    return [
+        *provenance("benchmarks.studies.continual", "streamstop", "torch", "river", "numpy")[2:],
+        f"- {what}",
+    ]
 
 
 def digits(half: int, folder: Path) -> Path:

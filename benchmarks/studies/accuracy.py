@@ -21,14 +21,13 @@ from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from page import spread
-
+from benchmarks._shared.page import spread
 from streamstop.config.bundled import bundled_path
 from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.environment import versions
 from streamstop.pipeline.run import run
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("STREAMSTOP_TEST_DATA", ROOT.parent / "shared" / "data"))
 GESTURES = bundled_path("recordings/gestures")
 MAKERS = (
@@ -110,8 +109,8 @@ def main() -> None:
     args = parser.parse_args()
     page = ["# Prequential accuracy", ""]
     page += [
-        f"`{' '.join(['python', 'benchmarks/accuracy.py', *sys.argv[1:]])}`: one pass, from "
-        f"scratch, iid order, seeds 0-{args.seeds - 1}, mean ± standard deviation over seeds; "
+        f"`{' '.join(['python', '-m', 'benchmarks.studies.accuracy', *sys.argv[1:]])}`: one pass, "
+        f"from scratch, iid order, seeds 0-{args.seeds - 1}, mean ± standard deviation over seeds; "
         "every decision was made before its label was seen. Recipes as bundled"
         + (f" but for {', '.join(args.sets)}." if args.sets else "."),
         "",

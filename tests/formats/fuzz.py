@@ -5,7 +5,7 @@ repeats one. Readers run in a process of their own, a few thousand mutations eac
 stands in memory that both processes see, so that a crash or a hang is charged to its mutation and
 the next process goes on after it. Counts are kept in a file for each format: a run that was stopped
 goes on where it was, and one of another version of the readers begins anew. What is demanded of a
-mutation stands in `tests/corrupt/mutations.py`, what is known of a format in `mutation_seeds.py`.
+mutation stands in `tests/helpers/mutations.py`, what is known of a format in `mutation_seeds.py`.
 Writes docs/results/fuzz.md.
 """
 
@@ -31,14 +31,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from page import table, write_section
-from provenance import ROOT, provenance
-
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from helpers.mutation_seeds import MAKERS, seed_of
 from helpers.mutations import Edit, Seed, check, check_resumed, mutate, read
 
+from benchmarks._shared.page import table, write_section
+from benchmarks._shared.provenance import ROOT, provenance
 from streamstop.errors import StreamstopError
 from streamstop.formats.detect import open_recording
 from streamstop.formats.hdf5 import reader as hdf5
@@ -53,7 +53,7 @@ memory under 64 MB and 4 times the file above what the process had (both with th
 libhdf5 reads, whose crashes are the file's damage and not ours), packets and cursors in order,
 every event before the change as it was, every one after it where the format can find its way again,
 and that told damage touches the change or follows it. Every 16th is also read on from a cursor and
-inspected. `tests/corrupt/mutation_seeds.py` says what each format can notice."""
+inspected. `tests/helpers/mutation_seeds.py` says what each format can notice."""
 
 BATCH = 5000
 LIMIT_S = 2.0
@@ -111,8 +111,8 @@ def _load(path: Path, version: str, *, fresh: bool) -> dict[str, Any]:
 def _version() -> str:
     """A digest of the readers and of what is demanded of them."""
     digest = hashlib.sha256()
-    sources = sorted((ROOT / "streamstop" / "sources").glob("*.py"))
-    for path in (*sources, *sorted((ROOT / "tests" / "corrupt").glob("mutation*.py"))):
+    readers = sorted((ROOT / "streamstop" / "formats").rglob("*.py"))
+    for path in (*readers, *sorted((ROOT / "tests" / "helpers").glob("mutation*.py"))):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -350,7 +350,11 @@ def _write_page(page: Path, folder: Path) -> None:
         "mutations", "read", "told damage", "crashes", "hangs", "too much memory",
         "errors not ours", "wrong reports", "slowest", "memory", "a second", "readers",
     )  # fmt: skip
-    body = [*provenance("fuzz.py", "numpy", "lz4", "zstandard", "h5py"), "", *table(heads, rows)]
+    body = [
+        *provenance("tests.formats.fuzz", "numpy", "lz4", "zstandard", "h5py"),
+        "",
+        *table(heads, rows),
+    ]
     write_section(page, TITLE, INTRO, ["Formats"], "Formats", body)
 
 

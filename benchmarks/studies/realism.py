@@ -23,10 +23,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
-from page import table, write_section
 from PIL import Image
-from provenance import ROOT, provenance
 
+from benchmarks._shared.page import table, write_section
+from benchmarks._shared.provenance import ROOT, provenance
 from streamstop.config.sections import NetworkConfig
 from streamstop.config.training import TrainConfig, load_train_config
 from streamstop.events.packet import Events
@@ -108,7 +108,7 @@ def _section(name: str, body: list[str]) -> None:
         "Contrasts, thresholds, noise, the readout's flaws, pace and place of the simulated were "
         "tuned on these three: what is near here need not be near elsewhere."
     )
-    lines = provenance("realism.py", "streamstop", "numpy", "numba", "torch")
+    lines = provenance("benchmarks.studies.realism", "streamstop", "numpy", "numba", "torch")
     write_section(PAGE, TITLE, intro, SECTIONS, name, [*lines, "", *body])
 
 

@@ -1,6 +1,6 @@
 """One page of trainings that differ by their seed alone: mean and spread of their test figures.
 
-    python benchmarks/seeds.py docs/results/train-mnist.md runs/A runs/B runs/C
+    python -m benchmarks.studies.seeds docs/results/train-mnist.md runs/A runs/B runs/C
 
 Each argument is the folder that a `streamstop train` left. It refuses trainings whose settings
 differ in more than the seed; it trains nothing.
@@ -17,7 +17,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from page import table
+from benchmarks._shared.page import table
 
 
 def settings(folder: Path) -> dict[str, Any]:

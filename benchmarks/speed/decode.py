@@ -22,8 +22,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import faery
 import numpy as np
-from provenance import ROOT, installed, provenance
 
+from benchmarks._shared.provenance import ROOT, installed, provenance
 from streamstop.events.packet import Events, SensorSize, empty_events, make_events
 from streamstop.formats.detect import open_recording
 
@@ -202,8 +202,8 @@ def report(results: dict[str, tuple[str, dict[str, tuple[str, float]]]], turns: 
     """The page."""
     lines = ["# Decoding speed", ""]
     lines += provenance(
-        "decode.py", "streamstop", "faery", "expelliarmus", "aestream", "dv-processing", "aedat",
-        "numpy", "numba", "lz4", "zstandard",
+        "benchmarks.speed.decode", "streamstop", "faery", "expelliarmus", "aestream",
+        "dv-processing", "aedat", "numpy", "numba", "lz4", "zstandard",
     )  # fmt: skip
     lines += [
         f"- one process, {turns} turns in rotation, best turn by processor time, all threads "

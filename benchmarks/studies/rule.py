@@ -19,11 +19,11 @@ from typing import NamedTuple
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from panels import Axis, Series, panels
-from provenance import ROOT, provenance
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks._shared.panels import Axis, Series, panels
+from benchmarks._shared.provenance import ROOT, provenance
 from streamstop.stop.bptt import bptt_grads
 from streamstop.stop.layer import LayerSpec, NeuronSpec
 from streamstop.stop.network import Network, NetworkSpec
@@ -333,7 +333,7 @@ def main() -> None:
         for kind in KINDS
         for depth, setting in dict.fromkeys(asked)
     }
-    lines = [*page(every), *provenance("rule.py", "streamstop", "torch")]
+    lines = [*page(every), *provenance("benchmarks.studies.rule", "streamstop", "torch")]
     images = options.out.parent / "images"
     images.mkdir(exist_ok=True)
     for name, svg in figures(every).items():

@@ -23,8 +23,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
-from page import table, write_section
-from peers import (
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks._shared.page import table, write_section
+from benchmarks._shared.provenance import ROOT, provenance
+from benchmarks.speed.peers import (
     CLASSES,
     CONTENDERS,
     DENSITY,
@@ -38,10 +42,6 @@ from peers import (
     present,
     spec_of,
 )
-from provenance import ROOT, provenance
-from torch import Tensor
-from torch.nn import functional
-
 from streamstop.stop.network import Network, NetworkSpec
 
 FLOOR, FLOOR_BACK = "convolutions alone, forward", "convolutions alone, backward"
@@ -86,8 +86,8 @@ CASES = (
 )
 
 INTRO = (
-    "Written by `benchmarks/learner.py`, a section a case; do not edit. What the figures mean: "
-    "[performance](../performance.md).\n\n"
+    "Written by `benchmarks/speed/learner.py`, a section a case; do not edit. What the figures "
+    "mean: [performance](../performance.md).\n\n"
     "Milliseconds of CPU time a step: forward, backward and a step's share of one Adam step a "
     f"sequence of T. One thread, float32, seed 0; {DENSITY:.0%} of the input's pixels are ones; "
     f"{CLASSES} classes, linear readout, cross-entropy at every bin. `learn`: w weights and "
@@ -305,7 +305,7 @@ def section(case: Case) -> list[str]:
     ]
     whole = sum(made_of.values()) - floor - made_of[AT_ONCE]
     return [
-        *provenance("learner.py", "streamstop", *PEERS)[2:],
+        *provenance("benchmarks.speed.learner", "streamstop", *PEERS)[2:],
         f"- {case.turns} turns in alternating order after one to warm up; thresholds {case.theta}",
         "",
         *table(["learn", "best turn", "median", "loss"], rows),
@@ -345,7 +345,7 @@ def silence() -> list[str]:
     hundreds = [sum(step(empty) for _ in range(100)) / 100 for _ in range(SILENT // 100)]
     slowest = max(hundreds)
     return [
-        *provenance("learner.py", "streamstop", "torch")[2:],
+        *provenance("benchmarks.speed.learner", "streamstop", "torch")[2:],
         "- compact, 32x32, batch 1; the rule's forward and backward pass, no update",
         "",
         *table(

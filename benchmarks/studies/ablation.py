@@ -24,13 +24,13 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import contest
 import numpy as np
 import torch
-from contest import SEEDS, Job, Rule, Store
-from page import spread, table
-from provenance import ROOT, provenance
 
+from benchmarks._shared.page import spread, table
+from benchmarks._shared.provenance import ROOT, provenance
+from benchmarks.studies import contest
+from benchmarks.studies.contest import SEEDS, Job, Rule, Store
 from streamstop.config.recipe import built, given
 from streamstop.config.training import TrainConfig
 from streamstop.datasets.event_windows import load_events
@@ -233,7 +233,7 @@ def write_page(store: Store, sets: Sequence[str]) -> None:
     lines = [
         "# What each part of the rule is worth",
         "",
-        *provenance("ablation.py", "streamstop", "torch", "numpy"),
+        *provenance("benchmarks.studies.ablation", "streamstop", "torch", "numpy"),
         f"- seeds {SEEDS[0]}-{SEEDS[-1]}; settings were chosen on seeds from 100 on",
         "",
         "On each set every rule trains the same network on the same samples for the same number of "

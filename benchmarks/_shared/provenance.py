@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def installed(name: str) -> str:
@@ -30,15 +30,15 @@ def cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-def provenance(program: str, *packages: str) -> list[str]:
-    """Lines of Markdown: how this page was made and on what."""
+def provenance(module: str, *packages: str) -> list[str]:
+    """Lines of Markdown: how this page was made and on what; `module` wrote it."""
     # Where a folder was put on one machine is nobody else's matter.
     told = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
     versions = ", ".join(f"{p} {installed(p) or 'not installed'}" for p in packages)
     return [
-        f"Written by `benchmarks/{program}`; do not edit.",
+        f"Written by `{module.replace('.', '/')}.py`; do not edit.",
         "",
-        f"- command: `{shlex.join(['python', f'benchmarks/{program}', *told])}`",
+        f"- command: `{shlex.join(['python', '-m', module, *told])}`",
         f"- versions: Python {platform.python_version()}, {versions}",
         f"- cpu: {cpu()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
     ]

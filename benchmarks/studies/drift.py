@@ -1,7 +1,7 @@
 """Detection of a known drift, and what a response to it is worth: sudden corruptions of streams.
 
-    python benchmarks/drift.py                 # all sections, about a quarter of an hour
-    python benchmarks/drift.py --section NAME  # the sections whose name contains this
+    python -m benchmarks.studies.drift                 # all sections, about a quarter of an hour
+    python -m benchmarks.studies.drift --section NAME  # the sections whose name contains this
 
 Each stream is streamed once by a bundled recipe, from scratch, in the order that each seed draws;
 from its middle on a corruption lies over it. Each detector watches what the learner decided wrong,
@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
-from page import spread, table, write_section
-from provenance import ROOT, provenance
 
+from benchmarks._shared.page import spread, table, write_section
+from benchmarks._shared.provenance import ROOT, provenance
 from streamstop.config.bundled import bundled_path
 from streamstop.evaluation.drift import ERROR_DETECTORS, RATE_DETECTORS, RATES, DriftMonitor
 from streamstop.pipeline.configure import load_config
@@ -39,10 +39,10 @@ WATCHED += [(name, signal) for signal in RATES for name in RATE_DETECTORS]
 RESPONSES = ("none", "boost", "reset-readout")
 LISTENED = ("adwin", "hddm-a")
 INTRO = (
-    "Written by `benchmarks/drift.py`, a section at a time; do not edit. A delay is counted from "
-    "the first corrupted segment to the detector's first alarm after it; false alarms are those in "
-    "the segments before. Alarms over errors count where errors became more; over rates, in either "
-    "direction, and there the learner's own learning moves the firing rate."
+    "Written by `benchmarks/studies/drift.py`, a section at a time; do not edit. A delay is "
+    "counted from the first corrupted segment to the detector's first alarm after it; false alarms "
+    "are those in the segments before. Alarms over errors count where errors became more; over "
+    "rates, in either direction, and there the learner's own learning moves the firing rate."
 )
 
 
@@ -122,7 +122,7 @@ def detection(stream: Stream, seeds: int) -> list[str]:
         rate = f"{1000 * false[key] / before:.1f}"
         rows.append((f"{key[0]}, {key[1]}", f"{len(found)} of {seeds}", said, rate))
     return [
-        *provenance("drift.py", "streamstop", "river", "torch", "numpy")[2:],
+        *provenance("benchmarks.studies.drift", "streamstop", "river", "torch", "numpy")[2:],
         f"- recipe `{stream.recipe}`{''.join(f', {one}' for one in stream.sets)}; corruption: "
         f"{stream.corruption}; seeds 0-{seeds - 1}, {before:,} segments before it in all",
         f"- accuracy over the last 100 segments before it {spread(clean)}, over the first 50 after "
@@ -169,7 +169,7 @@ def simulated(seeds: int) -> list[str]:
         rows.append((name, *cells, f"{per:.2f}"))
         print(rows[-1], flush=True)
     return [
-        *provenance("drift.py", "streamstop", "river", "numpy")[2:],
+        *provenance("benchmarks.studies.drift", "streamstop", "river", "numpy")[2:],
         f"- false alarms: {len(STILL) * 2 * seeds * segments:,} segments, errors falling from 0.9 "
         f"to {', '.join(map(str, STILL))} as by learning; delays: {8 * seeds} streams a kind, "
         "the change after 500 segments",
@@ -202,7 +202,7 @@ def responses(stream: Stream, seeds: int) -> list[str]:
             print(rows[-1], flush=True)
     heads = ("heard", "first half after it", "second half", "responses, by seed")
     return [
-        *provenance("drift.py", "streamstop", "river", "torch", "numpy")[2:],
+        *provenance("benchmarks.studies.drift", "streamstop", "river", "torch", "numpy")[2:],
         f"- {stream.section}: recipe `{stream.recipe}`, {stream.corruption}; seeds 0-{seeds - 1}",
         "- `drift.on_drift`, with its settings as they are by default: five times the rates for 30 "
         "segments; the discriminant readout forgets all",

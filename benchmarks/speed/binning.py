@@ -23,12 +23,12 @@ from typing import Any, NamedTuple
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from provenance import cpu, installed
 
+from benchmarks._shared.provenance import cpu, installed
 from streamstop.events.binning import Binner, cell_map
 from streamstop.events.packet import MAX_PACKET_EVENTS, Events, SensorSize, make_events
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DVS128, DAVIS346 = SensorSize(128, 128), SensorSize(346, 260)
 
 
@@ -236,7 +236,7 @@ def report(command: str, n: int, turns: int, results: Any, starts: dict[str, flo
     lines = [
         "# Binning speed",
         "",
-        "Written by `benchmarks/binning.py`; do not edit.",
+        "Written by `benchmarks/speed/binning.py`; do not edit.",
         "",
         f"- command: `{command}`",
         f"- versions: Python {platform.python_version()}, {versions}",
@@ -292,7 +292,7 @@ def main() -> None:
             print(case, file=sys.stderr)
             results.append((case, run_case(case, options.events, options.turns, Path(folder))))
     starts = start_up()
-    command = " ".join(["python", "benchmarks/binning.py", *sys.argv[1:]])
+    command = " ".join(["python", "-m", "benchmarks.speed.binning", *sys.argv[1:]])
     page = report(command, options.events, options.turns, results, starts)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(page)

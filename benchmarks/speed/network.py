@@ -25,15 +25,15 @@ from typing import Any, NamedTuple
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from provenance import ROOT, provenance
 
+from benchmarks._shared.provenance import ROOT, provenance
 from streamstop.events.binning import Binner
 from streamstop.events.ledger import Ledger
 from streamstop.events.packet import Events, SensorSize, make_events
 from streamstop.sources.live.dv_tcp import DvTcpFeed
 from streamstop.sources.live.source import LiveSource
 from streamstop.sources.live.udp import UdpFeed
-from streamstop.tools.send import DATAGRAM_BYTES, stream
+from streamstop.tools.send import DATAGRAM_BYTES, send_recording
 
 SENSOR = SensorSize(304, 240)
 BLOCK = 1_000_000
@@ -150,8 +150,12 @@ def send(path: Path, port: int, case: Case) -> dict[str, Any]:
         return send_by_aestream(path, port, case)
     scheme = "dv" if case.sender == "ours, TCP" else "udp"
     speed = case.rate / BLOCK
-    sent = stream(
-        str(path), f"{scheme}://:{port}", speed=speed, timestamps=case.stamped, wait_s=30.0
+    sent = send_recording(
+        str(path),
+        f"{scheme}://:{port}",
+        speed=speed,
+        timestamps=case.stamped,
+        client_timeout_s=30.0,
     )
     return {
         "said": sent.events,
@@ -218,7 +222,9 @@ def receive(case: Case, path: Path, folder: Path) -> dict[str, Any]:
 def start(case: Case, path: Path, port: int) -> subprocess.Popen[bytes]:
     """The sender in a process of its own."""
     what = json.dumps([str(path), port, case._asdict()])
-    return subprocess.Popen([sys.executable, __file__, "--send", what], stdout=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.speed.network", "--send", what], stdout=subprocess.PIPE
+    )
 
 
 def connect(port: int) -> DvTcpFeed:
@@ -271,7 +277,7 @@ def report(results: list[tuple[Case, dict[str, Any]]]) -> str:
         [
             "# Events over the network",
             "",
-            *provenance("network.py", "streamstop", "aestream", "numpy", "numba"),
+            *provenance("benchmarks.speed.network", "streamstop", "aestream", "numpy", "numba"),
             "- loopback; the sender and the receiver each in a process of its own, on these cores",
             f"- the system granted the UDP receiver a buffer of {room:,} bytes, as it counts them",
             f"- input: the same {BLOCK:,} seeded events every second, 30 % ON, "

@@ -33,10 +33,19 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import psutil
 import torch
-from page import table, write_section
-from peers import CLASSES, CONTENDERS, DENSITY, PEERS, Contender, one_bin, present, spec_of
-from provenance import ROOT, provenance
 
+from benchmarks._shared.page import table, write_section
+from benchmarks._shared.provenance import ROOT, provenance
+from benchmarks.speed.peers import (
+    CLASSES,
+    CONTENDERS,
+    DENSITY,
+    PEERS,
+    Contender,
+    one_bin,
+    present,
+    spec_of,
+)
 from streamstop.learning.learner import LearnerSpec, StopLearner
 from streamstop.stop.architectures import named_network
 from streamstop.stop.network import NetworkSpec
@@ -58,8 +67,8 @@ ORDER = {
     "peaks": "Beside backpropagation through time",
 }
 INTRO = (
-    "Written by `benchmarks/memory.py`, a section a run; do not edit. MB are 10^6 bytes. RSS is "
-    "resident memory, of which Python, torch and what they load are the most part."
+    "Written by `benchmarks/speed/memory.py`, a section a run; do not edit. MB are 10^6 bytes. RSS "
+    "is resident memory, of which Python, torch and what they load are the most part."
 )
 
 
@@ -190,7 +199,15 @@ def run_peak(contender: Contender, bins: int) -> dict[str, Any]:
 def apart(part: str, number: int, stream: Path | None = None) -> dict[str, Any]:
     """One measurement in a process of its own."""
     print(part, number, file=sys.stderr)
-    command = [sys.executable, __file__, "--part", part, "--steps", str(number)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.speed.memory",
+        "--part",
+        part,
+        "--steps",
+        str(number),
+    ]
     command += ["--stream", str(stream)] if stream is not None else []
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -218,7 +235,7 @@ def learner_section(steps: int) -> list[str]:
     after = [f"RSS after {step:,}" for step in (*EARLY, steps)]
     state_after = f"state after {EARLY[0]}, {EARLY[1]:,} and {steps:,} steps"
     return [
-        *provenance("memory.py", "streamstop", "torch", "numpy")[2:],
+        *provenance("benchmarks.speed.memory", "streamstop", "torch", "numpy")[2:],
         f"- seed 0, one thread; synthetic bins 2x32x32, {DENSITY:.0%} ones, segments of {BINS} "
         f"bins, {CLASSES} classes; highest of {SAMPLES} samples of RSS after {EARLY[1]:,} steps",
         "",
@@ -245,7 +262,7 @@ def program_section(steps: int) -> list[str]:
         f"{rss[at[1]] - rss[at[0]]:+.1f} MB",
     ]
     return [
-        *provenance("memory.py", "streamstop", "torch", "numpy")[2:],
+        *provenance("benchmarks.speed.memory", "streamstop", "torch", "numpy")[2:],
         f"- synthetic noise, {BIN_EVENTS} events a bin of {BIN_US // 1000} ms, a label every "
         f"{BINS} bins; seed 0, one thread",
         "",
@@ -270,7 +287,7 @@ def peaks_section() -> list[str]:
     rows = [[name, *(f"{mb:.1f}" for mb in held)] for name, held in found.items()]
     rows += [[library, "not installed", *[""] * (len(LENGTHS) - 1)] for library in absent]
     return [
-        *provenance("memory.py", "streamstop", *PEERS)[2:],
+        *provenance("benchmarks.speed.memory", "streamstop", *PEERS)[2:],
         f"- `compact` (32-64) on 2x32x32, batch 1, float32, one thread; {SEQUENCES} sequences of T "
         "bins, a fresh process each; thresholds and leaks learn where the peer can",
         "",

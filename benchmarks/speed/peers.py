@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
-from provenance import installed
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks._shared.provenance import installed
 from streamstop.learning.learner import LearnerSpec, StopLearner
 from streamstop.stop.architectures import named_network
 from streamstop.stop.batch_gradients import grouped

@@ -1,0 +1,1 @@
+"""Programs that measure streamstop; each writes its own page in docs/results."""

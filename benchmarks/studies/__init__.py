@@ -1,0 +1,1 @@
+"""How well it learns: accuracy, learning rules, changing streams, simulated sets."""

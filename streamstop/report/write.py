@@ -10,7 +10,8 @@ from pathlib import Path
 
 from streamstop.errors import UsageError
 from streamstop.pipeline.summary_file import read_summary
-from streamstop.report.pages.run import place_for, write_report
+from streamstop.report.pages.base import place_for
+from streamstop.report.pages.run import write_report
 
 
 def write_page(folder: Path | str, to: Path | str | None = None) -> Path:

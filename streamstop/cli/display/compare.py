@@ -18,9 +18,9 @@ from rich.text import Text
 from streamstop.cli.display.text import plain, print_paragraph, print_path
 from streamstop.experiments.comparison import Comparison
 from streamstop.experiments.groups import KEPT, Group, told_apart
-from streamstop.report.charts.lines import shorten
+from streamstop.report.formatting import NBSP, NONE, chance, percent, plural, points, shorten
+from streamstop.report.names import name_of
 from streamstop.report.text import seeds as said
-from streamstop.report.text.run import NBSP, NONE, chance, name_of, percent, plural, points
 
 MAX_DIFFER = 12
 MAX_COLUMNS = 5

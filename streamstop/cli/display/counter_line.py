@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from streamstop.cli.display.live_line import Line
-from streamstop.report.text.run import rate
+from streamstop.report.formatting import rate
 
 DRAW_EVERY_S = 0.1
 

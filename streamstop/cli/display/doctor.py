@@ -11,7 +11,7 @@ import textwrap
 from rich.console import Console
 from rich.text import Text
 
-from streamstop.report.text.run import printable
+from streamstop.report.formatting import printable
 from streamstop.tools.doctor import Examination, Finding
 
 STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamstop.events.packet import Damage
-from streamstop.report.text import run as words
+from streamstop.report import formatting as words
 from streamstop.tools.inspection import GAP_US, Inspection
 
 BLOCKS = "▁▂▃▄▅▆▇█"

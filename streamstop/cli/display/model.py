@@ -17,7 +17,7 @@ from rich.text import Text
 
 from streamstop.cli.display.text import print_paragraph
 from streamstop.config.recipe import LearnerConfig
-from streamstop.report.text.run import NBSP, whole
+from streamstop.report.formatting import NBSP, whole
 from streamstop.stop.cost import NetworkCost, network_cost
 from streamstop.stop.network import NetworkSpec
 

@@ -20,8 +20,7 @@ from rich.table import Column
 from rich.text import Text
 
 from streamstop.cli.display.live_line import Line
-from streamstop.report.charts.lines import shorten
-from streamstop.report.text.run import percent, printable, rate
+from streamstop.report.formatting import percent, printable, rate, shorten
 
 DRAW_EVERY_S = 0.1
 SPEED_OVER_S = 3.0

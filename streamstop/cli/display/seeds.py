@@ -22,9 +22,9 @@ from streamstop.cli.display.live_line import Line
 from streamstop.cli.display.text import plain, print_paragraph, print_path
 from streamstop.experiments.groups import strongest
 from streamstop.experiments.seeds import SeedProgress
-from streamstop.report.charts.lines import shorten
+from streamstop.report.formatting import percent, points, shorten
+from streamstop.report.names import name_of
 from streamstop.report.text import seeds as said
-from streamstop.report.text.run import name_of, percent, points
 
 DRAW_EVERY_S = 0.1
 MAX_SHOWN = 4

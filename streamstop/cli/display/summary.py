@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from streamstop.cli.display.text import plain, print_paragraph, print_path
-from streamstop.report.charts.lines import shorten
+from streamstop.report.formatting import TIMES, percent, plural, rate, shorten, whole, with_unit
+from streamstop.report.names import name_of
 from streamstop.report.text import run as words
 from streamstop.report.text.scenario import best_and_worst
 from streamstop.report.views.run import Snapshot, summary_snapshot
@@ -79,10 +80,10 @@ def _scores(snapshot: Snapshot) -> Table:
     for score in snapshot.ranking:
         style = "blue" if score.kind != "baseline" else "yellow" if score == snapshot.rival else ""
         table.add_row(
-            Text(shorten(plain(words.name_of(score.key)), 36)),
+            Text(shorten(plain(name_of(score.key)), 36)),
             _bar(score.segment, style or "dim"),
-            plain(words.percent(score.segment)),
-            plain(words.percent(score.last_third)),
+            plain(percent(score.segment)),
+            plain(percent(score.last_third)),
             style=styles[score.kind],
         )
     return table
@@ -96,13 +97,11 @@ def _predictions(snapshot: Snapshot) -> Table:
     total = sum(n for _, n in snapshot.predictions) or 1
     ranked = sorted(snapshot.predictions, key=lambda pair: -pair[1])
     for name, count in ranked[:MAX_PREDICTIONS]:
-        table.add_row(
-            Text(shorten(plain(name), 36)), _bar(count / total, "blue"), words.whole(count)
-        )
+        table.add_row(Text(shorten(plain(name), 36)), _bar(count / total, "blue"), whole(count))
     if len(ranked) > MAX_PREDICTIONS:
         left = sum(n for _, n in ranked[MAX_PREDICTIONS:])
-        others = words.plural(len(ranked) - MAX_PREDICTIONS, "other class")
-        table.add_row(others, "", words.whole(left), style="dim")
+        others = plural(len(ranked) - MAX_PREDICTIONS, "other class")
+        table.add_row(others, "", whole(left), style="dim")
     return table
 
 
@@ -114,10 +113,10 @@ def _bar(share: float | None, style: str) -> Text:
 def _speed(snapshot: Snapshot) -> str:
     speed = snapshot.speed
     return (
-        f"{words.rate(speed.get('events_per_s'))}, "
-        f"{words.with_unit(speed.get('real_time_factor'), words.TIMES)} real time, "
-        f"{words.with_unit(speed.get('step_ms_p50'), 'ms')} a step "
-        f"(99th percentile {words.with_unit(speed.get('step_ms_p99'), 'ms')})"
+        f"{rate(speed.get('events_per_s'))}, "
+        f"{with_unit(speed.get('real_time_factor'), TIMES)} real time, "
+        f"{with_unit(speed.get('step_ms_p50'), 'ms')} a step "
+        f"(99th percentile {with_unit(speed.get('step_ms_p99'), 'ms')})"
     ) + _latency(speed)
 
 
@@ -127,9 +126,9 @@ def _operations(found: Mapping[str, Any]) -> str:
     effective = synaptic["effective_macs"] + synaptic["effective_acs"]
     learning = found["learning_operations"]["total"]
     return (
-        f"{words.whole(round(effective))} of {words.whole(synaptic['dense'])} synaptic a bin, "
-        f"{words.percent(found['activation_sparsity'])} of neurons silent; "
-        + (f"{words.whole(round(learning))} a bin to learn" if learning else "none to learn")
+        f"{whole(round(effective))} of {whole(synaptic['dense'])} synaptic a bin, "
+        f"{percent(found['activation_sparsity'])} of neurons silent; "
+        + (f"{whole(round(learning))} a bin to learn" if learning else "none to learn")
     )
 
 
@@ -137,5 +136,5 @@ def _latency(speed: Mapping[str, Any]) -> str:
     """From event to prediction, where events come at their own time."""
     if speed.get("latency_ms_p50") is None:
         return ""
-    p50, p99 = (words.with_unit(speed.get(f"latency_ms_{p}"), "ms") for p in ("p50", "p99"))
+    p50, p99 = (with_unit(speed.get(f"latency_ms_{p}"), "ms") for p in ("p50", "p99"))
     return f"; {p50} from event to prediction (99th percentile {p99})"

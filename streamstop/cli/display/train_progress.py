@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streamstop.cli.display.live_line import Line
-from streamstop.report.text.run import percent
+from streamstop.report.formatting import percent
 
 if TYPE_CHECKING:
     from streamstop.training.train import TrainProgress

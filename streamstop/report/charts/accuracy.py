@@ -12,7 +12,8 @@ from markupsafe import Markup
 from streamstop.report.charts import lines as charts
 from streamstop.report.charts.annotations import Band, Lane, mark_legend
 from streamstop.report.charts.lines import Line, Values, last
-from streamstop.report.text import run as words
+from streamstop.report.formatting import percent, plural, shorten
+from streamstop.report.names import name_of
 from streamstop.report.text import scenario as changing_words
 from streamstop.report.views.run import Snapshot
 from streamstop.report.views.scenario import World
@@ -118,7 +119,7 @@ def alarm_lanes(world: World) -> list[Lane]:
     )
     return [
         Lane(
-            charts.shorten(SIGNALS.get(signal, signal), 8),
+            shorten(SIGNALS.get(signal, signal), 8),
             f"{detector} over {signal}",
             SHAPES.get(detector, "disc"),
             [one.segment + 1 for one in drawn if (one.detector, one.signal) == (detector, signal)],
@@ -159,8 +160,8 @@ def _recent_lines(snapshot: Snapshot) -> list[Line]:
 
 def _line(key: str, name: str | None, values: Values) -> Line:
     colour, dash, weight = STYLES.get(key, (7, "", 1.2))
-    note = words.percent(last(values))
-    return Line(name or words.name_of(key), values, colour, dash, weight, note)
+    note = percent(last(values))
+    return Line(name or name_of(key), values, colour, dash, weight, note)
 
 
 def _described(snapshot: Snapshot, lines: list[Line]) -> str:
@@ -168,7 +169,7 @@ def _described(snapshot: Snapshot, lines: list[Line]) -> str:
     if course := changing_words.course(snapshot):
         said.append(course.rstrip("."))
     if snapshot.world.alarm_count:
-        said.append(words.plural(snapshot.world.alarm_count, "alarm"))
+        said.append(plural(snapshot.world.alarm_count, "alarm"))
     return ". ".join(said) + "."
 
 
@@ -182,7 +183,7 @@ def _mark_legend(world: World, lanes: list[Lane]) -> Markup:
         detector = lane.label.partition(" over ")[0]
         heard[detector] = heard.get(detector, 0) + len(lane.x)
     shapes = [
-        (SHAPES.get(name, "disc"), f"alarm by {charts.shorten(name, 24)}", f"{count:,}")
+        (SHAPES.get(name, "disc"), f"alarm by {shorten(name, 24)}", f"{count:,}")
         for name, count in heard.items()
     ]
     return mark_legend(shapes, moment=moment) if shapes or moment else Markup()

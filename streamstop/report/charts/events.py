@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from streamstop.errors import UsageError
 from streamstop.events.packet import SensorSize
-from streamstop.report.text.run import NBSP, duration, plural, printable, whole
+from streamstop.report.formatting import NBSP, duration, plural, printable, whole
 from streamstop.tools.event_statistics import MAX_SIDE, Pixels
 from streamstop.tools.inspection import Inspection, packets_of
 

@@ -23,6 +23,7 @@ from streamstop.report.charts.annotations import (
     lane_parts,
     moment_parts,
 )
+from streamstop.report.formatting import shorten
 
 Values = Sequence[float | None]
 
@@ -284,15 +285,6 @@ def tick_format(values: Sequence[float]) -> Callable[[float], str]:
     while decimals < 6 and abs(step * 10**decimals - round(step * 10**decimals)) > 1e-6:
         decimals += 1
     return lambda value: f"{value:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def shorten(text: str, length: int) -> str:
-    """A name cut to `length` characters, with an ellipsis where something went.
-
-    >>> shorten("right hand clockwise", 11)
-    'right hand…'
-    """
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
 def _cell(classes: int) -> int:

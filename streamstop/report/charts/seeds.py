@@ -19,7 +19,7 @@ from streamstop.experiments.groups import Group
 from streamstop.pipeline.segments_file import curves, grid
 from streamstop.report.charts import lines as charts
 from streamstop.report.charts.lines import Line
-from streamstop.report.text.run import NBSP, percent
+from streamstop.report.formatting import NBSP, percent, shorten
 
 ROW = 42
 """Height of a row of dots in px: its name, and its line below."""
@@ -86,7 +86,7 @@ def _row(row: Dots, top: int, across: Any) -> str:
     y, colour = top + 29, row.style % charts.COLOURS
     parts = [
         f'<text class="label" x="1%" dx="6" y="{top + 15}">'
-        f"{escape(charts.shorten(row.label, 34))}</text>"
+        f"{escape(shorten(row.label, 34))}</text>"
         f'<text class="label value" x="100%" y="{top + 15}" text-anchor="end">'
         f"{escape(row.note)}</text>"
     ]

@@ -16,8 +16,9 @@ from streamstop.experiments.comparison import Comparison, Pair
 from streamstop.experiments.groups import KEPT, Group, told_apart
 from streamstop.pipeline.segments_file import WINDOW
 from streamstop.report.charts.seeds import Dots, curves_chart, dot_plot
-from streamstop.report.pages.run import environment, layer_style, place_for, put_in_place
-from streamstop.report.text import run as words
+from streamstop.report.formatting import NONE
+from streamstop.report.names import name_of
+from streamstop.report.pages.base import environment, layer_style, place_for, put_in_place
 from streamstop.report.text import seeds as spread_words
 
 MAX_DIFFER = 200
@@ -39,14 +40,13 @@ def write_comparison(comparison: Comparison, path: Path | str, command: str = ""
 def render(comparison: Comparison, command: str = "") -> str:
     """The page of a comparison."""
     groups = comparison.groups
-    columns = [column for column in COLUMNS if any(column[1](g)[0] != words.NONE for g in groups)]
+    columns = [column for column in COLUMNS if any(column[1](g)[0] != NONE for g in groups)]
     best = max(groups, key=lambda group: group.mean)
     return (
         environment()
         .get_template("comparison.html.j2")
         .render(
             c=comparison,
-            words=words,
             said=spread_words,
             verdict=spread_words.comparison_verdict(comparison),
             kinds=sorted({str(g.summary.get("data")) for g in groups}),
@@ -99,7 +99,7 @@ def dots(groups: tuple[Group, ...]) -> Markup:
         if rival and theirs:
             rows.append(
                 Dots(
-                    f"{group.letter}  {words.name_of(rival)}",
+                    f"{group.letter}  {name_of(rival)}",
                     theirs,
                     group.values("baselines", rival, "segment"),
                     spread_words.share(theirs),
@@ -136,16 +136,16 @@ def _plain(*path: str) -> Callable[[Group], Cell]:
 
 def _rival(group: Group) -> Cell:
     if group.rival is None:
-        return words.NONE, ""
+        return NONE, ""
     found = group.figure("baselines", group.rival, "segment")
-    return spread_words.share(found), words.name_of(group.rival)
+    return spread_words.share(found), name_of(group.rival)
 
 
 def _alarms(group: Group) -> Cell:
     """How often drift was seen, where it was."""
     found = group.figure("drift", "count")
     if not found or not found["mean"]:
-        return words.NONE, ""
+        return NONE, ""
     return f"{found['mean']:.1f}" + (f" ± {found['sd']:.1f}" if found["sd"] is not None else ""), ""
 
 

@@ -8,32 +8,31 @@ world changed. `write_report` puts the page in place whole or not at all.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
-import jinja2
 from markupsafe import Markup
 
-from streamstop.errors import UsageError
 from streamstop.report.charts import lines as charts
 from streamstop.report.charts.accuracy import accuracy_chart, marks_left
 from streamstop.report.charts.lines import Line, last
+from streamstop.report.formatting import figure
+from streamstop.report.pages.base import (
+    MAX_CONFIG_SHOWN,
+    MAX_LAYERS,
+    environment,
+    layer_style,
+    put_in_place,
+    thin,
+)
 from streamstop.report.text import run as words
 from streamstop.report.text import scenario as changing_words
 from streamstop.report.text import scenario_tables as world_tables
 from streamstop.report.views.metrics_log import LayerCurves
 from streamstop.report.views.run import Snapshot, load_snapshot
 
-T = TypeVar("T")
-
 MAX_HEAT_CLASSES = 40
 MAX_CLASS_ROWS = 120
-MAX_LAYERS = 16
-MAX_CONFIG_SHOWN = 20_000
-LAYER_POINTS = 200
 
 
 def write_report(run_dir: Path | str, to: Path | str | None = None) -> Path:
@@ -49,41 +48,12 @@ def write_report(run_dir: Path | str, to: Path | str | None = None) -> Path:
     return put_in_place(render(load_snapshot(folder)), path)
 
 
-def place_for(out: Path | str) -> Path:
-    """Where --out says that a page goes.
-
-    Raises UsageError where that is a folder, or in none that is there.
-    """
-    path = Path(out)
-    if path.is_dir():
-        raise UsageError(f"--out wants a file, and this is a folder: {path}")
-    if not path.parent.is_dir():
-        raise UsageError(f"--out wants a file in a folder that is there: {path}")
-    return path
-
-
-def put_in_place(page: str, path: Path) -> Path:
-    """Write a page to `path`, whole or not at all; give the path."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".html")
-    try:
-        # A path that is no valid text has lone surrogates in it, which no file can hold.
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(page)
-        # mkstemp makes files that only their owner can read; a report is there to be shown.
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return path
-
-
 def render(snapshot: Snapshot) -> str:
     """The page for a snapshot."""
     template = environment().get_template("run.html.j2")
     return template.render(
         s=snapshot,
-        words=words,
+        note_of=words.note_of,
         verdict=words.verdict(snapshot),
         doubt=words.doubt(snapshot),
         course=changing_words.course(snapshot),
@@ -139,7 +109,7 @@ def layer_charts(snapshot: Snapshot) -> Markup:
     for key, name, lines in charted:
         if not any(value is not None for line in lines for value in line.y):
             continue
-        ends = "; ".join(f"{line.label} {words.figure(last(line.y))}" for line in lines)
+        ends = "; ".join(f"{line.label} {figure(last(line.y))}" for line in lines)
         drawn = charts.line_chart(
             lines,
             x,
@@ -195,19 +165,6 @@ def _numbers(snapshot: Snapshot) -> dict[str, int]:
     return {name: index for index, name in enumerate(snapshot.classes, start=1)}
 
 
-def environment() -> jinja2.Environment:
-    """What templates of this folder are rendered by."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("streamstop", "report/templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["short"] = charts.shorten
-    return environment
-
-
 def _layer_lines(layers: Sequence[LayerCurves], quantity: str) -> list[Line]:
     lines = []
     for index, layer in enumerate(layers):
@@ -224,18 +181,3 @@ def _layer_lines(layers: Sequence[LayerCurves], quantity: str) -> list[Line]:
         colour, dash, weight = layer_style(index)
         lines.append(Line(layer.name, y, colour, dash, weight, low=low, high=high))
     return lines
-
-
-def layer_style(index: int) -> tuple[int, str, float]:
-    """Colour, dash and weight of a line: seven colours in turn, then the same ones dashed."""
-    colours = (0, 1, 2, 3, 4, 5, 6)
-    return colours[index % 7], ("", "6 3", "1.5 3")[index // 7 % 3], 1.8
-
-
-def thin(values: tuple[T, ...]) -> tuple[T, ...]:
-    """Every so-manieth value, the first and the last among them: a small chart has few columns."""
-    every = -(-len(values) // LAYER_POINTS)
-    if every < 2:
-        return values
-    kept = values[::every]
-    return kept if (len(values) - 1) % every == 0 else (*kept, values[-1])

@@ -19,8 +19,9 @@ from streamstop.experiments.groups import Group, grouped, read_run, strongest
 from streamstop.pipeline.segments_file import WINDOW
 from streamstop.pipeline.summary_file import read_summary
 from streamstop.report.charts.seeds import Dots, curves_chart, dot_plot
-from streamstop.report.pages.run import environment, put_in_place
-from streamstop.report.text import run as words
+from streamstop.report.formatting import whole
+from streamstop.report.names import name_of
+from streamstop.report.pages.base import environment, put_in_place
 from streamstop.report.text import seeds as spread_words
 
 MAX_ROWS = 120
@@ -75,7 +76,6 @@ def render(summary: Mapping[str, Any], group: Group | None) -> str:
         .get_template("seeds.html.j2")
         .render(
             s=summary,
-            words=words,
             said=spread_words,
             verdict=spread_words.joint_verdict(summary),
             doubt=spread_words.joint_doubt(summary),
@@ -110,7 +110,7 @@ def _makers(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "key": key,
-                    "name": words.name_of(key),
+                    "name": name_of(key),
                     "kind": kind,
                     "path": path,
                     "all": values["segment"],
@@ -149,7 +149,7 @@ def _curves(summary: Mapping[str, Any], group: Group | None) -> Markup:
         return Markup()
     lines = [(group, "decided", "the learner's decision", (0, "", 2.6))]
     if rival := strongest(summary):
-        lines.append((group, rival, words.name_of(rival), (1, "6 3", 2.0)))
+        lines.append((group, rival, name_of(rival), (1, "6 3", 2.0)))
     return curves_chart(lines, key="accuracy", title="Accuracy over the run, mean of the seeds")
 
 
@@ -167,11 +167,11 @@ def _tables(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, list[list[st
     if domains:
         rivals = [key for key in (strongest(summary), "lda_counts", "frozen") if key]
         rivals = [key for key in dict.fromkeys(rivals) if any(row.get(key) for row in domains)]
-        rows = [["domain", "segments", "the learner", *map(words.name_of, rivals)]]
+        rows = [["domain", "segments", "the learner", *map(name_of, rivals)]]
         rows += [
             [
                 str(row["domain"] or "further ones"),
-                words.whole(row["segments"]["mean"]),
+                whole(row["segments"]["mean"]),
                 share(row["decided"]),
                 *(share(row.get(key)) for key in rivals),
             ]
@@ -184,7 +184,7 @@ def _tables(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, list[list[st
         rows += [
             [
                 str(row["class"]),
-                words.whole(row["segments"]["mean"] if row.get("segments") else None),
+                whole(row["segments"]["mean"] if row.get("segments") else None),
                 share(row.get("recall")),
                 share(row.get("precision")),
             ]
@@ -197,7 +197,7 @@ def _tables(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, list[list[st
         rows = [["decided by", *CONTINUAL.values()]]
         rows += [
             [
-                "the learner's decision" if name == "decided" else words.name_of(name),
+                "the learner's decision" if name == "decided" else name_of(name),
                 *(plain(figures.get(key)) for key in CONTINUAL),
             ]
             for name, figures in makers.items()

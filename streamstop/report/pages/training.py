@@ -18,7 +18,8 @@ from streamstop.config.recipe import to_toml
 from streamstop.config.training import TrainConfig
 from streamstop.report.charts import lines as charts
 from streamstop.report.charts.lines import Line, Values, last
-from streamstop.report.pages.run import (
+from streamstop.report.formatting import figure, percent
+from streamstop.report.pages.base import (
     MAX_CONFIG_SHOWN,
     MAX_LAYERS,
     environment,
@@ -26,8 +27,7 @@ from streamstop.report.pages.run import (
     put_in_place,
     thin,
 )
-from streamstop.report.text import run as words
-from streamstop.report.views import training as train_view
+from streamstop.report.text import training as text
 from streamstop.report.views.training import Curve, TrainView, load_train_view
 
 LATE_FROM = 8
@@ -58,13 +58,12 @@ def render(view: TrainView, defaults: Mapping[str, Mapping[str, Any]]) -> str:
         .render(
             v=view,
             s=view.summary,
-            words=words,
-            share=train_view.share,
-            verdict=train_view.verdict(view),
-            doubt=train_view.doubt(view),
-            warnings=train_view.warnings(view),
-            comparisons=list(train_view.comparisons(view)),
-            changed=train_view.changed(view, defaults)[:MAX_CHANGED],
+            share=text.share,
+            verdict=text.verdict(view),
+            doubt=text.doubt(view),
+            warnings=text.warnings(view),
+            comparisons=list(text.comparisons(view)),
+            changed=text.changed(view, defaults)[:MAX_CHANGED],
             accuracy=accuracy_chart(view),
             inside=inside_charts(view),
             parts=view.parts[:MAX_PARTS],
@@ -83,7 +82,7 @@ def accuracy_chart(view: TrainView) -> Markup:
         ("training samples, while it learned", view.train, 1),
     ):
         if any(value is not None for value in curve.mean):
-            note = words.percent(last(curve.mean))
+            note = percent(last(curve.mean))
             band = (curve.low, curve.high) if len(view.parts) > 1 else (None, None)
             lines.append(Line(label, curve.mean, colour, "", 2.2, note, *band))
     if not lines or not x:
@@ -92,7 +91,7 @@ def accuracy_chart(view: TrainView) -> Markup:
     if kept is not None and len(best) == 1:
         at = next(iter(best))
         marked = [value if i + 1 == at else None for i, value in enumerate(kept)]
-        lines.append(Line(f"the epoch kept: {at}", marked, 7, "", 6.0, words.percent(last(marked))))
+        lines.append(Line(f"the epoch kept: {at}", marked, 7, "", 6.0, percent(last(marked))))
     drawn = charts.line_chart(
         lines,
         x,
@@ -123,7 +122,7 @@ def inside_charts(view: TrainView) -> Markup:
         ]
         if not any(value is not None for line in lines for value in line.y):
             continue
-        ends = "; ".join(f"{line.label} {words.figure(last(line.y))}" for line in lines)
+        ends = "; ".join(f"{line.label} {figure(last(line.y))}" for line in lines)
         drawn = charts.line_chart(
             lines,
             x,
@@ -153,7 +152,7 @@ def _late(view: TrainView) -> Markup:
         thin(tuple(float(i + 1) for i in range(begin, view.epochs))),
         key="late",
         title="Validation error over the second half of the epochs",
-        desc=f"At the end: {words.percent(last(errors))}.",
+        desc=f"At the end: {percent(last(errors))}.",
         x_label="epoch",
         y_format=lambda v: f"{v * 100:.3g}\N{NO-BREAK SPACE}%",
         height=200,

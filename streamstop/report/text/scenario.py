@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import statistics
 
-from streamstop.report.charts.lines import shorten
-from streamstop.report.text import run as words
+from streamstop.report.formatting import NBSP, NONE, figure, percent, plural, shorten, whole
 from streamstop.report.views.run import Snapshot
 from streamstop.report.views.scenario import DomainScore, Watch, watches
 
@@ -20,20 +19,6 @@ NAME = 40
 LINE_NAME = 20
 """The same where two of them share a line of a terminal."""
 
-SHORT = {
-    "decided": "learner",
-    "linear": "linear readout",
-    "lda": "LDA readout",
-    "lda_counts": "LDA on counts",
-    "river": "softmax regr.",
-    "frozen": "frozen",
-    "frozen_linear": "frozen, linear",
-    "frozen_lda": "frozen, LDA",
-    "frozen_discriminant": "trained LDA",
-    "majority": "majority",
-    "no_change": "no change",
-}
-"""Names for the heads of narrow columns."""
 
 LONG_RUNS = (
     "Labels come in long runs here: to repeat the last one is nearly always right, and takes no "
@@ -53,7 +38,7 @@ def course(snapshot: Snapshot) -> str:
         return ""
     if len(spans) == 2 and len(world.drifts) == 1:
         return (
-            f"The world changed once, after {words.plural(world.drifts[0], 'segment')}: from "
+            f"The world changed once, after {plural(world.drifts[0], 'segment')}: from "
             f"{_name(spans[0].name)} to {_name(spans[1].name)}."
         )
     count = len(world.drifts)
@@ -78,11 +63,11 @@ def noticed(snapshot: Snapshot) -> list[tuple[str, str, str, str, str, str, str]
         (
             one.detector,
             one.signal,
-            words.whole(one.alarms),
+            whole(one.alarms),
             _found(one),
             delay(one),
-            words.whole(one.false),
-            words.whole(one.again) if one.delays else words.NONE,
+            whole(one.false),
+            whole(one.again) if one.delays else NONE,
         )
         for one in watches(snapshot.world)
         if one.alarms
@@ -106,14 +91,14 @@ def delay(watch: Watch) -> str:
     """
     found = watch.found
     if not found:
-        return words.NONE
-    middle = words.figure(statistics.median(found))
+        return NONE
+    middle = figure(statistics.median(found))
     return middle if len(found) == 1 else f"{middle} ({found[0]:,} to {found[-1]:,})"
 
 
 def _found(watch: Watch) -> str:
     if not watch.delays:
-        return words.NONE
+        return NONE
     if len(watch.delays) == 1:
         return "yes" if watch.found else "no"
     return f"{len(watch.found):,} of {len(watch.delays):,}"
@@ -136,21 +121,21 @@ def domain_name(domain: DomainScore) -> str:
 def count_of(value: float | None) -> str:
     """A count too large to read digit by digit.
 
-    >>> [count_of(v).replace(words.NBSP, " ") for v in (312.0, 45_678.0, 1_234_567.0, None)]
+    >>> [count_of(v).replace(NBSP, " ") for v in (312.0, 45_678.0, 1_234_567.0, None)]
     ['312', '45.7 k', '1.23 M', '–']
     """
     if value is None:
-        return words.NONE
+        return NONE
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= size:
             size = 1e3 if unit == "k" else size
-            return f"{value / size:.3g}{words.NBSP}{unit}"
-    return words.figure(value)
+            return f"{value / size:.3g}{NBSP}{unit}"
+    return figure(value)
 
 
 def _scored(domain: DomainScore) -> str:
     name = shorten(domain_name(domain), LINE_NAME)
-    return f"“{name}” {words.percent(domain.accuracy['decided'])}"
+    return f"“{name}” {percent(domain.accuracy['decided'])}"
 
 
 def _name(name: str) -> str:

@@ -14,9 +14,9 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from streamstop.pipeline.summary_file import number
-from streamstop.report.charts.lines import shorten
-from streamstop.report.text import run as words
-from streamstop.report.text.scenario import SHORT, count_of, domain_name
+from streamstop.report.formatting import NONE, megabytes, percent, shorten
+from streamstop.report.names import SHORT, name_of
+from streamstop.report.text.scenario import count_of, domain_name
 from streamstop.report.views.run import Snapshot
 from streamstop.report.views.scenario import Examined, HeldOut, Row
 
@@ -58,7 +58,7 @@ def domain_columns(snapshot: Snapshot) -> list[tuple[str, str]]:
     """(key, name) of the decision makers that any domain has."""
     there = dict.fromkeys(key for one in snapshot.domains for key in one.accuracy)
     order = [key for key in COLUMNS if key in there] + [k for k in there if k not in COLUMNS]
-    return [(key, SHORT.get(key, words.name_of(key))) for key in order[:12]]
+    return [(key, SHORT.get(key, name_of(key))) for key in order[:12]]
 
 
 def domain_rows(snapshot: Snapshot) -> list[DomainRow]:
@@ -73,7 +73,7 @@ def domain_rows(snapshot: Snapshot) -> list[DomainRow]:
             domain_name(one),
             one.segments,
             tuple(
-                (words.percent(one.accuracy.get(key)), _is_best(one.accuracy.get(key), one.best))
+                (percent(one.accuracy.get(key)), _is_best(one.accuracy.get(key), one.best))
                 for key in keys
             ),
         )
@@ -111,7 +111,7 @@ def other_matrices(snapshot: Snapshot) -> list[tuple[str, Markup]]:
     if held is None or len(held.tasks) * (len(held.taught) + 1) > MAX_CELLS:
         return []
     return [
-        (words.name_of(row.key), matrix(held, row.tested))
+        (name_of(row.key), matrix(held, row.tested))
         for row in transfer_rows(snapshot)
         if row.tested is not held.learner
     ]
@@ -150,7 +150,7 @@ def cell(value: float | None) -> str:
     ['100', '>99', '50', '<1', '0', '–']
     """
     if value is None:
-        return words.NONE
+        return NONE
     if 0.995 <= value < 1.0:
         return ">99"
     return "<1" if 0.0 < value < 0.005 else f"{value * 100:.0f}"
@@ -168,11 +168,11 @@ def operation_tiles(snapshot: Snapshot) -> list[tuple[str, str]]:
         (count_of(macs), "multiply-accumulates that were needed"),
         (count_of(acs), "accumulates that were needed"),
         (count_of(number(synaptic.get("dense"))), "synaptic operations if nothing were zero"),
-        (words.percent(number(said.get("activation_sparsity"))), "of neurons silent in a bin"),
-        (words.percent(number(said.get("connection_sparsity"))), "of weights zero"),
+        (percent(number(said.get("activation_sparsity"))), "of neurons silent in a bin"),
+        (percent(number(said.get("connection_sparsity"))), "of weights zero"),
         (count_of(number(said.get("membrane_updates"))), "membrane potentials that moved"),
         (count_of(number(learning.get("total"))), "multiply-accumulates of learning, dense"),
-        (words.megabytes(size, size=1e-6), "footprint: parameters and state"),
+        (megabytes(size, size=1e-6), "footprint: parameters and state"),
     ]
 
 

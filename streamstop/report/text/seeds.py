@@ -12,18 +12,18 @@ from typing import Any
 
 from streamstop.experiments.comparison import Comparison, Pair
 from streamstop.experiments.groups import Group, strongest
-from streamstop.report.text.run import (
+from streamstop.report.formatting import (
     MINUS,
     NBSP,
     NONE,
     chance,
     figure,
-    name_of,
     p_is,
     percent,
     plural,
     points,
 )
+from streamstop.report.names import name_of
 
 Figure = Mapping[str, Any] | None
 """A mean, its deviation, their number and interval, as joint summaries have it."""

@@ -13,6 +13,8 @@ from helpers.fake_run import fake_world, write_fake_run
 from rich.console import Console
 
 from streamstop.cli.display.summary import print_summary
+from streamstop.report.formatting import NBSP, percent
+from streamstop.report.names import name_of
 from streamstop.report.text import run as words
 from streamstop.report.views.run import summary_snapshot
 
@@ -85,11 +87,11 @@ def test_says_what_the_report_says(fake_summary: MakeSummary) -> None:
     summary = fake_summary()
     snapshot = summary_snapshot(summary)
     text = " ".join(printed(summary).split())
-    assert words.verdict(snapshot).replace(words.NBSP, " ") in text
+    assert words.verdict(snapshot).replace(NBSP, " ") in text
     assert words.ledger_equation(snapshot) in text
     for score in snapshot.scores:
-        share = words.percent(score.segment).replace(words.NBSP, " ")
-        row = next(r for r in printed(summary).splitlines() if words.name_of(score.key) in r[:26])
+        share = percent(score.segment).replace(NBSP, " ")
+        row = next(r for r in printed(summary).splitlines() if name_of(score.key) in r[:26])
         assert share in row
 
 

@@ -1,0 +1,79 @@
+"""What all pages share: templates, styles of layers' lines, and the file that a page goes to."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TypeVar
+
+import jinja2
+
+from streamstop.errors import UsageError
+from streamstop.report import formatting
+from streamstop.report.formatting import shorten
+from streamstop.report.names import name_of
+
+T = TypeVar("T")
+
+MAX_LAYERS = 16
+MAX_CONFIG_SHOWN = 20_000
+LAYER_POINTS = 200
+
+
+def place_for(out: Path | str) -> Path:
+    """Where --out says that a page goes.
+
+    Raises UsageError where that is a folder, or in none that is there.
+    """
+    path = Path(out)
+    if path.is_dir():
+        raise UsageError(f"--out wants a file, and this is a folder: {path}")
+    if not path.parent.is_dir():
+        raise UsageError(f"--out wants a file in a folder that is there: {path}")
+    return path
+
+
+def put_in_place(page: str, path: Path) -> Path:
+    """Write a page to `path`, whole or not at all; give the path."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".html")
+    try:
+        # A path that is no valid text has lone surrogates in it, which no file can hold.
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.write(page)
+        # mkstemp makes files that only their owner can read; a report is there to be shown.
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def environment() -> jinja2.Environment:
+    """What templates of this folder are rendered by."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("streamstop", "report/templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["short"] = shorten
+    environment.globals.update(fmt=formatting, name_of=name_of)
+    return environment
+
+
+def layer_style(index: int) -> tuple[int, str, float]:
+    """Colour, dash and weight of a line: seven colours in turn, then the same ones dashed."""
+    colours = (0, 1, 2, 3, 4, 5, 6)
+    return colours[index % 7], ("", "6 3", "1.5 3")[index // 7 % 3], 1.8
+
+
+def thin(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Every so-manieth value, the first and the last among them: a small chart has few columns."""
+    every = -(-len(values) // LAYER_POINTS)
+    if every < 2:
+        return values
+    kept = values[::every]
+    return kept if (len(values) - 1) % every == 0 else (*kept, values[-1])

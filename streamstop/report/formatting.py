@@ -41,10 +41,10 @@ def points(value: float | None) -> str:
     return text[1:] if float(text) == 0 else text.replace("-", MINUS)
 
 
-def chance(p: float | None) -> str:
+def p_value(p: float | None) -> str:
     """A p-value.
 
-    >>> chance(0.2345), chance(0.00001), chance(None)
+    >>> p_value(0.2345), p_value(0.00001), p_value(None)
     ('0.23', '<0.001', '–')
     """
     if p is None:
@@ -52,13 +52,13 @@ def chance(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.2g}"
 
 
-def p_is(p: float) -> str:
+def p_equals(p: float) -> str:
     """The same with its letter.
 
-    >>> p_is(0.04), p_is(0.00001)
+    >>> p_equals(0.04), p_equals(0.00001)
     ('p = 0.04', 'p < 0.001')
     """
-    return "p < 0.001" if p < 0.001 else f"p = {chance(p)}"
+    return "p < 0.001" if p < 0.001 else f"p = {p_value(p)}"
 
 
 def whole(value: int | float | None) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from streamstop.errors import UsageError
 from streamstop.pipeline.summary_file import read_summary
-from streamstop.report.pages.base import place_for
+from streamstop.report.pages.base import output_path
 from streamstop.report.pages.run import write_report
 
 
@@ -22,7 +22,7 @@ def write_page(folder: Path | str, to: Path | str | None = None) -> Path:
     """
     folder = Path(folder)
     if to is not None:
-        to = place_for(to)
+        to = output_path(to)
     if (folder / "train.json").is_file():
         from streamstop.report.pages.training import write_train_page
 
@@ -32,7 +32,7 @@ def write_page(folder: Path | str, to: Path | str | None = None) -> Path:
             "This training has no train.json: it is still going on, or it was stopped. Go on with: "
             f"streamstop train --resume {folder}"
         )
-    if _is_joint(folder):
+    if _holds_several_seeds(folder):
         from streamstop.report.pages.seeds import write_joint_report
 
         if to is not None:
@@ -44,7 +44,7 @@ def write_page(folder: Path | str, to: Path | str | None = None) -> Path:
     return write_report(folder, to)
 
 
-def _is_joint(folder: Path) -> bool:
+def _holds_several_seeds(folder: Path) -> bool:
     """Whether the folder's summary has a kind, which a run's has not."""
     try:
         return "kind" in read_summary(folder)

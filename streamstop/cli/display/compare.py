@@ -18,9 +18,9 @@ from rich.text import Text
 from streamstop.cli.display.text import plain, print_paragraph, print_path
 from streamstop.experiments.comparison import Comparison
 from streamstop.experiments.groups import KEPT, Group, told_apart
-from streamstop.report.formatting import NBSP, NONE, chance, percent, plural, points, shorten
-from streamstop.report.names import name_of
-from streamstop.report.text import seeds as said
+from streamstop.report.formatting import NBSP, NONE, p_value, percent, plural, points, shorten
+from streamstop.report.names import INITIAL_NETWORK, LDA_COUNTS, name_of
+from streamstop.report.text import seeds as seeds_text
 
 MAX_DIFFER = 12
 MAX_COLUMNS = 5
@@ -40,7 +40,7 @@ def print_comparison(
         print_paragraph(console, note, "yellow")
     if any(group.summary.get("data") == "simulated" for group in comparison.groups):
         console.print(Text("SIMULATED DATA", style="bold yellow"))
-    print_paragraph(console, said.comparison_verdict(comparison), "bold")
+    print_paragraph(console, seeds_text.comparison_sentence(comparison), "bold")
     console.print()
     console.print(Padding(_groups(comparison, console.width), (0, 0, 1, 2)))
     if rivals := _rivals(comparison.groups):
@@ -50,7 +50,7 @@ def print_comparison(
         console.print(Padding(_pairs(comparison), (0, 0, 1, 2)))
         for text in _explained(comparison):
             print_paragraph(console, text, "dim")
-    for pairs, why in said.apart(comparison):
+    for pairs, why in seeds_text.untested_pairs(comparison):
         print_paragraph(console, f"{pairs}. {why}", "yellow")
     if len(comparison.groups) > 1:
         console.print()
@@ -108,8 +108,8 @@ COLUMNS: tuple[tuple[str, Callable[[Group], str]], ...] = (
     ("last third", _share("accuracy", "segment_last_third")),
     ("rival", _rival),
     ("held out", _share(*KEPT, "average_accuracy")),
-    ("LDA counts", _share("baselines", "lda_counts", "segment")),
-    ("frozen", _share("baselines", "frozen", "segment")),
+    ("LDA counts", _share("baselines", LDA_COUNTS, "segment")),
+    ("frozen", _share("baselines", INITIAL_NETWORK, "segment")),
 )
 
 
@@ -124,9 +124,9 @@ def _pairs(comparison: Comparison) -> Table:
             table.add_row(
                 f"{pair.first} - {pair.second}",
                 points(pair.difference.mean),
-                plain(said.interval(pair.difference.as_dict(), signed=True)),
+                plain(seeds_text.interval(pair.difference.as_dict(), signed=True)),
                 f"{pair.first_only:,}:{pair.second_only:,}",
-                *map(chance, shown),
+                *map(p_value, shown),
             )
     return table
 
@@ -137,10 +137,10 @@ def _explained(comparison: Comparison) -> list[str]:
     text = f"{how}sign test over {_range([pair.segments for pair in pairs])} shared segments"
     if any(pair.p_t is not None or pair.p_flips is not None for pair in pairs):
         text += f", t and sign flips over {_range([len(pair.seeds) for pair in pairs])} seeds"
-    limits = sorted({said.over_seeds(pair) for pair in pairs} - {""})
+    limits = sorted({seeds_text.least_p_text(pair) for pair in pairs} - {""})
     if limits:
         text += f" (flips: {', '.join(limits)})"
-    return [f"{text}. {said.CAUTION}"]
+    return [f"{text}. {seeds_text.CAUTION}"]
 
 
 def _range(counts: list[int]) -> str:

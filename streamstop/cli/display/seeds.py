@@ -23,8 +23,8 @@ from streamstop.cli.display.text import plain, print_paragraph, print_path
 from streamstop.experiments.groups import strongest
 from streamstop.experiments.seeds import SeedProgress
 from streamstop.report.formatting import percent, points, shorten
-from streamstop.report.names import name_of
-from streamstop.report.text import seeds as said
+from streamstop.report.names import HEADLINE, MARGINS, name_of
+from streamstop.report.text import seeds as seeds_text
 
 DRAW_EVERY_S = 0.1
 MAX_SHOWN = 4
@@ -76,7 +76,7 @@ class SeedsLine(Line):
         self._progress.refresh()
 
     def _total(self) -> float:
-        """Segments of all seeds: those not begun are taken to have as many as the others."""
+        """Segments of all seeds; a seed that has not begun counts with the mean of the others."""
         known = [one.segments or 0 for one in self._latest.values()]
         return sum(known) / len(known) * self._seeds
 
@@ -94,8 +94,8 @@ def print_joint(
         print_paragraph(console, f"{summary['message']}.", "yellow")
     if summary.get("data") == "simulated":
         console.print(Text("SIMULATED DATA", style="bold yellow"))
-    print_paragraph(console, said.joint_verdict(summary), "bold")
-    if doubt := said.joint_doubt(summary):
+    print_paragraph(console, seeds_text.seeds_sentence(summary), "bold")
+    if doubt := seeds_text.margin_sentence(summary):
         print_paragraph(console, doubt, "dim")
     console.print()
     if summary.get("accuracy"):
@@ -108,12 +108,12 @@ def _scores(summary: Mapping[str, Any]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
     table.add_column("decided by", no_wrap=True, overflow="ellipsis")
     kept = (summary.get("continual") or {}).get("makers") or {}
-    margins = summary.get("learner_less_rivals") or {}
+    margins = summary.get(MARGINS) or {}
     more = ("held out", "forgetting") if kept else ("learner less it",)
     first = ("all",) if kept else ("all", "last third")
     for head in (*first, *more):
         table.add_column(head, justify="right", no_wrap=True)
-    rows = [("decision", "bold blue", summary["accuracy"])]
+    rows = [(HEADLINE, "bold blue", summary["accuracy"])]
     rows += [(k, "blue", v) for k, v in (summary.get("accuracy_by_readout") or {}).items()]
     best = strongest(summary)
     rows += [
@@ -121,15 +121,18 @@ def _scores(summary: Mapping[str, Any]) -> Table:
     ]
     for key, style, values in sorted(rows, key=_mean, reverse=True):
         if kept:
-            own = kept.get("decided" if key == "decision" else key, {})
-            cells = [said.share(own.get("average_accuracy")), said.plain(own.get("forgetting"))]
+            own = kept.get(key, {})
+            cells = [
+                seeds_text.percent_sd(own.get("average_accuracy")),
+                seeds_text.figure_sd(own.get("forgetting")),
+            ]
         else:
             less = margins.get(key, {}).get("segment")
-            cells = [said.share(values.get("segment_last_third"))]
+            cells = [seeds_text.percent_sd(values.get("segment_last_third"))]
             cells += ["" if less is None else points(less["mean"])]
         table.add_row(
             Text(shorten(plain(name_of(key)), 32)),
-            plain(said.share(values.get("segment"))),
+            plain(seeds_text.percent_sd(values.get("segment"))),
             *map(plain, cells),
             style=style,
         )

@@ -18,7 +18,7 @@ from rich.text import Text
 from streamstop.cli.display.text import plain, print_paragraph, print_path
 from streamstop.report.formatting import TIMES, percent, plural, rate, shorten, whole, with_unit
 from streamstop.report.names import name_of
-from streamstop.report.text import run as words
+from streamstop.report.text import run as run_text
 from streamstop.report.text.scenario import best_and_worst
 from streamstop.report.views.run import Snapshot, summary_snapshot
 
@@ -45,11 +45,11 @@ def print_summary(
     console = console or Console()
     snapshot = summary_snapshot(summary)
     console.print()
-    for warning in words.warnings(snapshot):
+    for warning in run_text.warnings(snapshot):
         print_paragraph(console, warning, "yellow")
     if snapshot.simulated:
         console.print(Text("SIMULATED DATA", style="bold yellow"))
-    print_paragraph(console, words.verdict(snapshot), "bold")
+    print_paragraph(console, run_text.result_sentence(snapshot), "bold")
     console.print()
     if snapshot.labelled:
         console.print(Padding(_scores(snapshot), (0, 0, 1, 2)))
@@ -61,7 +61,7 @@ def print_summary(
     style = "" if snapshot.ledger.balances else "bold red"
     if domains := best_and_worst(snapshot):
         facts.add_row("domains", Text(plain(domains)))
-    facts.add_row("events", Text(plain(words.ledger_equation(snapshot)), style=style))
+    facts.add_row("events", Text(plain(run_text.ledger_equation(snapshot)), style=style))
     facts.add_row("speed", Text(plain(_speed(snapshot))))
     if snapshot.operations.get("executions"):
         facts.add_row("operations", Text(plain(_operations(snapshot.operations))))
@@ -76,9 +76,15 @@ def _scores(snapshot: Snapshot) -> Table:
     table.add_column("", no_wrap=True)
     table.add_column("all", justify="right", no_wrap=True)
     table.add_column("last third", justify="right", no_wrap=True)
-    styles = {"decision": "bold", "readout": "", "baseline": ""}
+    styles = {"headline": "bold", "readout": "", "baseline": ""}
     for score in snapshot.ranking:
-        style = "blue" if score.kind != "baseline" else "yellow" if score == snapshot.rival else ""
+        style = (
+            "blue"
+            if score.kind != "baseline"
+            else "yellow"
+            if score == snapshot.best_baseline
+            else ""
+        )
         table.add_row(
             Text(shorten(plain(name_of(score.key)), 36)),
             _bar(score.segment, style or "dim"),

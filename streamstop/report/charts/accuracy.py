@@ -13,10 +13,23 @@ from streamstop.report.charts import lines as charts
 from streamstop.report.charts.annotations import Band, Lane, mark_legend
 from streamstop.report.charts.lines import Line, Values, last
 from streamstop.report.formatting import percent, plural, shorten
-from streamstop.report.names import name_of
-from streamstop.report.text import scenario as changing_words
+from streamstop.report.names import (
+    FROZEN_FEATURES_LDA,
+    FROZEN_FEATURES_LINEAR,
+    HEADLINE,
+    INITIAL_LDA,
+    INITIAL_NETWORK,
+    LDA,
+    LDA_COUNTS,
+    LINEAR,
+    MAJORITY,
+    NO_CHANGE,
+    SOFTMAX_COUNTS,
+    name_of,
+)
+from streamstop.report.text import scenario as scenario_text
 from streamstop.report.views.run import Snapshot
-from streamstop.report.views.scenario import World
+from streamstop.report.views.scenario import ScenarioView
 
 MAX_ACCURACY_LINES = 14
 MAX_BANDS = 120
@@ -26,22 +39,22 @@ MAX_LANES = 16
 
 STYLES = {
     "segment_windowed": (0, "", 2.6),
-    "decided": (0, "", 2.6),
+    HEADLINE: (0, "", 2.6),
     "segment": (0, "2 3", 2.0),
-    "linear": (5, "", 1.4),
-    "lda": (2, "", 1.4),
-    "lda_counts": (1, "", 2.0),
-    "river": (3, "", 1.4),
-    "frozen": (4, "6 3", 1.4),
-    "frozen_lda": (2, "5 2", 1.4),
-    "frozen_linear": (5, "5 2", 1.4),
-    "frozen_discriminant": (4, "2 2", 1.4),
-    "majority": (6, "", 1.2),
-    "no_change": (6, "1.5 3", 1.4),
+    LINEAR: (5, "", 1.4),
+    LDA: (2, "", 1.4),
+    LDA_COUNTS: (1, "", 2.0),
+    SOFTMAX_COUNTS: (3, "", 1.4),
+    INITIAL_NETWORK: (4, "6 3", 1.4),
+    FROZEN_FEATURES_LDA: (2, "5 2", 1.4),
+    FROZEN_FEATURES_LINEAR: (5, "5 2", 1.4),
+    INITIAL_LDA: (4, "2 2", 1.4),
+    MAJORITY: (6, "", 1.2),
+    NO_CHANGE: (6, "1.5 3", 1.4),
 }
 """Colour, dash and weight of each accuracy line: the learner and its strongest rival stand out."""
 
-RECENT = ("decided", "lda_counts", "river", "frozen_lda", "frozen", "frozen_discriminant")
+RECENT = (HEADLINE, LDA_COUNTS, SOFTMAX_COUNTS, FROZEN_FEATURES_LDA, INITIAL_NETWORK, INITIAL_LDA)
 """Who is drawn where the world changes, beside the strongest rival: more lines would hide each
 other, as each goes up and down."""
 
@@ -59,15 +72,15 @@ SHAPES = {
 
 def accuracy_chart(snapshot: Snapshot) -> Markup:
     """Accuracy over the run, with its legend; nothing where nothing was scored."""
-    over_last = bool(snapshot.recent.accuracy)
+    over_last = bool(snapshot.windowed.accuracy)
     lines = _recent_lines(snapshot) if over_last else _cumulative_lines(snapshot)
     if not any(value is not None for line in lines for value in line.y):
         return Markup()
-    x = snapshot.recent.x if over_last else snapshot.curves.x
-    world = snapshot.world
-    bands = world_bands(world)
+    x = snapshot.windowed.x if over_last else snapshot.curves.x
+    scenario = snapshot.scenario
+    bands = span_bands(scenario)
     third = (x[-1] * 2 / 3, x[-1], "last third") if len(x) > 2 and not bands else None
-    lanes = alarm_lanes(world)
+    lanes = alarm_lanes(scenario)
     drawn = charts.line_chart(
         # The learner is drawn last, on top of everything.
         list(reversed(lines)),
@@ -82,11 +95,11 @@ def accuracy_chart(snapshot: Snapshot) -> Markup:
         gutter=8.0 if over_last else 9.5,
         shade=third,
         bands=bands,
-        moments=world.drifts[:MAX_MOMENTS],
+        moments=scenario.drifts[:MAX_MOMENTS],
         lanes=lanes,
     )
     by_end = charts.legend(sorted(lines, key=lambda line: -(last(line.y) or 0.0)))
-    marks = _mark_legend(world, lanes)
+    marks = _mark_legend(scenario, lanes)
     if over_last:
         return Markup('<div class="row-legend timeline">{}{}{}</div>').format(by_end, drawn, marks)
     return Markup('<div class="with-legend">{}{}</div><div class="row-legend">{}</div>').format(
@@ -94,21 +107,21 @@ def accuracy_chart(snapshot: Snapshot) -> Markup:
     )
 
 
-def world_bands(world: World) -> list[Band]:
+def span_bands(scenario: ScenarioView) -> list[Band]:
     """The spans, every other one shaded; none where there is a single one."""
-    if len(world.spans) < 2:
+    if len(scenario.spans) < 2:
         return []
-    number = {name: i for i, name in enumerate(world.names, start=1)}
+    number = {name: i for i, name in enumerate(scenario.names, start=1)}
     return [
         Band(span.first, span.last + 1, span.name, number[span.name], shaded=i % 2 == 1)
-        for i, span in enumerate(world.spans[:MAX_BANDS])
+        for i, span in enumerate(scenario.spans[:MAX_BANDS])
     ]
 
 
-def alarm_lanes(world: World) -> list[Lane]:
+def alarm_lanes(scenario: ScenarioView) -> list[Lane]:
     """A row for each detector over each signal that raised an alarm, in the order of watching."""
-    drawn = world.alarms[:MAX_MARKS]
-    order = [signal for _, signal in world.watched] + [one.signal for one in drawn]
+    drawn = scenario.alarms[:MAX_MARKS]
+    order = [signal for _, signal in scenario.watched] + [one.signal for one in drawn]
     keys = {(one.detector, one.signal) for one in drawn}
     ranked = sorted(
         keys,
@@ -128,16 +141,16 @@ def alarm_lanes(world: World) -> list[Lane]:
     ]
 
 
-def marks_left(world: World) -> list[str]:
+def undrawn_marks(scenario: ScenarioView) -> list[str]:
     """What was not drawn, in words."""
     said = []
-    spans = world.spans_in_all - MAX_BANDS
+    spans = scenario.total_spans - MAX_BANDS
     if spans > 0:
         said.append(f"{spans:,} further spans are not shaded")
-    if len(world.drifts) > MAX_MOMENTS:
-        said.append(f"{len(world.drifts) - MAX_MOMENTS:,} further drifts are not marked")
-    if world.alarm_count > MAX_MARKS:
-        said.append(f"{world.alarm_count - MAX_MARKS:,} further alarms are not marked")
+    if len(scenario.drifts) > MAX_MOMENTS:
+        said.append(f"{len(scenario.drifts) - MAX_MOMENTS:,} further drifts are not marked")
+    if scenario.alarm_count > MAX_MARKS:
+        said.append(f"{scenario.alarm_count - MAX_MARKS:,} further alarms are not marked")
     return said
 
 
@@ -152,10 +165,10 @@ def _cumulative_lines(snapshot: Snapshot) -> list[Line]:
 
 
 def _recent_lines(snapshot: Snapshot) -> list[Line]:
-    found = dict(snapshot.recent.accuracy)
-    rival = snapshot.rival.key if snapshot.rival else ""
+    found = dict(snapshot.windowed.accuracy)
+    rival = snapshot.best_baseline.key if snapshot.best_baseline else ""
     keys = [key for key in dict.fromkeys([*RECENT, rival]) if key in found]
-    return [_line(key, "learner" if key == "decided" else None, found[key]) for key in keys]
+    return [_line(key, "learner" if key == HEADLINE else None, found[key]) for key in keys]
 
 
 def _line(key: str, name: str | None, values: Values) -> Line:
@@ -166,17 +179,17 @@ def _line(key: str, name: str | None, values: Values) -> Line:
 
 def _described(snapshot: Snapshot, lines: list[Line]) -> str:
     said = ["At the end: " + "; ".join(f"{line.label} {line.note}" for line in lines)]
-    if course := changing_words.course(snapshot):
-        said.append(course.rstrip("."))
-    if snapshot.world.alarm_count:
-        said.append(plural(snapshot.world.alarm_count, "alarm"))
+    if changes := scenario_text.describe_changes(snapshot):
+        said.append(changes.rstrip("."))
+    if snapshot.scenario.alarm_count:
+        said.append(plural(snapshot.scenario.alarm_count, "alarm"))
     return ". ".join(said) + "."
 
 
-def _mark_legend(world: World, lanes: list[Lane]) -> Markup:
+def _mark_legend(scenario: ScenarioView, lanes: list[Lane]) -> Markup:
     moment = ""
-    if world.drifts:
-        count = len(world.drifts)
+    if scenario.drifts:
+        count = len(scenario.drifts)
         moment = "the world changed" + (f", {count:,} times" if count > 1 else "")
     heard: dict[str, int] = {}
     for lane in lanes:

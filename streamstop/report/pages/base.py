@@ -12,7 +12,7 @@ import jinja2
 from streamstop.errors import UsageError
 from streamstop.report import formatting
 from streamstop.report.formatting import shorten
-from streamstop.report.names import name_of
+from streamstop.report.names import HEADLINE, name_of
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ MAX_CONFIG_SHOWN = 20_000
 LAYER_POINTS = 200
 
 
-def place_for(out: Path | str) -> Path:
+def output_path(out: Path | str) -> Path:
     """Where --out says that a page goes.
 
     Raises UsageError where that is a folder, or in none that is there.
@@ -34,7 +34,7 @@ def place_for(out: Path | str) -> Path:
     return path
 
 
-def put_in_place(page: str, path: Path) -> Path:
+def write_atomically(page: str, path: Path) -> Path:
     """Write a page to `path`, whole or not at all; give the path."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".html")
     try:
@@ -60,7 +60,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["short"] = shorten
-    environment.globals.update(fmt=formatting, name_of=name_of)
+    environment.globals.update(fmt=formatting, name_of=name_of, HEADLINE=HEADLINE)
     return environment
 
 

@@ -17,9 +17,9 @@ from streamstop.experiments.groups import KEPT, Group, told_apart
 from streamstop.pipeline.segments_file import WINDOW
 from streamstop.report.charts.seeds import Dots, curves_chart, dot_plot
 from streamstop.report.formatting import NONE
-from streamstop.report.names import name_of
-from streamstop.report.pages.base import environment, layer_style, place_for, put_in_place
-from streamstop.report.text import seeds as spread_words
+from streamstop.report.names import HEADLINE, INITIAL_NETWORK, LDA_COUNTS, name_of
+from streamstop.report.pages.base import environment, layer_style, output_path, write_atomically
+from streamstop.report.text import seeds as seeds_text
 
 MAX_DIFFER = 200
 MAX_LINES = 12
@@ -33,8 +33,8 @@ def write_comparison(comparison: Comparison, path: Path | str, command: str = ""
 
     Raises UsageError where that is no place for a file.
     """
-    path = place_for(path)
-    return put_in_place(render(comparison, command), path)
+    path = output_path(path)
+    return write_atomically(render(comparison, command), path)
 
 
 def render(comparison: Comparison, command: str = "") -> str:
@@ -47,8 +47,8 @@ def render(comparison: Comparison, command: str = "") -> str:
         .get_template("comparison.html.j2")
         .render(
             c=comparison,
-            said=spread_words,
-            verdict=spread_words.comparison_verdict(comparison),
+            text=seeds_text,
+            verdict=seeds_text.comparison_sentence(comparison),
             kinds=sorted({str(g.summary.get("data")) for g in groups}),
             runs=sum(len(g.runs) for g in groups),
             heads=[head for head, _ in columns],
@@ -65,7 +65,7 @@ def render(comparison: Comparison, command: str = "") -> str:
             dots=dots(groups[:MAX_LINES]),
             curves=group_curves(groups[:MAX_LINES]),
             window=WINDOW,
-            caution=spread_words.CAUTION,
+            caution=seeds_text.CAUTION,
             tested=[_tested(pair) for pair in comparison.pairs if pair.tested],
             limits=list(_limits(comparison)),
             differ=[
@@ -90,7 +90,7 @@ def dots(groups: tuple[Group, ...]) -> Markup:
                 name,
                 own,
                 group.values("accuracy", "segment"),
-                spread_words.share(own),
+                seeds_text.percent_sd(own),
                 layer_style(i)[0],
             )
         )
@@ -102,7 +102,7 @@ def dots(groups: tuple[Group, ...]) -> Markup:
                     f"{group.letter}  {name_of(rival)}",
                     theirs,
                     group.values("baselines", rival, "segment"),
-                    spread_words.share(theirs),
+                    seeds_text.percent_sd(theirs),
                     6,
                 )
             )
@@ -113,7 +113,7 @@ def dots(groups: tuple[Group, ...]) -> Markup:
 def group_curves(groups: tuple[Group, ...]) -> Markup:
     """The learner's accuracy over the run, a line and a band for each group."""
     lines = [
-        (group, "decided", f"{group.letter}  {group.label}".rstrip(), layer_style(i))
+        (group, HEADLINE, f"{group.letter}  {group.label}".rstrip(), layer_style(i))
         for i, group in enumerate(groups)
     ]
     return curves_chart(lines, key="curves", title="Accuracy over the run, by group")
@@ -124,21 +124,21 @@ def _of(*path: str) -> Callable[[Group], Cell]:
 
     def cell(group: Group) -> Cell:
         found = group.figure(*path)
-        return spread_words.share(found), spread_words.interval(found) if _known(found) else ""
+        return seeds_text.percent_sd(found), seeds_text.interval(found) if _known(found) else ""
 
     return cell
 
 
 def _plain(*path: str) -> Callable[[Group], Cell]:
     """A column of figures that are no shares."""
-    return lambda group: (spread_words.plain(group.figure(*path)), "")
+    return lambda group: (seeds_text.figure_sd(group.figure(*path)), "")
 
 
 def _rival(group: Group) -> Cell:
     if group.rival is None:
         return NONE, ""
     found = group.figure("baselines", group.rival, "segment")
-    return spread_words.share(found), name_of(group.rival)
+    return seeds_text.percent_sd(found), name_of(group.rival)
 
 
 def _alarms(group: Group) -> Cell:
@@ -158,8 +158,8 @@ COLUMNS: tuple[tuple[str, Callable[[Group], Cell]], ...] = (
     ("the learner", _of("accuracy", "segment")),
     ("last third", _of("accuracy", "segment_last_third")),
     ("strongest baseline", _rival),
-    ("LDA on counts", _of("baselines", "lda_counts", "segment")),
-    ("frozen network", _of("baselines", "frozen", "segment")),
+    ("LDA on counts", _of("baselines", LDA_COUNTS, "segment")),
+    ("frozen network", _of("baselines", INITIAL_NETWORK, "segment")),
     ("held out, at the end", _of(*KEPT, "average_accuracy")),
     ("forgetting", _plain(*KEPT, "forgetting")),
     ("drift alarms", _alarms),
@@ -171,13 +171,13 @@ def _tested(pair: Pair) -> dict[str, Any]:
     assert pair.difference is not None
     raw = (pair.p_segments, pair.p_t, pair.p_flips)
     difference = pair.difference.as_dict()
-    interval = spread_words.interval(difference, signed=True) if _known(difference) else ""
+    interval = seeds_text.interval(difference, signed=True) if _known(difference) else ""
     return {"pair": pair, "p": pair.corrected or raw, "interval": interval}
 
 
 def _limits(comparison: Comparison) -> Iterator[str]:
     """What the sign-flip test can say at all, once for each number of seeds."""
-    told = dict.fromkeys(spread_words.over_seeds(pair) for pair in comparison.pairs)
-    for text in told:
+    limits = dict.fromkeys(seeds_text.least_p_text(pair) for pair in comparison.pairs)
+    for text in limits:
         if text:
             yield f"Sign flips give p {text}, before any correction."

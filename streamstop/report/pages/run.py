@@ -14,7 +14,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from streamstop.report.charts import lines as charts
-from streamstop.report.charts.accuracy import accuracy_chart, marks_left
+from streamstop.report.charts.accuracy import accuracy_chart, undrawn_marks
 from streamstop.report.charts.lines import Line, last
 from streamstop.report.formatting import figure
 from streamstop.report.pages.base import (
@@ -22,12 +22,12 @@ from streamstop.report.pages.base import (
     MAX_LAYERS,
     environment,
     layer_style,
-    put_in_place,
     thin,
+    write_atomically,
 )
-from streamstop.report.text import run as words
-from streamstop.report.text import scenario as changing_words
-from streamstop.report.text import scenario_tables as world_tables
+from streamstop.report.text import run as run_text
+from streamstop.report.text import scenario as scenario_text
+from streamstop.report.text import scenario_tables as tables
 from streamstop.report.views.metrics_log import LayerCurves
 from streamstop.report.views.run import Snapshot, load_snapshot
 
@@ -45,7 +45,7 @@ def write_report(run_dir: Path | str, to: Path | str | None = None) -> Path:
     """
     folder = Path(run_dir)
     path = folder / "report.html" if to is None else Path(to)
-    return put_in_place(render(load_snapshot(folder)), path)
+    return write_atomically(render(load_snapshot(folder)), path)
 
 
 def render(snapshot: Snapshot) -> str:
@@ -53,21 +53,21 @@ def render(snapshot: Snapshot) -> str:
     template = environment().get_template("run.html.j2")
     return template.render(
         s=snapshot,
-        note_of=words.note_of,
-        verdict=words.verdict(snapshot),
-        doubt=words.doubt(snapshot),
-        course=changing_words.course(snapshot),
-        aside=changing_words.aside(snapshot),
-        warnings=words.warnings(snapshot),
-        protocol=words.protocol(snapshot),
+        note_of=run_text.note_of,
+        verdict=run_text.result_sentence(snapshot),
+        doubt=run_text.significance_sentence(snapshot),
+        changes=scenario_text.describe_changes(snapshot),
+        long_runs_note=scenario_text.long_runs_note(snapshot),
+        warnings=run_text.warnings(snapshot),
+        protocol=run_text.protocol(snapshot),
         accuracy_chart=accuracy_chart(snapshot),
-        marks_left=marks_left(snapshot.world),
-        noticed=changing_words.noticed(snapshot),
-        silent=changing_words.silent(snapshot),
-        domain_columns=world_tables.domain_columns(snapshot),
-        domain_rows=world_tables.domain_rows(snapshot),
+        undrawn_marks=undrawn_marks(snapshot.scenario),
+        detector_rows=scenario_text.detector_rows(snapshot),
+        silent_detectors=scenario_text.silent_detectors(snapshot),
+        domain_columns=tables.domain_columns(snapshot),
+        domain_rows=tables.domain_rows(snapshot),
         held=held_out(snapshot),
-        operations=world_tables.operation_tiles(snapshot),
+        operations=tables.operation_tiles(snapshot),
         layer_charts=layer_charts(snapshot),
         confusion=confusion_map(snapshot),
         numbers=_numbers(snapshot),
@@ -86,11 +86,11 @@ def held_out(snapshot: Snapshot) -> dict[str, object]:
     if held is None or held.learner is None:
         return {}
     return {
-        "matrix": world_tables.matrix(held, held.learner),
+        "matrix": tables.matrix(held, held.learner),
         "before": bool(held.learner.before),
-        "numbered": world_tables.numbered(held),
-        "rows": world_tables.transfer_rows(snapshot),
-        "others": world_tables.other_matrices(snapshot),
+        "numbered": tables.uses_numbers(held),
+        "rows": tables.transfer_rows(snapshot),
+        "others": tables.other_matrices(snapshot),
     }
 
 

@@ -20,9 +20,9 @@ from streamstop.pipeline.segments_file import WINDOW
 from streamstop.pipeline.summary_file import read_summary
 from streamstop.report.charts.seeds import Dots, curves_chart, dot_plot
 from streamstop.report.formatting import whole
-from streamstop.report.names import name_of
-from streamstop.report.pages.base import environment, put_in_place
-from streamstop.report.text import seeds as spread_words
+from streamstop.report.names import HEADLINE, INITIAL_NETWORK, LDA_COUNTS, MARGINS, name_of
+from streamstop.report.pages.base import environment, write_atomically
+from streamstop.report.text import seeds as seeds_text
 
 MAX_ROWS = 120
 
@@ -60,7 +60,7 @@ def write_joint_report(folder: Path | str) -> Path:
             "summary.json does not have the shape this version of streamstop reads "
             f"({type(error).__name__}: {error}): {folder}"
         ) from error
-    return put_in_place(page, folder / "report.html")
+    return write_atomically(page, folder / "report.html")
 
 
 def render(summary: Mapping[str, Any], group: Group | None) -> str:
@@ -76,9 +76,9 @@ def render(summary: Mapping[str, Any], group: Group | None) -> str:
         .get_template("seeds.html.j2")
         .render(
             s=summary,
-            said=spread_words,
-            verdict=spread_words.joint_verdict(summary),
-            doubt=spread_words.joint_doubt(summary),
+            text=seeds_text,
+            verdict=seeds_text.seeds_sentence(summary),
+            doubt=seeds_text.margin_sentence(summary),
             makers=makers,
             dots=_dots(near, group),
             dots_left=_listed(left),
@@ -93,7 +93,7 @@ def render(summary: Mapping[str, Any], group: Group | None) -> str:
 def _makers(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Decision makers with their figures, best first; between equals the learner last."""
     best = strongest(summary)
-    margins = summary.get("learner_less_rivals") or {}
+    margins = summary.get(MARGINS) or {}
     rows = []
     for key, kind, path, values in (
         *(
@@ -104,7 +104,7 @@ def _makers(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             (key, "", ("accuracy_by_readout", key), values)
             for key, values in (summary.get("accuracy_by_readout") or {}).items()
         ),
-        ("decision", "best", ("accuracy",), summary["accuracy"]),
+        (HEADLINE, "best", ("accuracy",), summary["accuracy"]),
     ):
         if values and values.get("segment"):
             rows.append(
@@ -123,7 +123,7 @@ def _makers(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _near(row: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
     """Whether a row can share an axis with the best without hiding what tells the best apart."""
-    return bool(row["all"]["mean"] >= best["all"]["mean"] / 2 or row["key"] == "decision")
+    return bool(row["all"]["mean"] >= best["all"]["mean"] / 2 or row["key"] == HEADLINE)
 
 
 def _dots(rows: Sequence[Mapping[str, Any]], group: Group | None) -> Markup:
@@ -135,7 +135,7 @@ def _dots(rows: Sequence[Mapping[str, Any]], group: Group | None) -> Markup:
             row["name"],
             row["all"],
             group.values(*row["path"], "segment"),
-            spread_words.share(row["all"]),
+            seeds_text.percent_sd(row["all"]),
             styles.get(row["kind"], 6),
         )
         for row in rows
@@ -147,7 +147,7 @@ def _dots(rows: Sequence[Mapping[str, Any]], group: Group | None) -> Markup:
 def _curves(summary: Mapping[str, Any], group: Group | None) -> Markup:
     if group is None or not summary.get("accuracy"):
         return Markup()
-    lines = [(group, "decided", "the learner's decision", (0, "", 2.6))]
+    lines = [(group, HEADLINE, name_of(HEADLINE), (0, "", 2.6))]
     if rival := strongest(summary):
         lines.append((group, rival, name_of(rival), (1, "6 3", 2.0)))
     return curves_chart(lines, key="accuracy", title="Accuracy over the run, mean of the seeds")
@@ -156,23 +156,23 @@ def _curves(summary: Mapping[str, Any], group: Group | None) -> Markup:
 def _scores(accuracy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, name, is_share in SCORES:
         if accuracy.get(key):
-            form = spread_words.share if is_share else spread_words.plain
+            form = seeds_text.percent_sd if is_share else seeds_text.figure_sd
             yield name, form(accuracy[key])
 
 
 def _tables(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, list[list[str]]]]:
     """Title, note and rows, the first of them heads: domains, classes, continual figures."""
-    share, plain = spread_words.share, spread_words.plain
-    domains = [row for row in summary.get("per_domain") or () if row.get("decided")]
+    share, plain = seeds_text.percent_sd, seeds_text.figure_sd
+    domains = [row for row in summary.get("per_domain") or () if row.get(HEADLINE)]
     if domains:
-        rivals = [key for key in (strongest(summary), "lda_counts", "frozen") if key]
+        rivals = [key for key in (strongest(summary), LDA_COUNTS, INITIAL_NETWORK) if key]
         rivals = [key for key in dict.fromkeys(rivals) if any(row.get(key) for row in domains)]
         rows = [["domain", "segments", "the learner", *map(name_of, rivals)]]
         rows += [
             [
                 str(row["domain"] or "further ones"),
                 whole(row["segments"]["mean"]),
-                share(row["decided"]),
+                share(row[HEADLINE]),
                 *(share(row.get(key)) for key in rivals),
             ]
             for row in domains[:MAX_ROWS]
@@ -197,7 +197,7 @@ def _tables(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, list[list[st
         rows = [["decided by", *CONTINUAL.values()]]
         rows += [
             [
-                "the learner's decision" if name == "decided" else name_of(name),
+                name_of(name),
                 *(plain(figures.get(key)) for key in CONTINUAL),
             ]
             for name, figures in makers.items()

@@ -24,10 +24,10 @@ from streamstop.report.pages.base import (
     MAX_LAYERS,
     environment,
     layer_style,
-    put_in_place,
     thin,
+    write_atomically,
 )
-from streamstop.report.text import training as text
+from streamstop.report.text import training as training_text
 from streamstop.report.views.training import Curve, TrainView, load_train_view
 
 LATE_FROM = 8
@@ -44,7 +44,7 @@ def write_train_page(folder: Path | str, to: Path | str | None = None) -> Path:
     """
     view = load_train_view(Path(folder))
     page = render(view, tomllib.loads(to_toml(TrainConfig())))
-    return put_in_place(page, Path(folder) / "train.html" if to is None else Path(to))
+    return write_atomically(page, Path(folder) / "train.html" if to is None else Path(to))
 
 
 def render(view: TrainView, defaults: Mapping[str, Mapping[str, Any]]) -> str:
@@ -58,12 +58,12 @@ def render(view: TrainView, defaults: Mapping[str, Mapping[str, Any]]) -> str:
         .render(
             v=view,
             s=view.summary,
-            share=text.share,
-            verdict=text.verdict(view),
-            doubt=text.doubt(view),
-            warnings=text.warnings(view),
-            comparisons=list(text.comparisons(view)),
-            changed=text.changed(view, defaults)[:MAX_CHANGED],
+            percent_of=training_text.percent_of,
+            verdict=training_text.result_sentence(view),
+            doubt=training_text.interval_sentence(view),
+            warnings=training_text.warnings(view),
+            comparisons=list(training_text.comparisons(view)),
+            changed=training_text.changed_settings(view, defaults)[:MAX_CHANGED],
             accuracy=accuracy_chart(view),
             inside=inside_charts(view),
             parts=view.parts[:MAX_PARTS],

@@ -7,18 +7,18 @@ rounded figure never says 100 % or 0 % unless it is exactly that. Pure functions
 
 from __future__ import annotations
 
-from streamstop.report.formatting import duration, p_is, percent, plural, whole
-from streamstop.report.names import NAMES, TRAINED_NOTES, name_of
+from streamstop.report.formatting import duration, p_equals, percent, plural, whole
+from streamstop.report.names import HEADLINE, LDA, LINEAR, NAMES, TRAINED_NOTES, name_of
 from streamstop.report.views.run import Facts, Score, Snapshot
 
-DECIDE = {
+HEADLINE_READOUT = {
     "linear": "by its linear readout",
     "lda": "by its LDA readout",
     "auto": "by whichever readout had the better record so far",
 }
 
 
-HONEST = (
+HONEST_SCORING = (
     "A segment is scored on a decision made by weights that its own label has not touched: the "
     "decision comes first, then the label, then the learning."
 )
@@ -50,16 +50,18 @@ FROZEN = (
     "None: the network is frozen. Its weights, thresholds, leaks and readout are at the end what "
     "they were at the beginning, and labels only score it. The baselines learn from them."
 )
-ONCE = "Gradients add up over the bins of a segment and change the weights once, at its end."
-WITHIN = "What decides the segment is kept apart from them until it is scored."
+UPDATE_PER_SEGMENT = (
+    "Gradients add up over the bins of a segment and change the weights once, at its end."
+)
+UPDATE_WITHIN_SEGMENT = "What decides the segment is kept apart from them until it is scored."
 
 
 def note_of(key: str, snapshot: Snapshot) -> str:
     """What a readout or baseline is, in a few words."""
-    if key == "decision":
+    if key == HEADLINE:
         decide = str(snapshot.protocol.get("decide", ""))
-        return DECIDE.get(decide, f"by {decide}" if decide else "")
-    if snapshot.frozen and key in ("linear", "lda"):
+        return HEADLINE_READOUT.get(decide, f"by {decide}" if decide else "")
+    if snapshot.frozen and key in (LINEAR, LDA):
         return "the trained one, which learns nothing here"
     if snapshot.trained and key in TRAINED_NOTES:
         return TRAINED_NOTES[key]
@@ -87,7 +89,7 @@ def warnings(snapshot: Snapshot) -> list[str]:
     """What a reader must know before any score: how the run ended, and what was lost."""
     ledger, said = snapshot.ledger, []
     if snapshot.trained:
-        said.append(f"{begun(snapshot)} {_not_from_scratch(snapshot)}")
+        said.append(f"{initial_weights_sentence(snapshot)} {_not_from_scratch(snapshot)}")
     so_far = plural(snapshot.segments, "segment") if snapshot.labelled else "the bins"
     if snapshot.status == "interrupted":
         said.append(
@@ -127,7 +129,7 @@ def warnings(snapshot: Snapshot) -> list[str]:
     return said
 
 
-def begun(snapshot: Snapshot) -> str:
+def initial_weights_sentence(snapshot: Snapshot) -> str:
     """Where the network's first weights came from; nothing where the seed drew them."""
     weights = snapshot.weights
     if not weights:
@@ -135,11 +137,11 @@ def begun(snapshot: Snapshot) -> str:
     learned = "only predicts: it is frozen" if snapshot.frozen else "went on learning from there"
     return (
         f"The network began with the weights of {weights.get('path', 'a file')} "
-        f"(sha256 {str(weights.get('sha256', ''))[:12]}) and {learned}.{_discriminant(weights)}"
+        f"(sha256 {str(weights.get('sha256', ''))[:12]}) and {learned}.{_initial_lda(weights)}"
     )
 
 
-def _discriminant(weights: Facts) -> str:
+def _initial_lda(weights: Facts) -> str:
     segments = weights.get("discriminant_segments")
     if not segments:
         return ""
@@ -158,7 +160,7 @@ def _not_from_scratch(snapshot: Snapshot) -> str:
     )
 
 
-def verdict(snapshot: Snapshot) -> str:
+def result_sentence(snapshot: Snapshot) -> str:
     """The run's result in one sentence, with its strongest baseline."""
     kind = "simulated" if snapshot.simulated else "real"
     if not snapshot.labelled:
@@ -168,7 +170,7 @@ def verdict(snapshot: Snapshot) -> str:
             f"Nothing could be scored: this source of {kind} data came without labels{hint}. "
             + _most_predicted(snapshot)
         )
-    ours = snapshot.decision
+    ours = snapshot.headline
     over = f"Over {plural(snapshot.segments, 'segment')} of {kind} data"
     who = "the learner"
     if snapshot.trained:
@@ -176,7 +178,7 @@ def verdict(snapshot: Snapshot) -> str:
     if ours is None or ours.segment is None:
         return f"{over} {who} decided nothing that could be scored."
     text = f"{over} {who} decided {percent(ours.segment)} right{_last_third(ours)}"
-    rival = snapshot.rival
+    rival = snapshot.best_baseline
     if rival is None or rival.segment is None:
         return f"{text}; no baseline ran beside it."
     named = f"{name_of(rival.key)}, the strongest baseline"
@@ -188,9 +190,9 @@ def verdict(snapshot: Snapshot) -> str:
     return f"{text}. It does not beat {named}: {theirs}."
 
 
-def doubt(snapshot: Snapshot) -> str:
+def significance_sentence(snapshot: Snapshot) -> str:
     """How far the learner and its strongest baseline really differ, segment by segment."""
-    rival = snapshot.rival
+    rival = snapshot.best_baseline
     pair = dict(snapshot.paired).get(rival.key) if rival else None
     if rival is None or pair is None:
         return ""
@@ -202,7 +204,7 @@ def doubt(snapshot: Snapshot) -> str:
     return (
         f"Only one of the two was right on {plural(differ, 'segment')}: the learner on "
         f"{pair.learner_only:,}, {name_of(rival.key)} on {pair.baseline_only:,} "
-        f"(sign test, {p_is(p)}{tail})."
+        f"(sign test, {p_equals(p)}{tail})."
     )
 
 
@@ -214,12 +216,12 @@ def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:
     )
     said = []
     if snapshot.trained:
-        said.append(("Beginning", begun(snapshot)))
+        said.append(("Beginning", initial_weights_sentence(snapshot)))
     if not snapshot.labelled:
         said.append(("Labels", UNLABELLED))
     else:
         if evaluation.startswith("prequential"):
-            known = f"{HONEST} {UNKNOWN_TRAINING}" if snapshot.trained else HONEST
+            known = f"{HONEST_SCORING} {UNKNOWN_TRAINING}" if snapshot.trained else HONEST_SCORING
             said.append(("What honest means", known))
         if evaluation:
             told = EVALUATION.get(evaluation, evaluation)
@@ -231,20 +233,22 @@ def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:
         if snapshot.frozen:
             said.append(("Updates", FROZEN))
         elif update == "segment":
-            said.append(("Updates", ONCE))
+            said.append(("Updates", UPDATE_PER_SEGMENT))
         elif update:
             often = "at every step" if update == "step" else update
-            said.append(("Updates", f"Weights change within a segment ({often}). {WITHIN}"))
+            said.append(
+                ("Updates", f"Weights change within a segment ({often}). {UPDATE_WITHIN_SEGMENT}")
+            )
         if decide:
-            by = DECIDE.get(decide, f"by {decide}")
+            by = HEADLINE_READOUT.get(decide, f"by {decide}")
             said.append(("Decision", f"Made {by}, once for a segment, from all of its bins."))
     idle = {
         "every": update == "segment",
         "delay_us": arrival == "concurrent",
         **dict.fromkeys(("rule", "learn", "loss"), snapshot.frozen or not snapshot.labelled),
         **dict.fromkeys(("order", "length_us"), not snapshot.labelled),
-        "spans": bool(snapshot.world.spans),
-        "drift_alarms": bool(snapshot.world.alarms),
+        "spans": bool(snapshot.scenario.spans),
+        "drift_alarms": bool(snapshot.scenario.alarms),
     }
     return said + [_term(k, v) for k, v in terms.items() if not idle.get(k)]
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import statistics
 
 from streamstop.report.formatting import NBSP, NONE, figure, percent, plural, shorten, whole
+from streamstop.report.names import HEADLINE, NO_CHANGE
 from streamstop.report.views.run import Snapshot
-from streamstop.report.views.scenario import DomainScore, Watch, watches
+from streamstop.report.views.scenario import DetectorResult, DomainScore, detector_results
 
-SPANS_SAID = 8
+MAX_SPANS_NAMED = 8
 NAME = 40
 """Letters of a domain's name in a sentence."""
 
@@ -30,33 +31,33 @@ LONG_RUNS_ALONE = (
 )
 
 
-def course(snapshot: Snapshot) -> str:
+def describe_changes(snapshot: Snapshot) -> str:
     """What became of the world, in a sentence; nothing where it is not known to change."""
-    world = snapshot.world
-    spans = world.spans
-    if not world.changes:
+    scenario = snapshot.scenario
+    spans = scenario.spans
+    if not scenario.changes:
         return ""
-    if len(spans) == 2 and len(world.drifts) == 1:
+    if len(spans) == 2 and len(scenario.drifts) == 1:
         return (
-            f"The world changed once, after {plural(world.drifts[0], 'segment')}: from "
+            f"The world changed once, after {plural(scenario.drifts[0], 'segment')}: from "
             f"{_name(spans[0].name)} to {_name(spans[1].name)}."
         )
-    count = len(world.drifts)
+    count = len(scenario.drifts)
     times = "once" if count == 1 else f"{count:,} times"
-    told = [f"{_name(s.name)} ({s.last - s.first + 1:,})" for s in spans[:SPANS_SAID]]
-    left = world.spans_in_all - len(told)
+    named = [f"{_name(s.name)} ({s.last - s.first + 1:,})" for s in spans[:MAX_SPANS_NAMED]]
+    left = scenario.total_spans - len(named)
     more = f"; {left:,} more" if left > 0 else ""
-    return f"The world changed {times}. Its spans, with their segments: {'; '.join(told)}{more}."
+    return f"The world changed {times}. Its spans, with their segments: {'; '.join(named)}{more}."
 
 
-def aside(snapshot: Snapshot) -> str:
+def long_runs_note(snapshot: Snapshot) -> str:
     """What a reader of the headline must know where the strongest rival only repeats labels."""
-    if snapshot.rival is None or snapshot.rival.key != "no_change":
+    if snapshot.best_baseline is None or snapshot.best_baseline.key != NO_CHANGE:
         return ""
     return LONG_RUNS if snapshot.held_out else LONG_RUNS_ALONE
 
 
-def noticed(snapshot: Snapshot) -> list[tuple[str, str, str, str, str, str, str]]:
+def detector_rows(snapshot: Snapshot) -> list[tuple[str, str, str, str, str, str, str]]:
     """Rows of the detectors that raised an alarm: itself, what it watches, how many, drifts found,
     delay, false alarms, alarms again."""
     return [
@@ -65,28 +66,29 @@ def noticed(snapshot: Snapshot) -> list[tuple[str, str, str, str, str, str, str]
             one.signal,
             whole(one.alarms),
             _found(one),
-            delay(one),
-            whole(one.false),
-            whole(one.again) if one.delays else NONE,
+            delay_text(one),
+            whole(one.false_alarms),
+            whole(one.repeated) if one.delays else NONE,
         )
-        for one in watches(snapshot.world)
+        for one in detector_results(snapshot.scenario)
         if one.alarms
     ]
 
 
-def silent(snapshot: Snapshot) -> str:
+def silent_detectors(snapshot: Snapshot) -> str:
     """The detectors that raised no alarm, with what they watched."""
     by_signal: dict[str, list[str]] = {}
-    for one in watches(snapshot.world):
+    for one in detector_results(snapshot.scenario):
         if not one.alarms:
             by_signal.setdefault(one.signal, []).append(one.detector)
     return "; ".join(f"{', '.join(names)} over the {said}" for said, names in by_signal.items())
 
 
-def delay(watch: Watch) -> str:
+def delay_text(watch: DetectorResult) -> str:
     """How long a detector took, in segments: the median and the range of the drifts that it found.
 
-    >>> [delay(Watch("ADWIN", "errors", 2, d, 0, 0)) for d in ((12,), (12, 3, 40, None), (None,))]
+    >>> delays = ((12,), (12, 3, 40, None), (None,))
+    >>> [delay_text(DetectorResult("ADWIN", "errors", 2, d, 0, 0)) for d in delays]
     ['12', '12 (3 to 40)', '–']
     """
     found = watch.found
@@ -96,7 +98,7 @@ def delay(watch: Watch) -> str:
     return middle if len(found) == 1 else f"{middle} ({found[0]:,} to {found[-1]:,})"
 
 
-def _found(watch: Watch) -> str:
+def _found(watch: DetectorResult) -> str:
     if not watch.delays:
         return NONE
     if len(watch.delays) == 1:
@@ -106,10 +108,10 @@ def _found(watch: Watch) -> str:
 
 def best_and_worst(snapshot: Snapshot) -> str:
     """The domains that the learner decided best and worst; nothing where there is a single one."""
-    known = [d for d in snapshot.domains if d.accuracy.get("decided") is not None]
+    known = [d for d in snapshot.domains if d.accuracy.get(HEADLINE) is not None]
     if len(known) < 2:
         return ""
-    ranked = sorted(known, key=lambda d: d.accuracy["decided"] or 0.0)
+    ranked = sorted(known, key=lambda d: d.accuracy[HEADLINE] or 0.0)
     return f"best {_scored(ranked[-1])}; worst {_scored(ranked[0])}"
 
 
@@ -118,10 +120,10 @@ def domain_name(domain: DomainScore) -> str:
     return "all further domains" if domain.name is None else domain.name
 
 
-def count_of(value: float | None) -> str:
+def short_count(value: float | None) -> str:
     """A count too large to read digit by digit.
 
-    >>> [count_of(v).replace(NBSP, " ") for v in (312.0, 45_678.0, 1_234_567.0, None)]
+    >>> [short_count(v).replace(NBSP, " ") for v in (312.0, 45_678.0, 1_234_567.0, None)]
     ['312', '45.7 k', '1.23 M', '–']
     """
     if value is None:

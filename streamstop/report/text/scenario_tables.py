@@ -1,4 +1,4 @@
-"""The tables of a changing world: accuracy by domain, and R with its figures, for the template.
+"""The tables of a changing scenario: accuracy by domain, and R with its figures, for the template.
 
 Promises: pure functions of a `Snapshot`; the best of a row is marked in weight and by a sign, not
 by colour; R is a table that says its numbers, shaded by them; at most MAX_CELLS cells are drawn of
@@ -15,14 +15,28 @@ from markupsafe import Markup, escape
 
 from streamstop.pipeline.summary_file import number
 from streamstop.report.formatting import NONE, megabytes, percent, shorten
-from streamstop.report.names import SHORT, name_of
-from streamstop.report.text.scenario import count_of, domain_name
+from streamstop.report.names import (
+    FROZEN_FEATURES_LDA,
+    FROZEN_FEATURES_LINEAR,
+    HEADLINE,
+    INITIAL_LDA,
+    INITIAL_NETWORK,
+    LDA,
+    LDA_COUNTS,
+    LINEAR,
+    MAJORITY,
+    NO_CHANGE,
+    SHORT,
+    SOFTMAX_COUNTS,
+    name_of,
+)
+from streamstop.report.text.scenario import domain_name, short_count
 from streamstop.report.views.run import Snapshot
-from streamstop.report.views.scenario import Examined, HeldOut, Row
+from streamstop.report.views.scenario import HeldOut, HeldOutScores, Row
 
 COLUMNS = (
-    *("decided", "lda_counts", "river", "frozen_lda", "frozen"),
-    *("frozen_discriminant", "linear", "lda", "frozen_linear", "majority", "no_change"),
+    *(HEADLINE, LDA_COUNTS, SOFTMAX_COUNTS, FROZEN_FEATURES_LDA, INITIAL_NETWORK, INITIAL_LDA),
+    *(LINEAR, LDA, FROZEN_FEATURES_LINEAR, MAJORITY, NO_CHANGE),
 )
 """The order of decision makers in the table of domains: the learner, then who rivals it most."""
 
@@ -50,7 +64,7 @@ class TransferRow:
     """One decision maker on what is held out; `best` of the average accuracies."""
 
     key: str
-    tested: Examined
+    scores: HeldOutScores
     best: bool
 
 
@@ -65,7 +79,7 @@ def domain_rows(snapshot: Snapshot) -> list[DomainRow]:
     """The domains in the order in which they came; none where there is a single one."""
     if len(snapshot.domains) < 2:
         return []
-    names = snapshot.world.names
+    names = snapshot.scenario.names
     keys = [key for key, _ in domain_columns(snapshot)]
     return [
         DomainRow(
@@ -85,9 +99,9 @@ def transfer_rows(snapshot: Snapshot) -> list[TransferRow]:
     """Who was tested, best average accuracy first; between equals the learner's own last."""
     if snapshot.held_out is None:
         return []
-    own = {"decided": 2, "linear": 1, "lda": 1}
+    own = {HEADLINE: 2, LINEAR: 1, LDA: 1}
     ranked = sorted(
-        snapshot.held_out.tested,
+        snapshot.held_out.scores,
         key=lambda one: (
             one.average_accuracy is None,
             -(one.average_accuracy or 0.0),
@@ -97,7 +111,7 @@ def transfer_rows(snapshot: Snapshot) -> list[TransferRow]:
     best = ranked[0].average_accuracy if ranked else None
     return [
         TransferRow(
-            "decision" if one.key == "decided" else one.key,
+            one.key,
             one,
             _is_best(one.average_accuracy, best),
         )
@@ -108,32 +122,32 @@ def transfer_rows(snapshot: Snapshot) -> list[TransferRow]:
 def other_matrices(snapshot: Snapshot) -> list[tuple[str, Markup]]:
     """(name, R) of all but the learner, where they are small enough to be read."""
     held = snapshot.held_out
-    if held is None or len(held.tasks) * (len(held.taught) + 1) > MAX_CELLS:
+    if held is None or len(held.tasks) * (len(held.learned) + 1) > MAX_CELLS:
         return []
     return [
-        (name_of(row.key), matrix(held, row.tested))
+        (name_of(row.key), matrix(held, row.scores))
         for row in transfer_rows(snapshot)
-        if row.tested is not held.learner
+        if row.scores is not held.learner
     ]
 
 
-def numbered(held: HeldOut) -> bool:
+def uses_numbers(held: HeldOut) -> bool:
     """Whether tasks stand above R by number."""
     return len(held.tasks) > NAMED or any(len(name) > NAME_LETTERS for name in held.tasks)
 
 
-def matrix(held: HeldOut, tested: Examined) -> Markup:
+def matrix(held: HeldOut, scores: HeldOutScores) -> Markup:
     """R of one decision maker: a row for each test, a column for each task, in percent.
 
     A cell's shade is its accuracy; the task that a span taught is framed in the span's row.
     """
-    by_number = numbered(held)
+    by_number = uses_numbers(held)
     heads = "".join(
         f'<th scope="col" title="{name}">{i}</th>' if by_number else f'<th scope="col">{name}</th>'
         for i, name in enumerate((escape(shorten(n, 60)) for n in held.tasks), start=1)
     )
-    rows = [_row("before", tested.before, -1)] if tested.before else []
-    for task, values in zip(held.taught, tested.r, strict=True):
+    rows = [_row("before", scores.before, -1)] if scores.before else []
+    for task, values in zip(held.learned, scores.r, strict=True):
         name = escape(shorten(held.tasks[task], 30)) if task < len(held.tasks) else "another"
         number_of = f"<i>{task + 1}</i> " if by_number else ""
         rows.append(_row(f"after {number_of}{name}", values, task))
@@ -165,13 +179,13 @@ def operation_tiles(snapshot: Snapshot) -> list[tuple[str, str]]:
         return []
     size = number(said.get("footprint_bytes"))
     return [
-        (count_of(macs), "multiply-accumulates that were needed"),
-        (count_of(acs), "accumulates that were needed"),
-        (count_of(number(synaptic.get("dense"))), "synaptic operations if nothing were zero"),
+        (short_count(macs), "multiply-accumulates that were needed"),
+        (short_count(acs), "accumulates that were needed"),
+        (short_count(number(synaptic.get("dense"))), "synaptic operations if nothing were zero"),
         (percent(number(said.get("activation_sparsity"))), "of neurons silent in a bin"),
         (percent(number(said.get("connection_sparsity"))), "of weights zero"),
-        (count_of(number(said.get("membrane_updates"))), "membrane potentials that moved"),
-        (count_of(number(learning.get("total"))), "multiply-accumulates of learning, dense"),
+        (short_count(number(said.get("membrane_updates"))), "membrane potentials that moved"),
+        (short_count(number(learning.get("total"))), "multiply-accumulates of learning, dense"),
         (megabytes(size, size=1e-6), "footprint: parameters and state"),
     ]
 
@@ -185,15 +199,15 @@ def _is_best(value: float | None, best: float | None) -> bool:
     return value is not None and value == best
 
 
-def _row(name: str, values: Row, taught: int) -> str:
+def _row(name: str, values: Row, learned: int) -> str:
     cells = "".join(
-        f"<td{_kind(value, i == taught)}>{escape(cell(value))}</td>"
+        f"<td{_kind(value, i == learned)}>{escape(cell(value))}</td>"
         for i, value in enumerate(values)
     )
     return f'<tr><th scope="row">{name}</th>{cells}</tr>'
 
 
-def _kind(value: float | None, taught: bool) -> str:
+def _kind(value: float | None, learned: bool) -> str:
     level = "" if value is None else f"h{round(10 * min(max(value, 0.0), 1.0))}"
-    kind = " ".join(part for part in (level, "t" if taught else "") if part)
+    kind = " ".join(part for part in (level, "t" if learned else "") if part)
     return f' class="{kind}"' if kind else ""

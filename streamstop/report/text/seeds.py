@@ -16,14 +16,14 @@ from streamstop.report.formatting import (
     MINUS,
     NBSP,
     NONE,
-    chance,
     figure,
-    p_is,
+    p_equals,
+    p_value,
     percent,
     plural,
     points,
 )
-from streamstop.report.names import name_of
+from streamstop.report.names import MARGINS, name_of
 
 Figure = Mapping[str, Any] | None
 """A mean, its deviation, their number and interval, as joint summaries have it."""
@@ -37,12 +37,12 @@ CAUTION = (
 )
 
 
-def share(value: Figure) -> str:
+def percent_sd(value: Figure) -> str:
     """A share's mean and standard deviation.
 
-    >>> share({"mean": 0.9461, "sd": 0.0052, "n": 3}).replace(NBSP, " ")
+    >>> percent_sd({"mean": 0.9461, "sd": 0.0052, "n": 3}).replace(NBSP, " ")
     '94.6 ± 0.5 %'
-    >>> share({"mean": 1.0, "sd": None, "n": 1}).replace(NBSP, " "), share(None)
+    >>> percent_sd({"mean": 1.0, "sd": None, "n": 1}).replace(NBSP, " "), percent_sd(None)
     ('100 %', '–')
     """
     if value is None:
@@ -50,13 +50,13 @@ def share(value: Figure) -> str:
     if value["sd"] is None:
         return percent(value["mean"])
     mean = percent(value["mean"]).removesuffix(f"{NBSP}%")
-    return f"{mean}{NBSP}±{NBSP}{_deviation(value['sd'])}{NBSP}%"
+    return f"{mean}{NBSP}±{NBSP}{_sd_points(value['sd'])}{NBSP}%"
 
 
-def plain(value: Figure) -> str:
+def figure_sd(value: Figure) -> str:
     """Any other figure's mean and standard deviation.
 
-    >>> plain({"mean": 0.91234, "sd": 0.0123, "n": 3}).replace(NBSP, " ")
+    >>> figure_sd({"mean": 0.91234, "sd": 0.0123, "n": 3}).replace(NBSP, " ")
     '0.912 ± 0.012'
     """
     if value is None:
@@ -83,7 +83,7 @@ def interval(value: Figure, *, signed: bool = False) -> str:
     return f"{max(low, 0.0) * 100:.1f} to {min(high, 1.0) * 100:.1f}"
 
 
-def joint_verdict(summary: Mapping[str, Any]) -> str:
+def seeds_sentence(summary: Mapping[str, Any]) -> str:
     """What several seeds of one configuration came to, in one sentence."""
     own = summary.get("accuracy") or {}
     n = int(summary.get("n") or 0)
@@ -93,58 +93,58 @@ def joint_verdict(summary: Mapping[str, Any]) -> str:
     over = f"Over {plural(n, 'seed')}"
     if not own.get("segment"):
         return f"{over}, nothing was scored: the {kind} source has no labels."
-    text = f"{over} the learner decides {share(own['segment'])} of {kind} segments right"
+    text = f"{over} the learner decides {percent_sd(own['segment'])} of {kind} segments right"
     if own.get("segment_last_third"):
-        text += f" (last third {share(own['segment_last_third'])})"
+        text += f" (last third {percent_sd(own['segment_last_third'])})"
     rival = strongest(summary)
     if rival is None:
         return f"{text}."
     theirs = summary["baselines"][rival]["segment"]
     named = f"the strongest baseline, {name_of(rival)}"
     if own["segment"]["mean"] > theirs["mean"]:
-        return f"{text}; {named}, {share(theirs)}."
-    return f"{text}. It does not beat {named}: {share(theirs)}."
+        return f"{text}; {named}, {percent_sd(theirs)}."
+    return f"{text}. It does not beat {named}: {percent_sd(theirs)}."
 
 
-def joint_doubt(summary: Mapping[str, Any]) -> str:
+def margin_sentence(summary: Mapping[str, Any]) -> str:
     """How far the learner and its strongest baseline differ, seed by seed."""
     rival = strongest(summary)
     if rival is None:
         return ""
-    margin = (summary.get("learner_less_rivals") or {}).get(rival, {}).get("segment")
+    margin = (summary.get(MARGINS) or {}).get(rival, {}).get("segment")
     if not margin or margin["ci95"] is None:
         return "One seed says nothing of how far another would be off." if margin else ""
     low, high = margin["ci95"]
-    told = "" if low > 0 or high < 0 else ", so these seeds do not tell them apart"
+    tail = "" if low > 0 or high < 0 else ", so these seeds do not tell them apart"
     return (
         f"Learner less {name_of(rival)}, in the same runs: {points(margin['mean'])} points, "
         f"95{NBSP}% interval {interval(margin, signed=True)} (Student's t, "
-        f"{plural(margin['n'], 'seed')}){told}."
+        f"{plural(margin['n'], 'seed')}){tail}."
     )
 
 
-def comparison_verdict(comparison: Comparison) -> str:
+def comparison_sentence(comparison: Comparison) -> str:
     """What a comparison shows, in a sentence or two."""
     groups = comparison.groups
     if len(groups) == 1:
-        return joint_verdict(groups[0].summary)
+        return seeds_sentence(groups[0].summary)
     if not any(pair.tested for pair in comparison.pairs):
         return (
             f"These {len(groups)} groups are not comparable: each is scored on a stream or by a "
             "protocol of its own, and no test is made."
         )
     if len(groups) == 2:
-        return pair_verdict(comparison.pairs[0], *groups)
+        return pair_sentence(comparison.pairs[0], *groups)
     best = max(groups, key=lambda group: group.mean)
     pairs = [p for p in comparison.pairs if best.letter in (p.first, p.second)]
-    told = [(p, _ahead(p, best)) for p in pairs if p.tested and _told_apart(p)]
-    sure = [_other(p, best) for p, by in told if by >= 0]
-    behind = [_other(p, best) for p, by in told if by < 0]
-    unsure = [_other(p, best) for p in pairs if p.tested and not _told_apart(p)]
+    clear = [(p, _ahead(p, best)) for p in pairs if p.tested and _significant(p)]
+    sure = [_other(p, best) for p, by in clear if by >= 0]
+    behind = [_other(p, best) for p, by in clear if by < 0]
+    unsure = [_other(p, best) for p in pairs if p.tested and not _significant(p)]
     apart = [_other(p, best) for p in pairs if not p.tested]
     text = (
         f"Of {len(groups)} groups, {_named(best)} decides most segments right: "
-        f"{share(best.figure('accuracy', 'segment'))}."
+        f"{percent_sd(best.figure('accuracy', 'segment'))}."
     )
     if sure:
         text += f" It is ahead of {_and(sure)} by more than chance."
@@ -158,7 +158,7 @@ def comparison_verdict(comparison: Comparison) -> str:
     return text
 
 
-def pair_verdict(pair: Pair, a: Group, b: Group) -> str:
+def pair_sentence(pair: Pair, a: Group, b: Group) -> str:
     """What the tests say of two groups."""
     if not pair.tested or pair.difference is None:
         return f"{_named(a)} and {_named(b)} are not comparable: {'; '.join(pair.reasons)}."
@@ -171,12 +171,12 @@ def pair_verdict(pair: Pair, a: Group, b: Group) -> str:
         text = f"{_named(a)} and {_named(b)} are equally often right"
     else:
         text = f"{_named(ahead)} is ahead of {_named(behind)} {by}"
-    if _told_apart(pair):
+    if _significant(pair):
         return f"{text}, by more than chance ({_tests(pair)})."
     return f"{text}, which chance alone may do ({_tests(pair)})."
 
 
-def apart(comparison: Comparison) -> list[tuple[str, str]]:
+def untested_pairs(comparison: Comparison) -> list[tuple[str, str]]:
     """Which pairs were not tested, and why: those with the same reasons together."""
     found: dict[str, list[str]] = {}
     for pair in comparison.pairs:
@@ -186,11 +186,11 @@ def apart(comparison: Comparison) -> list[tuple[str, str]]:
     return [("; ".join(pairs), f"Not comparable: {why}.") for why, pairs in found.items()]
 
 
-def over_seeds(pair: Pair) -> str:
+def least_p_text(pair: Pair) -> str:
     """What a sign-flip test over so few seeds can say at all; empty where there was none."""
     if pair.least_p is None:
         return ""
-    return f"with {len(pair.seeds)} seeds never below {chance(pair.least_p)}"
+    return f"with {len(pair.seeds)} seeds never below {p_value(pair.least_p)}"
 
 
 def final_p(pair: Pair) -> float | None:
@@ -201,7 +201,7 @@ def final_p(pair: Pair) -> float | None:
     return over_seeds_p if over_seeds_p is not None else over_segments
 
 
-def _deviation(sd: float) -> str:
+def _sd_points(sd: float) -> str:
     """In points; 0 only where it is."""
     return f"{sd * 100:.1f}" if sd else "0"
 
@@ -209,10 +209,10 @@ def _deviation(sd: float) -> str:
 def _tests(pair: Pair) -> str:
     p = final_p(pair)
     which = "paired t-test over seeds" if pair.p_t is not None else "sign test over segments"
-    return f"{which}, {p_is(p)}" if p is not None else which
+    return f"{which}, {p_equals(p)}" if p is not None else which
 
 
-def _told_apart(pair: Pair) -> bool:
+def _significant(pair: Pair) -> bool:
     p = final_p(pair)
     return p is not None and p < ALPHA
 

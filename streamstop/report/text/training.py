@@ -26,10 +26,10 @@ RULES = {
 """The rules by name, and what they are."""
 
 
-def share(value: float | None, of: int) -> str:
+def percent_of(value: float | None, of: int) -> str:
     """A share of so many samples, with as many decimals as they are worth.
 
-    >>> share(0.99431, 10_000).replace(NBSP, " "), share(0.91, 100).replace(NBSP, " ")
+    >>> percent_of(0.99431, 10_000).replace(NBSP, " "), percent_of(0.91, 100).replace(NBSP, " ")
     ('99.43 %', '91.0 %')
     """
     if value is None or of < MANY or not 0.00005 <= value < 0.99995:
@@ -49,7 +49,7 @@ def interval(correct: int, samples: int) -> tuple[float, float]:
     return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
-def verdict(view: TrainView) -> str:
+def result_sentence(view: TrainView) -> str:
     """The training's result in one sentence."""
     summary = view.summary
     how = RULES.get(str(summary.get("rule", "stop")), "an unknown rule").partition(",")[0]
@@ -62,35 +62,37 @@ def verdict(view: TrainView) -> str:
         if best is None:
             return f"{network}, was neither validated nor tested."
         validated = sum(part.validated for part in view.parts)
-        return f"{network}, tells {share(best, validated)} of its {kind} validation samples right."
-    right = f"{share(view.accuracy, view.tested)} of {plural(view.tested, kind + ' sample')}"
+        right = percent_of(best, validated)
+        return f"{network}, tells {right} of its {kind} validation samples right."
+    right = f"{percent_of(view.accuracy, view.tested)} of {plural(view.tested, kind + ' sample')}"
     if view.folds:
         return f"{network}, told {right} right, each by a network that had not trained on it."
     return f"{network}, told {right} right that nothing was trained on or chosen by."
 
 
-def doubt(view: TrainView) -> str:
+def interval_sentence(view: TrainView) -> str:
     """How far chance alone may have moved the figure."""
     if not view.tested:
         return "No test set was given. What chose the epoch also scored it, which flatters."
     low, high = interval(view.correct, view.tested)
+    edges = f"{percent_of(low, view.tested)} to {percent_of(high, view.tested)}"
     said = (
-        f"Wilson's 95{NBSP}% interval: {share(low, view.tested)} to {share(high, view.tested)}. "
+        f"Wilson's 95{NBSP}% interval: {edges}. "
         "It knows of the chance in these samples alone; another seed makes another network."
     )
     spread = number((view.summary["test"] or {}).get("folds_sd"))
     if spread is not None:
         said = f"Standard deviation of the folds: {spread * 100:.1f} points. " + said
-    return _by_discriminant(view.summary.get("test_discriminant") or {}) + said
+    return _lda_sentence(view.summary.get("test_discriminant") or {}) + said
 
 
-def _by_discriminant(figure: Mapping[str, Any]) -> str:
+def _lda_sentence(figure: Mapping[str, Any]) -> str:
     accuracy, tested = number(figure.get("accuracy")), int(figure.get("samples", 0))
     if accuracy is None or not tested:
         return ""
     return (
         f"A discriminant readout, fitted in one pass to this network's firing rates on the "
-        f"training set, told {share(accuracy, tested)} right. "
+        f"training set, told {percent_of(accuracy, tested)} right. "
     )
 
 
@@ -183,24 +185,26 @@ def _kept(view: TrainView) -> Iterator[tuple[str, str]]:
         yield "Precision", "Weights met spikes in bfloat16; states and updates were float32."
 
 
-def changed(view: TrainView, defaults: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+def changed_settings(
+    view: TrainView, defaults: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, str]]:
     """Settings that differ from the defaults, as section.key and value."""
     return [
-        (f"{section}.{key}", shown(value))
+        (f"{section}.{key}", setting_text(value))
         for section, values in view.settings.items()
         for key, value in values.items()
         if value != defaults.get(section, {}).get(key)
     ]
 
 
-def shown(value: object) -> str:
+def setting_text(value: object) -> str:
     """A setting's value for reading.
 
-    >>> shown([32, 64]), shown(0.0), shown("")
+    >>> setting_text([32, 64]), setting_text(0.0), setting_text("")
     ('32, 64', '0', '–')
     """
     if isinstance(value, list):
-        return ", ".join(map(shown, value)) or NONE
+        return ", ".join(map(setting_text, value)) or NONE
     if isinstance(value, float):
         return f"{value:g}".replace("-", MINUS)
     return str(value) or NONE

@@ -19,6 +19,7 @@ from streamstop.errors import UsageError
 from streamstop.experiments.significance import sign_test
 from streamstop.pipeline.segments_file import rows
 from streamstop.pipeline.summary_file import number
+from streamstop.report.names import HEADLINE
 
 T = TypeVar("T")
 
@@ -115,7 +116,7 @@ class Curves:
 
 
 @dataclass(frozen=True, slots=True)
-class Recent:
+class WindowedAccuracy:
     """Everyone's accuracy over the last `window` segments, as the stream went by.
 
     x : segments seen.  accuracy : name -> values, parallel to x.
@@ -176,7 +177,7 @@ def read_paired(path: Path, baselines: tuple[str, ...]) -> dict[str, Paired]:
             if not (label := row.get("label")):
                 continue
             present = present or [name for name in baselines if name in row]
-            right = row.get("decided") == label
+            right = row.get(HEADLINE) == label
             for name in present:
                 rival = row.get(name) == label
                 wins[name] += right and not rival
@@ -186,7 +187,7 @@ def read_paired(path: Path, baselines: tuple[str, ...]) -> dict[str, Paired]:
     return {name: Paired(wins[name], losses[name]) for name in present}
 
 
-def read_recent(path: Path, makers: tuple[str, ...], window: int) -> Recent:
+def read_windowed(path: Path, makers: tuple[str, ...], window: int) -> WindowedAccuracy:
     """Windowed accuracies from segments.csv, whose rows are in the order in which they were scored.
 
     None until half a window was seen, then over what was seen; no more than `window` rows are kept.
@@ -209,10 +210,12 @@ def read_recent(path: Path, makers: tuple[str, ...], window: int) -> Recent:
             values = tuple(n / len(last) if enough else None for n in hits)
             kept.offer((float(kept.seen + 1), values))
     except UsageError:
-        return Recent()
+        return WindowedAccuracy()
     found = kept.items()
     columns = (tuple(values[k] for _, values in found) for k in range(len(present)))
-    return Recent(window, tuple(x for x, _ in found), tuple(zip(present, columns, strict=True)))
+    return WindowedAccuracy(
+        window, tuple(x for x, _ in found), tuple(zip(present, columns, strict=True))
+    )
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes | None]:

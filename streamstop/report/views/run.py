@@ -16,31 +16,32 @@ from typing import Any
 from streamstop.errors import UsageError
 from streamstop.events.packet import Damage
 from streamstop.pipeline.summary_file import number, read_summary
+from streamstop.report.names import HEADLINE
 from streamstop.report.views.metrics_log import (
     Curves,
     Paired,
-    Recent,
+    WindowedAccuracy,
     read_curves,
     read_paired,
-    read_recent,
+    read_windowed,
 )
 from streamstop.report.views.scenario import (
     DomainScore,
     HeldOut,
-    World,
+    ScenarioView,
     read_domains,
     read_held_out,
-    read_world,
+    read_scenario,
 )
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_DAMAGE_SHOWN = 50
 
-MOST_RECENT = 50
+LONGEST_WINDOW = 50
 """Segments in the windows of a changing world's chart, or a tenth of the stream where that is less,
-but no less than LEAST_RECENT."""
+but no less than SHORTEST_WINDOW."""
 
-LEAST_RECENT = 10
+SHORTEST_WINDOW = 10
 
 Facts = Mapping[str, Any]
 """A table of a summary, shown as it is."""
@@ -53,8 +54,8 @@ Figures = Mapping[str, float | None]
 class Score:
     """How often one way of deciding was right.
 
-    key : as in summary.json (`linear`, `lda_counts`...), `decision` for the learner's own.
-    kind : "decision", "readout" or "baseline".
+    key : as in segments.csv.
+    kind : "headline", "readout" or "baseline".
     segment, last_third : share of segments decided right, over all and over the last third.
     """
 
@@ -125,13 +126,13 @@ class Snapshot:
     versions: Facts
     weights: Facts = field(default_factory=dict)
     labels_beside: str = ""
-    world: World = field(default_factory=World)
+    scenario: ScenarioView = field(default_factory=ScenarioView)
     domains: tuple[DomainScore, ...] = ()
     held_out: HeldOut | None = None
     operations: Facts = field(default_factory=dict)
     config: str = ""
     curves: Curves = field(default_factory=Curves)
-    recent: Recent = field(default_factory=Recent)
+    windowed: WindowedAccuracy = field(default_factory=WindowedAccuracy)
     paired: tuple[tuple[str, Paired], ...] = ()
 
     @property
@@ -150,12 +151,12 @@ class Snapshot:
         return bool(self.protocol.get("frozen"))
 
     @property
-    def decision(self) -> Score | None:
+    def headline(self) -> Score | None:
         """The learner's own score, None where nothing was scored."""
-        return next((s for s in self.scores if s.kind == "decision"), None)
+        return next((s for s in self.scores if s.kind == "headline"), None)
 
     @property
-    def rival(self) -> Score | None:
+    def best_baseline(self) -> Score | None:
         """The strongest baseline over the whole run; between equals, the one better at the end."""
         scored = [s for s in self.scores if s.kind == "baseline" and s.segment is not None]
         return max(scored, key=lambda s: (s.segment, s.last_third or 0.0), default=None)
@@ -163,7 +164,7 @@ class Snapshot:
     @property
     def ranking(self) -> tuple[Score, ...]:
         """All scores, best first; between equals the learner's own last, so as not to flatter."""
-        last = {"baseline": 0, "readout": 1, "decision": 2}
+        last = {"baseline": 0, "readout": 1, "headline": 2}
         return tuple(
             sorted(
                 self.scores,
@@ -195,15 +196,15 @@ def load_snapshot(run_dir: Path | str) -> Snapshot:
     try:
         curves = read_curves(metrics, bin_us=_bin_us(config)) if metrics.is_file() else Curves()
         paired = read_paired(segments, baselines) if segments.is_file() and baselines else {}
-        recent = Recent()
-        if snapshot.world.changes and segments.is_file():
-            makers = ("decided", *(s.key for s in snapshot.scores if s.kind != "decision"))
-            window = min(MOST_RECENT, max(LEAST_RECENT, snapshot.segments // 10))
-            recent = read_recent(segments, makers, window)
+        windowed = WindowedAccuracy()
+        if snapshot.scenario.changes and segments.is_file():
+            makers = (HEADLINE, *(s.key for s in snapshot.scores if s.kind != "headline"))
+            window = min(LONGEST_WINDOW, max(SHORTEST_WINDOW, snapshot.segments // 10))
+            windowed = read_windowed(segments, makers, window)
     except OSError as error:
         raise UsageError(f"The run cannot be read ({error.strerror}): {folder}") from error
     return replace(
-        snapshot, config=config, curves=curves, paired=tuple(paired.items()), recent=recent
+        snapshot, config=config, curves=curves, paired=tuple(paired.items()), windowed=windowed
     )
 
 
@@ -259,7 +260,7 @@ def _snapshot(summary: Mapping[str, Any]) -> Snapshot:
         versions=dict(summary.get("versions") or {}),
         weights=dict(summary.get("weights") or {}),
         labels_beside=str(summary.get("labels_beside") or ""),
-        world=read_world(summary),
+        scenario=read_scenario(summary),
         domains=read_domains(summary),
         held_out=read_held_out(summary),
         operations=dict(summary.get("operations") or {}),
@@ -271,7 +272,7 @@ def _scores(summary: Mapping[str, Any]) -> Iterator[Score]:
         return Score(key, kind, number(values.get(segment)), number(values.get(last)))
 
     names = "segment", "segment_last_third"
-    yield score("decision", "decision", summary["accuracy"], *names)
+    yield score(HEADLINE, "headline", summary["accuracy"], *names)
     for key, values in (summary.get("accuracy_by_readout") or {}).items():
         yield score(str(key), "readout", values, *names)
     for key, values in (summary.get("baselines") or {}).items():

@@ -14,6 +14,7 @@ from itertools import zip_longest
 from typing import Any
 
 from streamstop.pipeline.summary_file import number
+from streamstop.report.names import HEADLINE
 
 MAX_SPANS = 1024
 MAX_ALARMS = 512
@@ -22,7 +23,7 @@ MAX_TASKS = 64
 MAX_ROWS = 256
 MAX_MAKERS = 24
 
-BROKE_OFF = ("interrupted", "diverged")
+UNFINISHED = ("interrupted", "diverged")
 """Statuses of runs that did not see the end of their stream."""
 
 Row = tuple[float | None, ...]
@@ -47,7 +48,7 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class ScenarioView:
     """The course of the world and what the detectors said of it.
 
     drifts : the segments with which the world is known to have changed.
@@ -55,10 +56,10 @@ class World:
     watched : (detector, signal) of all that watched; empty where the run does not say.
     """
 
-    scenario: str = ""
+    name: str = ""
     domain: str = ""
     spans: tuple[Span, ...] = ()
-    spans_in_all: int = 0
+    total_spans: int = 0
     drifts: tuple[int, ...] = ()
     alarms: tuple[Alarm, ...] = ()
     alarm_count: int = 0
@@ -77,21 +78,21 @@ class World:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class DetectorResult:
     """What one detector over one signal said.
 
     delays : for each known drift, segments from it to the first alarm before the next one; None
         where there was none.
-    false : alarms before the first known drift; None where no drift is known.
-    again : further alarms after one that found a drift.
+    false_alarms : alarms before the first known drift; None where no drift is known.
+    repeated : further alarms after one that found a drift.
     """
 
     detector: str
     signal: str
     alarms: int
     delays: tuple[int | None, ...]
-    false: int | None
-    again: int
+    false_alarms: int | None
+    repeated: int
 
     @property
     def found(self) -> tuple[int, ...]:
@@ -118,7 +119,7 @@ class DomainScore:
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class HeldOutScores:
     """One decision maker on the held-out segments.
 
     before : accuracy by task before the stream; empty where it is not known.
@@ -139,54 +140,56 @@ class HeldOut:
     """The tests on what is held out: tasks, the task of each span, and who was tested."""
 
     tasks: tuple[str, ...]
-    taught: tuple[int, ...]
-    tested: tuple[Examined, ...]
+    learned: tuple[int, ...]
+    scores: tuple[HeldOutScores, ...]
     rows_left: int = 0
     tasks_left: int = 0
 
     @property
-    def learner(self) -> Examined | None:
+    def learner(self) -> HeldOutScores | None:
         """The learner's own."""
-        return next((one for one in self.tested if one.key == "decided"), None)
+        return next((one for one in self.scores if one.key == HEADLINE), None)
 
 
-def watches(world: World) -> list[Watch]:
+def detector_results(scenario: ScenarioView) -> list[DetectorResult]:
     """What each detector's alarms say of the known drifts, in the order in which they watch."""
-    heard = [(one.detector, one.signal) for one in world.alarms]
-    return [_watch(world, *key) for key in dict.fromkeys([*world.watched, *heard])]
+    alarmed = [(one.detector, one.signal) for one in scenario.alarms]
+    return [
+        _detector_result(scenario, *key) for key in dict.fromkeys([*scenario.watched, *alarmed])
+    ]
 
 
-def _watch(world: World, detector: str, signal: str) -> Watch:
+def _detector_result(scenario: ScenarioView, detector: str, signal: str) -> DetectorResult:
     raised = sorted(
-        one.segment for one in world.alarms if (one.detector, one.signal) == (detector, signal)
+        one.segment for one in scenario.alarms if (one.detector, one.signal) == (detector, signal)
     )
     delays: list[int | None] = []
-    again = 0
-    for drift, until in zip_longest(world.drifts, world.drifts[1:]):
+    repeated = 0
+    for drift, until in zip_longest(scenario.drifts, scenario.drifts[1:]):
         within = [a for a in raised if a >= drift and (until is None or a < until)]
         delays.append(within[0] - drift if within else None)
-        again += max(0, len(within) - 1)
-    false = sum(a < world.drifts[0] for a in raised) if world.drifts else None
-    return Watch(detector, signal, len(raised), tuple(delays), false, again)
+        repeated += max(0, len(within) - 1)
+    false_alarms = sum(a < scenario.drifts[0] for a in raised) if scenario.drifts else None
+    return DetectorResult(detector, signal, len(raised), tuple(delays), false_alarms, repeated)
 
 
-def read_world(summary: Mapping[str, Any]) -> World:
+def read_scenario(summary: Mapping[str, Any]) -> ScenarioView:
     """The world of a summary: of a run that broke off, the part that it came to."""
     scenario, drift = summary.get("scenario") or {}, summary.get("drift") or {}
     spans = scenario.get("spans") or ()
     drifts = (int(one) for one in (scenario.get("drifts") or ())[:MAX_SPANS])
-    in_all = int(scenario.get("spans_in_all") or len(spans))
-    if summary.get("status") in BROKE_OFF:
+    total = int(scenario.get("spans_in_all") or len(spans))
+    if summary.get("status") in UNFINISHED:
         came_to = int(summary.get("segments") or 0)
         spans = [one for one in spans if int(one[0]) < came_to]
         drifts = (one for one in drifts if one < came_to)
-        in_all = min(in_all, len(spans))
+        total = min(total, len(spans))
     alarms = drift.get("alarms") or ()
-    return World(
-        scenario=str(scenario.get("name") or ""),
+    return ScenarioView(
+        name=str(scenario.get("name") or ""),
         domain=str(scenario.get("domain") or ""),
         spans=tuple(Span(int(a), int(b), str(name)) for a, b, name in spans[:MAX_SPANS]),
-        spans_in_all=in_all,
+        total_spans=total,
         drifts=tuple(sorted(drifts)),
         alarms=tuple(
             Alarm(int(one["segment"]), str(one["detector"]), str(one["signal"]))
@@ -221,15 +224,15 @@ def read_held_out(summary: Mapping[str, Any]) -> HeldOut | None:
     if not said:
         return None
     tasks = tuple(str(one) for one in said["tasks"])
-    taught = tuple(int(one) for one in said["taught"])
-    if any(not 0 <= one < len(tasks) for one in taught):
+    learned = tuple(int(one) for one in said["taught"])
+    if any(not 0 <= one < len(tasks) for one in learned):
         raise ValueError("a span teaches a task that is none")
-    kept = _kept(len(taught))
+    kept = _kept(len(learned))
     return HeldOut(
         tasks=tasks[:MAX_TASKS],
-        taught=tuple(taught[i] for i in kept),
-        tested=tuple(_tested(said["makers"], len(tasks), len(taught), kept)),
-        rows_left=len(taught) - len(kept),
+        learned=tuple(learned[i] for i in kept),
+        scores=tuple(_held_out_scores(said["makers"], len(tasks), len(learned), kept)),
+        rows_left=len(learned) - len(kept),
         tasks_left=max(0, len(tasks) - MAX_TASKS),
     )
 
@@ -238,15 +241,15 @@ def _kept(rows: int) -> list[int]:
     return list(range(rows)) if rows <= MAX_ROWS else [*range(MAX_ROWS - 1), rows - 1]
 
 
-def _tested(
+def _held_out_scores(
     makers: Mapping[str, Any], tasks: int, rows: int, kept: Sequence[int]
-) -> Iterator[Examined]:
+) -> Iterator[HeldOutScores]:
     for key, said in list(makers.items())[:MAX_MAKERS]:
         r = said["r"]
         if len(r) != rows or any(len(row) != tasks for row in r):
             raise ValueError("R has not a row a span and a column a task")
         figures = ("average_accuracy", "backward_transfer", "forward_transfer", "forgetting")
-        yield Examined(
+        yield HeldOutScores(
             str(key),
             _row(said.get("before") or ()),
             tuple(_row(r[i]) for i in kept),

@@ -15,7 +15,7 @@ from rich.console import Console
 from streamstop.cli.display.summary import print_summary
 from streamstop.report.formatting import NBSP, percent
 from streamstop.report.names import name_of
-from streamstop.report.text import run as words
+from streamstop.report.text import run as run_text
 from streamstop.report.views.run import summary_snapshot
 
 MakeSummary = Callable[..., dict[str, Any]]
@@ -87,8 +87,8 @@ def test_says_what_the_report_says(fake_summary: MakeSummary) -> None:
     summary = fake_summary()
     snapshot = summary_snapshot(summary)
     text = " ".join(printed(summary).split())
-    assert words.verdict(snapshot).replace(NBSP, " ") in text
-    assert words.ledger_equation(snapshot) in text
+    assert run_text.result_sentence(snapshot).replace(NBSP, " ") in text
+    assert run_text.ledger_equation(snapshot) in text
     for score in snapshot.scores:
         share = percent(score.segment).replace(NBSP, " ")
         row = next(r for r in printed(summary).splitlines() if name_of(score.key) in r[:26])

@@ -13,15 +13,15 @@ from streamstop.report.charts.accuracy import (
     MAX_MOMENTS,
     accuracy_chart,
     alarm_lanes,
-    marks_left,
-    world_bands,
+    span_bands,
+    undrawn_marks,
 )
 from streamstop.report.views.run import Snapshot, load_snapshot
-from streamstop.report.views.scenario import Alarm, Span, World
+from streamstop.report.views.scenario import Alarm, ScenarioView, Span
 
 
 def test_a_changing_world_is_drawn_over_everyone_s_last_segments(changing: Snapshot) -> None:
-    assert changing.recent.window == 25  # a tenth of 257
+    assert changing.windowed.window == 25  # a tenth of 257
     text = accuracy_chart(changing)
     assert ">TEST domain 0<" in text and ">TEST domain 1<" in text
     assert 'class="moment"' in text and "the world changed" in text
@@ -47,13 +47,13 @@ def test_the_strongest_rival_is_always_among_the_lines(changing: Snapshot) -> No
 
 
 def test_without_segments_csv_spans_are_still_marked(changing: Snapshot) -> None:
-    text = accuracy_chart(replace(changing, recent=type(changing.recent)()))
+    text = accuracy_chart(replace(changing, windowed=type(changing.windowed)()))
     assert ">TEST domain 1<" in text and "learner, all so far" in text
 
 
 def test_a_domain_that_comes_again_has_its_number() -> None:
     spans = tuple(Span(10 * i, 10 * i + 9, name) for i, name in enumerate("abab"))
-    bands = world_bands(World(spans=spans))
+    bands = span_bands(ScenarioView(spans=spans))
     assert [one.number for one in bands] == [1, 2, 1, 2]
     assert [one.shaded for one in bands] == [False, True, False, True]
     assert (bands[1].low, bands[1].high) == (10, 20)
@@ -67,7 +67,7 @@ def test_alarms_have_a_row_by_detector_and_signal() -> None:
         Alarm(5, "KSWIN", "errors"),
         Alarm(9, "KSWIN", "errors"),
     )
-    lanes = alarm_lanes(World(alarms=alarms, watched=watched))
+    lanes = alarm_lanes(ScenarioView(alarms=alarms, watched=watched))
     assert [(one.group, one.label, list(one.x)) for one in lanes] == [
         ("errors", "KSWIN over errors", [6, 10]),
         ("events", "ADWIN over event rate", [5]),
@@ -78,18 +78,18 @@ def test_alarms_have_a_row_by_detector_and_signal() -> None:
 
 def test_what_is_drawn_is_bounded_and_what_is_not_is_said() -> None:
     n = 1000
-    world = World(
+    scenario = ScenarioView(
         spans=tuple(Span(i, i, str(i)) for i in range(n)),
-        spans_in_all=n,
+        total_spans=n,
         drifts=tuple(range(1, n)),
         alarms=tuple(Alarm(i, f"detector {i}", "errors") for i in range(n)),
         alarm_count=n,
     )
-    assert len(world_bands(world)) == MAX_BANDS
-    assert sum(len(lane.x) for lane in alarm_lanes(world)) <= MAX_MARKS
-    assert marks_left(world) == [
+    assert len(span_bands(scenario)) == MAX_BANDS
+    assert sum(len(lane.x) for lane in alarm_lanes(scenario)) <= MAX_MARKS
+    assert undrawn_marks(scenario) == [
         f"{n - MAX_BANDS} further spans are not shaded",
         f"{n - 1 - MAX_MOMENTS} further drifts are not marked",
         f"{n - MAX_MARKS} further alarms are not marked",
     ]
-    assert marks_left(World()) == []
+    assert undrawn_marks(ScenarioView()) == []

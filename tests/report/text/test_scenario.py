@@ -11,14 +11,14 @@ from helpers.fake_run import fake_world, write_fake_run
 from streamstop.report.text.scenario import (
     LONG_RUNS,
     LONG_RUNS_ALONE,
-    aside,
     best_and_worst,
-    course,
-    noticed,
-    silent,
+    describe_changes,
+    detector_rows,
+    long_runs_note,
+    silent_detectors,
 )
 from streamstop.report.views.run import Snapshot, load_snapshot
-from streamstop.report.views.scenario import Alarm, DomainScore, HeldOut, Span, World
+from streamstop.report.views.scenario import Alarm, DomainScore, HeldOut, ScenarioView, Span
 
 
 @pytest.fixture
@@ -27,38 +27,45 @@ def changing(tmp_path: Path) -> Snapshot:
 
 
 def test_one_change_is_told_with_its_place(changing: Snapshot) -> None:
-    assert course(changing) == (
+    assert describe_changes(changing) == (
         "The world changed once, after 50 segments: from “TEST domain 0” to “TEST domain 1”."
     )
 
 
 def test_many_changes_are_listed_up_to_a_bound(changing: Snapshot) -> None:
     spans = tuple(Span(i, i, f"d{i}") for i in range(20))
-    world = World(spans=spans, spans_in_all=30, drifts=tuple(range(1, 20)))
-    said = course(replace(changing, world=world))
+    scenario = ScenarioView(spans=spans, total_spans=30, drifts=tuple(range(1, 20)))
+    said = describe_changes(replace(changing, scenario=scenario))
     assert said.startswith("The world changed 19 times. ")
     assert "“d7” (1); 22 more." in said and "d8" not in said
 
 
 def test_a_world_that_stands_still_is_not_spoken_of(changing: Snapshot) -> None:
-    assert course(replace(changing, world=World())) == ""
-    assert course(replace(changing, world=World(alarms=(Alarm(1, "a", "errors"),)))) == ""
+    assert describe_changes(replace(changing, scenario=ScenarioView())) == ""
+    assert (
+        describe_changes(
+            replace(changing, scenario=ScenarioView(alarms=(Alarm(1, "a", "errors"),)))
+        )
+        == ""
+    )
 
 
 def test_who_noticed_and_who_did_not(changing: Snapshot) -> None:
-    world = World(
+    scenario = ScenarioView(
         drifts=(40,),
         alarms=(Alarm(10, "KSWIN", "errors"), Alarm(52, "KSWIN", "errors")),
         watched=(("ADWIN", "errors"), ("KSWIN", "errors"), ("ADWIN", "event rate")),
     )
-    snapshot = replace(changing, world=world)
-    assert noticed(snapshot) == [("KSWIN", "errors", "2", "yes", "12", "1", "0")]
-    assert silent(snapshot) == "ADWIN over the errors; ADWIN over the event rate"
+    snapshot = replace(changing, scenario=scenario)
+    assert detector_rows(snapshot) == [("KSWIN", "errors", "2", "yes", "12", "1", "0")]
+    assert silent_detectors(snapshot) == "ADWIN over the errors; ADWIN over the event rate"
 
 
 def test_without_known_drifts_nothing_is_found_or_false(changing: Snapshot) -> None:
-    world = World(alarms=(Alarm(10, "KSWIN", "errors"),))
-    assert noticed(replace(changing, world=world)) == [("KSWIN", "errors", "1", "–", "–", "–", "–")]
+    scenario = ScenarioView(alarms=(Alarm(10, "KSWIN", "errors"),))
+    assert detector_rows(replace(changing, scenario=scenario)) == [
+        ("KSWIN", "errors", "1", "–", "–", "–", "–")
+    ]
 
 
 def test_the_best_and_the_worst_domain(changing: Snapshot) -> None:
@@ -74,10 +81,10 @@ def test_the_best_and_the_worst_domain(changing: Snapshot) -> None:
 
 
 def test_a_rival_that_only_repeats_is_explained(changing: Snapshot) -> None:
-    assert aside(changing) == ""
+    assert long_runs_note(changing) == ""
     scores = tuple(
         replace(one, segment=0.999) if one.key == "no_change" else one for one in changing.scores
     )
     repeating = replace(changing, scores=scores)
-    assert aside(replace(repeating, held_out=HeldOut(("a",), (0,), ()))) == LONG_RUNS
-    assert aside(replace(repeating, held_out=None)) == LONG_RUNS_ALONE
+    assert long_runs_note(replace(repeating, held_out=HeldOut(("a",), (0,), ()))) == LONG_RUNS
+    assert long_runs_note(replace(repeating, held_out=None)) == LONG_RUNS_ALONE

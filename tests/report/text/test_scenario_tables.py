@@ -17,7 +17,7 @@ from streamstop.report.text.scenario_tables import (
     transfer_rows,
 )
 from streamstop.report.views.run import Snapshot, load_snapshot
-from streamstop.report.views.scenario import DomainScore, Examined, HeldOut
+from streamstop.report.views.scenario import DomainScore, HeldOut, HeldOutScores
 
 
 def test_the_best_of_each_domain_is_marked(changing: Snapshot) -> None:
@@ -50,7 +50,7 @@ def test_a_single_domain_is_no_table(changing: Snapshot) -> None:
     assert domain_rows(replace(changing, domains=changing.domains[:1])) == []
 
 
-R = Examined("decided", (0.0, 0.25), ((1.0, 0.5), (None, 0.999)), 0.9, -0.1, 0.2, 0.1)
+R = HeldOutScores("decided", (0.0, 0.25), ((1.0, 0.5), (None, 0.999)), 0.9, -0.1, 0.2, 0.1)
 
 
 def test_r_says_its_numbers_and_frames_what_was_taught() -> None:
@@ -81,7 +81,7 @@ def test_the_learner_comes_after_its_equals(changing: Snapshot) -> None:
     rows = transfer_rows(replace(changing, held_out=HeldOut(("a", "b"), (0, 1), tested)))
     assert [(row.key, row.best) for row in rows] == [
         ("river", True),
-        ("decision", True),
+        ("decided", True),
         ("lda", False),
         ("frozen_lda", False),
     ]

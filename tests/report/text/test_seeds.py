@@ -11,7 +11,7 @@ from helpers.made_runs import hits, make_run
 from streamstop.experiments.aggregate import SeedRun, joint_summary
 from streamstop.experiments.comparison import compare
 from streamstop.pipeline.summary_file import read_summary
-from streamstop.report.text import seeds as said
+from streamstop.report.text import seeds as seeds_text
 
 
 def joint(tmp_path: Path, right: list[int], **others: Any) -> dict[str, Any]:
@@ -45,26 +45,28 @@ def test_the_strongest_rival_is_named_beaten_or_not(
     tmp_path: Path, right: list[int], verdict: str, doubt: str
 ) -> None:
     summary = joint(tmp_path, right)
-    assert verdict in spaces(said.joint_verdict(summary))
-    assert spaces(said.joint_doubt(summary)).endswith(doubt)
+    assert verdict in spaces(seeds_text.seeds_sentence(summary))
+    assert spaces(seeds_text.margin_sentence(summary)).endswith(doubt)
 
 
 def test_real_data_are_called_real(tmp_path: Path) -> None:
-    assert "of real segments" in spaces(said.joint_verdict(joint(tmp_path, [50], data="real")))
+    assert "of real segments" in spaces(
+        seeds_text.seeds_sentence(joint(tmp_path, [50], data="real"))
+    )
 
 
 def test_two_groups_that_were_right_on_the_same_segments_are_equal(tmp_path: Path) -> None:
     for name, settings in (("a", ""), ("b", '[learner]\nrule = "sltt"')):
         make_run(tmp_path / name, hits(30, 60), settings=settings)
     found = compare([str(tmp_path / "a"), str(tmp_path / "b")])
-    assert "are right on the very same segments" in said.comparison_verdict(found)
+    assert "are right on the very same segments" in seeds_text.comparison_sentence(found)
 
 
 def test_a_difference_that_chance_may_make_is_called_so(tmp_path: Path) -> None:
     make_run(tmp_path / "a", hits(30, 60))
     make_run(tmp_path / "b", hits(32, 60), settings='[learner]\nrule = "sltt"')
     found = compare([str(tmp_path / "a"), str(tmp_path / "b")])
-    text = spaces(said.comparison_verdict(found))
+    text = spaces(seeds_text.comparison_sentence(found))
     assert text == (
         "B (rule = sltt) is ahead of A (rule = stop) by 3.3 points over 1 seed, which chance alone "
         "may do (sign test over segments, p = 0.5)."
@@ -82,6 +84,6 @@ def test_the_best_mean_is_ahead_of_nobody_who_beats_it_on_the_seeds_they_share(
                 tmp_path / rule / f"seed-{seed}", hits(count, 40), seed=seed, settings=settings
             )
     found = compare([str(tmp_path / rule) for rule in groups])
-    text = spaces(said.comparison_verdict(found))
+    text = spaces(seeds_text.comparison_sentence(found))
     assert "A (rule = stop) decides most segments right" in text
     assert "ahead of C by more than chance. On the seeds that they share, B is ahead by" in text

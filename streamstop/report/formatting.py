@@ -1,8 +1,7 @@
 """Numbers and names for reading: percentages, rates, durations, counts with their nouns.
 
 Guarantees:
-- A rounded figure never shows 100 % or 0 % unless it is exactly that.
-"""
+- A rounded percentage is 100 % or 0 % only where the figure is exactly that."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def percent(value: float | None) -> str:
-    """A share as a percentage with one decimal; exact only where it is exact.
+    """A fraction as a percentage with one decimal.
 
     >>> [percent(v).replace(NBSP, " ") for v in (0.9533, 1.0, 0.99999, 0.00001, None)]
     ['95.3 %', '100 %', '>99.9 %', '<0.1 %', '–']
@@ -30,7 +29,7 @@ def percent(value: float | None) -> str:
 
 
 def points(value: float | None) -> str:
-    """A difference of shares in percentage points, with its sign.
+    """A difference of fractions in percentage points, with its sign.
 
     >>> points(0.0134), points(-0.0134), points(0.0)
     ('+1.3', '−1.3', '0.0')
@@ -53,7 +52,7 @@ def p_value(p: float | None) -> str:
 
 
 def p_equals(p: float) -> str:
-    """The same with its letter.
+    """A p-value with its letter.
 
     >>> p_equals(0.04), p_equals(0.00001)
     ('p = 0.04', 'p < 0.001')
@@ -71,7 +70,7 @@ def whole(value: int | float | None) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A figure with three significant digits, in the range where people read it at a glance.
+    """A figure with three significant digits.
 
     >>> [figure(v) for v in (1234.5, 12.34, 0.01234, 0.0, -0.5, None)]
     ['1,234', '12.3', '0.0123', '0', '−0.5', '–']
@@ -83,7 +82,7 @@ def figure(value: float | None) -> str:
 
 
 def with_unit(value: float | None, unit: str) -> str:
-    """A figure and its unit, or the sign for nothing alone.
+    """A figure and its unit; a dash without a figure.
 
     >>> with_unit(13.24, "\N{MULTIPLICATION SIGN}"), with_unit(None, "ms")
     ('13.2×', '–')
@@ -94,7 +93,7 @@ def with_unit(value: float | None, unit: str) -> str:
 
 
 def rate(value: float | None) -> str:
-    """Events a second.
+    """Events per second.
 
     >>> [rate(v).replace(NBSP, " ") for v in (950.0, 51_200.0, 2_340_000.0, None)]
     ['950 ev/s', '51.2 kev/s', '2.34 Mev/s', '–']
@@ -125,7 +124,7 @@ def duration(seconds: float | None) -> str:
 
 
 def megabytes(value: float | None, *, size: float = 1.0) -> str:
-    """Memory in MB, from a figure that counts in units of `size` MB.
+    """Memory in MB; `size` : MB per unit of `value`.
 
     >>> megabytes(412.34).replace(NBSP, " "), megabytes(151_552, size=1e-6).replace(NBSP, " ")
     ('412 MB', '0.152 MB')
@@ -134,7 +133,7 @@ def megabytes(value: float | None, *, size: float = 1.0) -> str:
 
 
 def printable(text: str) -> str:
-    """A name from a file, with nothing in it that could steer a terminal.
+    """A name from a file without control characters, which could steer a terminal.
 
     >>> printable("mug\\x1b[2J")
     'mug�[2J'
@@ -154,7 +153,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def shorten(text: str, length: int) -> str:
-    """A name cut to `length` characters, with an ellipsis where something went.
+    """A name cut to `length` characters, with an ellipsis where it was cut.
 
     >>> shorten("right hand clockwise", 11)
     'right hand…'

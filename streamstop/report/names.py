@@ -1,4 +1,8 @@
-"""Names of decision makers: the readouts and baselines, by their keys in a run's files."""
+"""Display names of decision makers: the headline prediction, the readouts and the baselines.
+
+The constants are the keys of summary.json and segments.csv. This is the only place where the report
+and the terminal spell them out.
+"""
 
 from __future__ import annotations
 
@@ -15,56 +19,76 @@ MAJORITY = "majority"
 NO_CHANGE = "no_change"
 
 MARGINS = "learner_less_rivals"
-"""Where the summary of several seeds keeps the learner's margin over each baseline."""
+"""Key of the learner's margin over each baseline in the summary of several seeds."""
 
 NAMES: dict[str, tuple[str, str]] = {
-    HEADLINE: ("the learner's decision", ""),
-    LINEAR: ("linear readout", "the readout whose error trains the network"),
+    HEADLINE: ("headline prediction", ""),
+    LINEAR: ("linear readout", "its error trains the network"),
     LDA: ("LDA readout", "streaming LDA on the network's firing rates"),
-    LDA_COUNTS: ("streaming LDA on counts", "on pooled log counts, no network"),
-    SOFTMAX_COUNTS: ("softmax regression", "river's, on pooled log counts, no network"),
-    INITIAL_NETWORK: ("frozen network", "the same network with its initial weights"),
+    LDA_COUNTS: ("LDA on counts", "streaming LDA on pooled log counts, no network"),
+    SOFTMAX_COUNTS: ("softmax regression on counts", "river's, on pooled log counts, no network"),
+    INITIAL_NETWORK: ("untrained network", "the same network with its initial weights"),
     FROZEN_FEATURES_LINEAR: (
-        "frozen, linear readout",
-        "what the linear readout learns where STOP trains nothing",
+        "untrained network, linear readout",
+        "only the linear readout learns; the network keeps its initial weights",
     ),
-    FROZEN_FEATURES_LDA: ("frozen, LDA readout", "streaming LDA on the untrained firing rates"),
-    INITIAL_LDA: (
-        "frozen, trained LDA",
-        "the trained network and its trained LDA readout as the run began with them",
+    FROZEN_FEATURES_LDA: (
+        "untrained network, LDA",
+        "streaming LDA on the firing rates of the untrained network",
     ),
-    MAJORITY: ("majority class", "always the class seen most often so far"),
-    NO_CHANGE: ("no change", "repeats the label of the segment before"),
+    INITIAL_LDA: ("LDA as loaded", "the pretrained network and its LDA readout, unchanged"),
+    MAJORITY: ("majority class", "always predicts the most frequent class so far"),
+    NO_CHANGE: ("no change", "repeats the label of the previous segment"),
 }
-"""Readouts and baselines: the name used in text, and what it is."""
+"""Name, and a short description."""
 
-TRAINED_NOTES = {
-    INITIAL_NETWORK: "the trained network as the run began with it",
-    FROZEN_FEATURES_LINEAR: "the trained network frozen, but for its linear readout, which learns",
-    FROZEN_FEATURES_LDA: "streaming LDA on the trained network's firing rates, the network frozen",
+PRETRAINED: dict[str, tuple[str, str]] = {
+    INITIAL_NETWORK: ("pretrained network, unchanged", "with the weights that the run loaded"),
+    FROZEN_FEATURES_LINEAR: (
+        "pretrained network, linear readout",
+        "only the linear readout learns; the network keeps the loaded weights",
+    ),
+    FROZEN_FEATURES_LDA: (
+        "pretrained network, LDA",
+        "streaming LDA on the firing rates of the loaded network",
+    ),
 }
-"""What those are where the network began trained."""
+"""The same where the run loaded pretrained weights: that network is not untrained."""
 
 SHORT = {
-    HEADLINE: "learner",
+    HEADLINE: "headline",
     LINEAR: "linear readout",
     LDA: "LDA readout",
     LDA_COUNTS: "LDA on counts",
-    SOFTMAX_COUNTS: "softmax regr.",
-    INITIAL_NETWORK: "frozen",
-    FROZEN_FEATURES_LINEAR: "frozen, linear",
-    FROZEN_FEATURES_LDA: "frozen, LDA",
-    INITIAL_LDA: "trained LDA",
+    SOFTMAX_COUNTS: "softmax on counts",
+    INITIAL_NETWORK: "untrained",
+    FROZEN_FEATURES_LINEAR: "untrained, linear",
+    FROZEN_FEATURES_LDA: "untrained, LDA",
+    INITIAL_LDA: "LDA as loaded",
     MAJORITY: "majority",
     NO_CHANGE: "no change",
 }
-"""Names for the heads of narrow columns."""
+"""Names for narrow column heads."""
 
 
-def name_of(key: str) -> str:
-    """The readable name of a readout or baseline.
+def short_name(key: str, *, pretrained: bool = False) -> str:
+    """The display name for a narrow column.
+
+    >>> short_name("frozen"), short_name("frozen", pretrained=True)
+    ('untrained', 'pretrained')
+    """
+    name = SHORT.get(key) or name_of(key)
+    return name.replace("untrained", "pretrained") if pretrained else name
+
+
+def name_of(key: str, *, pretrained: bool = False) -> str:
+    """The display name of a decision maker; an unknown key is shown with spaces.
+
+    pretrained : whether the run loaded weights, so that no network of it is untrained.
 
     >>> name_of("lda_counts"), name_of("my_baseline")
-    ('streaming LDA on counts', 'my baseline')
+    ('LDA on counts', 'my baseline')
     """
+    if pretrained and key in PRETRAINED:
+        return PRETRAINED[key][0]
     return NAMES[key][0] if key in NAMES else key.replace("_", " ")

@@ -1,8 +1,11 @@
-"""What is printed when a run has ended: its score beside its baselines, its ledger, its report.
+"""Prints the results of a run: its scores and baselines, its ledger, the path of its report.
 
-Promises: the same verdict as the report's, in the same words; what makes a score doubtful comes
-before it; nothing is wider than the console, nor breaks at 80 columns. Does not read files.
-"""
+Guarantees:
+- The same result sentence as in the report; warnings come before it.
+- No line is wider than the console.
+
+Does not:
+- Read files."""
 
 from __future__ import annotations
 
@@ -29,18 +32,18 @@ MAX_PREDICTIONS = 12
 def print_summary(
     summary: Mapping[str, Any], report_path: Path | str | None, console: Console | None = None
 ) -> None:
-    """Print the end of a run.
+    """Print the results of a run.
 
     Parameters
     ----------
-    summary : what summary.json holds.
-    report_path : where the report lies; None if there is none.
+    summary : content of summary.json.
+    report_path : path of the report; None without one.
     console : where to print; standard output if None.
 
     Raises
     ------
     UsageError
-        The summary does not have the shape this version writes.
+        The summary does not have the shape that this version writes.
     """
     console = console or Console()
     snapshot = summary_snapshot(summary)
@@ -72,7 +75,7 @@ def print_summary(
 
 def _scores(snapshot: Snapshot) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    table.add_column("decided by", no_wrap=True, overflow="ellipsis")
+    table.add_column("prediction by", no_wrap=True, overflow="ellipsis")
     table.add_column("", no_wrap=True)
     table.add_column("all", justify="right", no_wrap=True)
     table.add_column("last third", justify="right", no_wrap=True)
@@ -86,7 +89,7 @@ def _scores(snapshot: Snapshot) -> Table:
             else ""
         )
         table.add_row(
-            Text(shorten(plain(name_of(score.key)), 36)),
+            Text(shorten(plain(name_of(score.key, pretrained=snapshot.trained)), 36)),
             _bar(score.segment, style or "dim"),
             plain(percent(score.segment)),
             plain(percent(score.last_third)),
@@ -121,25 +124,25 @@ def _speed(snapshot: Snapshot) -> str:
     return (
         f"{rate(speed.get('events_per_s'))}, "
         f"{with_unit(speed.get('real_time_factor'), TIMES)} real time, "
-        f"{with_unit(speed.get('step_ms_p50'), 'ms')} a step "
+        f"{with_unit(speed.get('step_ms_p50'), 'ms')} per step "
         f"(99th percentile {with_unit(speed.get('step_ms_p99'), 'ms')})"
     ) + _latency(speed)
 
 
 def _operations(found: Mapping[str, Any]) -> str:
-    """Of a bin: synaptic ones, multiplying or not, beside those of a network without zeros."""
+    """Operations per bin: effective synaptic ones, those of a dense network, those to learn."""
     synaptic = found["synaptic_operations"]
     effective = synaptic["effective_macs"] + synaptic["effective_acs"]
     learning = found["learning_operations"]["total"]
     return (
-        f"{whole(round(effective))} of {whole(synaptic['dense'])} synaptic a bin, "
-        f"{percent(found['activation_sparsity'])} of neurons silent; "
-        + (f"{whole(round(learning))} a bin to learn" if learning else "none to learn")
+        f"{whole(round(effective))} of {whole(synaptic['dense'])} synaptic per bin, "
+        f"{percent(found['activation_sparsity'])} of neurons without a spike; "
+        + (f"{whole(round(learning))} per bin to learn" if learning else "none to learn")
     )
 
 
 def _latency(speed: Mapping[str, Any]) -> str:
-    """From event to prediction, where events come at their own time."""
+    """Latency from event to prediction, of a live or paced source."""
     if speed.get("latency_ms_p50") is None:
         return ""
     p50, p99 = (with_unit(speed.get(f"latency_ms_{p}"), "ms") for p in ("p50", "p99"))

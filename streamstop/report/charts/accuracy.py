@@ -1,9 +1,10 @@
-"""The chart of accuracy over a run: with the world's spans, its known drifts, and what was noticed.
+"""The chart of accuracy over a run, with spans, known changes and alarms of drift detectors.
 
-Promises: pure functions of a `Snapshot`; where the world changes, everyone is drawn over the same
-last segments, as an average over all of the stream would hide what a change does; at most
-MAX_BANDS spans, MAX_MOMENTS drifts and MAX_MARKS alarms are drawn, the first ones, and said.
-"""
+Guarantees:
+- Pure functions of a `Snapshot`.
+- On a non-stationary stream all lines cover the same last segments.
+- At most MAX_BANDS spans, MAX_MOMENTS changes and MAX_MARKS alarms are drawn; the page states the
+  rest."""
 
 from __future__ import annotations
 
@@ -52,14 +53,13 @@ STYLES = {
     MAJORITY: (6, "", 1.2),
     NO_CHANGE: (6, "1.5 3", 1.4),
 }
-"""Colour, dash and weight of each accuracy line: the learner and its strongest rival stand out."""
+"""Colour, dash and weight of each line; the learner and LDA on counts are the boldest."""
 
 RECENT = (HEADLINE, LDA_COUNTS, SOFTMAX_COUNTS, FROZEN_FEATURES_LDA, INITIAL_NETWORK, INITIAL_LDA)
-"""Who is drawn where the world changes, beside the strongest rival: more lines would hide each
-other, as each goes up and down."""
+"""Lines on a non-stationary stream, besides the strongest baseline: more would hide each other."""
 
 SIGNALS = {"event rate": "events", "firing rate": "firing"}
-"""Short for what is watched: it stands beside a row of alarms."""
+"""Short names of signals, for rows of alarms."""
 
 SHAPES = {
     "ADWIN": "diamond",
@@ -71,7 +71,7 @@ SHAPES = {
 
 
 def accuracy_chart(snapshot: Snapshot) -> Markup:
-    """Accuracy over the run, with its legend; nothing where nothing was scored."""
+    """Accuracy over the run, with its legend; empty where nothing was scored."""
     over_last = bool(snapshot.windowed.accuracy)
     lines = _recent_lines(snapshot) if over_last else _cumulative_lines(snapshot)
     if not any(value is not None for line in lines for value in line.y):
@@ -82,7 +82,7 @@ def accuracy_chart(snapshot: Snapshot) -> Markup:
     third = (x[-1] * 2 / 3, x[-1], "last third") if len(x) > 2 and not bands else None
     lanes = alarm_lanes(scenario)
     drawn = charts.line_chart(
-        # The learner is drawn last, on top of everything.
+        # The learner is drawn last, on top.
         list(reversed(lines)),
         x,
         key="accuracy",
@@ -108,7 +108,7 @@ def accuracy_chart(snapshot: Snapshot) -> Markup:
 
 
 def span_bands(scenario: ScenarioView) -> list[Band]:
-    """The spans, every other one shaded; none where there is a single one."""
+    """The spans, every other one shaded; none with a single span."""
     if len(scenario.spans) < 2:
         return []
     number = {name: i for i, name in enumerate(scenario.names, start=1)}
@@ -119,7 +119,7 @@ def span_bands(scenario: ScenarioView) -> list[Band]:
 
 
 def alarm_lanes(scenario: ScenarioView) -> list[Lane]:
-    """A row for each detector over each signal that raised an alarm, in the order of watching."""
+    """One row per detector and signal with an alarm, in the order of `watched`."""
     drawn = scenario.alarms[:MAX_MARKS]
     order = [signal for _, signal in scenario.watched] + [one.signal for one in drawn]
     keys = {(one.detector, one.signal) for one in drawn}
@@ -143,60 +143,63 @@ def alarm_lanes(scenario: ScenarioView) -> list[Lane]:
 
 def undrawn_marks(scenario: ScenarioView) -> list[str]:
     """What was not drawn, in words."""
-    said = []
+    parts = []
     spans = scenario.total_spans - MAX_BANDS
     if spans > 0:
-        said.append(f"{spans:,} further spans are not shaded")
+        parts.append(f"{spans:,} further spans are not shaded")
     if len(scenario.drifts) > MAX_MOMENTS:
-        said.append(f"{len(scenario.drifts) - MAX_MOMENTS:,} further drifts are not marked")
+        parts.append(f"{len(scenario.drifts) - MAX_MOMENTS:,} further changes are not marked")
     if scenario.alarm_count > MAX_MARKS:
-        said.append(f"{scenario.alarm_count - MAX_MARKS:,} further alarms are not marked")
-    return said
+        parts.append(f"{scenario.alarm_count - MAX_MARKS:,} further alarms are not marked")
+    return parts
 
 
 def _cumulative_lines(snapshot: Snapshot) -> list[Line]:
     found = dict(snapshot.curves.accuracy)
     order = sorted(found, key=lambda k: list(STYLES).index(k) if k in STYLES else len(STYLES))
     named = {
-        "segment_windowed": "learner, last 50 segments",
-        "segment": "learner, all so far",
+        "segment_windowed": f"{name_of(HEADLINE)}, last 50 segments",
+        "segment": f"{name_of(HEADLINE)}, all so far",
     }
-    return [_line(key, named.get(key), found[key]) for key in order[:MAX_ACCURACY_LINES]]
+    return [
+        _line(named.get(key) or name_of(key, pretrained=snapshot.trained), key, found[key])
+        for key in order[:MAX_ACCURACY_LINES]
+    ]
 
 
 def _recent_lines(snapshot: Snapshot) -> list[Line]:
     found = dict(snapshot.windowed.accuracy)
-    rival = snapshot.best_baseline.key if snapshot.best_baseline else ""
-    keys = [key for key in dict.fromkeys([*RECENT, rival]) if key in found]
-    return [_line(key, "learner" if key == HEADLINE else None, found[key]) for key in keys]
+    best = snapshot.best_baseline.key if snapshot.best_baseline else ""
+    keys = [key for key in dict.fromkeys([*RECENT, best]) if key in found]
+    return [_line(name_of(key, pretrained=snapshot.trained), key, found[key]) for key in keys]
 
 
-def _line(key: str, name: str | None, values: Values) -> Line:
+def _line(name: str, key: str, values: Values) -> Line:
     colour, dash, weight = STYLES.get(key, (7, "", 1.2))
     note = percent(last(values))
-    return Line(name or name_of(key), values, colour, dash, weight, note)
+    return Line(name, values, colour, dash, weight, note)
 
 
 def _described(snapshot: Snapshot, lines: list[Line]) -> str:
-    said = ["At the end: " + "; ".join(f"{line.label} {line.note}" for line in lines)]
+    parts = ["At the end: " + "; ".join(f"{line.label} {line.note}" for line in lines)]
     if changes := scenario_text.describe_changes(snapshot):
-        said.append(changes.rstrip("."))
+        parts.append(changes.rstrip("."))
     if snapshot.scenario.alarm_count:
-        said.append(plural(snapshot.scenario.alarm_count, "alarm"))
-    return ". ".join(said) + "."
+        parts.append(plural(snapshot.scenario.alarm_count, "alarm"))
+    return ". ".join(parts) + "."
 
 
 def _mark_legend(scenario: ScenarioView, lanes: list[Lane]) -> Markup:
     moment = ""
     if scenario.drifts:
         count = len(scenario.drifts)
-        moment = "the world changed" + (f", {count:,} times" if count > 1 else "")
-    heard: dict[str, int] = {}
+        moment = "the stream changed" + (f", {count:,} times" if count > 1 else "")
+    counts: dict[str, int] = {}
     for lane in lanes:
         detector = lane.label.partition(" over ")[0]
-        heard[detector] = heard.get(detector, 0) + len(lane.x)
+        counts[detector] = counts.get(detector, 0) + len(lane.x)
     shapes = [
         (SHAPES.get(name, "disc"), f"alarm by {shorten(name, 24)}", f"{count:,}")
-        for name, count in heard.items()
+        for name, count in counts.items()
     ]
     return mark_legend(shapes, moment=moment) if shapes or moment else Markup()

@@ -1,4 +1,4 @@
-"""What all pages share: templates, styles of layers' lines, and the file that a page goes to."""
+"""What all pages share: the templates, the styles of layers, the file that a page is written to."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ LAYER_POINTS = 200
 
 
 def output_path(out: Path | str) -> Path:
-    """Where --out says that a page goes.
+    """The path that --out names.
 
-    Raises UsageError where that is a folder, or in none that is there.
+    Raises UsageError where it is a folder, or its folder does not exist.
     """
     path = Path(out)
     if path.is_dir():
-        raise UsageError(f"--out wants a file, and this is a folder: {path}")
+        raise UsageError(f"--out needs a file, and this is a folder: {path}")
     if not path.parent.is_dir():
-        raise UsageError(f"--out wants a file in a folder that is there: {path}")
+        raise UsageError(f"--out needs a file in a folder that exists: {path}")
     return path
 
 
 def write_atomically(page: str, path: Path) -> Path:
-    """Write a page to `path`, whole or not at all; give the path."""
+    """Write a page to `path`, as a whole or not at all; return the path."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".html")
     try:
-        # A path that is no valid text has lone surrogates in it, which no file can hold.
+        # A path that is not valid text contains lone surrogates, which UTF-8 cannot encode.
         with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
             file.write(page)
-        # mkstemp makes files that only their owner can read; a report is there to be shown.
+        # mkstemp makes files that only their owner can read; a report is meant to be shared.
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:
@@ -51,7 +51,7 @@ def write_atomically(page: str, path: Path) -> Path:
 
 
 def environment() -> jinja2.Environment:
-    """What templates of this folder are rendered by."""
+    """The environment that renders the templates."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("streamstop", "report/templates"),
         autoescape=True,
@@ -65,13 +65,13 @@ def environment() -> jinja2.Environment:
 
 
 def layer_style(index: int) -> tuple[int, str, float]:
-    """Colour, dash and weight of a line: seven colours in turn, then the same ones dashed."""
+    """Colour, dash and weight of a line: seven colours in turn, then the same dashed."""
     colours = (0, 1, 2, 3, 4, 5, 6)
     return colours[index % 7], ("", "6 3", "1.5 3")[index // 7 % 3], 1.8
 
 
 def thin(values: tuple[T, ...]) -> tuple[T, ...]:
-    """Every so-manieth value, the first and the last among them: a small chart has few columns."""
+    """At most LAYER_POINTS + 1 values, evenly spaced, including the first and the last."""
     every = -(-len(values) // LAYER_POINTS)
     if every < 2:
         return values

@@ -1,8 +1,8 @@
 """The page of a comparison: one self-contained HTML file.
 
-Promises what the report of a run does: a pure function of a `Comparison`, the runs' files and the
-command; no script, nothing loaded, everything escaped, bounded however long the runs were.
-"""
+Guarantees:
+- A pure function of a `Comparison`, the files of the runs and the command.
+- No script, nothing loaded, everything escaped, bounded however long the runs were."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from streamstop.experiments.comparison import Comparison, Pair
-from streamstop.experiments.groups import KEPT, Group, told_apart
+from streamstop.experiments.groups import KEPT, Group, strongest, told_apart
 from streamstop.pipeline.segments_file import WINDOW
 from streamstop.report.charts.seeds import Dots, curves_chart, dot_plot
 from streamstop.report.formatting import NONE
@@ -23,15 +23,15 @@ from streamstop.report.text import seeds as seeds_text
 
 MAX_DIFFER = 200
 MAX_LINES = 12
-"""Groups that the charts draw; more could not be told apart."""
+"""Groups that the charts draw; more could not be distinguished."""
 
 Cell = tuple[str, str]
 
 
 def write_comparison(comparison: Comparison, path: Path | str, command: str = "") -> Path:
-    """Write the page of a comparison; give its path.
+    """Write the page of a comparison; return its path.
 
-    Raises UsageError where that is no place for a file.
+    Raises UsageError where a file cannot be written there.
     """
     path = output_path(path)
     return write_atomically(render(comparison, command), path)
@@ -78,7 +78,7 @@ def render(comparison: Comparison, command: str = "") -> str:
 
 
 def dots(groups: tuple[Group, ...]) -> Markup:
-    """Each group's learner, seed by seed, and below it its strongest baseline."""
+    """The learner of each group, seed by seed, and below it the strongest baseline."""
     rows = []
     for i, group in enumerate(groups):
         own = group.figure("accuracy", "segment")
@@ -94,24 +94,24 @@ def dots(groups: tuple[Group, ...]) -> Markup:
                 layer_style(i)[0],
             )
         )
-        rival = group.rival
-        theirs = group.figure("baselines", rival, "segment") if rival else None
-        if rival and theirs:
+        best = strongest(group.summary)
+        theirs = group.figure("baselines", best, "segment") if best else None
+        if best and theirs:
             rows.append(
                 Dots(
-                    f"{group.letter}  {name_of(rival)}",
+                    f"{group.letter}  {_name(best, group)}",
                     theirs,
-                    group.values("baselines", rival, "segment"),
+                    group.values("baselines", best, "segment"),
                     seeds_text.percent_sd(theirs),
                     6,
                 )
             )
-    said = "; ".join(f"{row.label} {row.note}" for row in rows)
-    return dot_plot(rows, key="dots", title="Accuracy of each seed, by group", desc=f"{said}.")
+    desc = "; ".join(f"{row.label} {row.note}" for row in rows)
+    return dot_plot(rows, key="dots", title="Accuracy of each seed, by group", desc=f"{desc}.")
 
 
 def group_curves(groups: tuple[Group, ...]) -> Markup:
-    """The learner's accuracy over the run, a line and a band for each group."""
+    """The learner's accuracy over the run, one line and band per group."""
     lines = [
         (group, HEADLINE, f"{group.letter}  {group.label}".rstrip(), layer_style(i))
         for i, group in enumerate(groups)
@@ -120,7 +120,7 @@ def group_curves(groups: tuple[Group, ...]) -> Markup:
 
 
 def _of(*path: str) -> Callable[[Group], Cell]:
-    """A column of shares, with their intervals below."""
+    """A column of fractions, with their intervals below."""
 
     def cell(group: Group) -> Cell:
         found = group.figure(*path)
@@ -130,19 +130,23 @@ def _of(*path: str) -> Callable[[Group], Cell]:
 
 
 def _plain(*path: str) -> Callable[[Group], Cell]:
-    """A column of figures that are no shares."""
+    """A column of other figures."""
     return lambda group: (seeds_text.figure_sd(group.figure(*path)), "")
 
 
-def _rival(group: Group) -> Cell:
-    if group.rival is None:
+def _best_baseline(group: Group) -> Cell:
+    best = strongest(group.summary)
+    if best is None:
         return NONE, ""
-    found = group.figure("baselines", group.rival, "segment")
-    return seeds_text.percent_sd(found), name_of(group.rival)
+    return seeds_text.percent_sd(group.figure("baselines", best, "segment")), _name(best, group)
+
+
+def _name(key: str, group: Group) -> str:
+    return name_of(key, pretrained=bool(group.summary.get("weights")))
 
 
 def _alarms(group: Group) -> Cell:
-    """How often drift was seen, where it was."""
+    """The number of drift alarms, where there were any."""
     found = group.figure("drift", "count")
     if not found or not found["mean"]:
         return NONE, ""
@@ -150,21 +154,21 @@ def _alarms(group: Group) -> Cell:
 
 
 def _known(found: Mapping[str, Any] | None) -> bool:
-    """Whether there is an interval that says more than the mean."""
+    """Whether there is an interval of more than a point."""
     return found is not None and found["ci95"] is not None and found["sd"] > 0
 
 
 COLUMNS: tuple[tuple[str, Callable[[Group], Cell]], ...] = (
-    ("the learner", _of("accuracy", "segment")),
+    ("learner", _of("accuracy", "segment")),
     ("last third", _of("accuracy", "segment_last_third")),
-    ("strongest baseline", _rival),
+    ("strongest baseline", _best_baseline),
     ("LDA on counts", _of("baselines", LDA_COUNTS, "segment")),
-    ("frozen network", _of("baselines", INITIAL_NETWORK, "segment")),
-    ("held out, at the end", _of(*KEPT, "average_accuracy")),
+    ("initial network", _of("baselines", INITIAL_NETWORK, "segment")),
+    ("held-out, at the end", _of(*KEPT, "average_accuracy")),
     ("forgetting", _plain(*KEPT, "forgetting")),
     ("drift alarms", _alarms),
 )
-"""What the table of groups shows, where any group has it: heads, and what makes a cell."""
+"""Columns of the table of groups: head, and the function that makes a cell."""
 
 
 def _tested(pair: Pair) -> dict[str, Any]:
@@ -176,8 +180,8 @@ def _tested(pair: Pair) -> dict[str, Any]:
 
 
 def _limits(comparison: Comparison) -> Iterator[str]:
-    """What the sign-flip test can say at all, once for each number of seeds."""
+    """The smallest p of the sign-flip test, once per number of seeds."""
     limits = dict.fromkeys(seeds_text.least_p_text(pair) for pair in comparison.pairs)
     for text in limits:
         if text:
-            yield f"Sign flips give p {text}, before any correction."
+            yield f"Sign flips give p {text}, before correction."

@@ -1,10 +1,10 @@
-"""The report: one self-contained HTML file made from a `Snapshot`.
+"""The report of a run: one self-contained HTML file made from a `Snapshot`.
 
-Promises: `render` is a pure function, the same snapshot gives the same characters; the page loads
-nothing and runs nothing (its own content policy forbids both); whatever came from a file or a
-command line is escaped; the file stays under 1 MB however long the run was and however much its
-world changed. `write_report` puts the page in place whole or not at all.
-"""
+Guarantees:
+- `render` is a pure function: the same snapshot gives the same characters.
+- The page loads nothing and runs nothing; its own content policy forbids both.
+- Everything from a file or a command line is escaped.
+- The page is smaller than 1 MB, however long the run was."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ MAX_CLASS_ROWS = 120
 
 
 def write_report(run_dir: Path | str, to: Path | str | None = None) -> Path:
-    """Make the report of a run's folder, in it as `report.html` or at `to`; give its path.
+    """Write the report of a run's folder, in it as `report.html` or at `to`; return its path.
 
     Raises
     ------
     UsageError
-        The folder is not that of a finished run.
+        The folder is not a finished run's.
     """
     folder = Path(run_dir)
     path = folder / "report.html" if to is None else Path(to)
@@ -49,7 +49,7 @@ def write_report(run_dir: Path | str, to: Path | str | None = None) -> Path:
 
 
 def render(snapshot: Snapshot) -> str:
-    """The page for a snapshot."""
+    """The page of a snapshot."""
     template = environment().get_template("run.html.j2")
     return template.render(
         s=snapshot,
@@ -81,7 +81,7 @@ def render(snapshot: Snapshot) -> str:
 
 
 def held_out(snapshot: Snapshot) -> dict[str, object]:
-    """What the template says of the tests on what is held out; empty where there was none."""
+    """The held-out evaluation, for the template; empty without one."""
     held = snapshot.held_out
     if held is None or held.learner is None:
         return {}
@@ -101,7 +101,7 @@ def layer_charts(snapshot: Snapshot) -> Markup:
     x = thin(curves.x)
     charted: list[tuple[str, str, list[Line]]] = [
         ("firing", "Firing rate", _layer_lines(layers, "firing_rate")),
-        ("threshold", "Threshold, mean and spread", _layer_lines(layers, "threshold")),
+        ("threshold", "Threshold, mean ± sd", _layer_lines(layers, "threshold")),
         ("leak", "Leak", _layer_lines(layers, "leak")),
         ("loss", "Loss", [Line("loss", thin(curves.loss), 6)]),
     ]
@@ -128,7 +128,7 @@ def layer_charts(snapshot: Snapshot) -> Markup:
 
 
 def confusion_map(snapshot: Snapshot) -> Markup:
-    """The confusion matrix as a picture; nothing where it would be too large to read."""
+    """The confusion matrix as a heat map; empty where it would be too large to read."""
     matrix = snapshot.confusion
     if not 0 < len(matrix) <= MAX_HEAT_CLASSES:
         return Markup()
@@ -139,12 +139,12 @@ def confusion_map(snapshot: Snapshot) -> Markup:
         snapshot.classes,
         key="confusion",
         title="Confusion matrix",
-        desc=f"{right} of {total} decided segments lie on the diagonal.",
+        desc=f"{right} of {total} predicted segments lie on the diagonal.",
     )
 
 
 def frequent_confusions(snapshot: Snapshot, limit: int = 20) -> list[tuple[str, str, int]]:
-    """(true, decided, segments) of the most frequent errors, for matrices too large to draw."""
+    """(true, predicted, segments) of the most frequent errors, for matrices too large to draw."""
     if len(snapshot.confusion) <= MAX_HEAT_CLASSES:
         return []
     wrong = (
@@ -158,7 +158,7 @@ def frequent_confusions(snapshot: Snapshot, limit: int = 20) -> list[tuple[str, 
 
 
 def _numbers(snapshot: Snapshot) -> dict[str, int]:
-    """The numbers by which the confusion matrix calls its classes; empty where it uses names."""
+    """The numbers of the classes in the confusion matrix; empty where it uses names."""
     drawn = 0 < len(snapshot.confusion) <= MAX_HEAT_CLASSES
     if not drawn or not charts.needs_numbers(snapshot.classes):
         return {}

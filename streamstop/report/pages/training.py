@@ -1,9 +1,9 @@
-"""The page of a training: one self-contained HTML file, made as the report of a run is.
+"""The page of a training: one self-contained HTML file.
 
-Promises: `render` is a pure function of a `TrainView` and the defaults; the page loads nothing and
-runs nothing; whatever came from a file is escaped; the page is bounded, however many epochs, layers
-and folds there were.
-"""
+Guarantees:
+- `render` is a pure function of a `TrainView` and the defaults.
+- The page loads nothing and runs nothing; everything from a file is escaped.
+- The page is bounded, however many epochs, layers and folds there are."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from streamstop.report.text import training as training_text
 from streamstop.report.views.training import Curve, TrainView, load_train_view
 
 LATE_FROM = 8
-"""With fewer epochs, the second half needs no picture of its own."""
+"""With fewer epochs, the second half has no chart of its own."""
 
 MAX_PARTS = 100
 MAX_CHANGED = 80
 
 
 def write_train_page(folder: Path | str, to: Path | str | None = None) -> Path:
-    """Make the page of a training's folder, in it as `train.html` or at `to`; give its path.
+    """Write the page of a training's folder, in it as `train.html` or at `to`; return its path.
 
-    Raises UsageError where the folder is not that of a finished training.
+    Raises UsageError where the folder is not a finished training's.
     """
     view = load_train_view(Path(folder))
     page = render(view, tomllib.loads(to_toml(TrainConfig())))
@@ -48,9 +48,9 @@ def write_train_page(folder: Path | str, to: Path | str | None = None) -> Path:
 
 
 def render(view: TrainView, defaults: Mapping[str, Mapping[str, Any]]) -> str:
-    """The page for a training.
+    """The page of a training.
 
-    defaults : of every setting, by section and key.
+    defaults : value of every setting, by section and key.
     """
     return (
         environment()
@@ -73,13 +73,13 @@ def render(view: TrainView, defaults: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def accuracy_chart(view: TrainView) -> Markup:
-    """Accuracy over the epochs, of training and validation, with the epoch that was kept."""
+    """Training and validation accuracy over the epochs, with the selected epoch marked."""
     x = [float(i + 1) for i in range(view.epochs)]
     best = {part.best_epoch for part in view.parts}
     lines = []
     for label, curve, colour in (
         ("validation", view.validation, 0),
-        ("training samples, while it learned", view.train, 1),
+        ("training, while learning", view.train, 1),
     ):
         if any(value is not None for value in curve.mean):
             note = percent(last(curve.mean))
@@ -91,7 +91,7 @@ def accuracy_chart(view: TrainView) -> Markup:
     if kept is not None and len(best) == 1:
         at = next(iter(best))
         marked = [value if i + 1 == at else None for i, value in enumerate(kept)]
-        lines.append(Line(f"the epoch kept: {at}", marked, 7, "", 6.0, percent(last(marked))))
+        lines.append(Line(f"selected epoch: {at}", marked, 7, "", 6.0, percent(last(marked))))
     drawn = charts.line_chart(
         lines,
         x,
@@ -142,7 +142,7 @@ def inside_charts(view: TrainView) -> Markup:
 
 
 def _late(view: TrainView) -> Markup:
-    """The validation error over the second half, where a curve from chance to the top is flat."""
+    """The validation error over the second half of the epochs, on an axis of its own."""
     begin = view.epochs // 2
     errors = [None if value is None else 1.0 - value for value in view.validation.mean[begin:]]
     if all(value is None for value in errors):

@@ -1,7 +1,9 @@
-"""A changing world in words and figures: its course, what noticed it, where the learner did well.
+"""A non-stationary stream in words: its changes, the drift detectors, the best and worst domains.
 
-Promises: a change that is known is named with its place; what no detector could know of is never
-called a false alarm; rounded figures are `words`' own. Pure functions of a `Snapshot`.
+Guarantees:
+- A known change is named with its place in the stream.
+- An alarm is called false only where the changes are known.
+- Pure functions of a `Snapshot`.
 """
 
 from __future__ import annotations
@@ -15,31 +17,31 @@ from streamstop.report.views.scenario import DetectorResult, DomainScore, detect
 
 MAX_SPANS_NAMED = 8
 NAME = 40
-"""Letters of a domain's name in a sentence."""
+"""Letters of a domain name in a sentence."""
 
 LINE_NAME = 20
-"""The same where two of them share a line of a terminal."""
+"""The same where two names share a line of a terminal."""
 
 
 LONG_RUNS = (
-    "Labels come in long runs here: to repeat the last one is nearly always right, and takes no "
-    "knowledge of any class. What is known of the classes shows on what is held out, below."
+    "Labels come in long runs here: repeating the last label is nearly always correct and needs no "
+    "knowledge of the classes. The held-out evaluation below measures that knowledge."
 )
 LONG_RUNS_ALONE = (
-    "Labels come in long runs here: to repeat the last one is nearly always right, and takes no "
-    "knowledge of any class. scenario.held_out keeps segments to ask for it."
+    "Labels come in long runs here: repeating the last label is nearly always correct and needs no "
+    "knowledge of the classes. scenario.held_out keeps segments to measure that knowledge."
 )
 
 
 def describe_changes(snapshot: Snapshot) -> str:
-    """What became of the world, in a sentence; nothing where it is not known to change."""
+    """The known changes of the stream, in a sentence; empty without any."""
     scenario = snapshot.scenario
     spans = scenario.spans
     if not scenario.changes:
         return ""
     if len(spans) == 2 and len(scenario.drifts) == 1:
         return (
-            f"The world changed once, after {plural(scenario.drifts[0], 'segment')}: from "
+            f"The stream changed once, after {plural(scenario.drifts[0], 'segment')}: from "
             f"{_name(spans[0].name)} to {_name(spans[1].name)}."
         )
     count = len(scenario.drifts)
@@ -47,19 +49,19 @@ def describe_changes(snapshot: Snapshot) -> str:
     named = [f"{_name(s.name)} ({s.last - s.first + 1:,})" for s in spans[:MAX_SPANS_NAMED]]
     left = scenario.total_spans - len(named)
     more = f"; {left:,} more" if left > 0 else ""
-    return f"The world changed {times}. Its spans, with their segments: {'; '.join(named)}{more}."
+    return f"The stream changed {times}. Its spans (segments): {'; '.join(named)}{more}."
 
 
 def long_runs_note(snapshot: Snapshot) -> str:
-    """What a reader of the headline must know where the strongest rival only repeats labels."""
+    """The caveat where the strongest baseline only repeats labels; else empty."""
     if snapshot.best_baseline is None or snapshot.best_baseline.key != NO_CHANGE:
         return ""
     return LONG_RUNS if snapshot.held_out else LONG_RUNS_ALONE
 
 
 def detector_rows(snapshot: Snapshot) -> list[tuple[str, str, str, str, str, str, str]]:
-    """Rows of the detectors that raised an alarm: itself, what it watches, how many, drifts found,
-    delay, false alarms, alarms again."""
+    """Rows of the detectors that raised an alarm: detector, signal, alarms, detected changes,
+    delay, false alarms, repeated alarms."""
     return [
         (
             one.detector,
@@ -76,16 +78,16 @@ def detector_rows(snapshot: Snapshot) -> list[tuple[str, str, str, str, str, str
 
 
 def silent_detectors(snapshot: Snapshot) -> str:
-    """The detectors that raised no alarm, with what they watched."""
+    """The detectors that raised no alarm, with their signals."""
     by_signal: dict[str, list[str]] = {}
     for one in detector_results(snapshot.scenario):
         if not one.alarms:
             by_signal.setdefault(one.signal, []).append(one.detector)
-    return "; ".join(f"{', '.join(names)} over the {said}" for said, names in by_signal.items())
+    return "; ".join(f"{', '.join(names)} over the {signal}" for signal, names in by_signal.items())
 
 
 def delay_text(watch: DetectorResult) -> str:
-    """How long a detector took, in segments: the median and the range of the drifts that it found.
+    """Delay of a detector in segments: median and range over the changes that it detected.
 
     >>> delays = ((12,), (12, 3, 40, None), (None,))
     >>> [delay_text(DetectorResult("ADWIN", "errors", 2, d, 0, 0)) for d in delays]
@@ -107,7 +109,7 @@ def _found(watch: DetectorResult) -> str:
 
 
 def best_and_worst(snapshot: Snapshot) -> str:
-    """The domains that the learner decided best and worst; nothing where there is a single one."""
+    """The domains with the best and the worst accuracy; empty with a single domain."""
     known = [d for d in snapshot.domains if d.accuracy.get(HEADLINE) is not None]
     if len(known) < 2:
         return ""
@@ -116,12 +118,12 @@ def best_and_worst(snapshot: Snapshot) -> str:
 
 
 def domain_name(domain: DomainScore) -> str:
-    """A domain's name; all those that were too many have one together."""
+    """The name of a domain; the domains beyond the limit share one."""
     return "all further domains" if domain.name is None else domain.name
 
 
 def short_count(value: float | None) -> str:
-    """A count too large to read digit by digit.
+    """A large count with three digits and a unit.
 
     >>> [short_count(v).replace(NBSP, " ") for v in (312.0, 45_678.0, 1_234_567.0, None)]
     ['312', '45.7 k', '1.23 M', '–']

@@ -1,9 +1,9 @@
-"""The tables of a changing scenario: accuracy by domain, and R with its figures, for the template.
+"""Tables of a non-stationary stream: accuracy by domain, the R matrix, operations per bin.
 
-Promises: pure functions of a `Snapshot`; the best of a row is marked in weight and by a sign, not
-by colour; R is a table that says its numbers, shaded by them; at most MAX_CELLS cells are drawn of
-those matrices that are not the learner's.
-"""
+Guarantees:
+- Pure functions of a `Snapshot`.
+- The best value of a row is marked by weight and a star, not by colour alone.
+- An R matrix other than the learner's is shown only up to MAX_CELLS cells."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from streamstop.report.names import (
     LINEAR,
     MAJORITY,
     NO_CHANGE,
-    SHORT,
     SOFTMAX_COUNTS,
     name_of,
+    short_name,
 )
 from streamstop.report.text.scenario import domain_name, short_count
 from streamstop.report.views.run import Snapshot
@@ -38,20 +38,20 @@ COLUMNS = (
     *(HEADLINE, LDA_COUNTS, SOFTMAX_COUNTS, FROZEN_FEATURES_LDA, INITIAL_NETWORK, INITIAL_LDA),
     *(LINEAR, LDA, FROZEN_FEATURES_LINEAR, MAJORITY, NO_CHANGE),
 )
-"""The order of decision makers in the table of domains: the learner, then who rivals it most."""
+"""Order of the columns of the table of domains: the learner, then the strongest baselines."""
 
 MAX_CELLS = 400
-"""A rival's R that is larger stays in summary.json."""
+"""A larger R matrix of a baseline is in summary.json only."""
 
 NAMED = 12
-"""Up to so many tasks stand above R by name, where the names are short; else by number."""
+"""Up to this number of tasks, the columns of R have names (if short), else numbers."""
 
 NAME_LETTERS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class DomainRow:
-    """A row of the table: number on the chart, name, segments, (accuracy, whether best) each."""
+    """A row of the table: number on the chart, name, segments, (accuracy, whether best) cells."""
 
     number: str
     name: str
@@ -61,7 +61,7 @@ class DomainRow:
 
 @dataclass(frozen=True, slots=True)
 class TransferRow:
-    """One decision maker on what is held out; `best` of the average accuracies."""
+    """One decision maker on the held-out segments; `best` : it has the best average accuracy."""
 
     key: str
     scores: HeldOutScores
@@ -69,14 +69,14 @@ class TransferRow:
 
 
 def domain_columns(snapshot: Snapshot) -> list[tuple[str, str]]:
-    """(key, name) of the decision makers that any domain has."""
+    """(key, column head) of the decision makers that any domain has."""
     there = dict.fromkeys(key for one in snapshot.domains for key in one.accuracy)
     order = [key for key in COLUMNS if key in there] + [k for k in there if k not in COLUMNS]
-    return [(key, SHORT.get(key, name_of(key))) for key in order[:12]]
+    return [(key, short_name(key, pretrained=snapshot.trained)) for key in order[:12]]
 
 
 def domain_rows(snapshot: Snapshot) -> list[DomainRow]:
-    """The domains in the order in which they came; none where there is a single one."""
+    """Domains in the order of their first segments; empty with a single domain."""
     if len(snapshot.domains) < 2:
         return []
     names = snapshot.scenario.names
@@ -96,7 +96,7 @@ def domain_rows(snapshot: Snapshot) -> list[DomainRow]:
 
 
 def transfer_rows(snapshot: Snapshot) -> list[TransferRow]:
-    """Who was tested, best average accuracy first; between equals the learner's own last."""
+    """Decision makers by average accuracy, best first; on a tie the learner comes last."""
     if snapshot.held_out is None:
         return []
     own = {HEADLINE: 2, LINEAR: 1, LDA: 1}
@@ -120,26 +120,26 @@ def transfer_rows(snapshot: Snapshot) -> list[TransferRow]:
 
 
 def other_matrices(snapshot: Snapshot) -> list[tuple[str, Markup]]:
-    """(name, R) of all but the learner, where they are small enough to be read."""
+    """(name, R) of all decision makers but the learner, where R is small enough."""
     held = snapshot.held_out
     if held is None or len(held.tasks) * (len(held.learned) + 1) > MAX_CELLS:
         return []
     return [
-        (name_of(row.key), matrix(held, row.scores))
+        (name_of(row.key, pretrained=snapshot.trained), matrix(held, row.scores))
         for row in transfer_rows(snapshot)
         if row.scores is not held.learner
     ]
 
 
 def uses_numbers(held: HeldOut) -> bool:
-    """Whether tasks stand above R by number."""
+    """Whether the columns of R are numbered."""
     return len(held.tasks) > NAMED or any(len(name) > NAME_LETTERS for name in held.tasks)
 
 
 def matrix(held: HeldOut, scores: HeldOutScores) -> Markup:
-    """R of one decision maker: a row for each test, a column for each task, in percent.
+    """R of one decision maker: one row per evaluation, one column per task, in percent.
 
-    A cell's shade is its accuracy; the task that a span taught is framed in the span's row.
+    A cell's shade is its accuracy; the task that was learned last is framed.
     """
     by_number = uses_numbers(held)
     heads = "".join(
@@ -171,27 +171,27 @@ def cell(value: float | None) -> str:
 
 
 def operation_tiles(snapshot: Snapshot) -> list[tuple[str, str]]:
-    """(figure, what it is) of what a bin costs; nothing where the run does not say."""
-    said = snapshot.operations
-    synaptic, learning = _table(said, "synaptic_operations"), _table(said, "learning_operations")
+    """(figure, what it is) of the operations per bin; empty where the run did not count them."""
+    table = snapshot.operations
+    synaptic, learning = _table(table, "synaptic_operations"), _table(table, "learning_operations")
     macs, acs = number(synaptic.get("effective_macs")), number(synaptic.get("effective_acs"))
     if macs is None and acs is None:
         return []
-    size = number(said.get("footprint_bytes"))
+    size = number(table.get("footprint_bytes"))
     return [
-        (short_count(macs), "multiply-accumulates that were needed"),
-        (short_count(acs), "accumulates that were needed"),
-        (short_count(number(synaptic.get("dense"))), "synaptic operations if nothing were zero"),
-        (percent(number(said.get("activation_sparsity"))), "of neurons silent in a bin"),
-        (percent(number(said.get("connection_sparsity"))), "of weights zero"),
-        (short_count(number(said.get("membrane_updates"))), "membrane potentials that moved"),
-        (short_count(number(learning.get("total"))), "multiply-accumulates of learning, dense"),
+        (short_count(macs), "effective multiply-accumulates"),
+        (short_count(acs), "effective accumulates"),
+        (short_count(number(synaptic.get("dense"))), "synaptic operations of a dense network"),
+        (percent(number(table.get("activation_sparsity"))), "of neurons without a spike"),
+        (percent(number(table.get("connection_sparsity"))), "of weights are zero"),
+        (short_count(number(table.get("membrane_updates"))), "membrane potentials updated"),
+        (short_count(number(learning.get("total"))), "multiply-accumulates to learn, dense"),
         (megabytes(size, size=1e-6), "footprint: parameters and state"),
     ]
 
 
-def _table(said: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = said.get(key)
+def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = table.get(key)
     return value if isinstance(value, dict) else {}
 
 

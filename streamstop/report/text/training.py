@@ -1,6 +1,8 @@
-"""A training in words and figures: the verdict, its interval, what it may be compared with.
+"""A training in words and figures: its result, the interval, what it may be compared with.
 
-Pure functions of a `TrainView`.
+Guarantees:
+- What the figures may be compared with follows from the settings that made them.
+- Pure functions of a `TrainView`.
 """
 
 from __future__ import annotations
@@ -15,19 +17,19 @@ from streamstop.report.formatting import MINUS, NBSP, NONE, percent, plural
 from streamstop.report.views.training import TrainView
 
 MANY = 1000
-"""From so many samples on, a share has two decimals."""
+"""From this number of samples on, a percentage has two decimals."""
 
 RULES = {
     "stop": "STOP",
-    "ottt": "OTTT, a control: STOP on weights alone",
+    "ottt": "OTTT, a control: STOP for weights only",
     "sltt": "SLTT, a control: no traces through time",
     "bptt": "backpropagation through time, a control that keeps all steps in memory",
 }
-"""The rules by name, and what they are."""
+"""Learning rules by name, and what they are."""
 
 
 def percent_of(value: float | None, of: int) -> str:
-    """A share of so many samples, with as many decimals as they are worth.
+    """A fraction of `of` samples in percent, with as many decimals as they support.
 
     >>> percent_of(0.99431, 10_000).replace(NBSP, " "), percent_of(0.91, 100).replace(NBSP, " ")
     ('99.43 %', '91.0 %')
@@ -38,7 +40,7 @@ def percent_of(value: float | None, of: int) -> str:
 
 
 def interval(correct: int, samples: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (J. Am. Stat. Assoc. 22, 1927).
+    """Wilson's 95 % interval of a fraction (J. Am. Stat. Assoc. 22, 1927).
 
     >>> [round(edge, 4) for edge in interval(9773, 10_000)]
     [0.9742, 0.98]
@@ -62,28 +64,31 @@ def result_sentence(view: TrainView) -> str:
         if best is None:
             return f"{network}, was neither validated nor tested."
         validated = sum(part.validated for part in view.parts)
-        right = percent_of(best, validated)
-        return f"{network}, tells {right} of its {kind} validation samples right."
-    right = f"{percent_of(view.accuracy, view.tested)} of {plural(view.tested, kind + ' sample')}"
+        correct = percent_of(best, validated)
+        return f"{network}, predicts {correct} of its {kind} validation samples correctly."
+    of = plural(view.tested, f"{kind} test sample")
+    text = f"{network}, predicts {percent_of(view.accuracy, view.tested)} of {of} correctly"
     if view.folds:
-        return f"{network}, told {right} right, each by a network that had not trained on it."
-    return f"{network}, told {right} right that nothing was trained on or chosen by."
+        return f"{text}, each by a network that was not trained on it."
+    return f"{text}; they were not used to train or to choose the epoch."
 
 
 def interval_sentence(view: TrainView) -> str:
-    """How far chance alone may have moved the figure."""
+    """How precise the test accuracy is."""
     if not view.tested:
-        return "No test set was given. What chose the epoch also scored it, which flatters."
+        return (
+            "There is no test set: the samples that chose the epoch also score it, which flatters."
+        )
     low, high = interval(view.correct, view.tested)
     edges = f"{percent_of(low, view.tested)} to {percent_of(high, view.tested)}"
-    said = (
-        f"Wilson's 95{NBSP}% interval: {edges}. "
-        "It knows of the chance in these samples alone; another seed makes another network."
+    text = (
+        f"Wilson's 95{NBSP}% interval: {edges}. It covers the choice of test samples only; another "
+        "seed gives another network."
     )
     spread = number((view.summary["test"] or {}).get("folds_sd"))
     if spread is not None:
-        said = f"Standard deviation of the folds: {spread * 100:.1f} points. " + said
-    return _lda_sentence(view.summary.get("test_discriminant") or {}) + said
+        text = f"Standard deviation over the folds: {spread * 100:.1f} points. {text}"
+    return _lda_sentence(view.summary.get("test_discriminant") or {}) + text
 
 
 def _lda_sentence(figure: Mapping[str, Any]) -> str:
@@ -91,104 +96,108 @@ def _lda_sentence(figure: Mapping[str, Any]) -> str:
     if accuracy is None or not tested:
         return ""
     return (
-        f"A discriminant readout, fitted in one pass to this network's firing rates on the "
-        f"training set, told {percent_of(accuracy, tested)} right. "
+        "An LDA readout, fitted in one pass to this network's firing rates on the training set, "
+        f"predicts {percent_of(accuracy, tested)} correctly. "
     )
 
 
 def warnings(view: TrainView) -> list[str]:
-    """What a reader must know before the figure."""
-    said = []
+    """What a reader must see before the result."""
+    found = []
     if view.simulated:
-        said.append("The data are simulated: the figure says nothing of a real sensor.")
+        found.append("The data are simulated: this is not a result on a real sensor.")
     if limit := view.summary.get("limit", view.setting("data", "limit", 0)):
-        said.append(limited(limit))
+        found.append(limited(limit))
     if view.summary.get("rule", "stop") != "stop":
-        said.append(f"Not STOP: {RULES.get(str(view.summary['rule']), 'an unknown rule')}.")
-    return said
+        found.append(f"Not STOP: {RULES.get(str(view.summary['rule']), 'an unknown rule')}.")
+    return found
 
 
 def comparisons(view: TrainView) -> Iterator[tuple[str, str]]:
-    """What the figure stands for, and what it may and may not be compared with."""
+    """What was tested, and what the result may and may not be compared with."""
     held = sum(part.validated for part in view.parts)
     if view.folds:
         yield (
             "Tested",
-            f"Cross-validation on the training set in {len(view.parts)} parts: each part was "
-            "scored once, by a network that had seen none of it, after a validation share of the "
-            "others had chosen its epoch.",
+            f"{len(view.parts)}-fold cross-validation on the training set: each fold was scored "
+            "once, by a network that had not seen it. A validation fraction of the other folds "
+            "chose the epoch.",
         )
         yield (
-            "Not the same",
-            "A figure on the data set's own test part: that one had more samples to train on, and "
-            "other samples to be tested on.",
+            "Not comparable",
+            "Results on the data set's own test set: they have more training samples and other "
+            "test samples.",
         )
     elif view.tested:
         chosen = (
-            f"after {held:,} samples held out of the training set had chosen the epoch"
+            f"after {held:,} samples held out of the training set chose the epoch"
             if held
-            else "after the last epoch; nothing chose between epochs"
+            else "after the last epoch; the epoch was not chosen"
         )
         late = number(view.setting("data", "test_share", 0.0))
         what = f"The last {percent(late)} of each recording, or class," if late else "The test set"
         yield "Tested", f"{what} was scored once, {chosen}."
         if late:
             yield (
-                "Not the same",
-                "A figure on other recordings: training and test share days, sensors and objects.",
+                "Not comparable",
+                "Results on other recordings: here training and test share days, sensors and "
+                "objects.",
             )
     if view.tested:
         yield (
-            "May be set beside",
-            "Figures on the same samples whose epoch and settings were chosen without them, with "
-            "their own number of seeds and their spread.",
+            "Comparable",
+            "Results on the same samples whose epoch and settings were chosen without them, given "
+            "with their number of seeds and standard deviation.",
         )
         yield (
-            "May not",
-            "Figures of the epoch that did best on the test set, as those of the STOP paper (arXiv "
-            "2411.11082) are: taking the best of many looks raises a figure by itself.",
+            "Not comparable",
+            "Results of the epoch that was best on the test set, as in the STOP paper (arXiv "
+            "2411.11082): choosing the best epoch on the test set raises the result.",
         )
     if held and not view.folds:
         yield (
             "Samples",
-            f"{held:,} samples were held out to validate, and trained nothing; who trains on all "
-            "has that many more.",
+            f"{held:,} samples were held out for validation and not used for training. Trainings "
+            "without validation have that many more.",
         )
     yield (
         "Seeds",
-        f"One, {view.summary.get('seed')}. A difference from another training is one only where it "
-        "outlasts several seeds of both.",
+        f"One seed, {view.summary.get('seed')}. To compare two trainings, run several seeds of "
+        "both.",
     )
     yield (
         "Streams",
-        "A trained figure is no streamed one: streamstop run scores a network that meets each "
-        "segment once, before it learns from it.",
+        "This is batch training over epochs. A streaming result (streamstop run) sees each segment "
+        "once, and predicts it before learning from it.",
     )
-    yield from _kept(view)
+    yield from _scored_network(view)
 
 
-def _kept(view: TrainView) -> Iterator[tuple[str, str]]:
-    """What was scored, where it is not simply the network as it was trained."""
+def _scored_network(view: TrainView) -> Iterator[tuple[str, str]]:
+    """How the scored network differs from the one that was trained."""
     if average := view.setting("train", "average", 0.0):
         yield (
             "Weights",
-            f"Validated, tested and kept were averages of the weights that keep {average:g} of "
-            "themselves an update.",
+            f"Validated, tested and saved was the EMA of the weights (decay {average:g} per "
+            "update).",
         )
     if view.setting("network", "norm", "none") == "batch":
         yield (
             "Normalisation",
-            "Batch statistics while training; what was tested and kept has their running averages "
-            "folded into its weights.",
+            "Batch statistics during training; the tested and saved network has the running "
+            "averages folded into its weights.",
         )
     if view.setting("train", "precision", "float32") == "mixed":
-        yield "Precision", "Weights met spikes in bfloat16; states and updates were float32."
+        yield (
+            "Precision",
+            "Mixed: bfloat16 products of weights and spikes; float32 states, updates.",
+        )
 
 
 def changed_settings(
     view: TrainView, defaults: Mapping[str, Mapping[str, Any]]
 ) -> list[tuple[str, str]]:
-    """Settings that differ from the defaults, as section.key and value."""
+    """Settings that differ from the defaults: (section.key, value)."""
     return [
         (f"{section}.{key}", setting_text(value))
         for section, values in view.settings.items()
@@ -198,7 +207,7 @@ def changed_settings(
 
 
 def setting_text(value: object) -> str:
-    """A setting's value for reading.
+    """The value of a setting, for reading.
 
     >>> setting_text([32, 64]), setting_text(0.0), setting_text("")
     ('32, 64', '0', '–')

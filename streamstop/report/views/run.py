@@ -1,9 +1,12 @@
-"""What the report and the terminal show of a run: one frozen value, read once from a run folder.
+"""A finished run as the report and the terminal show it: one frozen value, read from its folder.
 
-Promises: a bounded value whatever the length of the run; every missing or non-finite figure is
-None, never a made-up one; a folder that is no finished run is a `UsageError`. Does not compute
-scores: it repeats the run's own, and only puts the learner beside its baselines.
-"""
+Guarantees:
+- Bounded, whatever the length of the run.
+- A missing or non-finite figure is None.
+- A folder that is not a finished run's is a `UsageError`.
+
+Does not:
+- Compute scores: it shows those of the run."""
 
 from __future__ import annotations
 
@@ -38,8 +41,8 @@ MAX_CONFIG_BYTES = 1 << 20
 MAX_DAMAGE_SHOWN = 50
 
 LONGEST_WINDOW = 50
-"""Segments in the windows of a changing world's chart, or a tenth of the stream where that is less,
-but no less than SHORTEST_WINDOW."""
+"""Segments per window of the accuracy chart of a non-stationary stream; a tenth of the stream where
+that is less, but at least SHORTEST_WINDOW."""
 
 SHORTEST_WINDOW = 10
 
@@ -52,11 +55,11 @@ Figures = Mapping[str, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How often one way of deciding was right.
+    """Accuracy of one decision maker.
 
     key : as in segments.csv.
     kind : "headline", "readout" or "baseline".
-    segment, last_third : share of segments decided right, over all and over the last third.
+    segment, last_third : fraction of segments predicted correctly, of all and of the last third.
     """
 
     key: str
@@ -67,7 +70,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class ClassScore:
-    """One class: how many segments it had, how many were found, how many claims of it were true."""
+    """One class: its number of segments, its recall and its precision."""
 
     name: str
     segments: int
@@ -77,7 +80,7 @@ class ClassScore:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Where every received event went."""
+    """The event ledger: what happened to every received event."""
 
     received: int = 0
     binned: int = 0
@@ -90,7 +93,7 @@ class Ledger:
 
     @property
     def accounted(self) -> int:
-        """Events whose end is known: binned, dropped, rejected or pending."""
+        """Events that are binned, dropped, rejected or pending."""
         lost = sum(n for _, n in self.dropped) + sum(n for _, n in self.rejected)
         return self.binned + lost + self.pending
 
@@ -102,7 +105,7 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A run, as the report shows it. Tables are in the order in which they are shown."""
+    """A run, as the report shows it. Tables are in display order."""
 
     name: str
     command: str
@@ -137,33 +140,33 @@ class Snapshot:
 
     @property
     def labelled(self) -> bool:
-        """Whether the source came with labels, so that something could be scored."""
+        """Whether the source has labels, so that predictions were scored."""
         return self.accuracy is not None
 
     @property
     def trained(self) -> bool:
-        """Whether the network began with weights from a file, not as the seed drew it."""
+        """Whether the network started with pretrained weights from a file."""
         return bool(self.weights)
 
     @property
     def frozen(self) -> bool:
-        """Whether nothing learned: the network only predicted."""
+        """Whether the network only predicted and did not learn."""
         return bool(self.protocol.get("frozen"))
 
     @property
     def headline(self) -> Score | None:
-        """The learner's own score, None where nothing was scored."""
+        """The score of the headline prediction; None where nothing was scored."""
         return next((s for s in self.scores if s.kind == "headline"), None)
 
     @property
     def best_baseline(self) -> Score | None:
-        """The strongest baseline over the whole run; between equals, the one better at the end."""
+        """The strongest baseline over the whole run; on a tie, the better one in the last third."""
         scored = [s for s in self.scores if s.kind == "baseline" and s.segment is not None]
         return max(scored, key=lambda s: (s.segment, s.last_third or 0.0), default=None)
 
     @property
     def ranking(self) -> tuple[Score, ...]:
-        """All scores, best first; between equals the learner's own last, so as not to flatter."""
+        """All scores, best first; on a tie the learner comes last."""
         last = {"baseline": 0, "readout": 1, "headline": 2}
         return tuple(
             sorted(
@@ -184,8 +187,8 @@ def load_snapshot(run_dir: Path | str) -> Snapshot:
     Raises
     ------
     UsageError
-        The folder is not there, is no run's folder, its run never ended, or its summary cannot be
-        understood.
+        The folder does not exist, is not a run's folder, its run is unfinished, or its summary
+        has another shape.
     """
     folder = Path(run_dir)
     summary = read_summary(folder)
@@ -209,12 +212,13 @@ def load_snapshot(run_dir: Path | str) -> Snapshot:
 
 
 def summary_snapshot(summary: Mapping[str, Any], *, where: str = "") -> Snapshot:
-    """The part of a snapshot that a run's summary holds: everything but curves and config.
+    """The part of a snapshot that is in summary.json: everything but curves and config.
 
     Raises
     ------
     UsageError
-        The summary does not have the shape this version writes. `where` names it in the message.
+        The summary does not have the shape that this version writes. `where` is its place, for
+        the message.
     """
     try:
         return _snapshot(summary)
@@ -320,7 +324,7 @@ def _read_text(path: Path, limit: int) -> str:
 
 
 def _read_config(path: Path) -> str:
-    """The resolved config as text; it is shown, not needed, so a missing one is no error."""
+    """The resolved config as text; empty where it is missing, since it is only shown."""
     try:
         return _read_text(path, MAX_CONFIG_BYTES)
     except (OSError, ValueError):
@@ -328,7 +332,7 @@ def _read_config(path: Path) -> str:
 
 
 def _bin_us(config: str) -> int | None:
-    """The bin's length wherever the config keeps it: at the top or in one of its tables."""
+    """The length of a bin, at the top level of the config or in one of its tables."""
     try:
         tables = tomllib.loads(config)
     except tomllib.TOMLDecodeError:

@@ -1,10 +1,10 @@
-"""What became of the world in a run, as its summary tells it: spans, drifts, alarms, tests.
+"""The non-stationary part of a run's summary: spans, changes, alarms, held-out scores.
 
-Promises: bounded values, whatever the summary holds; a summary of an older version, without these
-tables, gives empty ones; every missing or non-finite figure is None. A table that is there but
-means something else raises ValueError, TypeError or KeyError. It computes one thing: what a
-detector's alarms say of the drifts that are known.
-"""
+Guarantees:
+- Bounded values, whatever the summary holds.
+- A summary without these tables (of an older version) gives empty values.
+- A missing or non-finite figure is None.
+- A table with another meaning raises ValueError, TypeError or KeyError."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ MAX_ROWS = 256
 MAX_MAKERS = 24
 
 UNFINISHED = ("interrupted", "diverged")
-"""Statuses of runs that did not see the end of their stream."""
+"""Statuses of runs that did not reach the end of their stream."""
 
 Row = tuple[float | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Segments `first` to `last`, counted from 0, both in it, and what is true of them."""
+    """Segments `first` to `last` (from 0, both included) of one domain or task, and its name."""
 
     first: int
     last: int
@@ -40,7 +40,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A detector's alarm at a segment, over errors or over a rate."""
+    """An alarm of a drift detector at a segment; `signal` : what it watches."""
 
     segment: int
     detector: str
@@ -49,11 +49,11 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioView:
-    """The course of the world and what the detectors said of it.
+    """A non-stationary stream: its spans and known changes, and the alarms of drift detectors.
 
-    drifts : the segments with which the world is known to have changed.
-    alarm_count : of all; `alarms` are the first of them.
-    watched : (detector, signal) of all that watched; empty where the run does not say.
+    drifts : the first segments after each known change.
+    alarm_count : of all alarms; `alarms` are the first of them.
+    watched : (detector, signal) of all detectors; empty where the run does not list them.
     """
 
     name: str = ""
@@ -68,7 +68,7 @@ class ScenarioView:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The spans' names, each once, in the order in which they come."""
+        """The names of the spans, each once, in order."""
         return tuple(dict.fromkeys(span.name for span in self.spans))
 
     @property
@@ -79,12 +79,12 @@ class ScenarioView:
 
 @dataclass(frozen=True, slots=True)
 class DetectorResult:
-    """What one detector over one signal said.
+    """The result of one detector on one signal.
 
-    delays : for each known drift, segments from it to the first alarm before the next one; None
-        where there was none.
-    false_alarms : alarms before the first known drift; None where no drift is known.
-    repeated : further alarms after one that found a drift.
+    delays : for each known change, segments until the first alarm before the next change; None
+        without one.
+    false_alarms : alarms before the first known change; None where no change is known.
+    repeated : further alarms after the one that detected a change.
     """
 
     detector: str
@@ -96,15 +96,15 @@ class DetectorResult:
 
     @property
     def found(self) -> tuple[int, ...]:
-        """The delays of the drifts that were found, shortest first."""
+        """The delays of the detected changes, shortest first."""
         return tuple(sorted(one for one in self.delays if one is not None))
 
 
 @dataclass(frozen=True, slots=True)
 class DomainScore:
-    """One domain: everyone's accuracy on its segments, by the keys of summary.json.
+    """One domain: the accuracy of every decision maker on its segments, by key.
 
-    name : None for all the domains together that came after the first so many.
+    name : None for the domains beyond the limit, which share one row.
     """
 
     name: str | None
@@ -122,7 +122,7 @@ class DomainScore:
 class HeldOutScores:
     """One decision maker on the held-out segments.
 
-    before : accuracy by task before the stream; empty where it is not known.
+    before : accuracy by task before the stream; empty where it was not measured.
     r : accuracy by span and task.
     """
 
@@ -137,7 +137,7 @@ class HeldOutScores:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """The tests on what is held out: tasks, the task of each span, and who was tested."""
+    """The held-out evaluation: tasks, the task of each span, and the scores of decision makers."""
 
     tasks: tuple[str, ...]
     learned: tuple[int, ...]
@@ -147,12 +147,12 @@ class HeldOut:
 
     @property
     def learner(self) -> HeldOutScores | None:
-        """The learner's own."""
+        """The scores of the headline prediction."""
         return next((one for one in self.scores if one.key == HEADLINE), None)
 
 
 def detector_results(scenario: ScenarioView) -> list[DetectorResult]:
-    """What each detector's alarms say of the known drifts, in the order in which they watch."""
+    """The results of all detectors against the known changes, in the order of `watched`."""
     alarmed = [(one.detector, one.signal) for one in scenario.alarms]
     return [
         _detector_result(scenario, *key) for key in dict.fromkeys([*scenario.watched, *alarmed])
@@ -202,7 +202,7 @@ def read_scenario(summary: Mapping[str, Any]) -> ScenarioView:
 
 
 def read_domains(summary: Mapping[str, Any]) -> tuple[DomainScore, ...]:
-    """The domains of a summary, in the order in which they came."""
+    """The domains of a summary, in the order of their first segments."""
     known = ("domain", "segments", "first")
     return tuple(
         DomainScore(
@@ -216,22 +216,22 @@ def read_domains(summary: Mapping[str, Any]) -> tuple[DomainScore, ...]:
 
 
 def read_held_out(summary: Mapping[str, Any]) -> HeldOut | None:
-    """The tests of a summary; None where nothing was tested.
+    """The held-out evaluation of a summary; None without one.
 
-    Of more than MAX_TASKS tasks or MAX_ROWS spans the first are kept, and the last span.
+    The first MAX_TASKS tasks and MAX_ROWS spans are kept, and always the last span.
     """
-    said = summary.get("continual")
-    if not said:
+    table = summary.get("continual")
+    if not table:
         return None
-    tasks = tuple(str(one) for one in said["tasks"])
-    learned = tuple(int(one) for one in said["taught"])
+    tasks = tuple(str(one) for one in table["tasks"])
+    learned = tuple(int(one) for one in table["taught"])
     if any(not 0 <= one < len(tasks) for one in learned):
-        raise ValueError("a span teaches a task that is none")
+        raise ValueError("a span names an unknown task")
     kept = _kept(len(learned))
     return HeldOut(
         tasks=tasks[:MAX_TASKS],
         learned=tuple(learned[i] for i in kept),
-        scores=tuple(_held_out_scores(said["makers"], len(tasks), len(learned), kept)),
+        scores=tuple(_held_out_scores(table["makers"], len(tasks), len(learned), kept)),
         rows_left=len(learned) - len(kept),
         tasks_left=max(0, len(tasks) - MAX_TASKS),
     )
@@ -244,16 +244,16 @@ def _kept(rows: int) -> list[int]:
 def _held_out_scores(
     makers: Mapping[str, Any], tasks: int, rows: int, kept: Sequence[int]
 ) -> Iterator[HeldOutScores]:
-    for key, said in list(makers.items())[:MAX_MAKERS]:
-        r = said["r"]
+    for key, figures in list(makers.items())[:MAX_MAKERS]:
+        r = figures["r"]
         if len(r) != rows or any(len(row) != tasks for row in r):
-            raise ValueError("R has not a row a span and a column a task")
-        figures = ("average_accuracy", "backward_transfer", "forward_transfer", "forgetting")
+            raise ValueError("R does not have one row per span and one column per task")
+        names = ("average_accuracy", "backward_transfer", "forward_transfer", "forgetting")
         yield HeldOutScores(
             str(key),
-            _row(said.get("before") or ()),
+            _row(figures.get("before") or ()),
             tuple(_row(r[i]) for i in kept),
-            *(number(said.get(name)) for name in figures),
+            *(number(figures.get(name)) for name in names),
         )
 
 

@@ -1,10 +1,11 @@
-"""What the page of a training shows: one frozen value, read once from the training's folder.
+"""A finished training as its page shows it: one frozen value, read from its folder.
 
-Promises: every missing or non-finite figure is None, never a made-up one; a folder that is no
-finished training is a `UsageError`; what the figures may be compared with is said from the settings
-that made them, not by hand. Does not compute scores: it repeats the training's own, with the
-interval that their number of samples allows.
-"""
+Guarantees:
+- A missing or non-finite figure is None.
+- A folder that is not a finished training's is a `UsageError`.
+
+Does not:
+- Compute scores: it shows those of the training."""
 
 from __future__ import annotations
 
@@ -22,12 +23,12 @@ from streamstop.pipeline.summary_file import number
 Values = Sequence[float | None]
 
 MAX_BYTES = 16 << 20
-"""No file of a training's folder that is read here may be longer."""
+"""A longer file of a training's folder is refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A quantity over the epochs: its mean over the parts, and their lowest and highest."""
+    """A quantity over the epochs: mean, lowest and highest over the parts (folds)."""
 
     mean: Values
     low: Values
@@ -36,7 +37,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One network's row: its scores at its best epoch, and of how many samples they are."""
+    """One network: its scores at its best epoch, and the numbers of samples."""
 
     name: str
     samples: int
@@ -53,10 +54,10 @@ class Part:
 class TrainView:
     """A finished training.
 
-    summary : train.json.  settings : config.toml, read.  config : its text.
-    epochs : number of them that there are curves for.  loss, train, validation, lr : over them.
-    leaks, thresholds : by layer.  seconds : of one epoch, the mean.
-    correct, tested : test samples told right, and all of them; 0, 0 without a test set.
+    summary : train.json.  settings : config.toml, parsed.  config : its text.
+    epochs : length of the curves.  loss, train, validation, lr : curves.
+    leaks, thresholds : curves by layer.  seconds : mean per epoch.
+    correct, tested : test samples predicted correctly, and all; 0, 0 without a test set.
     """
 
     summary: Mapping[str, Any]
@@ -75,29 +76,29 @@ class TrainView:
     tested: int
 
     def setting(self, section: str, key: str, otherwise: Any) -> Any:
-        """A setting, or what it is where an older version did not write it."""
+        """A setting; `otherwise` where an older version did not write it."""
         return self.settings.get(section, {}).get(key, otherwise)
 
     @property
     def simulated(self) -> bool:
-        """Whether any of the data were made by a simulator."""
+        """Whether any of the data are simulated."""
         return bool(self.summary.get("simulated"))
 
     @property
     def accuracy(self) -> float | None:
-        """Share of all test samples told right."""
+        """Fraction of all test samples predicted correctly."""
         return self.correct / self.tested if self.tested else None
 
     @property
     def folds(self) -> bool:
-        """Whether this was a cross-validation."""
+        """Whether this is a cross-validation."""
         return bool(self.setting("data", "folds", 0))
 
 
 def load_train_view(folder: Path) -> TrainView:
     """Read a finished training's folder.
 
-    Raises UsageError where it is none, or cannot be understood.
+    Raises UsageError where it is not one, or cannot be read.
     """
     try:
         summary = json.loads(_text(folder / "train.json"))
@@ -106,12 +107,10 @@ def load_train_view(folder: Path) -> TrainView:
         lines = [_lines(folder if name == "all" else folder / name) for name in names]
         return _view(summary, config, lines)
     except FileNotFoundError as error:
-        raise UsageError(f"no finished training: {error.filename} is not there") from error
+        raise UsageError(f"not a finished training: there is no {error.filename}") from error
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         what = f"{type(error).__name__}: {error}"
-        raise UsageError(
-            f"this training's files cannot be understood ({what}): {folder}"
-        ) from error
+        raise UsageError(f"the files of this training cannot be read ({what}): {folder}") from error
 
 
 def _view(

@@ -1,4 +1,4 @@
-"""Accuracy over a run: what is drawn where the world changes, and how much of it at most."""
+"""Accuracy over a run: what is drawn on a changing stream, and how much at most."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from streamstop.report.views.run import Snapshot, load_snapshot
 from streamstop.report.views.scenario import Alarm, ScenarioView, Span
 
 
-def test_a_changing_world_is_drawn_over_everyone_s_last_segments(changing: Snapshot) -> None:
+def test_a_changing_stream_is_drawn_over_the_same_last_segments(changing: Snapshot) -> None:
     assert changing.windowed.window == 25  # a tenth of 257
     text = accuracy_chart(changing)
     assert ">TEST domain 0<" in text and ">TEST domain 1<" in text
-    assert 'class="moment"' in text and "the world changed" in text
+    assert 'class="moment"' in text and "the stream changed" in text
     assert "alarm by ADWIN" in text
-    assert "learner, all so far" not in text and "last third" not in text
-    for name in ("learner", "streaming LDA on counts", "softmax regression", "frozen network"):
+    assert "all so far" not in text and "last third" not in text
+    for name in ("headline prediction", "LDA on counts", "softmax regression on counts"):
         assert f"<span>{name}</span>" in text
 
 
-def test_a_world_that_stands_still_is_drawn_as_ever(changing: Snapshot, tmp_path: Path) -> None:
+def test_a_stationary_stream_has_no_marks(changing: Snapshot, tmp_path: Path) -> None:
     still = load_snapshot(write_fake_run(tmp_path / "still"))
     text = accuracy_chart(still)
-    assert "learner, last 50 segments" in text and "last third" in text
+    assert "headline prediction, last 50 segments" in text and "last third" in text
     assert 'class="moment"' not in text and "alarm by" not in text
 
 
-def test_the_strongest_rival_is_always_among_the_lines(changing: Snapshot) -> None:
+def test_the_strongest_baseline_is_always_drawn(changing: Snapshot) -> None:
     scores = tuple(
         replace(one, segment=0.999) if one.key == "no_change" else one for one in changing.scores
     )
@@ -48,7 +48,7 @@ def test_the_strongest_rival_is_always_among_the_lines(changing: Snapshot) -> No
 
 def test_without_segments_csv_spans_are_still_marked(changing: Snapshot) -> None:
     text = accuracy_chart(replace(changing, windowed=type(changing.windowed)()))
-    assert ">TEST domain 1<" in text and "learner, all so far" in text
+    assert ">TEST domain 1<" in text and "headline prediction, all so far" in text
 
 
 def test_a_domain_that_comes_again_has_its_number() -> None:
@@ -76,7 +76,7 @@ def test_alarms_have_a_row_by_detector_and_signal() -> None:
     assert lanes[0].shape == lanes[2].shape != lanes[1].shape
 
 
-def test_what_is_drawn_is_bounded_and_what_is_not_is_said() -> None:
+def test_marks_are_bounded_and_the_rest_is_stated() -> None:
     n = 1000
     scenario = ScenarioView(
         spans=tuple(Span(i, i, str(i)) for i in range(n)),
@@ -89,7 +89,7 @@ def test_what_is_drawn_is_bounded_and_what_is_not_is_said() -> None:
     assert sum(len(lane.x) for lane in alarm_lanes(scenario)) <= MAX_MARKS
     assert undrawn_marks(scenario) == [
         f"{n - MAX_BANDS} further spans are not shaded",
-        f"{n - 1 - MAX_MOMENTS} further drifts are not marked",
+        f"{n - 1 - MAX_MOMENTS} further changes are not marked",
         f"{n - MAX_MARKS} further alarms are not marked",
     ]
     assert undrawn_marks(ScenarioView()) == []

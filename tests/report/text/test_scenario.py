@@ -1,4 +1,4 @@
-"""A changing world in words: each change in its place, nothing called false that nobody knows."""
+"""A changing stream in text: no alarm is called false without known changes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.fake_run import fake_world, write_fake_run
+from helpers.fake_run import fake_scenario, write_fake_run
 
 from streamstop.report.text.scenario import (
     LONG_RUNS,
@@ -23,24 +23,24 @@ from streamstop.report.views.scenario import Alarm, DomainScore, HeldOut, Scenar
 
 @pytest.fixture
 def changing(tmp_path: Path) -> Snapshot:
-    return load_snapshot(write_fake_run(tmp_path / "run", overrides=fake_world(100)))
+    return load_snapshot(write_fake_run(tmp_path / "run", overrides=fake_scenario(100)))
 
 
-def test_one_change_is_told_with_its_place(changing: Snapshot) -> None:
+def test_one_change_is_named_with_its_place(changing: Snapshot) -> None:
     assert describe_changes(changing) == (
-        "The world changed once, after 50 segments: from “TEST domain 0” to “TEST domain 1”."
+        "The stream changed once, after 50 segments: from “TEST domain 0” to “TEST domain 1”."
     )
 
 
 def test_many_changes_are_listed_up_to_a_bound(changing: Snapshot) -> None:
     spans = tuple(Span(i, i, f"d{i}") for i in range(20))
     scenario = ScenarioView(spans=spans, total_spans=30, drifts=tuple(range(1, 20)))
-    said = describe_changes(replace(changing, scenario=scenario))
-    assert said.startswith("The world changed 19 times. ")
-    assert "“d7” (1); 22 more." in said and "d8" not in said
+    content = describe_changes(replace(changing, scenario=scenario))
+    assert content.startswith("The stream changed 19 times. ")
+    assert "“d7” (1); 22 more." in content and "d8" not in content
 
 
-def test_a_world_that_stands_still_is_not_spoken_of(changing: Snapshot) -> None:
+def test_a_stationary_stream_has_no_changes(changing: Snapshot) -> None:
     assert describe_changes(replace(changing, scenario=ScenarioView())) == ""
     assert (
         describe_changes(
@@ -73,14 +73,14 @@ def test_the_best_and_the_worst_domain(changing: Snapshot) -> None:
         DomainScore(name, n, 0, {"decided": v})
         for name, n, v in (("led", 9, 0.5), ("lab", 1, 0.75), ("x", 3, 0.25), ("y", 2, None))
     ]
-    said = best_and_worst(replace(changing, domains=tuple(domains))).replace(
+    content = best_and_worst(replace(changing, domains=tuple(domains))).replace(
         "\N{NO-BREAK SPACE}", " "
     )
-    assert said == "best “lab” 75.0 %; worst “x” 25.0 %"
+    assert content == "best “lab” 75.0 %; worst “x” 25.0 %"
     assert best_and_worst(replace(changing, domains=tuple(domains[:1]))) == ""
 
 
-def test_a_rival_that_only_repeats_is_explained(changing: Snapshot) -> None:
+def test_a_baseline_that_only_repeats_is_explained(changing: Snapshot) -> None:
     assert long_runs_note(changing) == ""
     scores = tuple(
         replace(one, segment=0.999) if one.key == "no_change" else one for one in changing.scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from helpers.fake_run import fake_world
+from helpers.fake_run import fake_scenario
 
 from streamstop.report.views.scenario import (
     MAX_ALARMS,
@@ -26,7 +26,7 @@ def alarms(*segments: int, detector: str = "ADWIN", signal: str = "errors") -> t
     return tuple(Alarm(one, detector, signal) for one in segments)
 
 
-def test_a_summary_without_these_tables_has_a_world_that_stands_still() -> None:
+def test_a_summary_without_these_tables_is_of_a_stationary_stream() -> None:
     for summary in ({}, {"scenario": None, "drift": None, "continual": None, "per_domain": []}):
         assert read_scenario(summary) == ScenarioView()
         assert not read_scenario(summary).changes
@@ -34,8 +34,8 @@ def test_a_summary_without_these_tables_has_a_world_that_stands_still() -> None:
         assert read_held_out(summary) is None
 
 
-def test_a_world_is_read_whole() -> None:
-    scenario = read_scenario(fake_world(100, spans=4, alarms=3))
+def test_a_scenario_is_read_whole() -> None:
+    scenario = read_scenario(fake_scenario(100, spans=4, alarms=3))
     assert scenario.spans[1] == Span(25, 49, "TEST domain 1")
     assert (scenario.drifts, scenario.total_spans, scenario.changes) == ((25, 50, 75), 4, True)
     assert scenario.alarms == (
@@ -46,14 +46,14 @@ def test_a_world_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize("status", ["interrupted", "diverged"])
-def test_a_run_that_broke_off_is_not_told_of_changes_that_never_came(status: str) -> None:
-    summary = fake_world(100, spans=4) | {"segments": 60, "status": status}
+def test_an_unfinished_run_has_only_the_changes_it_reached(status: str) -> None:
+    summary = fake_scenario(100, spans=4) | {"segments": 60, "status": status}
     scenario = read_scenario(summary)
     assert (scenario.drifts, len(scenario.spans), scenario.total_spans) == ((25, 50), 3, 3)
     assert read_scenario(summary | {"status": "complete"}).drifts == (25, 50, 75)
 
 
-def test_a_detector_s_alarms_are_told_apart_by_the_drifts() -> None:
+def test_the_alarms_of_a_detector_are_sorted_by_the_changes() -> None:
     """Before 40: 10, 39 are false. From 40: 40 at once, 45 again. From 60: none. From 80: 99."""
     scenario = ScenarioView(drifts=(40, 60, 80), alarms=alarms(10, 39, 40, 45, 99))
     (one,) = detector_results(scenario)
@@ -87,7 +87,7 @@ def test_domains_keep_everyone_s_accuracy() -> None:
 
 
 def test_r_is_read_with_its_first_row_and_its_figures() -> None:
-    held = read_held_out(fake_world(tasks=3))
+    held = read_held_out(fake_scenario(tasks=3))
     assert held is not None and held.learner is not None
     assert held.tasks == ("TEST task 0", "TEST task 1", "TEST task 2")
     assert len(held.learner.before) == 3
@@ -96,7 +96,7 @@ def test_r_is_read_with_its_first_row_and_its_figures() -> None:
 
 
 def test_an_older_run_has_r_without_the_row_before() -> None:
-    summary = fake_world()
+    summary = fake_scenario()
     for figures in summary["continual"]["makers"].values():
         del figures["before"]
     held = read_held_out(summary)

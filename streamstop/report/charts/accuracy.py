@@ -2,11 +2,13 @@
 
 Guarantees:
 - Pure functions of a `Snapshot`.
-- On a non-stationary stream all lines cover the same last segments.
+- All lines cover the same segments: the last ones, or all so far where there is no segments.csv.
 - At most MAX_BANDS spans, MAX_MOMENTS changes and MAX_MARKS alarms are drawn; the page states the
   rest."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from markupsafe import Markup
 
@@ -39,9 +41,7 @@ MAX_MARKS = 240
 MAX_LANES = 16
 
 STYLES = {
-    "segment_windowed": (0, "", 2.6),
     HEADLINE: (0, "", 2.6),
-    "segment": (0, "2 3", 2.0),
     LINEAR: (5, "", 1.4),
     LDA: (2, "", 1.4),
     LDA_COUNTS: (1, "", 2.0),
@@ -55,8 +55,18 @@ STYLES = {
 }
 """Colour, dash and weight of each line; the learner and LDA on counts are the boldest."""
 
-RECENT = (HEADLINE, LDA_COUNTS, SOFTMAX_COUNTS, FROZEN_FEATURES_LDA, INITIAL_NETWORK, INITIAL_LDA)
+ON_CHANGES = (
+    HEADLINE,
+    LDA_COUNTS,
+    SOFTMAX_COUNTS,
+    FROZEN_FEATURES_LDA,
+    INITIAL_NETWORK,
+    INITIAL_LDA,
+)
 """Lines on a non-stationary stream, besides the strongest baseline: more would hide each other."""
+
+LOG_HEADLINE, LOG_WINDOWED = "segment", "segment_windowed"
+"""Keys of the headline prediction in metrics.jsonl: cumulative, and over a window."""
 
 SIGNALS = {"event rate": "events", "firing rate": "firing"}
 """Short names of signals, for rows of alarms."""
@@ -72,27 +82,29 @@ SHAPES = {
 
 def accuracy_chart(snapshot: Snapshot) -> Markup:
     """Accuracy over the run, with its legend; empty where nothing was scored."""
-    over_last = bool(snapshot.windowed.accuracy)
-    lines = _recent_lines(snapshot) if over_last else _cumulative_lines(snapshot)
+    windowed = bool(snapshot.windowed.accuracy)
+    lines = _windowed_lines(snapshot) if windowed else _cumulative_lines(snapshot)
     if not any(value is not None for line in lines for value in line.y):
         return Markup()
-    x = snapshot.windowed.x if over_last else snapshot.curves.x
+    x = snapshot.windowed.x if windowed else snapshot.curves.x
     scenario = snapshot.scenario
     bands = span_bands(scenario)
     third = (x[-1] * 2 / 3, x[-1], "last third") if len(x) > 2 and not bands else None
     lanes = alarm_lanes(scenario)
+    wide = windowed and scenario.changes
+    over = f"last {snapshot.windowed.window} segments" if windowed else "all segments so far"
     drawn = charts.line_chart(
         # The learner is drawn last, on top.
         list(reversed(lines)),
         x,
         key="accuracy",
-        title="Accuracy over the run",
+        title=f"Accuracy over the run: {over}",
         desc=_described(snapshot, lines),
-        x_label="segments seen" if over_last else snapshot.curves.x_label,
+        x_label=f"{'segments seen' if windowed else snapshot.curves.x_label} (accuracy: {over})",
         y_format=lambda v: f"{v * 100:.0f}\N{NO-BREAK SPACE}%",
         y_range=(0.0, 1.0),
         height=330,
-        gutter=8.0 if over_last else 9.5,
+        gutter=8.0 if wide else 9.5,
         shade=third,
         bands=bands,
         moments=scenario.drifts[:MAX_MOMENTS],
@@ -100,7 +112,7 @@ def accuracy_chart(snapshot: Snapshot) -> Markup:
     )
     by_end = charts.legend(sorted(lines, key=lambda line: -(last(line.y) or 0.0)))
     marks = _mark_legend(scenario, lanes)
-    if over_last:
+    if wide:
         return Markup('<div class="row-legend timeline">{}{}{}</div>').format(by_end, drawn, marks)
     return Markup('<div class="with-legend">{}{}</div><div class="row-legend">{}</div>').format(
         drawn, by_end, marks
@@ -155,29 +167,31 @@ def undrawn_marks(scenario: ScenarioView) -> list[str]:
 
 
 def _cumulative_lines(snapshot: Snapshot) -> list[Line]:
+    """Without segments.csv: every decision maker over all segments so far."""
     found = dict(snapshot.curves.accuracy)
-    order = sorted(found, key=lambda k: list(STYLES).index(k) if k in STYLES else len(STYLES))
-    named = {
-        "segment_windowed": f"{name_of(HEADLINE)}, last 50 segments",
-        "segment": f"{name_of(HEADLINE)}, all so far",
-    }
-    return [
-        _line(named.get(key) or name_of(key, pretrained=snapshot.trained), key, found[key])
-        for key in order[:MAX_ACCURACY_LINES]
-    ]
+    found.pop(LOG_WINDOWED, None)
+    if LOG_HEADLINE in found:
+        found[HEADLINE] = found.pop(LOG_HEADLINE)
+    return _lines(snapshot, found)
 
 
-def _recent_lines(snapshot: Snapshot) -> list[Line]:
+def _windowed_lines(snapshot: Snapshot) -> list[Line]:
+    """Every decision maker over the same last segments."""
     found = dict(snapshot.windowed.accuracy)
-    best = snapshot.best_baseline.key if snapshot.best_baseline else ""
-    keys = [key for key in dict.fromkeys([*RECENT, best]) if key in found]
-    return [_line(name_of(key, pretrained=snapshot.trained), key, found[key]) for key in keys]
+    if snapshot.scenario.changes:
+        best = snapshot.best_baseline.key if snapshot.best_baseline else ""
+        found = {key: found[key] for key in (*ON_CHANGES, best) if key in found}
+    return _lines(snapshot, found)
 
 
-def _line(name: str, key: str, values: Values) -> Line:
-    colour, dash, weight = STYLES.get(key, (7, "", 1.2))
-    note = percent(last(values))
-    return Line(name, values, colour, dash, weight, note)
+def _lines(snapshot: Snapshot, found: Mapping[str, Values]) -> list[Line]:
+    order = sorted(found, key=lambda k: list(STYLES).index(k) if k in STYLES else len(STYLES))
+    lines = []
+    for key in order[:MAX_ACCURACY_LINES]:
+        colour, dash, weight = STYLES.get(key, (7, "", 1.2))
+        name, values = name_of(key, pretrained=snapshot.trained), found[key]
+        lines.append(Line(name, values, colour, dash, weight, percent(last(values))))
+    return lines
 
 
 def _described(snapshot: Snapshot, lines: list[Line]) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 from streamstop.errors import UsageError
 from streamstop.events.packet import Damage
+from streamstop.pipeline.segments_file import WINDOW
 from streamstop.pipeline.summary_file import number, read_summary
 from streamstop.report.names import HEADLINE
 from streamstop.report.views.metrics_log import (
@@ -40,11 +41,8 @@ from streamstop.report.views.scenario import (
 MAX_CONFIG_BYTES = 1 << 20
 MAX_DAMAGE_SHOWN = 50
 
-LONGEST_WINDOW = 50
-"""Segments per window of the accuracy chart of a non-stationary stream; a tenth of the stream where
-that is less, but at least SHORTEST_WINDOW."""
-
 SHORTEST_WINDOW = 10
+"""Segments per window on a short non-stationary stream, where a change must show."""
 
 Facts = Mapping[str, Any]
 """A table of a summary, shown as it is."""
@@ -200,10 +198,9 @@ def load_snapshot(run_dir: Path | str) -> Snapshot:
         curves = read_curves(metrics, bin_us=_bin_us(config)) if metrics.is_file() else Curves()
         paired = read_paired(segments, baselines) if segments.is_file() and baselines else {}
         windowed = WindowedAccuracy()
-        if snapshot.scenario.changes and segments.is_file():
+        if snapshot.labelled and segments.is_file():
             makers = (HEADLINE, *(s.key for s in snapshot.scores if s.kind != "headline"))
-            window = min(LONGEST_WINDOW, max(SHORTEST_WINDOW, snapshot.segments // 10))
-            windowed = read_windowed(segments, makers, window)
+            windowed = read_windowed(segments, makers, _window(snapshot))
     except OSError as error:
         raise UsageError(f"The run cannot be read ({error.strerror}): {folder}") from error
     return replace(
@@ -269,6 +266,14 @@ def _snapshot(summary: Mapping[str, Any]) -> Snapshot:
         held_out=read_held_out(summary),
         operations=dict(summary.get("operations") or {}),
     )
+
+
+def _window(snapshot: Snapshot) -> int:
+    """Segments per point of the accuracy chart: WINDOW, and less where the stream is short."""
+    segments = max(snapshot.segments, 1)
+    if snapshot.scenario.changes:
+        return min(WINDOW, max(SHORTEST_WINDOW, segments // 10))
+    return min(WINDOW, segments)
 
 
 def _scores(summary: Mapping[str, Any]) -> Iterator[Score]:

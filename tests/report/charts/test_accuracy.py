@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from dataclasses import replace
 from pathlib import Path
 
 from helpers.fake_run import write_fake_run
 
+from streamstop.evaluation.metrics import WINDOW as METRICS_WINDOW
+from streamstop.pipeline.segments_file import WINDOW
+from streamstop.pipeline.segments_file import rows as rows_of
 from streamstop.report.charts.accuracy import (
     MAX_BANDS,
     MAX_MARKS,
@@ -16,6 +21,7 @@ from streamstop.report.charts.accuracy import (
     span_bands,
     undrawn_marks,
 )
+from streamstop.report.names import name_of
 from streamstop.report.views.run import Snapshot, load_snapshot
 from streamstop.report.views.scenario import Alarm, ScenarioView, Span
 
@@ -34,8 +40,40 @@ def test_a_changing_stream_is_drawn_over_the_same_last_segments(changing: Snapsh
 def test_a_stationary_stream_has_no_marks(changing: Snapshot, tmp_path: Path) -> None:
     still = load_snapshot(write_fake_run(tmp_path / "still"))
     text = accuracy_chart(still)
-    assert "headline prediction, last 50 segments" in text and "last third" in text
+    assert "(accuracy: last 50 segments)" in text and "last third" in text
     assert 'class="moment"' not in text and "alarm by" not in text
+
+
+def test_lines_that_are_tied_lie_on_each_other(tmp_path: Path) -> None:
+    """A baseline with the predictions of the learner has its curve, at every point."""
+    folder = write_fake_run(tmp_path / "run")
+    with (folder / "segments.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with (folder / "segments.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, rows[0].keys())
+        table.writeheader()
+        table.writerows(row | {"river": row["decided"]} for row in rows)
+    lines = dict(re.findall(r'<path class="s(0|3)" [^>]* d="([^"]*)"', accuracy_chart_of(folder)))
+    assert lines["0"] == lines["3"]
+
+
+def test_every_decision_maker_has_a_line_over_the_same_window(tmp_path: Path) -> None:
+    snapshot = load_snapshot(write_fake_run(tmp_path / "run"))
+    assert snapshot.windowed.window == WINDOW == METRICS_WINDOW
+    text = accuracy_chart(snapshot)
+    for score in snapshot.scores:
+        assert f"<span>{name_of(score.key)}</span>" in text
+    right = [row["decided"] == row["label"] for _, row in rows_of(tmp_path / "run/segments.csv")]
+    assert dict(snapshot.windowed.accuracy)["decided"][-1] == sum(right[-WINDOW:]) / WINDOW
+
+
+def test_a_run_shorter_than_a_window_has_a_chart(tmp_path: Path) -> None:
+    text = accuracy_chart_of(write_fake_run(tmp_path / "run", segments=3))
+    assert "(accuracy: last 3 segments)" in text
+
+
+def accuracy_chart_of(folder: Path) -> str:
+    return str(accuracy_chart(load_snapshot(folder)))
 
 
 def test_the_strongest_baseline_is_always_drawn(changing: Snapshot) -> None:
@@ -48,7 +86,7 @@ def test_the_strongest_baseline_is_always_drawn(changing: Snapshot) -> None:
 
 def test_without_segments_csv_spans_are_still_marked(changing: Snapshot) -> None:
     text = accuracy_chart(replace(changing, windowed=type(changing.windowed)()))
-    assert ">TEST domain 1<" in text and "headline prediction, all so far" in text
+    assert ">TEST domain 1<" in text and "(accuracy: all segments so far)" in text
 
 
 def test_a_domain_that_comes_again_has_its_number() -> None:

@@ -71,6 +71,27 @@ SHORT = {
 """Names for narrow column heads."""
 
 
+STYLES = {
+    HEADLINE: (0, "", 2.6),
+    LINEAR: (5, "", 1.4),
+    LDA: (2, "", 1.4),
+    LDA_COUNTS: (1, "", 2.0),
+    SOFTMAX_COUNTS: (3, "", 1.4),
+    INITIAL_NETWORK: (4, "6 3", 1.4),
+    FROZEN_FEATURES_LDA: (2, "5 2", 1.4),
+    FROZEN_FEATURES_LINEAR: (5, "5 2", 1.4),
+    INITIAL_LDA: (4, "2 2", 1.4),
+    MAJORITY: (6, "", 1.2),
+    NO_CHANGE: (6, "1.5 3", 1.4),
+}
+"""Colour, dash and weight on every page: one hue per readout, dashed for the untrained network."""
+
+
+def style_of(key: str) -> tuple[int, str, float]:
+    """Colour, dash and weight of a decision maker, in tables and charts."""
+    return STYLES.get(key, (7, "", 1.2))
+
+
 def short_name(key: str, *, pretrained: bool = False) -> str:
     """The display name for a narrow column.
 

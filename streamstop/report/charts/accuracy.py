@@ -18,17 +18,14 @@ from streamstop.report.charts.lines import Line, Values, last
 from streamstop.report.formatting import percent, plural, shorten
 from streamstop.report.names import (
     FROZEN_FEATURES_LDA,
-    FROZEN_FEATURES_LINEAR,
     HEADLINE,
     INITIAL_LDA,
     INITIAL_NETWORK,
-    LDA,
     LDA_COUNTS,
-    LINEAR,
-    MAJORITY,
-    NO_CHANGE,
     SOFTMAX_COUNTS,
+    STYLES,
     name_of,
+    style_of,
 )
 from streamstop.report.text import scenario as scenario_text
 from streamstop.report.views.run import Snapshot
@@ -39,21 +36,6 @@ MAX_BANDS = 120
 MAX_MOMENTS = 120
 MAX_MARKS = 240
 MAX_LANES = 16
-
-STYLES = {
-    HEADLINE: (0, "", 2.6),
-    LINEAR: (5, "", 1.4),
-    LDA: (2, "", 1.4),
-    LDA_COUNTS: (1, "", 2.0),
-    SOFTMAX_COUNTS: (3, "", 1.4),
-    INITIAL_NETWORK: (4, "6 3", 1.4),
-    FROZEN_FEATURES_LDA: (2, "5 2", 1.4),
-    FROZEN_FEATURES_LINEAR: (5, "5 2", 1.4),
-    INITIAL_LDA: (4, "2 2", 1.4),
-    MAJORITY: (6, "", 1.2),
-    NO_CHANGE: (6, "1.5 3", 1.4),
-}
-"""Colour, dash and weight of each line; the learner and LDA on counts are the boldest."""
 
 ON_CHANGES = (
     HEADLINE,
@@ -188,9 +170,8 @@ def _lines(snapshot: Snapshot, found: Mapping[str, Values]) -> list[Line]:
     order = sorted(found, key=lambda k: list(STYLES).index(k) if k in STYLES else len(STYLES))
     lines = []
     for key in order[:MAX_ACCURACY_LINES]:
-        colour, dash, weight = STYLES.get(key, (7, "", 1.2))
         name, values = name_of(key, pretrained=snapshot.trained), found[key]
-        lines.append(Line(name, values, colour, dash, weight, percent(last(values))))
+        lines.append(Line(name, values, *style_of(key), percent(last(values))))
     return lines
 
 

@@ -182,15 +182,22 @@ def line_chart(
 def legend(lines: Sequence[Line]) -> Markup:
     """The names of the lines with a sample of each, in the given order."""
     items = "".join(
-        '<li><svg class="key" width="26" height="10" aria-hidden="true">'
-        f'<line x1="0" x2="26" y1="5" y2="5" class="s{line.style % COLOURS}" '
-        f'stroke-width="{line.weight}"{_dash(line.dash)}/></svg>'
+        f"<li>{line_key(line.style, line.dash, line.weight)}"
         f"<span>{escape(line.label)}</span>"
         + (f"<b>{escape(line.note)}</b>" if line.note else "")
         + "</li>"
         for line in lines
     )
     return Markup(f'<ul class="legend">{items}</ul>')
+
+
+def line_key(style: int, dash: str = "", weight: float = 1.5) -> Markup:
+    """A sample of a line, for legends and tables."""
+    return Markup(
+        '<svg class="key" width="26" height="10" aria-hidden="true">'
+        f'<line x1="0" x2="26" y1="5" y2="5" class="s{style % COLOURS}" '
+        f'stroke-width="{weight}"{_dash(dash)}/></svg>'
+    )
 
 
 def heat_map(

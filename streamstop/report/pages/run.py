@@ -17,6 +17,7 @@ from streamstop.report.charts import lines as charts
 from streamstop.report.charts.accuracy import accuracy_chart, undrawn_marks
 from streamstop.report.charts.lines import Line, last
 from streamstop.report.formatting import figure
+from streamstop.report.names import style_of
 from streamstop.report.pages.base import (
     MAX_CONFIG_SHOWN,
     MAX_LAYERS,
@@ -54,6 +55,8 @@ def render(snapshot: Snapshot) -> str:
     return template.render(
         s=snapshot,
         note_of=run_text.note_of,
+        style_of=style_of,
+        line_key=charts.line_key,
         verdict=run_text.result_sentence(snapshot),
         doubt=run_text.significance_sentence(snapshot),
         changes=scenario_text.describe_changes(snapshot),

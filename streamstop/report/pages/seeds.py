@@ -18,9 +18,17 @@ from streamstop.experiments.aggregate import KIND
 from streamstop.experiments.groups import Group, grouped, read_run, strongest
 from streamstop.pipeline.segments_file import WINDOW
 from streamstop.pipeline.summary_file import read_summary
+from streamstop.report.charts.lines import line_key
 from streamstop.report.charts.seeds import Dots, curves_chart, dot_plot
 from streamstop.report.formatting import whole
-from streamstop.report.names import HEADLINE, INITIAL_NETWORK, LDA_COUNTS, MARGINS, name_of
+from streamstop.report.names import (
+    HEADLINE,
+    INITIAL_NETWORK,
+    LDA_COUNTS,
+    MARGINS,
+    name_of,
+    style_of,
+)
 from streamstop.report.pages.base import environment, write_atomically
 from streamstop.report.text import seeds as seeds_text
 
@@ -97,20 +105,21 @@ def _makers(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for key, kind, path, values in (
         *(
-            (key, "baseline" if key == best else "", ("baselines", key), values)
+            (key, "strongest" if key == best else "", ("baselines", key), values)
             for key, values in (summary.get("baselines") or {}).items()
         ),
         *(
             (key, "", ("accuracy_by_readout", key), values)
             for key, values in (summary.get("accuracy_by_readout") or {}).items()
         ),
-        (HEADLINE, "best", ("accuracy",), summary["accuracy"]),
+        (HEADLINE, "headline", ("accuracy",), summary["accuracy"]),
     ):
         if values and values.get("segment"):
             rows.append(
                 {
                     "key": key,
                     "name": _name(key, summary),
+                    "line": line_key(*style_of(key)),
                     "kind": kind,
                     "path": path,
                     "all": values["segment"],
@@ -133,14 +142,13 @@ def _near(row: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
 def _dots(rows: Sequence[Mapping[str, Any]], group: Group | None) -> Markup:
     if group is None:
         return Markup()
-    styles = {"best": 0, "baseline": 1}
     drawn = [
         Dots(
             row["name"],
             row["all"],
             group.values(*row["path"], "segment"),
             seeds_text.percent_sd(row["all"]),
-            styles.get(row["kind"], 6),
+            style_of(row["key"])[0],
         )
         for row in rows
     ]
@@ -151,9 +159,9 @@ def _dots(rows: Sequence[Mapping[str, Any]], group: Group | None) -> Markup:
 def _curves(summary: Mapping[str, Any], group: Group | None) -> Markup:
     if group is None or not summary.get("accuracy"):
         return Markup()
-    lines = [(group, HEADLINE, name_of(HEADLINE), (0, "", 2.6))]
+    lines = [(group, HEADLINE, name_of(HEADLINE), style_of(HEADLINE))]
     if best := strongest(summary):
-        lines.append((group, best, _name(best, summary), (1, "6 3", 2.0)))
+        lines.append((group, best, _name(best, summary), style_of(best)))
     return curves_chart(lines, key="accuracy", title="Accuracy over the run, mean of the seeds")
 
 

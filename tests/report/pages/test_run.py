@@ -74,6 +74,30 @@ def test_sections_come_in_their_order(fake_run: MakeRun) -> None:
         assert f'id="{name}-t"' in text
 
 
+@pytest.mark.parametrize("overrides", [None, fake_scenario()])
+def test_a_decision_maker_has_one_colour_in_table_chart_and_legend(
+    fake_run: MakeRun, overrides: dict[str, object] | None
+) -> None:
+    text = render(load_snapshot(fake_run(overrides=overrides)))
+    rows = re.findall(
+        r'class="name"><svg[^>]*><line[^>]* class="s(\d)"[^>]*/></svg><b>([^<]*)</b>'
+        r'.*?<span class="f(\d)( dashed)?"',
+        text,
+        re.S,
+    )
+    table = {name: (bar, bool(dashed)) for key, name, bar, dashed in rows if key == bar}
+    assert len(table) == len(rows) == 8, "a line and a bar of one row differ in colour"
+    legend = {
+        name: (colour, "stroke-dasharray" in rest)
+        for colour, rest, name in re.findall(
+            r'<li><svg[^>]*><line[^>]* class="s(\d)"([^>]*)/></svg><span>([^<]*)</span><b>', text
+        )
+    }
+    shown = legend.keys() & table.keys()
+    assert len(shown) >= 4 and all(legend[name] == table[name] for name in shown)
+    assert len(set(table.values())) == len(table), "two rows look the same"
+
+
 def test_a_changing_stream_has_its_sections(fake_run: MakeRun) -> None:
     folder = fake_run(overrides=fake_scenario())
     text = render(load_snapshot(folder))

@@ -1,7 +1,7 @@
 """Run folders with made-up figures, for tests only: every name in them says TEST DATA.
 
 The figures agree with each other (scores, confusion and curves come from one list of made-up
-decisions), so that a test can check one against the other. They measure nothing.
+predictions), so that a test can check one against the other. They measure nothing.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def write_fake_run(
     return folder
 
 
-def fake_world(
+def fake_scenario(
     segments: int = 257,
     *,
     spans: int = 2,
@@ -80,7 +80,7 @@ def fake_world(
     tasks: int = 2,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The tables of a world that changes, made up: `overrides` for `write_fake_run`."""
+    """Made-up tables of a changing stream: `overrides` for `write_fake_run`."""
     rng = np.random.default_rng(seed)
     firsts = [i * segments // spans for i in range(spans)]
     lasts = [first - 1 for first in firsts[1:]] + [segments - 1]
@@ -152,7 +152,7 @@ def fake_world(
 def _decisions(
     rng: np.random.Generator, labels: np.ndarray, classes: int, final: dict[str, float]
 ) -> dict[str, np.ndarray]:
-    hard = rng.random(len(labels))  # Shared, so that the deciders err on the same segments.
+    hard = rng.random(len(labels))  # Shared, so that all err on the same segments.
     out = {}
     for name in DECIDERS:
         reach = 1 - np.exp(-np.arange(len(labels)) / SPEED_OF_LEARNING.get(name, 9.0))

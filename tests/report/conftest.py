@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers.fake_run import fake_world, write_fake_run
+from helpers.fake_run import fake_scenario, write_fake_run
 
 from streamstop.report.views.run import Snapshot, load_snapshot
 
 
 @pytest.fixture
 def changing(tmp_path: Path) -> Snapshot:
-    """A run whose world changes once, in the middle."""
-    return load_snapshot(write_fake_run(tmp_path / "run", overrides=fake_world()))
+    """A run whose stream changes once, in the middle."""
+    return load_snapshot(write_fake_run(tmp_path / "run", overrides=fake_scenario()))

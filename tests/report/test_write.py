@@ -1,4 +1,4 @@
-"""Pages made anew: of runs and trainings, into their folders or elsewhere, and of nothing else."""
+"""Pages written again: of runs and trainings, in their folders or elsewhere, of nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers.fake_run import fake_world, write_fake_run
+from helpers.fake_run import fake_scenario, write_fake_run
 from typer.testing import CliRunner
 
 from streamstop.cli import app
@@ -19,7 +19,7 @@ runner = CliRunner()
 
 
 def test_runs_get_their_pages_and_the_paths_are_printed(tmp_path: Path) -> None:
-    folders = [write_fake_run(tmp_path / name, overrides=fake_world()) for name in "ab"]
+    folders = [write_fake_run(tmp_path / name, overrides=fake_scenario()) for name in "ab"]
     (folders[0] / "report.html").write_text("old")
     result = runner.invoke(app, ["report", *map(str, folders)])
     assert result.exit_code == 0
@@ -44,23 +44,23 @@ def test_what_is_no_run_is_named_and_the_others_are_done(tmp_path: Path) -> None
     result = runner.invoke(app, ["report", str(empty), str(good), str(unfinished), "absent"])
     assert result.exit_code == 2
     assert result.stdout == f"{good / 'report.html'}\n"
-    for said in ("Not a run's folder", "This run has no summary.json", "No such folder"):
-        assert said in result.stderr
+    for message in ("Not a run's folder", "This run has no summary.json", "No such folder"):
+        assert message in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (["a", "b", "--out", "x.html"], "--out is for a single run, and these are 2"),
-        (["a", "--out", "."], "--out wants a file, and this is a folder"),
-        (["a", "--out", "absent/x.html"], "--out wants a file in a folder that is there"),
+        (["a", "--out", "."], "--out needs a file, and this is a folder"),
+        (["a", "--out", "absent/x.html"], "--out needs a file in a folder that exists"),
         ([], "Missing argument"),
     ],
 )
-def test_what_cannot_be_done_is_exit_2(args: list[str], said: str) -> None:
+def test_what_cannot_be_done_is_exit_2(args: list[str], message: str) -> None:
     result = runner.invoke(app, ["report", *args])
     assert (result.exit_code, result.stdout) == (2, "")
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 def test_an_unfinished_training_says_how_it_goes_on(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""What a terminal shows of a comparison: groups, tests, and where the configurations differ.
+"""Prints a comparison: groups, tests, and where the configurations differ.
 
-Promises: at home in 80 columns; every pair has a line, those that cannot be tested with the reason;
-nothing that came from a file steers the terminal.
-"""
+Guarantees:
+- Fits in 80 columns.
+- Every pair has a line; pairs that cannot be tested state the reason.
+- Nothing from a file can steer the terminal."""
 
 from __future__ import annotations
 
@@ -17,14 +18,14 @@ from rich.text import Text
 
 from streamstop.cli.display.text import plain, print_paragraph, print_path
 from streamstop.experiments.comparison import Comparison
-from streamstop.experiments.groups import KEPT, Group, told_apart
-from streamstop.report.charts.lines import shorten
-from streamstop.report.text import seeds as said
-from streamstop.report.text.run import NBSP, NONE, chance, name_of, percent, plural, points
+from streamstop.experiments.groups import KEPT, Group, strongest, told_apart
+from streamstop.report.formatting import NBSP, NONE, p_value, percent, plural, points, shorten
+from streamstop.report.names import INITIAL_NETWORK, LDA_COUNTS, name_of
+from streamstop.report.text import seeds as seeds_text
 
 MAX_DIFFER = 12
 MAX_COLUMNS = 5
-"""What 80 columns have room for; the page has the others."""
+"""Columns that fit in 80 characters; the page has the others."""
 
 
 def print_comparison(
@@ -32,7 +33,7 @@ def print_comparison(
 ) -> None:
     """Print a comparison.
 
-    page : where its page was written; None if there is none.  console : standard output if None.
+    page : path of its page; None without one.  console : standard output if None.
     """
     console = console or Console()
     console.print()
@@ -40,17 +41,17 @@ def print_comparison(
         print_paragraph(console, note, "yellow")
     if any(group.summary.get("data") == "simulated" for group in comparison.groups):
         console.print(Text("SIMULATED DATA", style="bold yellow"))
-    print_paragraph(console, said.comparison_verdict(comparison), "bold")
+    print_paragraph(console, seeds_text.comparison_sentence(comparison), "bold")
     console.print()
     console.print(Padding(_groups(comparison, console.width), (0, 0, 1, 2)))
-    if rivals := _rivals(comparison.groups):
-        print_paragraph(console, rivals, "dim")
+    if baselines := _best_baselines(comparison.groups):
+        print_paragraph(console, baselines, "dim")
         console.print()
     if any(pair.tested for pair in comparison.pairs):
         console.print(Padding(_pairs(comparison), (0, 0, 1, 2)))
         for text in _explained(comparison):
             print_paragraph(console, text, "dim")
-    for pairs, why in said.apart(comparison):
+    for pairs, why in seeds_text.untested_pairs(comparison):
         print_paragraph(console, f"{pairs}. {why}", "yellow")
     if len(comparison.groups) > 1:
         console.print()
@@ -77,14 +78,15 @@ def _groups(comparison: Comparison, width: int) -> Table:
     return table
 
 
-def _rivals(groups: Sequence[Group]) -> str:
-    """Which baselines the groups' rivals are: each once, with the letters of those it is of."""
+def _best_baselines(groups: Sequence[Group]) -> str:
+    """The names of the strongest baselines, each with the letters of its groups."""
     letters: dict[str, list[str]] = {}
     for group in groups:
-        if group.rival:
-            letters.setdefault(group.rival, []).append(group.letter)
-    named = [f"{name_of(key)} ({', '.join(of)})" for key, of in letters.items()]
-    return f"Rival, the strongest baseline: {'; '.join(named)}." if named else ""
+        if best := strongest(group.summary):
+            name = name_of(best, pretrained=bool(group.summary.get("weights")))
+            letters.setdefault(name, []).append(group.letter)
+    named = [f"{name} ({', '.join(of)})" for name, of in letters.items()]
+    return f"Strongest baseline: {'; '.join(named)}." if named else ""
 
 
 def _share(*path: str) -> Callable[[Group], str]:
@@ -92,31 +94,32 @@ def _share(*path: str) -> Callable[[Group], str]:
 
 
 def _short(found: Mapping[str, Any] | None) -> str:
-    """A share without its sign, which the table's title has: there is no room for it."""
+    """A percentage without its sign, which is in the column head."""
     if found is None:
         return NONE
     mean = percent(found["mean"]).removesuffix(f"{NBSP}%")
     return mean if found["sd"] is None else f"{mean} ±{found['sd'] * 100:.1f}"
 
 
-def _rival(group: Group) -> str:
-    return _short(group.figure("baselines", group.rival, "segment")) if group.rival else NONE
+def _best_baseline(group: Group) -> str:
+    best = strongest(group.summary)
+    return _short(group.figure("baselines", best, "segment")) if best else NONE
 
 
 COLUMNS: tuple[tuple[str, Callable[[Group], str]], ...] = (
     ("all, %", _share("accuracy", "segment")),
     ("last third", _share("accuracy", "segment_last_third")),
-    ("rival", _rival),
-    ("held out", _share(*KEPT, "average_accuracy")),
-    ("LDA counts", _share("baselines", "lda_counts", "segment")),
-    ("frozen", _share("baselines", "frozen", "segment")),
+    ("baseline", _best_baseline),
+    ("held-out", _share(*KEPT, "average_accuracy")),
+    ("LDA counts", _share("baselines", LDA_COUNTS, "segment")),
+    ("initial net", _share("baselines", INITIAL_NETWORK, "segment")),
 )
 
 
 def _pairs(comparison: Comparison) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
     table.add_column("pair", no_wrap=True)
-    for head in ("points", "95 % interval", "one right", "sign test", "paired t", "flips"):
+    for head in ("points", "95 % interval", "one correct", "sign test", "paired t", "flips"):
         table.add_column(head, justify="right", no_wrap=True)
     for pair in comparison.pairs:
         if pair.tested and pair.difference is not None:
@@ -124,9 +127,9 @@ def _pairs(comparison: Comparison) -> Table:
             table.add_row(
                 f"{pair.first} - {pair.second}",
                 points(pair.difference.mean),
-                plain(said.interval(pair.difference.as_dict(), signed=True)),
+                plain(seeds_text.interval(pair.difference.as_dict(), signed=True)),
                 f"{pair.first_only:,}:{pair.second_only:,}",
-                *map(chance, shown),
+                *map(p_value, shown),
             )
     return table
 
@@ -137,10 +140,10 @@ def _explained(comparison: Comparison) -> list[str]:
     text = f"{how}sign test over {_range([pair.segments for pair in pairs])} shared segments"
     if any(pair.p_t is not None or pair.p_flips is not None for pair in pairs):
         text += f", t and sign flips over {_range([len(pair.seeds) for pair in pairs])} seeds"
-    limits = sorted({said.over_seeds(pair) for pair in pairs} - {""})
+    limits = sorted({seeds_text.least_p_text(pair) for pair in pairs} - {""})
     if limits:
         text += f" (flips: {', '.join(limits)})"
-    return [f"{text}. {said.CAUTION}"]
+    return [f"{text}. {seeds_text.CAUTION}"]
 
 
 def _range(counts: list[int]) -> str:

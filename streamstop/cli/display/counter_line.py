@@ -1,8 +1,8 @@
-"""A line for what takes long: how much is done, of how much where that is known, and how fast.
+"""Progress line of a long operation: events so far, their fraction where known, and the rate.
 
-Promises as `progress`: standard error alone, ten times a second at most, nothing where it is no
-terminal or where quiet was asked for.
-"""
+Guarantees:
+- Drawn on standard error only, at most ten times per second; not at all without a terminal or when
+  quiet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from streamstop.cli.display.live_line import Line
-from streamstop.report.text.run import rate
+from streamstop.report.formatting import rate
 
 DRAW_EVERY_S = 0.1
 
@@ -22,7 +22,7 @@ class CounterLine(Line):
 
     Parameters
     ----------
-    verb : what is being done, e.g. "reading".
+    verb : the activity, e.g. "reading".
     quiet : draw nothing.
     console : where to draw; standard error if None.
     """
@@ -32,7 +32,7 @@ class CounterLine(Line):
         progress = Progress(
             TextColumn(verb),
             BarColumn(bar_width=None),
-            TextColumn("{task.fields[said]}"),
+            TextColumn("{task.fields[text]}"),
             TimeElapsedColumn(),
             console=console,
             auto_refresh=False,
@@ -40,16 +40,16 @@ class CounterLine(Line):
             expand=True,
         )
         super().__init__(progress, not quiet and console.is_terminal)
-        self._task = self._progress.add_task("", total=None, said="")
+        self._task = self._progress.add_task("", total=None, text="")
         self._began_s = self._drawn_s = time.monotonic()
 
     def update(self, events: int, share: float | None = None, more: str = "") -> None:
-        """So many events are done, this share of all (None: not known)."""
+        """Show the number of events so far and their fraction of all (None: not known)."""
         now_s = time.monotonic()
         if not self.shown or now_s - self._drawn_s < DRAW_EVERY_S:
             return
         self._drawn_s = now_s
-        said = f"{events:,} events, {rate(events / (now_s - self._began_s))}{more}"
+        text = f"{events:,} events, {rate(events / (now_s - self._began_s))}{more}"
         total = 1.0 if share is not None else None
-        self._progress.update(self._task, total=total, completed=share or 0.0, said=said)
+        self._progress.update(self._task, total=total, completed=share or 0.0, text=text)
         self._progress.refresh()

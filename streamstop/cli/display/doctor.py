@@ -11,9 +11,8 @@ import textwrap
 from rich.console import Console
 from rich.text import Text
 
-from streamstop.report.text.run import printable
-from streamstop.tools.doctor import Diagnosis as Examination
-from streamstop.tools.doctor import Finding
+from streamstop.report.formatting import printable
+from streamstop.tools.doctor import Diagnosis, Finding
 
 STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
@@ -24,7 +23,7 @@ PASTE = "    "
 """What lines to be pasted begin with."""
 
 
-def print_examination(examination: Examination, console: Console | None = None) -> None:
+def print_examination(examination: Diagnosis, console: Console | None = None) -> None:
     """Print everything that was found.
 
     console : where to print; standard output if None.
@@ -41,10 +40,10 @@ def print_examination(examination: Examination, console: Console | None = None) 
     console.print(Text(verdict(examination), style="bold"), soft_wrap=True)
 
 
-def verdict(examination: Examination) -> str:
+def verdict(examination: Diagnosis) -> str:
     """One sentence.
 
-    >>> verdict(Examination(()))
+    >>> verdict(Diagnosis(()))
     'Nothing stands in the way of running from files.'
     """
     count = sum(one.blocks for one in examination.findings)

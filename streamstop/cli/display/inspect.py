@@ -1,6 +1,6 @@
 """What `streamstop inspect` shows: what a recording is, how its events lie in time, what is wrong.
 
-Promises: the figures of an `Inspection` and no others; what is wrong is said in words, after what
+Guarantees: the figures of a `RecordingInfo` and no others; what is wrong comes in words, after what
 is right and never in colour alone; nothing wider than the console; signs that the terminal's
 encoding has, and nothing from a file that could steer it. Does not read files.
 """
@@ -15,9 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from streamstop.events.packet import Damage
-from streamstop.report.text import run as words
-from streamstop.tools.inspection import GAP_US
-from streamstop.tools.inspection import RecordingInfo as Inspection
+from streamstop.report import formatting as words
+from streamstop.tools.inspection import GAP_US, RecordingInfo
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = ".:-=+*#@"
@@ -32,7 +31,7 @@ _PLAIN_SIGNS = {
 }
 
 
-def print_inspection(found: Inspection, console: Console | None = None) -> None:
+def print_inspection(found: RecordingInfo, console: Console | None = None) -> None:
     """Print what was found.
 
     console : where to print; standard output if None.
@@ -82,7 +81,7 @@ def _group(counts: Sequence[int], console: Console) -> int:
     return max(-(-len(counts) // room), 1)
 
 
-def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
+def _facts(found: RecordingInfo) -> Iterator[tuple[str, str]]:
     size = "" if found.file_bytes is None else f", {_bytes(found.file_bytes)}"
     packed = f", compressed with {found.compression}" if found.compression else ""
     yield "format", f"{found.format_name}{packed}{size}"
@@ -108,7 +107,7 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
         yield "labels", _labels(found)
 
 
-def _sensor(found: Inspection) -> str:
+def _sensor(found: RecordingInfo) -> str:
     if found.sensor is None:
         return "unknown: the file does not say, and there is no event to tell it by"
     said = {
@@ -120,7 +119,7 @@ def _sensor(found: Inspection) -> str:
     return f"{found.sensor}, {said.get(found.sensor_from, found.sensor_from)}"
 
 
-def _events(found: Inspection) -> str:
+def _events(found: RecordingInfo) -> str:
     if not found.events:
         return "none"
     repeated = (
@@ -129,7 +128,7 @@ def _events(found: Inspection) -> str:
     return f"{words.whole(found.events)}, {words.percent(found.on_share)} ON{repeated}"
 
 
-def _rates(found: Inspection) -> str:
+def _rates(found: RecordingInfo) -> str:
     parts = [f"{words.rate(found.mean_hz)} on average"] if found.mean_hz else []
     parts.append(f"at most {words.rate(found.peak_10ms_hz)} over 10{words.NBSP}ms")
     if found.peak_1s_hz is not None:
@@ -137,7 +136,7 @@ def _rates(found: Inspection) -> str:
     return ", ".join(parts)
 
 
-def _pixels(found: Inspection) -> str:
+def _pixels(found: RecordingInfo) -> str:
     total = found.sensor.width * found.sensor.height if found.sensor else 0
     share = words.percent(found.active_pixels / total if total else None)
     said = f"{share} with events"
@@ -153,7 +152,7 @@ def _pixels(found: Inspection) -> str:
     )
 
 
-def _labels(found: Inspection) -> str:
+def _labels(found: RecordingInfo) -> str:
     assert found.labels is not None
     classes = found.labels.classes
     names = ", ".join(classes[:MAX_SHOWN]) + (
@@ -165,7 +164,7 @@ def _labels(found: Inspection) -> str:
     )
 
 
-def _wrong(found: Inspection) -> Iterator[str]:
+def _wrong(found: RecordingInfo) -> Iterator[str]:
     """What a user should know before trusting the recording, a paragraph each."""
     if found.damage_total:
         took = f", {words.duration(found.lost_us / 1e6)} of time" if found.lost_us else ""

@@ -1,4 +1,4 @@
-"""What lines that show progress have in common: they are drawn while one is inside them."""
+"""Base class of progress lines: drawn while the context is open."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 
 class Line:
-    """A context manager that draws a progress display, if it is to be shown.
+    """A context manager that draws a progress display.
 
     progress : the display, not yet started.
     shown : whether to draw it.

@@ -1,9 +1,11 @@
-"""What `streamstop model` shows: a network layer by layer, and what a step of it costs.
+"""Prints a network layer by layer, and the cost of one of its steps.
 
-Promises: the figures of `streamstop.stop.cost` and no others; nothing wider than 80 columns at the
-networks that have a name; the JSON holds exact numbers where the table rounds. Does not build the
-network.
-"""
+Guarantees:
+- Fits in 80 columns for the named networks.
+- The JSON has exact numbers where the table rounds.
+
+Does not:
+- Build the network: all figures come from `streamstop.stop.cost`."""
 
 from __future__ import annotations
 
@@ -17,16 +19,16 @@ from rich.text import Text
 
 from streamstop.cli.display.text import print_paragraph
 from streamstop.config.sections import LearnerConfig
-from streamstop.report.text.run import NBSP, whole
+from streamstop.report.formatting import NBSP, whole
 from streamstop.stop.cost import NetworkCost, network_cost
 from streamstop.stop.network import NetworkSpec
 
 BINS = 20
-"""Bins that backpropagation through time is compared over."""
+"""Sequence length in bins for the comparison with backpropagation through time."""
 
 
 def model_cost(spec: NetworkSpec, learner: LearnerConfig) -> NetworkCost:
-    """What a network costs when it learns as `learner` says."""
+    """The cost of a network that learns with these settings."""
     learn = "" if learner.learn == "none" else learner.learn
     return network_cost(spec, learn, getattr(torch, learner.precision))
 
@@ -60,7 +62,7 @@ def model_json(name: str, spec: NetworkSpec, cost: NetworkCost) -> dict[str, Any
 def print_model(
     name: str, spec: NetworkSpec, cost: NetworkCost, console: Console | None = None
 ) -> None:
-    """Print a network's table, its totals, and where its memory goes.
+    """Print the layers of a network, its totals, and its memory.
 
     console : where to print; standard output if None.
     """
@@ -72,20 +74,20 @@ def print_model(
     console.print(Padding(_table(cost), (0, 0, 1, 0)))
     print_paragraph(
         console,
-        f"A step that learns takes {_macs(cost.learning_step)}MAC: {_macs(cost.forward)}MAC "
-        f"forward, {_macs(cost.weight_gradient)}MAC for the gradients of weights, "
-        f"{_macs(cost.input_gradient)}MAC to carry the error down.",
+        f"One learning step: {_macs(cost.learning_step)}MAC, of which {_macs(cost.forward)}MAC "
+        f"forward, {_macs(cost.weight_gradient)}MAC for weight gradients, "
+        f"{_macs(cost.input_gradient)}MAC to propagate the error to lower layers.",
     )
     derived = ""
     if cost.derived_bytes:
-        derived = f" {_bytes(cost.derived_bytes)} of what weights become,"
+        derived = f" {_bytes(cost.derived_bytes)} of normalised weights,"
     print_paragraph(
         console,
         f"Memory: {_bytes(cost.parameter_bytes)} of parameters,{derived} "
-        f"{_bytes(cost.adam_bytes)} of "
-        f"gradients and Adam's moments, and {_bytes(cost.state_bytes)} of state however long the "
-        f"stream; backpropagation through {BINS} bins would keep "
-        f"{_bytes(cost.unrolled_bytes(BINS))} in its place.",
+        f"{_bytes(cost.adam_bytes)} of gradients and Adam moments, and "
+        f"{_bytes(cost.state_bytes)} of state, whatever the length of the stream. "
+        f"Backpropagation through {BINS} bins needs {_bytes(cost.unrolled_bytes(BINS))} instead of "
+        "that state.",
     )
 
 
@@ -106,7 +108,7 @@ def _table(cost: NetworkCost) -> Table:
             _macs(layer.forward),
         )
     totals = (whole(cost.neurons), whole(cost.parameters), _bytes(cost.state_bytes))
-    table.add_row("all", "", "", *totals, _macs(cost.forward), style="bold")
+    table.add_row("total", "", "", *totals, _macs(cost.forward), style="bold")
     return table
 
 
@@ -120,7 +122,7 @@ def _macs(count: int) -> str:
 
 
 def _bytes(count: int) -> str:
-    """Memory in the binary units of the paper's figures.
+    """Memory in binary units, as in the paper.
 
     >>> _bytes(5_990_432).replace(NBSP, " "), _bytes(1828).replace(NBSP, " ")
     ('5.71 MiB', '1.79 KiB')

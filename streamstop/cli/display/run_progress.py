@@ -1,10 +1,13 @@
-"""The line that shows a run while it goes on: how far, how fast, how well, and what it sees now.
+"""Progress line of a run: how far, how fast, how accurate, and the current prediction.
 
-Promises: drawn on standard error alone, at most ten times a second, and not at all where standard
-output or error is no terminal or where quiet was asked for; bounded memory; never an exception's
-last resting place. Does not count anything itself: it shows the `RunState` it is given, and speeds
-over the last seconds, so that a source that stalls is seen to stall.
-"""
+Guarantees:
+- Drawn on standard error only, at most ten times per second; not at all without a terminal or when
+  quiet.
+- Bounded memory.
+
+Does not:
+- Count anything: it shows the `RunState` that it is given. Speeds are over the last seconds, so
+  that a stalled source is visible."""
 
 from __future__ import annotations
 
@@ -20,8 +23,7 @@ from rich.table import Column
 from rich.text import Text
 
 from streamstop.cli.display.live_line import Line
-from streamstop.report.charts.lines import shorten
-from streamstop.report.text.run import percent, printable, rate
+from streamstop.report.formatting import percent, printable, rate, shorten
 
 DRAW_EVERY_S = 0.1
 SPEED_OVER_S = 3.0
@@ -29,14 +31,14 @@ SPEED_OVER_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """Where a run is.
+    """The progress of a run.
 
     events : events received so far.
     stream_us : stream time passed so far.
     segments, segments_total : segments scored, and how many there will be (None: not known).
-    fraction : share of the source done, 0 to 1, where there are no segments (None: not known).
-    accuracy : share of the last segments decided right (None: nothing scored).
-    decision : name of the class seen now.
+    fraction : processed fraction of the source, 0 to 1, without segments (None: not known).
+    accuracy : accuracy over the last segments (None: nothing scored).
+    decision : name of the class predicted now.
     """
 
     events: int = 0
@@ -49,12 +51,12 @@ class RunState:
 
 
 class RunProgress(Line):
-    """Shows a run's state on a terminal; a context manager.
+    """Shows the state of a run on a terminal; a context manager.
 
     Parameters
     ----------
     quiet : draw nothing.
-    window : how many segments a state's accuracy speaks of.
+    window : number of segments that the accuracy covers.
     console : where to draw; standard error if None.
     clock : seconds, monotonic; for tests.
     """
@@ -86,11 +88,11 @@ class RunProgress(Line):
 
     @property
     def due(self) -> bool:
-        """Whether an update would be drawn now: asking is cheaper than describing the state."""
+        """Whether an update would be drawn now; cheaper than building the state."""
         return self.shown and self._clock() - self._drawn_at >= DRAW_EVERY_S
 
     def update(self, state: RunState) -> None:
-        """Show a state, unless the last one was shown less than a tenth of a second ago."""
+        """Show a state, at most ten times per second."""
         if not self.due:
             return
         now = self._drawn_at = self._clock()
@@ -126,7 +128,7 @@ class RunProgress(Line):
 
 
 class _Cell(ProgressColumn):
-    """One named cell of the line, empty until there is something to say."""
+    """One named cell of the line, empty at first."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -138,7 +140,7 @@ class _Cell(ProgressColumn):
 
 
 def _extent(state: RunState) -> tuple[float | None, float]:
-    """The bar's end and where it has come to; no end where none is known."""
+    """Total and completed length of the bar; total None where it is unknown."""
     if state.segments_total:
         return state.segments_total, state.segments
     if state.fraction is not None:

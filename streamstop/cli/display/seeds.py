@@ -1,8 +1,8 @@
-"""What a terminal shows of several seeds: one line while they run, one table at the end.
+"""Prints several seeds: one progress line while they run, one table at the end.
 
-Promises: drawn on standard error alone, and not at all where that is no terminal or quiet was asked
-for; the table shows every baseline beside the learner, and every seed that is in no mean.
-"""
+Guarantees:
+- The line is drawn on standard error only; not at all without a terminal or when quiet.
+- The table has every baseline; every seed that is not in the means is named."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from streamstop.cli.display.live_line import Line
 from streamstop.cli.display.text import plain, print_paragraph, print_path
 from streamstop.experiments.groups import strongest
 from streamstop.experiments.seeds import SeedProgress
-from streamstop.report.charts.lines import shorten
-from streamstop.report.text import seeds as said
-from streamstop.report.text.run import name_of, percent, points
+from streamstop.report.formatting import percent, points, shorten
+from streamstop.report.names import HEADLINE, MARGINS, name_of
+from streamstop.report.text import seeds as seeds_text
 
 DRAW_EVERY_S = 0.1
 MAX_SHOWN = 4
-"""Seeds whose accuracy the line has room for."""
+"""Seeds whose accuracy fits in the line."""
 
 
 class SeedsLine(Line):
-    """Shows how far several seeds are; a context manager.
+    """Shows the progress of several seeds; a context manager.
 
-    seeds : how many there are.  quiet : draw nothing.  console : standard error if None.
+    seeds : their number.  quiet : draw nothing.  console : standard error if None.
     """
 
     def __init__(self, seeds: int, *, quiet: bool = False, console: Console | None = None) -> None:
@@ -56,7 +56,7 @@ class SeedsLine(Line):
         self._task = progress.add_task("", total=None, done="", now="")
 
     def update(self, now: SeedProgress) -> None:
-        """Take what one seed says, and draw unless the last drawing was a moment ago."""
+        """Update one seed, and draw at most ten times per second."""
         self._latest[now.seed] = now
         if not self.shown or time.monotonic() - self._drawn_s < DRAW_EVERY_S:
             return
@@ -76,7 +76,7 @@ class SeedsLine(Line):
         self._progress.refresh()
 
     def _total(self) -> float:
-        """Segments of all seeds: those not begun are taken to have as many as the others."""
+        """Segments of all seeds; a seed that has not begun counts with the mean of the others."""
         known = [one.segments or 0 for one in self._latest.values()]
         return sum(known) / len(known) * self._seeds
 
@@ -84,9 +84,10 @@ class SeedsLine(Line):
 def print_joint(
     summary: Mapping[str, Any], report: Path | str | None, console: Console | None = None
 ) -> None:
-    """Print the end of several seeds.
+    """Print the results of several seeds.
 
-    summary : a joint folder's.  report : where its page lies.  console : standard output if None.
+    summary : of the folder of several seeds.  report : path of its page.
+    console : standard output if None.
     """
     console = console or Console()
     console.print()
@@ -94,8 +95,8 @@ def print_joint(
         print_paragraph(console, f"{summary['message']}.", "yellow")
     if summary.get("data") == "simulated":
         console.print(Text("SIMULATED DATA", style="bold yellow"))
-    print_paragraph(console, said.joint_verdict(summary), "bold")
-    if doubt := said.joint_doubt(summary):
+    print_paragraph(console, seeds_text.seeds_sentence(summary), "bold")
+    if doubt := seeds_text.margin_sentence(summary):
         print_paragraph(console, doubt, "dim")
     console.print()
     if summary.get("accuracy"):
@@ -106,14 +107,14 @@ def print_joint(
 
 def _scores(summary: Mapping[str, Any]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    table.add_column("decided by", no_wrap=True, overflow="ellipsis")
+    table.add_column("prediction by", no_wrap=True, overflow="ellipsis")
     kept = (summary.get("continual") or {}).get("makers") or {}
-    margins = summary.get("learner_less_rivals") or {}
-    more = ("held out", "forgetting") if kept else ("learner less it",)
+    margins = summary.get(MARGINS) or {}
+    more = ("held-out", "forgetting") if kept else ("learner minus it",)
     first = ("all",) if kept else ("all", "last third")
     for head in (*first, *more):
         table.add_column(head, justify="right", no_wrap=True)
-    rows = [("decision", "bold blue", summary["accuracy"])]
+    rows = [(HEADLINE, "bold blue", summary["accuracy"])]
     rows += [(k, "blue", v) for k, v in (summary.get("accuracy_by_readout") or {}).items()]
     best = strongest(summary)
     rows += [
@@ -121,15 +122,18 @@ def _scores(summary: Mapping[str, Any]) -> Table:
     ]
     for key, style, values in sorted(rows, key=_mean, reverse=True):
         if kept:
-            own = kept.get("decided" if key == "decision" else key, {})
-            cells = [said.share(own.get("average_accuracy")), said.plain(own.get("forgetting"))]
+            own = kept.get(key, {})
+            cells = [
+                seeds_text.percent_sd(own.get("average_accuracy")),
+                seeds_text.figure_sd(own.get("forgetting")),
+            ]
         else:
             less = margins.get(key, {}).get("segment")
-            cells = [said.share(values.get("segment_last_third"))]
+            cells = [seeds_text.percent_sd(values.get("segment_last_third"))]
             cells += ["" if less is None else points(less["mean"])]
         table.add_row(
-            Text(shorten(plain(name_of(key)), 32)),
-            plain(said.share(values.get("segment"))),
+            Text(shorten(plain(name_of(key, pretrained=bool(summary.get("weights")))), 32)),
+            plain(seeds_text.percent_sd(values.get("segment"))),
             *map(plain, cells),
             style=style,
         )

@@ -1,8 +1,11 @@
-"""What is printed when a run has ended: its score beside its baselines, its ledger, its report.
+"""Prints the results of a run: its scores and baselines, its ledger, the path of its report.
 
-Promises: the same verdict as the report's, in the same words; what makes a score doubtful comes
-before it; nothing is wider than the console, nor breaks at 80 columns. Does not read files.
-"""
+Guarantees:
+- The same result sentence as in the report; warnings come before it.
+- No line is wider than the console.
+
+Does not:
+- Read files."""
 
 from __future__ import annotations
 
@@ -16,8 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from streamstop.cli.display.text import plain, print_paragraph, print_path
-from streamstop.report.charts.lines import shorten
-from streamstop.report.text import run as words
+from streamstop.report.formatting import TIMES, percent, plural, rate, shorten, whole, with_unit
+from streamstop.report.names import name_of
+from streamstop.report.text import run as run_text
 from streamstop.report.text.scenario import best_and_worst
 from streamstop.report.views.run import Snapshot, summary_snapshot
 
@@ -28,27 +32,27 @@ MAX_PREDICTIONS = 12
 def print_summary(
     summary: Mapping[str, Any], report_path: Path | str | None, console: Console | None = None
 ) -> None:
-    """Print the end of a run.
+    """Print the results of a run.
 
     Parameters
     ----------
-    summary : what summary.json holds.
-    report_path : where the report lies; None if there is none.
+    summary : content of summary.json.
+    report_path : path of the report; None without one.
     console : where to print; standard output if None.
 
     Raises
     ------
     UsageError
-        The summary does not have the shape this version writes.
+        The summary does not have the shape that this version writes.
     """
     console = console or Console()
     snapshot = summary_snapshot(summary)
     console.print()
-    for warning in words.warnings(snapshot):
+    for warning in run_text.warnings(snapshot):
         print_paragraph(console, warning, "yellow")
     if snapshot.simulated:
         console.print(Text("SIMULATED DATA", style="bold yellow"))
-    print_paragraph(console, words.verdict(snapshot), "bold")
+    print_paragraph(console, run_text.result_sentence(snapshot), "bold")
     console.print()
     if snapshot.labelled:
         console.print(Padding(_scores(snapshot), (0, 0, 1, 2)))
@@ -60,7 +64,7 @@ def print_summary(
     style = "" if snapshot.ledger.balances else "bold red"
     if domains := best_and_worst(snapshot):
         facts.add_row("domains", Text(plain(domains)))
-    facts.add_row("events", Text(plain(words.ledger_equation(snapshot)), style=style))
+    facts.add_row("events", Text(plain(run_text.ledger_equation(snapshot)), style=style))
     facts.add_row("speed", Text(plain(_speed(snapshot))))
     if snapshot.operations.get("executions"):
         facts.add_row("operations", Text(plain(_operations(snapshot.operations))))
@@ -71,18 +75,24 @@ def print_summary(
 
 def _scores(snapshot: Snapshot) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    table.add_column("decided by", no_wrap=True, overflow="ellipsis")
+    table.add_column("prediction by", no_wrap=True, overflow="ellipsis")
     table.add_column("", no_wrap=True)
     table.add_column("all", justify="right", no_wrap=True)
     table.add_column("last third", justify="right", no_wrap=True)
-    styles = {"decision": "bold", "readout": "", "baseline": ""}
+    styles = {"headline": "bold", "readout": "", "baseline": ""}
     for score in snapshot.ranking:
-        style = "blue" if score.kind != "baseline" else "yellow" if score == snapshot.rival else ""
+        style = (
+            "blue"
+            if score.kind != "baseline"
+            else "yellow"
+            if score == snapshot.best_baseline
+            else ""
+        )
         table.add_row(
-            Text(shorten(plain(words.name_of(score.key)), 36)),
+            Text(shorten(plain(name_of(score.key, pretrained=snapshot.trained)), 36)),
             _bar(score.segment, style or "dim"),
-            plain(words.percent(score.segment)),
-            plain(words.percent(score.last_third)),
+            plain(percent(score.segment)),
+            plain(percent(score.last_third)),
             style=styles[score.kind],
         )
     return table
@@ -96,13 +106,11 @@ def _predictions(snapshot: Snapshot) -> Table:
     total = sum(n for _, n in snapshot.predictions) or 1
     ranked = sorted(snapshot.predictions, key=lambda pair: -pair[1])
     for name, count in ranked[:MAX_PREDICTIONS]:
-        table.add_row(
-            Text(shorten(plain(name), 36)), _bar(count / total, "blue"), words.whole(count)
-        )
+        table.add_row(Text(shorten(plain(name), 36)), _bar(count / total, "blue"), whole(count))
     if len(ranked) > MAX_PREDICTIONS:
         left = sum(n for _, n in ranked[MAX_PREDICTIONS:])
-        others = words.plural(len(ranked) - MAX_PREDICTIONS, "other class")
-        table.add_row(others, "", words.whole(left), style="dim")
+        others = plural(len(ranked) - MAX_PREDICTIONS, "other class")
+        table.add_row(others, "", whole(left), style="dim")
     return table
 
 
@@ -114,28 +122,28 @@ def _bar(share: float | None, style: str) -> Text:
 def _speed(snapshot: Snapshot) -> str:
     speed = snapshot.speed
     return (
-        f"{words.rate(speed.get('events_per_s'))}, "
-        f"{words.with_unit(speed.get('real_time_factor'), words.TIMES)} real time, "
-        f"{words.with_unit(speed.get('step_ms_p50'), 'ms')} a step "
-        f"(99th percentile {words.with_unit(speed.get('step_ms_p99'), 'ms')})"
+        f"{rate(speed.get('events_per_s'))}, "
+        f"{with_unit(speed.get('real_time_factor'), TIMES)} real time, "
+        f"{with_unit(speed.get('step_ms_p50'), 'ms')} per step "
+        f"(99th percentile {with_unit(speed.get('step_ms_p99'), 'ms')})"
     ) + _latency(speed)
 
 
 def _operations(found: Mapping[str, Any]) -> str:
-    """Of a bin: synaptic ones, multiplying or not, beside those of a network without zeros."""
+    """Operations per bin: effective synaptic ones, those of a dense network, those to learn."""
     synaptic = found["synaptic_operations"]
     effective = synaptic["effective_macs"] + synaptic["effective_acs"]
     learning = found["learning_operations"]["total"]
     return (
-        f"{words.whole(round(effective))} of {words.whole(synaptic['dense'])} synaptic a bin, "
-        f"{words.percent(found['activation_sparsity'])} of neurons silent; "
-        + (f"{words.whole(round(learning))} a bin to learn" if learning else "none to learn")
+        f"{whole(round(effective))} of {whole(synaptic['dense'])} synaptic per bin, "
+        f"{percent(found['activation_sparsity'])} of neurons without a spike; "
+        + (f"{whole(round(learning))} per bin to learn" if learning else "none to learn")
     )
 
 
 def _latency(speed: Mapping[str, Any]) -> str:
-    """From event to prediction, where events come at their own time."""
+    """Latency from event to prediction, of a live or paced source."""
     if speed.get("latency_ms_p50") is None:
         return ""
-    p50, p99 = (words.with_unit(speed.get(f"latency_ms_{p}"), "ms") for p in ("p50", "p99"))
+    p50, p99 = (with_unit(speed.get(f"latency_ms_{p}"), "ms") for p in ("p50", "p99"))
     return f"; {p50} from event to prediction (99th percentile {p99})"

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from streamstop.report.text.run import NBSP, printable
+from streamstop.report.formatting import NBSP, printable
 
 LEAST_WIDTH = 20
 

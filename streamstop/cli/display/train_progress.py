@@ -1,4 +1,4 @@
-"""The line that shows a training while it goes on, on standard error, where that is a terminal."""
+"""Progress line of a training, on standard error, only on a terminal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streamstop.cli.display.live_line import Line
-from streamstop.report.text.run import percent
+from streamstop.report.formatting import percent
 
 if TYPE_CHECKING:
     from streamstop.training.train import TrainProgress
 
 
 class TrainLine(Line):
-    """Shows how far a training is; a context manager. quiet : draw nothing."""
+    """Shows the progress of a training; a context manager. quiet : draw nothing."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         console = Console(stderr=True)
@@ -32,8 +32,8 @@ class TrainLine(Line):
         self._task = self._progress.add_task("", total=None)
 
     def update(self, now: TrainProgress) -> None:
-        """Show where the training is."""
+        """Show the progress."""
         if self.shown:
             last = "" if now.validation is None else f", validation {percent(now.validation)}"
-            said = f"{now.part} epoch {now.epoch}{last}".strip()
-            self._progress.update(self._task, total=now.total, completed=now.done, description=said)
+            text = f"{now.part} epoch {now.epoch}{last}".strip()
+            self._progress.update(self._task, total=now.total, completed=now.done, description=text)

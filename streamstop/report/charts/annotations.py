@@ -1,9 +1,12 @@
-"""What is marked on a chart besides its lines: stretches of x with their names, moments, alarms.
+"""Annotations of a line chart: named intervals of x, moments, rows of alarms.
 
-Promises: the same values give the same characters; every text is escaped; kinds of alarms differ by
-shape and by row, not by colour alone; a name stands only where it has room, at a wide page's width
-and at a telephone's, else its number, else nothing. Draws what it is given, and bounds nothing.
-"""
+Guarantees:
+- The same values give the same characters; every text is escaped.
+- Kinds of alarms differ by shape and by row, not by colour alone.
+- A name is shown only where it fits, on a wide page and on a phone; else its number, else nothing.
+
+Does not:
+- Bound the number of annotations."""
 
 from __future__ import annotations
 
@@ -13,16 +16,16 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 LETTER = 6.4
-"""Width in px to allow for a letter of a name above a chart."""
+"""Width in px per letter of a name above a chart."""
 
 WIDE, NARROW = 800, 320
-"""Width in px of a plot at its widest, and on a telephone: what decides which names have room."""
+"""Width in px of a plot on a wide page, and on a phone: they decide which names fit."""
 
 LEAST_LETTERS = 9
-"""A name is cut short to no less than this: less would tell few names apart."""
+"""A name is cut to no fewer letters than this; fewer would be ambiguous."""
 
 CROWD = 24
-"""More moments than this are drawn faintly: solid lines would hide the chart."""
+"""More moments than this are drawn faintly, so that they do not hide the chart."""
 
 LANE = 13
 """Height in px of a row of alarms."""
@@ -35,14 +38,14 @@ SHAPES = {
     "cross": "M-1.5-4.6h3v3.1h3.1v3h-3.1v3.1h-3v-3.1h-3.1v-3h3.1z",
     "down": "M0 4.6 4.6-3.6h-9.2z",
 }
-"""Outlines around the origin; "down" is kept for moments of the world."""
+"""Outlines around the origin; "down" is reserved for changes of the stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A stretch of x, with its name and the number that stands for it where there is no room.
+    """An interval of x with its name, and the number that replaces a name that does not fit.
 
-    shaded : whether it is set off, as every other one is.
+    shaded : whether its background is shaded, as every other one is.
     """
 
     low: float
@@ -56,8 +59,8 @@ class Band:
 class Lane:
     """A row of marks below a chart.
 
-    group : what several rows have in common, written once beside them.
-    label : says which row it is, to a screen reader and the legend.
+    group : a name that several rows share, written once next to them.
+    label : the full name of the row, for screen readers and the legend.
     """
 
     group: str
@@ -67,10 +70,10 @@ class Lane:
 
 
 def band_parts(band: Band, start: str, width: float, share: float, top: int, height: int) -> str:
-    """A band's area, and its name above it.
+    """The area of a band, and its name above it.
 
-    start, width : where it begins and how wide it is, in percent of the chart.
-    share : of the plot's width that it takes.
+    start, width : position and width in percent of the chart.
+    share : fraction of the plot's width.
     """
     out = ""
     if band.shaded:
@@ -88,9 +91,9 @@ def band_parts(band: Band, start: str, width: float, share: float, top: int, hei
 
 
 def label_for(band: Band, room: float) -> str:
-    """What stands above a band that is `room` px wide: its name, cut at need, its number, nothing.
+    """The label of a band that is `room` px wide: its name (cut if needed), its number, or nothing.
 
-    Where numbers have no room, every fifth or tenth has, if its neighbours are as narrow.
+    Where numbers do not fit, every fifth or tenth is shown.
 
     >>> band = Band(0, 1, "fluorescent led", 30)
     >>> [label_for(band, room) for room in (200, 70, 30, 5, 1)]
@@ -107,7 +110,7 @@ def label_for(band: Band, room: float) -> str:
 
 
 def moment_parts(at: Sequence[str], top: int, bottom: float) -> str:
-    """Solid lines across the plot and the alarms, each with a wedge on its top."""
+    """Vertical lines across plot and alarms, each with a wedge on top."""
     kind = "moment many" if len(at) > CROWD else "moment"
     return "".join(
         f'<line class="{kind}" x1="{x}" x2="{x}" y1="{top}" y2="{bottom:g}"/>'
@@ -119,7 +122,7 @@ def moment_parts(at: Sequence[str], top: int, bottom: float) -> str:
 def lane_parts(
     lanes: Sequence[Lane], across: Callable[[float], str], top: float, gutter: float
 ) -> str:
-    """Rows of marks, one below the other, each group's name in the gutter."""
+    """Rows of marks, one below the other, with the names of the groups in the gutter."""
     out = []
     for i, lane in enumerate(lanes):
         y = top + (i + 0.5) * LANE
@@ -142,7 +145,7 @@ def lane_parts(
 
 
 def mark_legend(shapes: Sequence[tuple[str, str, str]], *, moment: str = "") -> Markup:
-    """What the marks mean: (shape, label, note) each, the moments of the world first."""
+    """The legend of the marks; shapes : (shape, label, note). Changes of the stream come first."""
     items = []
     if moment:
         items.append(

@@ -1,10 +1,12 @@
-"""A picture of a recording: where its events lie, ON and OFF in colours that all eyes tell apart.
+"""A picture of a recording: its events by pixel, ON and OFF in two colours.
 
-It shows a slice from the middle of the recording, long enough to show the scene and short enough
-that movement does not smear it, and says in its caption what is shown. It promises bounded memory,
-and that a few hot pixels do not darken the rest. The slice takes a second reading of the file; of
-standard input, which can be read once, the whole recording is shown.
-"""
+It shows a slice from the middle, long enough to show the scene and short enough not to smear it.
+The caption states what is shown. The slice needs a second reading of the file; of standard input
+the whole recording is shown.
+
+Guarantees:
+- Bounded memory.
+- A few hot pixels do not darken the rest."""
 
 from __future__ import annotations
 
@@ -17,20 +19,18 @@ from PIL import Image, ImageDraw, ImageFont
 
 from streamstop.errors import UsageError
 from streamstop.events.packet import SensorSize
-from streamstop.report.text.run import NBSP, duration, plural, printable, whole
-from streamstop.tools.event_statistics import MAX_SIDE
-from streamstop.tools.event_statistics import PixelCounts as Pixels
-from streamstop.tools.inspection import RecordingInfo as Inspection
-from streamstop.tools.inspection import packets_of
+from streamstop.report.formatting import NBSP, duration, plural, printable, whole
+from streamstop.tools.event_statistics import MAX_SIDE, PixelCounts
+from streamstop.tools.inspection import RecordingInfo, packets_of
 
 ON_COLOUR, OFF_COLOUR = (0, 114, 178), (213, 94, 0)
-"""Okabe and Ito's blue and vermilion: apart for every kind of colour vision, and in grey."""
+"""Okabe and Ito's blue and vermilion: distinct for every kind of colour vision, and in grey."""
 
 PAPER, INK, FADED = (255, 255, 255), (30, 30, 30), (110, 110, 110)
 
 EVENTS_PER_PIXEL = 0.2
 LEAST_EVENTS = 400
-"""The slice holds so many events: edges are drawn by then, and not yet twice."""
+"""Size of the slice: enough events to draw the edges once."""
 
 _SIDE = 800
 _FONT = 16
@@ -39,7 +39,11 @@ _MARGIN = 12
 
 @dataclass(frozen=True)
 class Slice:
-    """What is shown: OFF and ON events by pixel, shape (2, height, width), how many, how long."""
+    """The events of a picture.
+
+    pixels : counts of OFF and ON events, shape (2, height, width).
+    whole : whether it shows the whole recording.
+    """
 
     pixels: NDArray[np.uint32]
     events: int
@@ -48,10 +52,10 @@ class Slice:
     whole: bool
 
 
-def write_picture(path: str | Path, found: Inspection) -> Slice:
-    """Write a PNG of what `streamstop.tools.inspection.inspect` looked at; returns what it shows.
+def write_picture(path: str | Path, found: RecordingInfo) -> Slice:
+    """Write a PNG of a recording that was inspected; return the slice that it shows.
 
-    The file appears when it is complete and replaces what stood there.
+    The file is written as a whole and replaces an existing one.
 
     Raises
     ------
@@ -61,7 +65,7 @@ def write_picture(path: str | Path, found: Inspection) -> Slice:
         If the recording cannot be read again.
     """
     if not found.pixels.any():
-        raise UsageError(f"there is no event to make a picture of: {found.path}")
+        raise UsageError(f"no event to draw: {found.path}")
     shown = middle(found)
     drawn = draw(shown, _caption(found, shown))
     path = Path(path)
@@ -74,8 +78,8 @@ def write_picture(path: str | Path, found: Inspection) -> Slice:
     return shown
 
 
-def middle(found: Inspection) -> Slice:
-    """The slice around the middle event; all where there are few, or there is no second reading."""
+def middle(found: RecordingInfo) -> Slice:
+    """The slice around the middle event; the whole recording if it is short or standard input."""
     width, height = found.sensor or (0, 0)
     wanted = max(round(EVENTS_PER_PIXEL * width * height), LEAST_EVENTS)
     first = (found.events - wanted) // 2
@@ -88,7 +92,7 @@ def middle(found: Inspection) -> Slice:
     )
     if found.path.startswith("-") or found.events <= 1.5 * wanted:
         return everything
-    counted, begun_us, ended_us, passed = Pixels(), 0, 0, 0
+    counted, begun_us, ended_us, passed = PixelCounts(), 0, 0, 0
     for packet in packets_of(found.path, found.sensor):
         part = packet.events[max(first - passed, 0) : max(first + wanted - passed, 0)]
         passed += len(packet.events)
@@ -103,7 +107,7 @@ def middle(found: Inspection) -> Slice:
 
 
 def _filled(pixels: NDArray[np.uint32], sensor: SensorSize | None) -> NDArray[np.uint32]:
-    """The grid with the rows and columns that no event has come to, as far as a picture goes."""
+    """The grid extended to the sensor size (bounded), with zeros where no event was."""
     width, height = sensor or (1, 1)
     missing = (
         max(min(side, MAX_SIDE) - has, 0)
@@ -113,7 +117,7 @@ def _filled(pixels: NDArray[np.uint32], sensor: SensorSize | None) -> NDArray[np
 
 
 def draw(shown: Slice, caption: tuple[str, str]) -> Image.Image:
-    """The picture of a slice, its caption below."""
+    """The picture of a slice with its caption below."""
     height, width = shown.pixels.shape[1:]
     scale = max(1, round(_SIDE / max(width, height)))
     scene = Image.fromarray(_tones(shown.pixels)).resize(
@@ -146,12 +150,13 @@ def draw(shown: Slice, caption: tuple[str, str]) -> Image.Image:
 def _tones(pixels: NDArray[np.uint32]) -> NDArray[np.uint8]:
     """Colours by pixel, shape (height, width, 3), uint8: hue by polarity, depth by count.
 
-    The 98th percentile of the active pixels is the full tone, whatever lies above it.
+    The 98th percentile of the active pixels has the full tone, so that hot pixels do not darken the
+    rest.
     """
     off, on = pixels.astype(np.float64)
     total = off + on
     full = max(float(np.percentile(total[total > 0], 98)), 1.0)
-    # One event is to be seen, so the tones begin a good way from the paper.
+    # A single event must be visible, so tones start well away from the paper.
     depth = np.where(total > 0, 0.35 + 0.65 * np.minimum(total / full, 1.0), 0.0)[..., None]
     share = np.divide(on, total, out=np.zeros_like(on), where=total > 0)[..., None]
     hue = share * np.array(ON_COLOUR) + (1 - share) * np.array(OFF_COLOUR)
@@ -159,7 +164,7 @@ def _tones(pixels: NDArray[np.uint32]) -> NDArray[np.uint8]:
     return blended
 
 
-def _caption(found: Inspection, shown: Slice) -> tuple[str, str]:
+def _caption(found: RecordingInfo, shown: Slice) -> tuple[str, str]:
     name = printable(Path(found.path.partition("?")[0]).name or found.path)
     if len(name) > 48:
         name = f"{name[:24]}\N{HORIZONTAL ELLIPSIS}{name[-20:]}"
@@ -177,7 +182,7 @@ def _caption(found: Inspection, shown: Slice) -> tuple[str, str]:
 
 
 def _folded(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: int) -> list[str]:
-    """Lines that fit the room, broken between words."""
+    """Lines that fit the width, broken between words."""
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()

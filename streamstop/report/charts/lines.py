@@ -1,10 +1,13 @@
 """Charts as inline SVG: lines over a run, and the heat map of a confusion matrix.
 
-Promises: no script, no file beside the page, every text escaped; the same values give the same
-characters; text keeps its size at any width, because only the lines are stretched, never the words.
-Colours come from the page's CSS variables `--s0` to `--s7`, so that light, dark and print differ by
-the style sheet alone. Draws what it is given: it neither smooths nor thins.
-"""
+Guarantees:
+- No script, no file beside the page; every text is escaped.
+- The same values give the same characters.
+- Text keeps its size at any width: only the lines are stretched.
+- Colours are the CSS variables `--s0` to `--s7`: light, dark and print differ by style sheet.
+
+Does not:
+- Smooth or thin the values."""
 
 from __future__ import annotations
 
@@ -23,34 +26,35 @@ from streamstop.report.charts.annotations import (
     lane_parts,
     moment_parts,
 )
+from streamstop.report.formatting import shorten
 
 Values = Sequence[float | None]
 
 COLOURS = 8
 SPAN = 1000
-"""Width of the stretched coordinate system that lines are drawn in."""
+"""Width of the coordinate system of the lines, which is stretched to the chart."""
 
 TOP, BOTTOM = 10, 40
-"""Space in px above the plot, and below it for tick labels and the axis' name."""
+"""Space in px above the plot, and below it for tick labels and the axis name."""
 
 HEADROOM = 14
-"""More space above the plot where a shaded stretch has its name there."""
+"""Additional space above the plot for the names of bands."""
 
 
 CELLS = ((8, 58), (12, 48), (20, 34), (1 << 30, 24))
-"""Side of a heat map's cell in px, by the most classes it is used for."""
+"""(most classes, side of a heat map cell in px)."""
 
 LETTER = 6.7
-"""Width in px to allow for a letter of a class's name: wide enough for the common fonts."""
+"""Width in px per letter of a class name; enough for the common fonts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line of a chart, parallel to the chart's x.
 
-    style : number of its colour; `dash` sets lines of one colour apart.
+    style : number of its colour; `dash` distinguishes lines of one colour.
     weight : stroke width in px.
-    note : what the legend says behind the label, usually the last value.
+    note : text after the label in the legend, usually the last value.
     low, high : edges of a band around the line.
     """
 
@@ -65,7 +69,7 @@ class Line:
 
 
 def last(values: Values) -> float | None:
-    """The last value that is there."""
+    """The last value that is not None."""
     return next((v for v in reversed(values) if v is not None), None)
 
 
@@ -88,13 +92,13 @@ def line_chart(
 ) -> Markup:
     """Lines over a common x.
 
-    key : unique on the page; ties title and description to the picture.
-    title, desc : what a screen reader says.
+    key : unique on the page; links title and description to the chart.
+    title, desc : for screen readers.
     y_range : ends of the y axis; from the lines and bands if None.
     gutter : percent of the width left for the labels of the y axis.
-    shade : a stretch of x to set off, with its name.
-    bands, moments : stretches with names, and places of x, cut to what the lines span.
-    lanes : rows of marks, drawn between the plot and its x axis' numbers; they add to the height.
+    shade : one shaded interval (low, high, name).
+    bands, moments : intervals with names, and positions; clipped to the range of x.
+    lanes : rows of marks between the plot and the numbers of the x axis; they add to the height.
     """
     top = TOP + (HEADROOM if shade or bands else 0)
     plot = height - top - BOTTOM
@@ -102,7 +106,7 @@ def line_chart(
     foot = top + plot + below
     x_low, x_high = (min(x), max(x)) if x else (0.0, 1.0)
     if 0 < x_low < 0.1 * x_high:
-        x_low = 0.0  # A run begins at nothing: the axis says so.
+        x_low = 0.0  # A run starts at 0: so does the axis.
     if x_low == x_high:
         x_low, x_high = x_low - 0.5, x_high + 0.5
     y_ticks = ticks(*(y_range or _extent(lines)), 4)
@@ -176,11 +180,9 @@ def line_chart(
 
 
 def legend(lines: Sequence[Line]) -> Markup:
-    """The lines' names with a piece of each line, in the order given."""
+    """The names of the lines with a sample of each, in the given order."""
     items = "".join(
-        '<li><svg class="key" width="26" height="10" aria-hidden="true">'
-        f'<line x1="0" x2="26" y1="5" y2="5" class="s{line.style % COLOURS}" '
-        f'stroke-width="{line.weight}"{_dash(line.dash)}/></svg>'
+        f"<li>{line_key(line.style, line.dash, line.weight)}"
         f"<span>{escape(line.label)}</span>"
         + (f"<b>{escape(line.note)}</b>" if line.note else "")
         + "</li>"
@@ -189,13 +191,22 @@ def legend(lines: Sequence[Line]) -> Markup:
     return Markup(f'<ul class="legend">{items}</ul>')
 
 
+def line_key(style: int, dash: str = "", weight: float = 1.5) -> Markup:
+    """A sample of a line, for legends and tables."""
+    return Markup(
+        '<svg class="key" width="26" height="10" aria-hidden="true">'
+        f'<line x1="0" x2="26" y1="5" y2="5" class="s{style % COLOURS}" '
+        f'stroke-width="{weight}"{_dash(dash)}/></svg>'
+    )
+
+
 def heat_map(
     matrix: Sequence[Sequence[int]], labels: Sequence[str], *, key: str, title: str, desc: str
 ) -> Markup:
-    """A square matrix of counts: rows are what was true, columns what was decided.
+    """A square matrix of counts: rows are true classes, columns are predictions.
 
-    A cell's strength is its share of its row; the diagonal, what was right, has its own colour.
-    Where names are too long for their columns, rows and columns are numbered.
+    The opacity of a cell is its fraction of its row; the diagonal has its own colour. Where names
+    are too long for their columns, rows and columns are numbered.
     """
     n = len(matrix)
     cell = _cell(n)
@@ -203,7 +214,7 @@ def heat_map(
     rows = [shorten(name, 30) for name in labels]
     columns = [str(i + 1) for i in range(n)] if numbered else rows
     names = 14 + round(LETTER * max(map(len, rows), default=0))
-    # A narrow page crops the names off a numbered map, where the numbers are enough.
+    # A narrow page crops the names of a numbered map; the numbers are enough.
     left = names + (30 if numbered else 16)
     top, side = 44, n * cell
     width, height = left + side + 2, top + side + 2
@@ -215,7 +226,7 @@ def heat_map(
         f'aria-labelledby="{escape(key)}-t {escape(key)}-d">'
         f'<title id="{escape(key)}-t">{escape(title)}</title>'
         f'<desc id="{escape(key)}-d">{escape(desc)}</desc>'
-        f'<text class="tick" x="{left + side / 2:g}" y="13">decided</text>'
+        f'<text class="tick" x="{left + side / 2:g}" y="13">predicted</text>'
         f'<text class="tick" transform="translate(11 {top + side / 2:g}) rotate(-90)">true</text>'
     ]
     for i, (row, column) in enumerate(zip(rows, columns, strict=True)):
@@ -251,12 +262,12 @@ def heat_map(
 
 
 def needs_numbers(labels: Sequence[str]) -> bool:
-    """Whether names are too long to stand above the columns of their heat map."""
+    """Whether names are too long for the columns of their heat map."""
     return any(LETTER * len(name) > _cell(len(labels)) - 2 for name in labels)
 
 
 def ticks(low: float, high: float, about: int) -> list[float]:
-    """Round numbers that enclose [low, high], some `about` steps apart.
+    """Round numbers that enclose [low, high], in about `about` steps.
 
     >>> ticks(0.13, 0.87, 4)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
@@ -274,7 +285,7 @@ def ticks(low: float, high: float, about: int) -> list[float]:
 
 
 def tick_format(values: Sequence[float]) -> Callable[[float], str]:
-    """A format with as many decimals as tell the ticks apart.
+    """A format with just enough decimals to distinguish the ticks.
 
     >>> [tick_format([0.0, 0.25, 0.5])(v) for v in (0.25, 0.5)]
     ['0.25', '0.50']
@@ -284,15 +295,6 @@ def tick_format(values: Sequence[float]) -> Callable[[float], str]:
     while decimals < 6 and abs(step * 10**decimals - round(step * 10**decimals)) > 1e-6:
         decimals += 1
     return lambda value: f"{value:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def shorten(text: str, length: int) -> str:
-    """A name cut to `length` characters, with an ellipsis where something went.
-
-    >>> shorten("right hand clockwise", 11)
-    'right hand…'
-    """
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
 def _cell(classes: int) -> int:
@@ -311,14 +313,14 @@ def _extent(lines: Sequence[Line]) -> tuple[float, float]:
 
 
 def _path(columns: Sequence[float], line: Line, down: Callable[[float], float]) -> str:
-    """One line; it breaks where a value is missing."""
+    """The path of a line, with a gap where a value is missing."""
     parts, joined = [], False
     for at, value in zip(columns, line.y, strict=True):
         if value is not None:
             parts.append(f"{'L' if joined else 'M'}{at:.0f} {down(value):.1f}")
         joined = value is not None
     if len(parts) == 1:
-        # A path of one point draws nothing; a short dash shows that there is one.
+        # A path of one point draws nothing, so a short dash is added.
         parts.append(f"h{SPAN * 0.01:.0f}")
     return (
         f'<path class="s{line.style % COLOURS}" stroke-width="{line.weight}"{_dash(line.dash)} '
@@ -327,7 +329,7 @@ def _path(columns: Sequence[float], line: Line, down: Callable[[float], float]) 
 
 
 def _band(columns: Sequence[float], line: Line, down: Callable[[float], float]) -> str:
-    """The area between a line's edges, where both are there."""
+    """The area between the edges of a line, where both exist."""
     edges = [
         (at, down(low), down(high))
         for at, low, high in zip(columns, line.low or (), line.high or (), strict=True)

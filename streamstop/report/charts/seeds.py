@@ -1,9 +1,8 @@
-"""Charts of figures over several seeds: dots with intervals, and curves with bands.
+"""Charts over several seeds: dots with intervals, and curves with bands.
 
-Promises what `streamstop.report.charts.lines` does: inline SVG, no script, every text escaped,
-words that keep their size at any width, colours from the page's style sheet. A row or line is known
-by its name as well as by its colour.
-"""
+Guarantees:
+- Those of `streamstop.report.charts.lines`.
+- A row or line is identified by its name as well as by its colour."""
 
 from __future__ import annotations
 
@@ -19,20 +18,20 @@ from streamstop.experiments.groups import Group
 from streamstop.pipeline.segments_file import curves, grid
 from streamstop.report.charts import lines as charts
 from streamstop.report.charts.lines import Line
-from streamstop.report.text.run import NBSP, percent
+from streamstop.report.formatting import NBSP, percent, shorten
 
 ROW = 42
-"""Height of a row of dots in px: its name, and its line below."""
+"""Height of a row of dots in px: its name, and the dots below."""
 
 FOOT = 26
 
 
 @dataclass(frozen=True, slots=True)
 class Dots:
-    """A row: one share for each seed, their mean and its interval.
+    """A row: one accuracy per seed, their mean and its interval.
 
-    figure : as joint summaries have it.  values : of the seeds; None is not drawn.
-    note : what stands at the row's end.  style : number of its colour.
+    figure : {"mean", "sd", "n", "ci95"}.  values : one per seed; None is not drawn.
+    note : text at the end of the row.  style : number of its colour.
     """
 
     label: str
@@ -43,13 +42,13 @@ class Dots:
 
 
 def dot_plot(rows: Sequence[Dots], *, key: str, title: str, desc: str) -> Markup:
-    """Rows of dots over a common axis of shares; nothing where there are none."""
+    """Rows of dots over a common axis of accuracy; empty without rows."""
     if not rows:
         return Markup()
     ends = [value for row in rows for value in row.values if value is not None]
     ends += [row.figure["mean"] for row in rows]
     ends += [edge for row in rows for edge in row.figure["ci95"] or ()]
-    # An interval may reach beyond what a share can be; the axis does not.
+    # An interval may exceed 0 to 100 %; the axis does not.
     at = [
         v
         for v in charts.ticks(max(min(ends), 0.0), min(max(ends), 1.0), 5)
@@ -86,7 +85,7 @@ def _row(row: Dots, top: int, across: Any) -> str:
     y, colour = top + 29, row.style % charts.COLOURS
     parts = [
         f'<text class="label" x="1%" dx="6" y="{top + 15}">'
-        f"{escape(charts.shorten(row.label, 34))}</text>"
+        f"{escape(shorten(row.label, 34))}</text>"
         f'<text class="label value" x="100%" y="{top + 15}" text-anchor="end">'
         f"{escape(row.note)}</text>"
     ]
@@ -108,10 +107,10 @@ def _row(row: Dots, top: int, across: Any) -> str:
 def curves_chart(
     lines: Sequence[tuple[Group, str, str, tuple[int, str, float]]], *, key: str, title: str
 ) -> Markup:
-    """Accuracy over the run: mean of each group's seeds, with a band from lowest to highest.
+    """Windowed accuracy over the run: mean over the seeds of a group, with a band to the extremes.
 
-    lines : group, decision maker (a column of segments.csv), name, and colour, dash and weight.
-    Nothing where no file of decisions can be read.
+    lines : group, decision maker (a column of segments.csv), name, (colour, dash, weight).
+    Empty where no segments.csv can be read.
     """
     most = max((int(n) for group, *_ in lines for n in group.values("segments") if n), default=0)
     at = grid(most)
@@ -149,7 +148,7 @@ def curves_chart(
 def _of_seeds(
     group: Group, at: Sequence[int], makers: Sequence[str]
 ) -> list[dict[str, list[float | None]]]:
-    """Curves of each seed whose decisions can be read."""
+    """The curves of each seed whose segments.csv can be read."""
     found = []
     for run in group.runs:
         try:
@@ -162,7 +161,7 @@ def _of_seeds(
 def _band(
     seeds: Sequence[Sequence[float | None]],
 ) -> tuple[list[float | None], list[float | None], list[float | None]]:
-    """Mean, lowest and highest at each point, of the seeds that came so far."""
+    """Mean, lowest and highest at each point, over the seeds that have a value there."""
     mean: list[float | None] = []
     low: list[float | None] = []
     high: list[float | None] = []

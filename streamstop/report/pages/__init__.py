@@ -1,1 +1,1 @@
-"""The pages themselves, written as HTML."""
+"""HTML pages: of a run, of several seeds, of a comparison, of a training."""

@@ -1,8 +1,8 @@
 """The page of a comparison: one self-contained HTML file.
 
-Promises what the report of a run does: a pure function of a `Comparison`, the runs' files and the
-command; no script, nothing loaded, everything escaped, bounded however long the runs were.
-"""
+Guarantees:
+- A pure function of a `Comparison`, the files of the runs and the command.
+- No script, nothing loaded, everything escaped, bounded however long the runs were."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from typing import Any
 from markupsafe import Markup
 
 from streamstop.experiments.comparison import Comparison, Pair
-from streamstop.experiments.groups import KEPT, Group, told_apart
+from streamstop.experiments.groups import KEPT, Group, strongest, told_apart
 from streamstop.pipeline.segments_file import WINDOW
 from streamstop.report.charts.seeds import Dots, curves_chart, dot_plot
-from streamstop.report.pages.run import environment, layer_style, place_for, put_in_place
-from streamstop.report.text import run as words
-from streamstop.report.text import seeds as spread_words
+from streamstop.report.formatting import NONE
+from streamstop.report.names import HEADLINE, INITIAL_NETWORK, LDA_COUNTS, name_of
+from streamstop.report.pages.base import environment, layer_style, output_path, write_atomically
+from streamstop.report.text import seeds as seeds_text
 
 MAX_DIFFER = 200
 MAX_LINES = 12
-"""Groups that the charts draw; more could not be told apart."""
+"""Groups that the charts draw; more could not be distinguished."""
 
 Cell = tuple[str, str]
 
 
 def write_comparison(comparison: Comparison, path: Path | str, command: str = "") -> Path:
-    """Write the page of a comparison; give its path.
+    """Write the page of a comparison; return its path.
 
-    Raises UsageError where that is no place for a file.
+    Raises UsageError where a file cannot be written there.
     """
-    path = place_for(path)
-    return put_in_place(render(comparison, command), path)
+    path = output_path(path)
+    return write_atomically(render(comparison, command), path)
 
 
 def render(comparison: Comparison, command: str = "") -> str:
     """The page of a comparison."""
     groups = comparison.groups
-    columns = [column for column in COLUMNS if any(column[1](g)[0] != words.NONE for g in groups)]
+    columns = [column for column in COLUMNS if any(column[1](g)[0] != NONE for g in groups)]
     best = max(groups, key=lambda group: group.mean)
     return (
         environment()
         .get_template("comparison.html.j2")
         .render(
             c=comparison,
-            words=words,
-            said=spread_words,
-            verdict=spread_words.comparison_verdict(comparison),
+            text=seeds_text,
+            verdict=seeds_text.comparison_sentence(comparison),
             kinds=sorted({str(g.summary.get("data")) for g in groups}),
             runs=sum(len(g.runs) for g in groups),
             heads=[head for head, _ in columns],
@@ -65,7 +65,7 @@ def render(comparison: Comparison, command: str = "") -> str:
             dots=dots(groups[:MAX_LINES]),
             curves=group_curves(groups[:MAX_LINES]),
             window=WINDOW,
-            caution=spread_words.CAUTION,
+            caution=seeds_text.CAUTION,
             tested=[_tested(pair) for pair in comparison.pairs if pair.tested],
             limits=list(_limits(comparison)),
             differ=[
@@ -78,7 +78,7 @@ def render(comparison: Comparison, command: str = "") -> str:
 
 
 def dots(groups: tuple[Group, ...]) -> Markup:
-    """Each group's learner, seed by seed, and below it its strongest baseline."""
+    """The learner of each group, seed by seed, and below it the strongest baseline."""
     rows = []
     for i, group in enumerate(groups):
         own = group.figure("accuracy", "segment")
@@ -90,94 +90,98 @@ def dots(groups: tuple[Group, ...]) -> Markup:
                 name,
                 own,
                 group.values("accuracy", "segment"),
-                spread_words.share(own),
+                seeds_text.percent_sd(own),
                 layer_style(i)[0],
             )
         )
-        rival = group.rival
-        theirs = group.figure("baselines", rival, "segment") if rival else None
-        if rival and theirs:
+        best = strongest(group.summary)
+        theirs = group.figure("baselines", best, "segment") if best else None
+        if best and theirs:
             rows.append(
                 Dots(
-                    f"{group.letter}  {words.name_of(rival)}",
+                    f"{group.letter}  {_name(best, group)}",
                     theirs,
-                    group.values("baselines", rival, "segment"),
-                    spread_words.share(theirs),
+                    group.values("baselines", best, "segment"),
+                    seeds_text.percent_sd(theirs),
                     6,
                 )
             )
-    said = "; ".join(f"{row.label} {row.note}" for row in rows)
-    return dot_plot(rows, key="dots", title="Accuracy of each seed, by group", desc=f"{said}.")
+    desc = "; ".join(f"{row.label} {row.note}" for row in rows)
+    return dot_plot(rows, key="dots", title="Accuracy of each seed, by group", desc=f"{desc}.")
 
 
 def group_curves(groups: tuple[Group, ...]) -> Markup:
-    """The learner's accuracy over the run, a line and a band for each group."""
+    """The learner's accuracy over the run, one line and band per group."""
     lines = [
-        (group, "decided", f"{group.letter}  {group.label}".rstrip(), layer_style(i))
+        (group, HEADLINE, f"{group.letter}  {group.label}".rstrip(), layer_style(i))
         for i, group in enumerate(groups)
     ]
     return curves_chart(lines, key="curves", title="Accuracy over the run, by group")
 
 
 def _of(*path: str) -> Callable[[Group], Cell]:
-    """A column of shares, with their intervals below."""
+    """A column of fractions, with their intervals below."""
 
     def cell(group: Group) -> Cell:
         found = group.figure(*path)
-        return spread_words.share(found), spread_words.interval(found) if _known(found) else ""
+        return seeds_text.percent_sd(found), seeds_text.interval(found) if _known(found) else ""
 
     return cell
 
 
 def _plain(*path: str) -> Callable[[Group], Cell]:
-    """A column of figures that are no shares."""
-    return lambda group: (spread_words.plain(group.figure(*path)), "")
+    """A column of other figures."""
+    return lambda group: (seeds_text.figure_sd(group.figure(*path)), "")
 
 
-def _rival(group: Group) -> Cell:
-    if group.rival is None:
-        return words.NONE, ""
-    found = group.figure("baselines", group.rival, "segment")
-    return spread_words.share(found), words.name_of(group.rival)
+def _best_baseline(group: Group) -> Cell:
+    best = strongest(group.summary)
+    if best is None:
+        return NONE, ""
+    return seeds_text.percent_sd(group.figure("baselines", best, "segment")), _name(best, group)
+
+
+def _name(key: str, group: Group) -> str:
+    return name_of(key, pretrained=bool(group.summary.get("weights")))
 
 
 def _alarms(group: Group) -> Cell:
-    """How often drift was seen, where it was."""
+    """The number of drift alarms, where there were any."""
     found = group.figure("drift", "count")
     if not found or not found["mean"]:
-        return words.NONE, ""
+        return NONE, ""
     return f"{found['mean']:.1f}" + (f" ± {found['sd']:.1f}" if found["sd"] is not None else ""), ""
 
 
 def _known(found: Mapping[str, Any] | None) -> bool:
-    """Whether there is an interval that says more than the mean."""
+    """Whether there is an interval of more than a point."""
     return found is not None and found["ci95"] is not None and found["sd"] > 0
 
 
 COLUMNS: tuple[tuple[str, Callable[[Group], Cell]], ...] = (
-    ("the learner", _of("accuracy", "segment")),
+    ("learner", _of("accuracy", "segment")),
     ("last third", _of("accuracy", "segment_last_third")),
-    ("strongest baseline", _rival),
-    ("LDA on counts", _of("baselines", "lda_counts", "segment")),
-    ("frozen network", _of("baselines", "frozen", "segment")),
-    ("held out, at the end", _of(*KEPT, "average_accuracy")),
+    ("strongest baseline", _best_baseline),
+    ("LDA on counts", _of("baselines", LDA_COUNTS, "segment")),
+    ("initial network", _of("baselines", INITIAL_NETWORK, "segment")),
+    ("held-out, at the end", _of(*KEPT, "average_accuracy")),
     ("forgetting", _plain(*KEPT, "forgetting")),
     ("drift alarms", _alarms),
 )
-"""What the table of groups shows, where any group has it: heads, and what makes a cell."""
+"""Columns of the table of groups: head, and the function that makes a cell."""
 
 
 def _tested(pair: Pair) -> dict[str, Any]:
     assert pair.difference is not None
     raw = (pair.p_segments, pair.p_t, pair.p_flips)
     difference = pair.difference.as_dict()
-    interval = spread_words.interval(difference, signed=True) if _known(difference) else ""
+    interval = seeds_text.interval(difference, signed=True) if _known(difference) else ""
     return {"pair": pair, "p": pair.corrected or raw, "interval": interval}
 
 
 def _limits(comparison: Comparison) -> Iterator[str]:
-    """What the sign-flip test can say at all, once for each number of seeds."""
-    told = dict.fromkeys(spread_words.over_seeds(pair) for pair in comparison.pairs)
-    for text in told:
+    """The smallest p of the sign-flip test, once per number of seeds."""
+    limits = dict.fromkeys(seeds_text.least_p_text(pair) for pair in comparison.pairs)
+    for text in limits:
         if text:
-            yield f"Sign flips give p {text}, before any correction."
+            yield f"Sign flips give p {text}, before correction."

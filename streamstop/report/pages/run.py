@@ -1,103 +1,76 @@
-"""The report: one self-contained HTML file made from a `Snapshot`.
+"""The report of a run: one self-contained HTML file made from a `Snapshot`.
 
-Promises: `render` is a pure function, the same snapshot gives the same characters; the page loads
-nothing and runs nothing (its own content policy forbids both); whatever came from a file or a
-command line is escaped; the file stays under 1 MB however long the run was and however much its
-world changed. `write_report` puts the page in place whole or not at all.
-"""
+Guarantees:
+- `render` is a pure function: the same snapshot gives the same characters.
+- The page loads nothing and runs nothing; its own content policy forbids both.
+- Everything from a file or a command line is escaped.
+- The page is smaller than 1 MB, however long the run was."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
-import jinja2
 from markupsafe import Markup
 
-from streamstop.errors import UsageError
 from streamstop.report.charts import lines as charts
-from streamstop.report.charts.accuracy import accuracy_chart, marks_left
+from streamstop.report.charts.accuracy import accuracy_chart, undrawn_marks
 from streamstop.report.charts.lines import Line, last
-from streamstop.report.text import run as words
-from streamstop.report.text import scenario as changing_words
-from streamstop.report.text import scenario_tables as world_tables
+from streamstop.report.formatting import figure
+from streamstop.report.names import style_of
+from streamstop.report.pages.base import (
+    MAX_CONFIG_SHOWN,
+    MAX_LAYERS,
+    environment,
+    layer_style,
+    thin,
+    write_atomically,
+)
+from streamstop.report.text import run as run_text
+from streamstop.report.text import scenario as scenario_text
+from streamstop.report.text import scenario_tables as tables
 from streamstop.report.views.metrics_log import LayerCurves
 from streamstop.report.views.run import Snapshot, load_snapshot
 
-T = TypeVar("T")
-
 MAX_HEAT_CLASSES = 40
 MAX_CLASS_ROWS = 120
-MAX_LAYERS = 16
-MAX_CONFIG_SHOWN = 20_000
-LAYER_POINTS = 200
 
 
 def write_report(run_dir: Path | str, to: Path | str | None = None) -> Path:
-    """Make the report of a run's folder, in it as `report.html` or at `to`; give its path.
+    """Write the report of a run's folder, in it as `report.html` or at `to`; return its path.
 
     Raises
     ------
     UsageError
-        The folder is not that of a finished run.
+        The folder is not a finished run's.
     """
     folder = Path(run_dir)
     path = folder / "report.html" if to is None else Path(to)
-    return put_in_place(render(load_snapshot(folder)), path)
-
-
-def place_for(out: Path | str) -> Path:
-    """Where --out says that a page goes.
-
-    Raises UsageError where that is a folder, or in none that is there.
-    """
-    path = Path(out)
-    if path.is_dir():
-        raise UsageError(f"--out wants a file, and this is a folder: {path}")
-    if not path.parent.is_dir():
-        raise UsageError(f"--out wants a file in a folder that is there: {path}")
-    return path
-
-
-def put_in_place(page: str, path: Path) -> Path:
-    """Write a page to `path`, whole or not at all; give the path."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".html")
-    try:
-        # A path that is no valid text has lone surrogates in it, which no file can hold.
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(page)
-        # mkstemp makes files that only their owner can read; a report is there to be shown.
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return path
+    return write_atomically(render(load_snapshot(folder)), path)
 
 
 def render(snapshot: Snapshot) -> str:
-    """The page for a snapshot."""
+    """The page of a snapshot."""
     template = environment().get_template("run.html.j2")
     return template.render(
         s=snapshot,
-        words=words,
-        verdict=words.verdict(snapshot),
-        doubt=words.doubt(snapshot),
-        course=changing_words.course(snapshot),
-        aside=changing_words.aside(snapshot),
-        warnings=words.warnings(snapshot),
-        protocol=words.protocol(snapshot),
+        note_of=run_text.note_of,
+        style_of=style_of,
+        line_key=charts.line_key,
+        verdict=run_text.result_sentence(snapshot),
+        doubt=run_text.significance_sentence(snapshot),
+        changes=scenario_text.describe_changes(snapshot),
+        long_runs_note=scenario_text.long_runs_note(snapshot),
+        warnings=run_text.warnings(snapshot),
+        protocol=run_text.protocol(snapshot),
         accuracy_chart=accuracy_chart(snapshot),
-        marks_left=marks_left(snapshot.world),
-        noticed=changing_words.noticed(snapshot),
-        silent=changing_words.silent(snapshot),
-        domain_columns=world_tables.domain_columns(snapshot),
-        domain_rows=world_tables.domain_rows(snapshot),
+        undrawn_marks=undrawn_marks(snapshot.scenario),
+        detector_rows=scenario_text.detector_rows(snapshot),
+        silent_detectors=scenario_text.silent_detectors(snapshot),
+        domain_columns=tables.domain_columns(snapshot),
+        domain_rows=tables.domain_rows(snapshot),
         held=held_out(snapshot),
-        operations=world_tables.operation_tiles(snapshot),
+        operations=tables.operation_tiles(snapshot),
         layer_charts=layer_charts(snapshot),
         confusion=confusion_map(snapshot),
         numbers=_numbers(snapshot),
@@ -111,16 +84,16 @@ def render(snapshot: Snapshot) -> str:
 
 
 def held_out(snapshot: Snapshot) -> dict[str, object]:
-    """What the template says of the tests on what is held out; empty where there was none."""
+    """The held-out evaluation, for the template; empty without one."""
     held = snapshot.held_out
     if held is None or held.learner is None:
         return {}
     return {
-        "matrix": world_tables.matrix(held, held.learner),
+        "matrix": tables.matrix(held, held.learner),
         "before": bool(held.learner.before),
-        "numbered": world_tables.numbered(held),
-        "rows": world_tables.transfer_rows(snapshot),
-        "others": world_tables.other_matrices(snapshot),
+        "numbered": tables.uses_numbers(held),
+        "rows": tables.transfer_rows(snapshot),
+        "others": tables.other_matrices(snapshot),
     }
 
 
@@ -131,7 +104,7 @@ def layer_charts(snapshot: Snapshot) -> Markup:
     x = thin(curves.x)
     charted: list[tuple[str, str, list[Line]]] = [
         ("firing", "Firing rate", _layer_lines(layers, "firing_rate")),
-        ("threshold", "Threshold, mean and spread", _layer_lines(layers, "threshold")),
+        ("threshold", "Threshold, mean ± sd", _layer_lines(layers, "threshold")),
         ("leak", "Leak", _layer_lines(layers, "leak")),
         ("loss", "Loss", [Line("loss", thin(curves.loss), 6)]),
     ]
@@ -139,7 +112,7 @@ def layer_charts(snapshot: Snapshot) -> Markup:
     for key, name, lines in charted:
         if not any(value is not None for line in lines for value in line.y):
             continue
-        ends = "; ".join(f"{line.label} {words.figure(last(line.y))}" for line in lines)
+        ends = "; ".join(f"{line.label} {figure(last(line.y))}" for line in lines)
         drawn = charts.line_chart(
             lines,
             x,
@@ -158,7 +131,7 @@ def layer_charts(snapshot: Snapshot) -> Markup:
 
 
 def confusion_map(snapshot: Snapshot) -> Markup:
-    """The confusion matrix as a picture; nothing where it would be too large to read."""
+    """The confusion matrix as a heat map; empty where it would be too large to read."""
     matrix = snapshot.confusion
     if not 0 < len(matrix) <= MAX_HEAT_CLASSES:
         return Markup()
@@ -169,12 +142,12 @@ def confusion_map(snapshot: Snapshot) -> Markup:
         snapshot.classes,
         key="confusion",
         title="Confusion matrix",
-        desc=f"{right} of {total} decided segments lie on the diagonal.",
+        desc=f"{right} of {total} predicted segments lie on the diagonal.",
     )
 
 
 def frequent_confusions(snapshot: Snapshot, limit: int = 20) -> list[tuple[str, str, int]]:
-    """(true, decided, segments) of the most frequent errors, for matrices too large to draw."""
+    """(true, predicted, segments) of the most frequent errors, for matrices too large to draw."""
     if len(snapshot.confusion) <= MAX_HEAT_CLASSES:
         return []
     wrong = (
@@ -188,24 +161,11 @@ def frequent_confusions(snapshot: Snapshot, limit: int = 20) -> list[tuple[str, 
 
 
 def _numbers(snapshot: Snapshot) -> dict[str, int]:
-    """The numbers by which the confusion matrix calls its classes; empty where it uses names."""
+    """The numbers of the classes in the confusion matrix; empty where it uses names."""
     drawn = 0 < len(snapshot.confusion) <= MAX_HEAT_CLASSES
     if not drawn or not charts.needs_numbers(snapshot.classes):
         return {}
     return {name: index for index, name in enumerate(snapshot.classes, start=1)}
-
-
-def environment() -> jinja2.Environment:
-    """What templates of this folder are rendered by."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("streamstop", "report/templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["short"] = charts.shorten
-    return environment
 
 
 def _layer_lines(layers: Sequence[LayerCurves], quantity: str) -> list[Line]:
@@ -224,18 +184,3 @@ def _layer_lines(layers: Sequence[LayerCurves], quantity: str) -> list[Line]:
         colour, dash, weight = layer_style(index)
         lines.append(Line(layer.name, y, colour, dash, weight, low=low, high=high))
     return lines
-
-
-def layer_style(index: int) -> tuple[int, str, float]:
-    """Colour, dash and weight of a line: seven colours in turn, then the same ones dashed."""
-    colours = (0, 1, 2, 3, 4, 5, 6)
-    return colours[index % 7], ("", "6 3", "1.5 3")[index // 7 % 3], 1.8
-
-
-def thin(values: tuple[T, ...]) -> tuple[T, ...]:
-    """Every so-manieth value, the first and the last among them: a small chart has few columns."""
-    every = -(-len(values) // LAYER_POINTS)
-    if every < 2:
-        return values
-    kept = values[::every]
-    return kept if (len(values) - 1) % every == 0 else (*kept, values[-1])

@@ -1,9 +1,9 @@
-"""The page of several seeds: one self-contained HTML file in their joint folder.
+"""The page of several seeds: one self-contained HTML file in their common folder.
 
-Promises what the report of a run does: a pure function of the joint summary and the runs' files, no
-script, nothing loaded, everything escaped, bounded however long the runs were. It links to the
-reports of the runs beside it.
-"""
+Guarantees:
+- A pure function of the summary and the files of the runs.
+- No script, nothing loaded, everything escaped, bounded however long the runs were.
+- It links to the reports of the runs beside it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,28 @@ from streamstop.experiments.aggregate import KIND
 from streamstop.experiments.groups import Group, grouped, read_run, strongest
 from streamstop.pipeline.segments_file import WINDOW
 from streamstop.pipeline.summary_file import read_summary
+from streamstop.report.charts.lines import line_key
 from streamstop.report.charts.seeds import Dots, curves_chart, dot_plot
-from streamstop.report.pages.run import environment, put_in_place
-from streamstop.report.text import run as words
-from streamstop.report.text import seeds as spread_words
+from streamstop.report.formatting import whole
+from streamstop.report.names import (
+    HEADLINE,
+    INITIAL_NETWORK,
+    LDA_COUNTS,
+    MARGINS,
+    name_of,
+    style_of,
+)
+from streamstop.report.pages.base import environment, write_atomically
+from streamstop.report.text import seeds as seeds_text
 
 MAX_ROWS = 120
 
 SCORES = (
-    ("balanced", "balanced accuracy: the mean of the classes' recalls", True),
-    ("kappa", "kappa: above chance agreement", False),
-    ("kappa_m", "kappa M: above the majority class", False),
-    ("bin", "accuracy by bin, where labels come in long runs", True),
-    ("kappa_t_bin", "kappa temporal by bin: above repeating the last label", False),
+    ("balanced", "balanced accuracy: mean recall over classes", True),
+    ("kappa", "kappa: agreement beyond chance", False),
+    ("kappa_m", "kappa M: beyond the majority class", False),
+    ("bin", "accuracy per bin (neighbouring bins share their label)", True),
+    ("kappa_t_bin", "kappa temporal per bin: beyond repeating the last label", False),
 )
 
 CONTINUAL = {
@@ -42,9 +51,9 @@ CONTINUAL = {
 
 
 def write_joint_report(folder: Path | str) -> Path:
-    """Make `report.html` in the joint folder of several seeds; give its path.
+    """Write `report.html` in the folder of several seeds; return its path.
 
-    Raises UsageError where the folder is none, or cannot be understood.
+    Raises UsageError where the folder is not one, or cannot be read.
     """
     folder = Path(folder)
     summary = read_summary(folder)
@@ -59,13 +68,13 @@ def write_joint_report(folder: Path | str) -> Path:
             "summary.json does not have the shape this version of streamstop reads "
             f"({type(error).__name__}: {error}): {folder}"
         ) from error
-    return put_in_place(page, folder / "report.html")
+    return write_atomically(page, folder / "report.html")
 
 
 def render(summary: Mapping[str, Any], group: Group | None) -> str:
-    """The page for a joint summary.
+    """The page of a summary of several seeds.
 
-    group : its runs, for what is drawn seed by seed; None where there is none.
+    group : its runs, for the charts; None without runs.
     """
     makers = _makers(summary) if summary.get("accuracy") else []
     near = [row for row in makers if _near(row, makers[0])]
@@ -75,10 +84,9 @@ def render(summary: Mapping[str, Any], group: Group | None) -> str:
         .get_template("seeds.html.j2")
         .render(
             s=summary,
-            words=words,
-            said=spread_words,
-            verdict=spread_words.joint_verdict(summary),
-            doubt=spread_words.joint_doubt(summary),
+            text=seeds_text,
+            verdict=seeds_text.seeds_sentence(summary),
+            doubt=seeds_text.margin_sentence(summary),
             makers=makers,
             dots=_dots(near, group),
             dots_left=_listed(left),
@@ -91,26 +99,27 @@ def render(summary: Mapping[str, Any], group: Group | None) -> str:
 
 
 def _makers(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Decision makers with their figures, best first; between equals the learner last."""
+    """Decision makers with their figures, best first; on a tie the learner comes last."""
     best = strongest(summary)
-    margins = summary.get("learner_less_rivals") or {}
+    margins = summary.get(MARGINS) or {}
     rows = []
     for key, kind, path, values in (
         *(
-            (key, "rival" if key == best else "", ("baselines", key), values)
+            (key, "strongest" if key == best else "", ("baselines", key), values)
             for key, values in (summary.get("baselines") or {}).items()
         ),
         *(
             (key, "", ("accuracy_by_readout", key), values)
             for key, values in (summary.get("accuracy_by_readout") or {}).items()
         ),
-        ("decision", "best", ("accuracy",), summary["accuracy"]),
+        (HEADLINE, "headline", ("accuracy",), summary["accuracy"]),
     ):
         if values and values.get("segment"):
             rows.append(
                 {
                     "key": key,
-                    "name": words.name_of(key),
+                    "name": _name(key, summary),
+                    "line": line_key(*style_of(key)),
                     "kind": kind,
                     "path": path,
                     "all": values["segment"],
@@ -121,88 +130,97 @@ def _makers(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["all"]["mean"])
 
 
+def _name(key: str, summary: Mapping[str, Any]) -> str:
+    return name_of(key, pretrained=bool(summary.get("weights")))
+
+
 def _near(row: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
-    """Whether a row can share an axis with the best without hiding what tells the best apart."""
-    return bool(row["all"]["mean"] >= best["all"]["mean"] / 2 or row["key"] == "decision")
+    """Whether a row fits on the axis of the best rows without compressing them."""
+    return bool(row["all"]["mean"] >= best["all"]["mean"] / 2 or row["key"] == HEADLINE)
 
 
 def _dots(rows: Sequence[Mapping[str, Any]], group: Group | None) -> Markup:
     if group is None:
         return Markup()
-    styles = {"best": 0, "rival": 1}
     drawn = [
         Dots(
             row["name"],
             row["all"],
             group.values(*row["path"], "segment"),
-            spread_words.share(row["all"]),
-            styles.get(row["kind"], 6),
+            seeds_text.percent_sd(row["all"]),
+            style_of(row["key"])[0],
         )
         for row in rows
     ]
-    said = "; ".join(f"{row.label} {row.note}" for row in drawn)
-    return dot_plot(drawn, key="dots", title="Accuracy of each seed", desc=f"{said}.")
+    desc = "; ".join(f"{row.label} {row.note}" for row in drawn)
+    return dot_plot(drawn, key="dots", title="Accuracy of each seed", desc=f"{desc}.")
 
 
 def _curves(summary: Mapping[str, Any], group: Group | None) -> Markup:
     if group is None or not summary.get("accuracy"):
         return Markup()
-    lines = [(group, "decided", "the learner's decision", (0, "", 2.6))]
-    if rival := strongest(summary):
-        lines.append((group, rival, words.name_of(rival), (1, "6 3", 2.0)))
+    lines = [(group, HEADLINE, name_of(HEADLINE), style_of(HEADLINE))]
+    if best := strongest(summary):
+        lines.append((group, best, _name(best, summary), style_of(best)))
     return curves_chart(lines, key="accuracy", title="Accuracy over the run, mean of the seeds")
 
 
 def _scores(accuracy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, name, is_share in SCORES:
         if accuracy.get(key):
-            form = spread_words.share if is_share else spread_words.plain
+            form = seeds_text.percent_sd if is_share else seeds_text.figure_sd
             yield name, form(accuracy[key])
 
 
 def _tables(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, list[list[str]]]]:
-    """Title, note and rows, the first of them heads: domains, classes, continual figures."""
-    share, plain = spread_words.share, spread_words.plain
-    domains = [row for row in summary.get("per_domain") or () if row.get("decided")]
+    """(title, note, rows with the heads first): domains, classes, held-out evaluation."""
+    share, plain = seeds_text.percent_sd, seeds_text.figure_sd
+    domains = [row for row in summary.get("per_domain") or () if row.get(HEADLINE)]
     if domains:
-        rivals = [key for key in (strongest(summary), "lda_counts", "frozen") if key]
-        rivals = [key for key in dict.fromkeys(rivals) if any(row.get(key) for row in domains)]
-        rows = [["domain", "segments", "the learner", *map(words.name_of, rivals)]]
+        baselines = [key for key in (strongest(summary), LDA_COUNTS, INITIAL_NETWORK) if key]
+        baselines = [
+            key for key in dict.fromkeys(baselines) if any(row.get(key) for row in domains)
+        ]
+        rows = [
+            ["domain", "segments", name_of(HEADLINE), *(_name(key, summary) for key in baselines)]
+        ]
         rows += [
             [
-                str(row["domain"] or "further ones"),
-                words.whole(row["segments"]["mean"]),
-                share(row["decided"]),
-                *(share(row.get(key)) for key in rivals),
+                str(row["domain"] or "further domains"),
+                whole(row["segments"]["mean"]),
+                share(row[HEADLINE]),
+                *(share(row.get(key)) for key in baselines),
             ]
             for row in domains[:MAX_ROWS]
         ]
-        yield "By domain", "Share of a domain's segments decided right, over seeds.", rows
+        yield "By domain", "Fraction of segments predicted correctly, over seeds.", rows
     classes = summary.get("per_class") or ()
     if classes:
         rows = [["class", "segments", "recall", "precision"]]
         rows += [
             [
                 str(row["class"]),
-                words.whole(row["segments"]["mean"] if row.get("segments") else None),
+                whole(row["segments"]["mean"] if row.get("segments") else None),
                 share(row.get("recall")),
                 share(row.get("precision")),
             ]
             for row in classes[:MAX_ROWS]
         ]
-        note = "Recall: of a class's segments, the share that was found. Precision: of the "
-        yield "By class", f"{note}decisions for it, the share that was true. Over seeds.", rows
+        note = (
+            "Recall: correct fraction of the segments of a class. Precision: correct fraction of "
+        )
+        yield "By class", f"{note}the predictions of a class. Over seeds.", rows
     makers = (summary.get("continual") or {}).get("makers") or {}
     if makers:
-        rows = [["decided by", *CONTINUAL.values()]]
+        rows = [["prediction by", *CONTINUAL.values()]]
         rows += [
             [
-                "the learner's decision" if name == "decided" else words.name_of(name),
+                _name(name, summary),
                 *(plain(figures.get(key)) for key in CONTINUAL),
             ]
             for name, figures in makers.items()
         ]
-        yield "What was kept", "On held-out segments of each task, over seeds.", rows
+        yield "Held-out evaluation", "On held-out segments of each task, over seeds.", rows
 
 
 def _listed(names: Sequence[str]) -> str:

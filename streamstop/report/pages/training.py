@@ -1,9 +1,9 @@
-"""The page of a training: one self-contained HTML file, made as the report of a run is.
+"""The page of a training: one self-contained HTML file.
 
-Promises: `render` is a pure function of a `TrainView` and the defaults; the page loads nothing and
-runs nothing; whatever came from a file is escaped; the page is bounded, however many epochs, layers
-and folds there were.
-"""
+Guarantees:
+- `render` is a pure function of a `TrainView` and the defaults.
+- The page loads nothing and runs nothing; everything from a file is escaped.
+- The page is bounded, however many epochs, layers and folds there are."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ from streamstop.config.recipe import to_toml
 from streamstop.config.training import TrainConfig
 from streamstop.report.charts import lines as charts
 from streamstop.report.charts.lines import Line, Values, last
-from streamstop.report.pages.run import (
+from streamstop.report.formatting import figure, percent
+from streamstop.report.pages.base import (
     MAX_CONFIG_SHOWN,
     MAX_LAYERS,
     environment,
     layer_style,
-    put_in_place,
     thin,
+    write_atomically,
 )
-from streamstop.report.text import run as words
-from streamstop.report.views import training as train_view
+from streamstop.report.text import training as training_text
 from streamstop.report.views.training import Curve, TrainView, load_train_view
 
 LATE_FROM = 8
-"""With fewer epochs, the second half needs no picture of its own."""
+"""With fewer epochs, the second half has no chart of its own."""
 
 MAX_PARTS = 100
 MAX_CHANGED = 80
 
 
 def write_train_page(folder: Path | str, to: Path | str | None = None) -> Path:
-    """Make the page of a training's folder, in it as `train.html` or at `to`; give its path.
+    """Write the page of a training's folder, in it as `train.html` or at `to`; return its path.
 
-    Raises UsageError where the folder is not that of a finished training.
+    Raises UsageError where the folder is not a finished training's.
     """
     view = load_train_view(Path(folder))
     page = render(view, tomllib.loads(to_toml(TrainConfig())))
-    return put_in_place(page, Path(folder) / "train.html" if to is None else Path(to))
+    return write_atomically(page, Path(folder) / "train.html" if to is None else Path(to))
 
 
 def render(view: TrainView, defaults: Mapping[str, Mapping[str, Any]]) -> str:
-    """The page for a training.
+    """The page of a training.
 
-    defaults : of every setting, by section and key.
+    defaults : value of every setting, by section and key.
     """
     return (
         environment()
@@ -58,13 +58,12 @@ def render(view: TrainView, defaults: Mapping[str, Mapping[str, Any]]) -> str:
         .render(
             v=view,
             s=view.summary,
-            words=words,
-            share=train_view.share,
-            verdict=train_view.verdict(view),
-            doubt=train_view.doubt(view),
-            warnings=train_view.warnings(view),
-            comparisons=list(train_view.comparisons(view)),
-            changed=train_view.changed(view, defaults)[:MAX_CHANGED],
+            percent_of=training_text.percent_of,
+            verdict=training_text.result_sentence(view),
+            doubt=training_text.interval_sentence(view),
+            warnings=training_text.warnings(view),
+            comparisons=list(training_text.comparisons(view)),
+            changed=training_text.changed_settings(view, defaults)[:MAX_CHANGED],
             accuracy=accuracy_chart(view),
             inside=inside_charts(view),
             parts=view.parts[:MAX_PARTS],
@@ -74,16 +73,16 @@ def render(view: TrainView, defaults: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def accuracy_chart(view: TrainView) -> Markup:
-    """Accuracy over the epochs, of training and validation, with the epoch that was kept."""
+    """Training and validation accuracy over the epochs, with the selected epoch marked."""
     x = [float(i + 1) for i in range(view.epochs)]
     best = {part.best_epoch for part in view.parts}
     lines = []
     for label, curve, colour in (
         ("validation", view.validation, 0),
-        ("training samples, while it learned", view.train, 1),
+        ("training, while learning", view.train, 1),
     ):
         if any(value is not None for value in curve.mean):
-            note = words.percent(last(curve.mean))
+            note = percent(last(curve.mean))
             band = (curve.low, curve.high) if len(view.parts) > 1 else (None, None)
             lines.append(Line(label, curve.mean, colour, "", 2.2, note, *band))
     if not lines or not x:
@@ -92,7 +91,7 @@ def accuracy_chart(view: TrainView) -> Markup:
     if kept is not None and len(best) == 1:
         at = next(iter(best))
         marked = [value if i + 1 == at else None for i, value in enumerate(kept)]
-        lines.append(Line(f"the epoch kept: {at}", marked, 7, "", 6.0, words.percent(last(marked))))
+        lines.append(Line(f"selected epoch: {at}", marked, 7, "", 6.0, percent(last(marked))))
     drawn = charts.line_chart(
         lines,
         x,
@@ -123,7 +122,7 @@ def inside_charts(view: TrainView) -> Markup:
         ]
         if not any(value is not None for line in lines for value in line.y):
             continue
-        ends = "; ".join(f"{line.label} {words.figure(last(line.y))}" for line in lines)
+        ends = "; ".join(f"{line.label} {figure(last(line.y))}" for line in lines)
         drawn = charts.line_chart(
             lines,
             x,
@@ -143,7 +142,7 @@ def inside_charts(view: TrainView) -> Markup:
 
 
 def _late(view: TrainView) -> Markup:
-    """The validation error over the second half, where a curve from chance to the top is flat."""
+    """The validation error over the second half of the epochs, on an axis of its own."""
     begin = view.epochs // 2
     errors = [None if value is None else 1.0 - value for value in view.validation.mean[begin:]]
     if all(value is None for value in errors):
@@ -153,7 +152,7 @@ def _late(view: TrainView) -> Markup:
         thin(tuple(float(i + 1) for i in range(begin, view.epochs))),
         key="late",
         title="Validation error over the second half of the epochs",
-        desc=f"At the end: {words.percent(last(errors))}.",
+        desc=f"At the end: {percent(last(errors))}.",
         x_label="epoch",
         y_format=lambda v: f"{v * 100:.3g}\N{NO-BREAK SPACE}%",
         height=200,

@@ -1,1 +1,1 @@
-"""What a page says, as text."""
+"""Sentences and tables of the pages."""

@@ -1,250 +1,75 @@
-"""A run in words and figures: the verdict, the protocol, the names of things, numbers for reading.
+"""A run in words: its result in one sentence, what makes a score doubtful, the protocol.
 
-Promises: the verdict names the strongest baseline whether or not the learner beats it, and says
-first what makes a score doubtful (simulated data, an interrupted, diverged or damaged run). A
-rounded figure never says 100 % or 0 % unless it is exactly that. Pure functions of a `Snapshot`.
+Guarantees:
+- The result names the strongest baseline whether or not the learner beats it.
+- What makes a score doubtful (simulated data, an interrupted, diverged or damaged run) comes first.
+- Pure functions of a `Snapshot`.
 """
 
 from __future__ import annotations
 
+from streamstop.report.formatting import duration, p_equals, percent, plural, whole
+from streamstop.report.names import HEADLINE, LDA, LINEAR, NAMES, PRETRAINED, name_of
 from streamstop.report.views.run import Facts, Score, Snapshot
 
-NBSP = "\N{NO-BREAK SPACE}"
-NONE = "\N{EN DASH}"
-MINUS = "\N{MINUS SIGN}"
-TIMES = "\N{MULTIPLICATION SIGN}"
-
-NAMES: dict[str, tuple[str, str]] = {
-    "decision": ("the learner's decision", ""),
-    "linear": ("linear readout", "the readout whose error trains the network"),
-    "lda": ("LDA readout", "streaming LDA on the network's firing rates"),
-    "lda_counts": ("streaming LDA on counts", "on pooled log counts, no network"),
-    "river": ("softmax regression", "river's, on pooled log counts, no network"),
-    "frozen": ("frozen network", "the same network with its initial weights"),
-    "frozen_linear": (
-        "frozen, linear readout",
-        "what the linear readout learns where STOP trains nothing",
-    ),
-    "frozen_lda": ("frozen, LDA readout", "streaming LDA on the untrained firing rates"),
-    "frozen_discriminant": (
-        "frozen, trained LDA",
-        "the trained network and its trained LDA readout as the run began with them",
-    ),
-    "majority": ("majority class", "always the class seen most often so far"),
-    "no_change": ("no change", "repeats the label of the segment before"),
-}
-"""Readouts and baselines: the name used in text, and what it is."""
-
-TRAINED_NOTES = {
-    "frozen": "the trained network as the run began with it",
-    "frozen_linear": "the trained network frozen, but for its linear readout, which learns",
-    "frozen_lda": "streaming LDA on the trained network's firing rates, the network frozen",
-}
-"""What those are where the network began trained."""
-
-DECIDE = {
-    "linear": "by its linear readout",
-    "lda": "by its LDA readout",
-    "auto": "by whichever readout had the better record so far",
+HEADLINE_READOUT = {
+    "linear": "by the linear readout",
+    "lda": "by the LDA readout",
+    "auto": "by the readout that was more accurate so far",
 }
 
-
-HONEST = (
-    "A segment is scored on a decision made by weights that its own label has not touched: the "
-    "decision comes first, then the label, then the learning."
+HONEST_SCORING = (
+    "Predict first, then learn: each segment is predicted by weights that have not seen its label."
 )
-UNKNOWN_TRAINING = "Whether its training had touched it, the run cannot know."
-UNLABELLED = (
-    "None came with this source. Nothing could be scored, and no error could teach the network."
-)
+UNKNOWN_TRAINING = "Whether the pretraining used these data is not known to the run."
+UNLABELLED = "The source has no labels: nothing was scored, and there was no error to learn from."
 EVALUATION = {
-    "prequential": "Prequential: every segment is first a test, then a lesson. The score therefore "
-    "includes the beginning, when nothing was known; the last third shows where it has come to."
+    "prequential": "Prequential (test-then-train): every segment is first predicted, then learned. "
+    "The score includes the start, where the learner has seen few labels; the last third shows the "
+    "level that it reached."
 }
 FROZEN_EVALUATION = (
-    "Prequential: every segment is a test, and a lesson for the baselines alone, which begin with "
-    "nothing. The network had its lessons before, from its training."
+    "Prequential (test-then-train), but only the baselines learn, starting from nothing. The "
+    "network is pretrained and stays as it was loaded."
 )
-TRAINED_EVALUATION = (
-    "Prequential: every segment is first a test, then a lesson. This network had lessons before "
-    "the first segment, from its training: the score is not one from scratch, and the baselines on "
-    "counts begin with nothing."
+PRETRAINED_EVALUATION = (
+    "Prequential (test-then-train): every segment is first predicted, then learned. The network "
+    "started pretrained, so the score is not one from scratch. The baselines on counts start from "
+    "nothing."
+)
+IMMEDIATE = (
+    "Immediate: the label of a bin is available right after the bin was predicted, as in a "
+    "recorded data set."
 )
 ARRIVAL = {
-    "concurrent": "The label of a bin is there right after the bin was predicted, as in a recorded "
-    "data set.",
-    "delayed": "The label of a segment comes late, as from a person at a keyboard. The segment is "
-    "scored once, when its label comes, on what was predicted until then, and STOP learns only the "
-    "bins after that; a label that comes after its segment teaches the LDA readout alone.",
+    "concurrent": IMMEDIATE,
+    "delayed": "Delayed: the label of a segment arrives late, for example from a keyboard. The "
+    "segment is scored once, when its label arrives, on what was predicted until then. STOP learns "
+    "from the bins after that; a label that arrives after its segment trains only the LDA readout.",
 }
 FROZEN = (
-    "None: the network is frozen. Its weights, thresholds, leaks and readout are at the end what "
-    "they were at the beginning, and labels only score it. The baselines learn from them."
+    "None: the network is frozen. Weights, thresholds, leaks and readout do not change; labels are "
+    "used to score the network and to train the baselines."
 )
-ONCE = "Gradients add up over the bins of a segment and change the weights once, at its end."
-WITHIN = "What decides the segment is kept apart from them until it is scored."
-
-
-def name_of(key: str) -> str:
-    """The readable name of a readout or baseline.
-
-    >>> name_of("lda_counts"), name_of("my_rival")
-    ('streaming LDA on counts', 'my rival')
-    """
-    return NAMES[key][0] if key in NAMES else key.replace("_", " ")
+UPDATE_PER_SEGMENT = (
+    "Gradients accumulate over the bins of a segment; the weights change once, at its end."
+)
+UPDATE_WITHIN_SEGMENT = (
+    "The weights that predict the segment are a separate copy, and do not change until it is "
+    "scored."
+)
 
 
 def note_of(key: str, snapshot: Snapshot) -> str:
-    """What a readout or baseline is, in a few words."""
-    if key == "decision":
-        decide = str(snapshot.protocol.get("decide", ""))
-        return DECIDE.get(decide, f"by {decide}" if decide else "")
-    if snapshot.frozen and key in ("linear", "lda"):
-        return "the trained one, which learns nothing here"
-    if snapshot.trained and key in TRAINED_NOTES:
-        return TRAINED_NOTES[key]
+    """A short description of a decision maker."""
+    if key == HEADLINE:
+        readout = str(snapshot.protocol.get("decide", ""))
+        return HEADLINE_READOUT.get(readout, f"by {readout}" if readout else "")
+    if snapshot.frozen and key in (LINEAR, LDA):
+        return "pretrained; does not learn in this run"
+    if snapshot.trained and key in PRETRAINED:
+        return PRETRAINED[key][1]
     return NAMES.get(key, ("", ""))[1]
-
-
-def percent(value: float | None) -> str:
-    """A share as a percentage with one decimal; exact only where it is exact.
-
-    >>> [percent(v).replace(NBSP, " ") for v in (0.9533, 1.0, 0.99999, 0.00001, None)]
-    ['95.3 %', '100 %', '>99.9 %', '<0.1 %', '–']
-    """
-    if value is None:
-        return NONE
-    if value in (0.0, 1.0):
-        return f"{value * 100:.0f}{NBSP}%"
-    if 0.9995 <= value < 1:
-        return f">99.9{NBSP}%"
-    if 0 < value < 0.0005:
-        return f"<0.1{NBSP}%"
-    return f"{value * 100:.1f}{NBSP}%"
-
-
-def points(value: float | None) -> str:
-    """A difference of shares in percentage points, with its sign.
-
-    >>> points(0.0134), points(-0.0134), points(0.0)
-    ('+1.3', '−1.3', '0.0')
-    """
-    if value is None:
-        return NONE
-    text = f"{value * 100:+.1f}"
-    return text[1:] if float(text) == 0 else text.replace("-", MINUS)
-
-
-def chance(p: float | None) -> str:
-    """A p-value.
-
-    >>> chance(0.2345), chance(0.00001), chance(None)
-    ('0.23', '<0.001', '–')
-    """
-    if p is None:
-        return NONE
-    return "<0.001" if p < 0.001 else f"{p:.2g}"
-
-
-def p_is(p: float) -> str:
-    """The same with its letter.
-
-    >>> p_is(0.04), p_is(0.00001)
-    ('p = 0.04', 'p < 0.001')
-    """
-    return "p < 0.001" if p < 0.001 else f"p = {chance(p)}"
-
-
-def whole(value: int | float | None) -> str:
-    """A whole number with separators.
-
-    >>> whole(1234567), whole(None)
-    ('1,234,567', '–')
-    """
-    return NONE if value is None else f"{value:,.0f}"
-
-
-def figure(value: float | None) -> str:
-    """A figure with three significant digits, in the range where people read it at a glance.
-
-    >>> [figure(v) for v in (1234.5, 12.34, 0.01234, 0.0, -0.5, None)]
-    ['1,234', '12.3', '0.0123', '0', '−0.5', '–']
-    """
-    if value is None:
-        return NONE
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return text.replace("-", MINUS)
-
-
-def with_unit(value: float | None, unit: str) -> str:
-    """A figure and its unit, or the sign for nothing alone.
-
-    >>> with_unit(13.24, "\N{MULTIPLICATION SIGN}"), with_unit(None, "ms")
-    ('13.2×', '–')
-    """
-    if value is None:
-        return NONE
-    return figure(value) + (unit if unit == TIMES else f"{NBSP}{unit}")
-
-
-def rate(value: float | None) -> str:
-    """Events a second.
-
-    >>> [rate(v).replace(NBSP, " ") for v in (950.0, 51_200.0, 2_340_000.0, None)]
-    ['950 ev/s', '51.2 kev/s', '2.34 Mev/s', '–']
-    """
-    if value is None:
-        return NONE
-    for size, unit in ((1e6, "Mev/s"), (1e3, "kev/s")):
-        if value >= size:
-            return f"{value / size:.3g}{NBSP}{unit}"
-    return f"{value:.3g}{NBSP}ev/s"
-
-
-def duration(seconds: float | None) -> str:
-    """A length of time.
-
-    >>> [duration(v).replace(NBSP, " ") for v in (0.0134, 12.34, 128.5, 7384.0, None)]
-    ['13.4 ms', '12.3 s', '2 min 8 s', '2 h 3 min', '–']
-    """
-    if seconds is None:
-        return NONE
-    if seconds < 1:
-        return f"{seconds * 1000:.3g}{NBSP}ms"
-    if seconds < 120:
-        return f"{seconds:.3g}{NBSP}s"
-    if seconds < 7200:
-        return f"{seconds // 60:.0f}{NBSP}min {seconds % 60:.0f}{NBSP}s"
-    return f"{seconds // 3600:.0f}{NBSP}h {seconds % 3600 // 60:.0f}{NBSP}min"
-
-
-def megabytes(value: float | None, *, size: float = 1.0) -> str:
-    """Memory in MB, from a figure that counts in units of `size` MB.
-
-    >>> megabytes(412.34).replace(NBSP, " "), megabytes(151_552, size=1e-6).replace(NBSP, " ")
-    ('412 MB', '0.152 MB')
-    """
-    return NONE if value is None else f"{figure(value * size)}{NBSP}MB"
-
-
-def printable(text: str) -> str:
-    """A name from a file, with nothing in it that could steer a terminal.
-
-    >>> printable("mug\\x1b[2J")
-    'mug�[2J'
-    """
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def plural(count: int, noun: str) -> str:
-    """A count with its noun.
-
-    >>> plural(1, "segment"), plural(2570, "segment"), plural(2, "class")
-    ('1 segment', '2,570 segments', '2 classes')
-    """
-    if count == 1:
-        return f"1 {noun}"
-    return f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def ledger_equation(snapshot: Snapshot) -> str:
@@ -261,72 +86,70 @@ def ledger_equation(snapshot: Snapshot) -> str:
 
 
 MANY_REJECTED = 0.01
-"""More rejected events than this share of all are said before any score."""
+"""A larger fraction of rejected events is a warning."""
 
 
 def warnings(snapshot: Snapshot) -> list[str]:
-    """What a reader must know before any score: how the run ended, and what was lost."""
-    ledger, said = snapshot.ledger, []
+    """What a reader must see before any score: how the run ended, and what was lost."""
+    ledger, found = snapshot.ledger, []
     if snapshot.trained:
-        said.append(f"{begun(snapshot)} {_not_from_scratch(snapshot)}")
+        found.append(f"{initial_weights_sentence(snapshot)} {_not_from_scratch(snapshot)}")
     so_far = plural(snapshot.segments, "segment") if snapshot.labelled else "the bins"
     if snapshot.status == "interrupted":
-        said.append(
-            f"Interrupted before the stream ended. Everything below speaks of {so_far} seen "
-            "until then."
+        found.append(
+            f"Interrupted before the stream ended. All figures below cover {so_far} until then."
         )
     elif snapshot.status == "diverged":
-        said.append(
-            "The learner diverged: its loss or its state stopped being finite, and the run "
-            "stopped there. Figures below stand for the part before, and for no trained "
+        found.append(
+            "The learner diverged: its loss or its state stopped being finite, and the run stopped "
+            "there. All figures below cover the part before; they are not those of a trained "
             "network."
         )
     elif snapshot.status not in ("complete", "damaged"):
-        said.append(f"This run ended with the status “{snapshot.status}”.")
+        found.append(f"This run ended with the status “{snapshot.status}”.")
     if ledger.damage_total or snapshot.status == "damaged":
-        where = plural(ledger.damage_total, "stretch") if ledger.damage_total else "Part"
-        where = where.replace("stretchs", "stretches")
-        said.append(
-            f"The input was damaged: {where[0].lower() + where[1:]} of it could not be "
-            "read. Everything below speaks of what could."
+        parts = plural(ledger.damage_total, "part") if ledger.damage_total else "part"
+        found.append(
+            f"The input is damaged: {parts} of it could not be read. All figures below cover the "
+            "rest."
         )
     lost = sum(n for _, n in ledger.rejected)
     if lost > MANY_REJECTED * ledger.received:
         causes = ", ".join(f"{cause} {whole(n)}" for cause, n in ledger.rejected if n)
-        said.append(
-            f"{percent(lost / ledger.received)} of the events could not be placed, and were "
-            f"rejected ({causes}). Late ones mean that time runs backwards in this source, or that "
-            "it holds several recordings; out of range, that the sensor is larger than said."
+        found.append(
+            f"{percent(lost / ledger.received)} of the events were rejected ({causes}). “late”: "
+            "time runs backwards in this source, or it holds several recordings. “out of range”: "
+            "the sensor is larger than the run assumed."
         )
     if not ledger.balances:
         off = ledger.received - ledger.accounted
-        said.append(
+        found.append(
             f"The ledger does not balance: {whole(abs(off))} events are "
-            f"{'missing from it' if off > 0 else 'in it too often'}. Trust no figure of "
-            "this run before that is explained."
+            f"{'missing' if off > 0 else 'counted twice'}. Do not trust any figure of this run "
+            "before this is explained."
         )
-    return said
+    return found
 
 
-def begun(snapshot: Snapshot) -> str:
-    """Where the network's first weights came from; nothing where the seed drew them."""
+def initial_weights_sentence(snapshot: Snapshot) -> str:
+    """The file that the first weights were loaded from; empty where the seed drew them."""
     weights = snapshot.weights
     if not weights:
         return ""
-    learned = "only predicts: it is frozen" if snapshot.frozen else "went on learning from there"
+    then = "only predicts (frozen)" if snapshot.frozen else "continued to learn"
     return (
-        f"The network began with the weights of {weights.get('path', 'a file')} "
-        f"(sha256 {str(weights.get('sha256', ''))[:12]}) and {learned}.{_discriminant(weights)}"
+        f"The network started with the weights of {weights.get('path', 'a file')} "
+        f"(sha256 {str(weights.get('sha256', ''))[:12]}) and {then}.{_initial_lda(weights)}"
     )
 
 
-def _discriminant(weights: Facts) -> str:
+def _initial_lda(weights: Facts) -> str:
     segments = weights.get("discriminant_segments")
     if not segments:
         return ""
     return (
-        " Its LDA readout began as it was trained, counted as "
-        f"{float(segments):g} segments of each class; so did the one of the frozen network."
+        " Its LDA readout was loaded too and counts as "
+        f"{float(segments):g} segments per class; the LDA of the unchanged network starts likewise."
     )
 
 
@@ -334,111 +157,112 @@ def _not_from_scratch(snapshot: Snapshot) -> str:
     if not snapshot.labelled:
         return ""
     return (
-        "The score is not one from scratch. If any of this stream, or another part of its "
-        "recordings, was in what the network was trained on, it is no test either."
+        "The score is not one from scratch. If the pretraining used any of these recordings, it is "
+        "not a test score either."
     )
 
 
-def verdict(snapshot: Snapshot) -> str:
+def result_sentence(snapshot: Snapshot) -> str:
     """The run's result in one sentence, with its strongest baseline."""
     kind = "simulated" if snapshot.simulated else "real"
     if not snapshot.labelled:
         beside = snapshot.labels_beside
-        hint = f" (one file of them lies beside it: --labels {beside})" if beside else ""
-        return (
-            f"Nothing could be scored: this source of {kind} data came without labels{hint}. "
-            + _most_predicted(snapshot)
+        hint = f" (a label file lies next to it: --labels {beside})" if beside else ""
+        return f"Nothing was scored: this source of {kind} data has no labels{hint}. " + (
+            _most_predicted(snapshot)
         )
-    ours = snapshot.decision
+    own = snapshot.headline
     over = f"Over {plural(snapshot.segments, 'segment')} of {kind} data"
     who = "the learner"
     if snapshot.trained:
-        who = "the frozen network" if snapshot.frozen else "the learner, which began trained,"
-    if ours is None or ours.segment is None:
-        return f"{over} {who} decided nothing that could be scored."
-    text = f"{over} {who} decided {percent(ours.segment)} right{_last_third(ours)}"
-    rival = snapshot.rival
-    if rival is None or rival.segment is None:
-        return f"{text}; no baseline ran beside it."
-    named = f"{name_of(rival.key)}, the strongest baseline"
-    theirs = f"{percent(rival.segment)}{_last_third(rival)}"
-    if ours.segment > rival.segment:
-        return f"{text}; {named}, {theirs}."
-    if ours.segment == rival.segment:
-        return f"{text}, no better than {named}: {theirs}."
-    return f"{text}. It does not beat {named}: {theirs}."
+        who = "the frozen network" if snapshot.frozen else "the learner, which started pretrained,"
+    if own is None or own.segment is None:
+        return f"{over}, {who} made no prediction that could be scored."
+    text = f"{over}, {who} predicted {percent(own.segment)} correctly{_last_third(own)}"
+    baseline = snapshot.best_baseline
+    if baseline is None or baseline.segment is None:
+        return f"{text}. No baseline ran."
+    name = name_of(baseline.key, pretrained=snapshot.trained)
+    theirs = f"{percent(baseline.segment)}{_last_third(baseline)}"
+    if own.segment > baseline.segment:
+        return f"{text}. The strongest baseline, {name}: {theirs}."
+    if own.segment == baseline.segment:
+        return f"{text}, the same as the strongest baseline, {name}: {theirs}."
+    return f"{text}. It does not beat the strongest baseline, {name}: {theirs}."
 
 
-def doubt(snapshot: Snapshot) -> str:
-    """How far the learner and its strongest baseline really differ, segment by segment."""
-    rival = snapshot.rival
-    pair = dict(snapshot.paired).get(rival.key) if rival else None
-    if rival is None or pair is None:
+def significance_sentence(snapshot: Snapshot) -> str:
+    """A paired test of the learner against its strongest baseline, segment by segment."""
+    baseline = snapshot.best_baseline
+    pair = dict(snapshot.paired).get(baseline.key) if baseline else None
+    if baseline is None or pair is None:
         return ""
+    name = name_of(baseline.key, pretrained=snapshot.trained)
     differ = pair.learner_only + pair.baseline_only
     if not differ:
-        return f"The learner and {name_of(rival.key)} were right on the very same segments."
+        return f"The learner and {name} were correct on exactly the same segments."
     p = pair.p_value()
-    tail = "" if p < 0.05 else ", so one pass of this length does not tell them apart"
+    tail = "" if p < 0.05 else "; the difference is not significant on one pass of this length"
     return (
-        f"Only one of the two was right on {plural(differ, 'segment')}: the learner on "
-        f"{pair.learner_only:,}, {name_of(rival.key)} on {pair.baseline_only:,} "
-        f"(sign test, {p_is(p)}{tail})."
+        f"Exactly one of the two was correct on {plural(differ, 'segment')}: the learner on "
+        f"{pair.learner_only:,}, {name} on {pair.baseline_only:,} "
+        f"(sign test, {p_equals(p)}{tail})."
     )
 
 
 def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:
-    """The protocol of the run, term by term, in words; an unknown term is shown as it is."""
+    """The protocol of the run, term by term; an unknown term is shown as it is."""
     terms = {key: str(value) for key, value in snapshot.protocol.items() if key != "frozen"}
-    evaluation, arrival, update, decide = (
+    evaluation, arrival, update, readout = (
         terms.pop(key, "") for key in ("evaluation", "arrival", "update", "decide")
     )
-    said = []
+    rows = []
     if snapshot.trained:
-        said.append(("Beginning", begun(snapshot)))
+        rows.append(("Initial weights", initial_weights_sentence(snapshot)))
     if not snapshot.labelled:
-        said.append(("Labels", UNLABELLED))
+        rows.append(("Labels", UNLABELLED))
     else:
         if evaluation.startswith("prequential"):
-            known = f"{HONEST} {UNKNOWN_TRAINING}" if snapshot.trained else HONEST
-            said.append(("What honest means", known))
+            known = f"{HONEST_SCORING} {UNKNOWN_TRAINING}" if snapshot.trained else HONEST_SCORING
+            rows.append(("Honest scoring", known))
         if evaluation:
-            told = EVALUATION.get(evaluation, evaluation)
+            text = EVALUATION.get(evaluation, evaluation)
             if snapshot.trained and evaluation in EVALUATION:
-                told = FROZEN_EVALUATION if snapshot.frozen else TRAINED_EVALUATION
-            said.append(("Evaluation", told))
+                text = FROZEN_EVALUATION if snapshot.frozen else PRETRAINED_EVALUATION
+            rows.append(("Evaluation", text))
         if arrival:
-            said.append(("Labels", ARRIVAL.get(arrival, arrival)))
+            rows.append(("Labels", ARRIVAL.get(arrival, arrival)))
         if snapshot.frozen:
-            said.append(("Updates", FROZEN))
+            rows.append(("Updates", FROZEN))
         elif update == "segment":
-            said.append(("Updates", ONCE))
+            rows.append(("Updates", UPDATE_PER_SEGMENT))
         elif update:
             often = "at every step" if update == "step" else update
-            said.append(("Updates", f"Weights change within a segment ({often}). {WITHIN}"))
-        if decide:
-            by = DECIDE.get(decide, f"by {decide}")
-            said.append(("Decision", f"Made {by}, once for a segment, from all of its bins."))
+            text = f"Weights change within a segment ({often}). {UPDATE_WITHIN_SEGMENT}"
+            rows.append(("Updates", text))
+        if readout:
+            by = HEADLINE_READOUT.get(readout, f"by {readout}")
+            rows.append(("Headline prediction", f"Made {by}, once per segment, from all its bins."))
     idle = {
         "every": update == "segment",
-        "delay_us": arrival == "concurrent",
+        "delay_us": ARRIVAL.get(arrival) == IMMEDIATE,
         **dict.fromkeys(("rule", "learn", "loss"), snapshot.frozen or not snapshot.labelled),
         **dict.fromkeys(("order", "length_us"), not snapshot.labelled),
-        "spans": bool(snapshot.world.spans),
-        "drift_alarms": bool(snapshot.world.alarms),
+        "spans": bool(snapshot.scenario.spans),
+        "drift_alarms": bool(snapshot.scenario.alarms),
     }
-    return said + [_term(k, v) for k, v in terms.items() if not idle.get(k)]
+    return rows + [_term(k, v) for k, v in terms.items() if not idle.get(k)]
 
 
 def _term(key: str, value: str) -> tuple[str, str]:
     """A term of the protocol that has no sentence: its name, and its value with its unit."""
     name = key.replace("_", " ")
     if key == "learn":
-        moved = [word for word in ("weights", "thresholds", "leaks") if word[0] in value]
-        value = "nothing but the readout" if value == "none" else ", ".join(moved) or value
+        trained = [word for word in ("weights", "thresholds", "leaks") if word[0] in value]
+        value = "only the readout" if value == "none" else ", ".join(trained) or value
     if key.endswith("_us") and value.isdigit():
         name = {"bin_us": "bin", "length_us": "segment"}.get(key, name.removesuffix(" us"))
-        value = duration(int(value) / 1e6) if int(value) else "as the labels have it"
+        value = duration(int(value) / 1e6) if int(value) else "as labelled"
     return name.capitalize(), value
 
 
@@ -449,15 +273,15 @@ def _last_third(score: Score) -> str:
 def _most_predicted(snapshot: Snapshot) -> str:
     total = sum(n for _, n in snapshot.predictions)
     if not total:
-        return f"{plural(snapshot.bins, 'bin')} went through the network."
+        return f"The network processed {plural(snapshot.bins, 'bin')}."
     name, most = max(snapshot.predictions, key=lambda pair: pair[1])
-    known = (
-        "right or wrong, nobody knows."
+    caveat = (
+        "Whether that is correct is unknown."
         if snapshot.trained
-        else "it means nothing, for nothing ever taught this network: give labels, or trained "
-        "weights."
+        else "This means nothing, because the network was never trained: give labels, or "
+        "pretrained weights."
     )
     return (
-        f"Of {plural(snapshot.bins, 'bin')}, most often predicted: {name} "
-        f"({percent(most / total)}); {known}"
+        f"Most frequent prediction in {plural(snapshot.bins, 'bin')}: {name} "
+        f"({percent(most / total)}). {caveat}"
     )

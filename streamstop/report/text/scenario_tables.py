@@ -1,9 +1,9 @@
-"""The tables of a changing world: accuracy by domain, and R with its figures, for the template.
+"""Tables of a non-stationary stream: accuracy by domain, the R matrix, operations per bin.
 
-Promises: pure functions of a `Snapshot`; the best of a row is marked in weight and by a sign, not
-by colour; R is a table that says its numbers, shaded by them; at most MAX_CELLS cells are drawn of
-those matrices that are not the learner's.
-"""
+Guarantees:
+- Pure functions of a `Snapshot`.
+- The best value of a row is marked by weight and a star, not by colour alone.
+- An R matrix other than the learner's is shown only up to MAX_CELLS cells."""
 
 from __future__ import annotations
 
@@ -14,30 +14,44 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from streamstop.pipeline.summary_file import number
-from streamstop.report.charts.lines import shorten
-from streamstop.report.text import run as words
-from streamstop.report.text.scenario import SHORT, count_of, domain_name
+from streamstop.report.formatting import NONE, megabytes, percent, shorten
+from streamstop.report.names import (
+    FROZEN_FEATURES_LDA,
+    FROZEN_FEATURES_LINEAR,
+    HEADLINE,
+    INITIAL_LDA,
+    INITIAL_NETWORK,
+    LDA,
+    LDA_COUNTS,
+    LINEAR,
+    MAJORITY,
+    NO_CHANGE,
+    SOFTMAX_COUNTS,
+    name_of,
+    short_name,
+)
+from streamstop.report.text.scenario import domain_name, short_count
 from streamstop.report.views.run import Snapshot
-from streamstop.report.views.scenario import Examined, HeldOut, Row
+from streamstop.report.views.scenario import HeldOut, HeldOutScores, Row
 
 COLUMNS = (
-    *("decided", "lda_counts", "river", "frozen_lda", "frozen"),
-    *("frozen_discriminant", "linear", "lda", "frozen_linear", "majority", "no_change"),
+    *(HEADLINE, LDA_COUNTS, SOFTMAX_COUNTS, FROZEN_FEATURES_LDA, INITIAL_NETWORK, INITIAL_LDA),
+    *(LINEAR, LDA, FROZEN_FEATURES_LINEAR, MAJORITY, NO_CHANGE),
 )
-"""The order of decision makers in the table of domains: the learner, then who rivals it most."""
+"""Order of the columns of the table of domains: the learner, then the strongest baselines."""
 
 MAX_CELLS = 400
-"""A rival's R that is larger stays in summary.json."""
+"""A larger R matrix of a baseline is in summary.json only."""
 
 NAMED = 12
-"""Up to so many tasks stand above R by name, where the names are short; else by number."""
+"""Up to this number of tasks, the columns of R have names (if short), else numbers."""
 
 NAME_LETTERS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class DomainRow:
-    """A row of the table: number on the chart, name, segments, (accuracy, whether best) each."""
+    """A row of the table: number on the chart, name, segments, (accuracy, whether best) cells."""
 
     number: str
     name: str
@@ -47,25 +61,25 @@ class DomainRow:
 
 @dataclass(frozen=True, slots=True)
 class TransferRow:
-    """One decision maker on what is held out; `best` of the average accuracies."""
+    """One decision maker on the held-out segments; `best` : it has the best average accuracy."""
 
     key: str
-    tested: Examined
+    scores: HeldOutScores
     best: bool
 
 
 def domain_columns(snapshot: Snapshot) -> list[tuple[str, str]]:
-    """(key, name) of the decision makers that any domain has."""
+    """(key, column head) of the decision makers that any domain has."""
     there = dict.fromkeys(key for one in snapshot.domains for key in one.accuracy)
     order = [key for key in COLUMNS if key in there] + [k for k in there if k not in COLUMNS]
-    return [(key, SHORT.get(key, words.name_of(key))) for key in order[:12]]
+    return [(key, short_name(key, pretrained=snapshot.trained)) for key in order[:12]]
 
 
 def domain_rows(snapshot: Snapshot) -> list[DomainRow]:
-    """The domains in the order in which they came; none where there is a single one."""
+    """Domains in the order of their first segments; empty with a single domain."""
     if len(snapshot.domains) < 2:
         return []
-    names = snapshot.world.names
+    names = snapshot.scenario.names
     keys = [key for key, _ in domain_columns(snapshot)]
     return [
         DomainRow(
@@ -73,7 +87,7 @@ def domain_rows(snapshot: Snapshot) -> list[DomainRow]:
             domain_name(one),
             one.segments,
             tuple(
-                (words.percent(one.accuracy.get(key)), _is_best(one.accuracy.get(key), one.best))
+                (percent(one.accuracy.get(key)), _is_best(one.accuracy.get(key), one.best))
                 for key in keys
             ),
         )
@@ -82,12 +96,12 @@ def domain_rows(snapshot: Snapshot) -> list[DomainRow]:
 
 
 def transfer_rows(snapshot: Snapshot) -> list[TransferRow]:
-    """Who was tested, best average accuracy first; between equals the learner's own last."""
+    """Decision makers by average accuracy, best first; on a tie the learner comes last."""
     if snapshot.held_out is None:
         return []
-    own = {"decided": 2, "linear": 1, "lda": 1}
+    own = {HEADLINE: 2, LINEAR: 1, LDA: 1}
     ranked = sorted(
-        snapshot.held_out.tested,
+        snapshot.held_out.scores,
         key=lambda one: (
             one.average_accuracy is None,
             -(one.average_accuracy or 0.0),
@@ -97,7 +111,7 @@ def transfer_rows(snapshot: Snapshot) -> list[TransferRow]:
     best = ranked[0].average_accuracy if ranked else None
     return [
         TransferRow(
-            "decision" if one.key == "decided" else one.key,
+            one.key,
             one,
             _is_best(one.average_accuracy, best),
         )
@@ -106,34 +120,34 @@ def transfer_rows(snapshot: Snapshot) -> list[TransferRow]:
 
 
 def other_matrices(snapshot: Snapshot) -> list[tuple[str, Markup]]:
-    """(name, R) of all but the learner, where they are small enough to be read."""
+    """(name, R) of all decision makers but the learner, where R is small enough."""
     held = snapshot.held_out
-    if held is None or len(held.tasks) * (len(held.taught) + 1) > MAX_CELLS:
+    if held is None or len(held.tasks) * (len(held.learned) + 1) > MAX_CELLS:
         return []
     return [
-        (words.name_of(row.key), matrix(held, row.tested))
+        (name_of(row.key, pretrained=snapshot.trained), matrix(held, row.scores))
         for row in transfer_rows(snapshot)
-        if row.tested is not held.learner
+        if row.scores is not held.learner
     ]
 
 
-def numbered(held: HeldOut) -> bool:
-    """Whether tasks stand above R by number."""
+def uses_numbers(held: HeldOut) -> bool:
+    """Whether the columns of R are numbered."""
     return len(held.tasks) > NAMED or any(len(name) > NAME_LETTERS for name in held.tasks)
 
 
-def matrix(held: HeldOut, tested: Examined) -> Markup:
-    """R of one decision maker: a row for each test, a column for each task, in percent.
+def matrix(held: HeldOut, scores: HeldOutScores) -> Markup:
+    """R of one decision maker: one row per evaluation, one column per task, in percent.
 
-    A cell's shade is its accuracy; the task that a span taught is framed in the span's row.
+    A cell's shade is its accuracy; the task that was learned last is framed.
     """
-    by_number = numbered(held)
+    by_number = uses_numbers(held)
     heads = "".join(
         f'<th scope="col" title="{name}">{i}</th>' if by_number else f'<th scope="col">{name}</th>'
         for i, name in enumerate((escape(shorten(n, 60)) for n in held.tasks), start=1)
     )
-    rows = [_row("before", tested.before, -1)] if tested.before else []
-    for task, values in zip(held.taught, tested.r, strict=True):
+    rows = [_row("before", scores.before, -1)] if scores.before else []
+    for task, values in zip(held.learned, scores.r, strict=True):
         name = escape(shorten(held.tasks[task], 30)) if task < len(held.tasks) else "another"
         number_of = f"<i>{task + 1}</i> " if by_number else ""
         rows.append(_row(f"after {number_of}{name}", values, task))
@@ -150,34 +164,34 @@ def cell(value: float | None) -> str:
     ['100', '>99', '50', '<1', '0', '–']
     """
     if value is None:
-        return words.NONE
+        return NONE
     if 0.995 <= value < 1.0:
         return ">99"
     return "<1" if 0.0 < value < 0.005 else f"{value * 100:.0f}"
 
 
 def operation_tiles(snapshot: Snapshot) -> list[tuple[str, str]]:
-    """(figure, what it is) of what a bin costs; nothing where the run does not say."""
-    said = snapshot.operations
-    synaptic, learning = _table(said, "synaptic_operations"), _table(said, "learning_operations")
+    """(figure, what it is) of the operations per bin; empty where the run did not count them."""
+    table = snapshot.operations
+    synaptic, learning = _table(table, "synaptic_operations"), _table(table, "learning_operations")
     macs, acs = number(synaptic.get("effective_macs")), number(synaptic.get("effective_acs"))
     if macs is None and acs is None:
         return []
-    size = number(said.get("footprint_bytes"))
+    size = number(table.get("footprint_bytes"))
     return [
-        (count_of(macs), "multiply-accumulates that were needed"),
-        (count_of(acs), "accumulates that were needed"),
-        (count_of(number(synaptic.get("dense"))), "synaptic operations if nothing were zero"),
-        (words.percent(number(said.get("activation_sparsity"))), "of neurons silent in a bin"),
-        (words.percent(number(said.get("connection_sparsity"))), "of weights zero"),
-        (count_of(number(said.get("membrane_updates"))), "membrane potentials that moved"),
-        (count_of(number(learning.get("total"))), "multiply-accumulates of learning, dense"),
-        (words.megabytes(size, size=1e-6), "footprint: parameters and state"),
+        (short_count(macs), "effective multiply-accumulates"),
+        (short_count(acs), "effective accumulates"),
+        (short_count(number(synaptic.get("dense"))), "synaptic operations of a dense network"),
+        (percent(number(table.get("activation_sparsity"))), "of neurons without a spike"),
+        (percent(number(table.get("connection_sparsity"))), "of weights are zero"),
+        (short_count(number(table.get("membrane_updates"))), "membrane potentials updated"),
+        (short_count(number(learning.get("total"))), "multiply-accumulates to learn, dense"),
+        (megabytes(size, size=1e-6), "footprint: parameters and state"),
     ]
 
 
-def _table(said: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = said.get(key)
+def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = table.get(key)
     return value if isinstance(value, dict) else {}
 
 
@@ -185,15 +199,15 @@ def _is_best(value: float | None, best: float | None) -> bool:
     return value is not None and value == best
 
 
-def _row(name: str, values: Row, taught: int) -> str:
+def _row(name: str, values: Row, learned: int) -> str:
     cells = "".join(
-        f"<td{_kind(value, i == taught)}>{escape(cell(value))}</td>"
+        f"<td{_kind(value, i == learned)}>{escape(cell(value))}</td>"
         for i, value in enumerate(values)
     )
     return f'<tr><th scope="row">{name}</th>{cells}</tr>'
 
 
-def _kind(value: float | None, taught: bool) -> str:
+def _kind(value: float | None, learned: bool) -> str:
     level = "" if value is None else f"h{round(10 * min(max(value, 0.0), 1.0))}"
-    kind = " ".join(part for part in (level, "t" if taught else "") if part)
+    kind = " ".join(part for part in (level, "t" if learned else "") if part)
     return f' class="{kind}"' if kind else ""

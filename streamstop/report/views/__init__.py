@@ -1,1 +1,1 @@
-"""What a page shows, read from a run's files."""
+"""Frozen values that pages show, read from the files of a run or a training."""

@@ -1,10 +1,12 @@
-"""Reads what a run wrote line by line, and keeps a bounded part of it however long the run was.
+"""Reads the log files of a run line by line and keeps a bounded number of points.
 
-Promises: at most `MAX_POINTS` records of `metrics.jsonl` are kept, the first and the last readable
-ones always among them, evenly spaced between; the same file gives the same records; of
-`segments.csv` only counts are kept. Does not promise that a spike between two kept records is
-seen: the report says how many of how many records are drawn.
-"""
+Guarantees:
+- At most `MAX_POINTS` points per curve, evenly spaced, including the first and the last readable.
+- The same file gives the same points.
+- Of segments.csv only counts and windowed accuracies are kept.
+
+Does not:
+- Show a spike between two kept points; the report states how many records are drawn."""
 
 from __future__ import annotations
 
@@ -19,24 +21,24 @@ from streamstop.errors import UsageError
 from streamstop.experiments.significance import sign_test
 from streamstop.pipeline.segments_file import rows
 from streamstop.pipeline.summary_file import number
+from streamstop.report.names import HEADLINE
 
 T = TypeVar("T")
 
 MAX_POINTS = 512
-"""Records kept of a run: more than a screen has columns to tell apart."""
+"""Points kept per curve: more than the columns of a screen."""
 
 MAX_LINE_BYTES = 1 << 20
-"""A longer line of metrics.jsonl is no record of ours: it is passed over and counted."""
+"""A longer line of metrics.jsonl is skipped and counted as unreadable."""
 
 Values = tuple[float | None, ...]
 
 
 class Decimator(Generic[T]):
-    """Keeps at most `limit` of a stream's items, evenly spaced, the first and the last among them.
+    """Keeps at most `limit` items of a stream, evenly spaced, including the first and the last.
 
-    While the stream is short everything is kept; each time the store fills, every second item
-    leaves it and from then on half as many enter. `parse` is called only for an item that would be
-    kept; one for which it gives None is counted as unreadable and leaves a hole.
+    Each time the store is full, every second item is removed and the stride doubles. `parse` is
+    called only for items that would be kept; None from it counts as unreadable and leaves a gap.
 
     >>> kept = Decimator(str, limit=4)
     >>> for n in range(10):
@@ -55,7 +57,7 @@ class Decimator(Generic[T]):
         self._newest: deque[tuple[int, Any]] = deque(maxlen=2)
 
     def offer(self, raw: Any) -> None:
-        """Take the next item of the stream."""
+        """Add the next item of the stream."""
         index, self.seen = self.seen, self.seen + 1
         self._newest.append((index, raw))
         if index % self._stride:
@@ -65,13 +67,13 @@ class Decimator(Generic[T]):
             self.unreadable += 1
         else:
             self._kept.append((index, item))
-        # Places are counted, not items, so that holes do not move what is kept.
+        # Positions are counted, not items, so that gaps do not shift what is kept.
         if index // self._stride + 1 >= self.limit:
             self._stride *= 2
             self._kept = [pair for pair in self._kept if pair[0] % self._stride == 0]
 
     def items(self) -> list[T]:
-        """What was kept, in order. A killed run cuts its last line short: then the one before."""
+        """The kept items, in order; the last readable one stands in for a cut-off last line."""
         kept = [item for _, item in self._kept]
         for index, raw in reversed(self._newest):
             if self._kept and index <= self._kept[-1][0]:
@@ -85,7 +87,7 @@ class Decimator(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class LayerCurves:
-    """One layer over the run; each tuple is parallel to `Curves.x`."""
+    """Curves of one layer; each tuple is parallel to `Curves.x`."""
 
     name: str
     firing_rate: Values
@@ -96,13 +98,13 @@ class LayerCurves:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """The drawn part of metrics.jsonl.
+    """The curves of metrics.jsonl.
 
-    x : where each kept record stands: segments seen, or seconds of stream time.
-    x_label : which of the two, in words.
-    accuracy : name -> values, in the order the records have them.
-    records : readable records the run wrote; `len(x)` of them are kept.
-    unreadable : lines passed over (cut off, not JSON, too long), as far as they were looked at.
+    x : position of each kept record: segments seen, or seconds of stream time.
+    x_label : name of that axis.
+    accuracy : (name, values), in the order of the records.
+    records : records that the run wrote; `len(x)` of them are kept.
+    unreadable : lines skipped (cut off, not JSON, too long), of those that were parsed.
     """
 
     x: tuple[float, ...] = ()
@@ -115,10 +117,10 @@ class Curves:
 
 
 @dataclass(frozen=True, slots=True)
-class Recent:
-    """Everyone's accuracy over the last `window` segments, as the stream went by.
+class WindowedAccuracy:
+    """Accuracy of every decision maker over the last `window` segments.
 
-    x : segments seen.  accuracy : name -> values, parallel to x.
+    x : segments seen.  accuracy : (key, values parallel to x).
     """
 
     window: int = 0
@@ -128,20 +130,20 @@ class Recent:
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """The learner and one baseline on the same segments: who was right where only one was."""
+    """The learner and one baseline on the same segments: how often exactly one was correct."""
 
     learner_only: int
     baseline_only: int
 
     def p_value(self) -> float:
-        """Two-sided sign test of "neither is better", segments taken as independent."""
+        """Two-sided sign test of equal accuracy; treats segments as independent."""
         return sign_test(self.learner_only, self.baseline_only)
 
 
 def read_curves(path: Path, *, bin_us: int | None = None) -> Curves:
-    """The curves of a run from its metrics.jsonl, read as a stream.
+    """Read the curves of a run from its metrics.jsonl, as a stream.
 
-    bin_us : length of a bin in us; places the origin of stream time when nothing has labels.
+    bin_us : length of a bin in us; locates time zero of a stream without labels.
     """
     kept: Decimator[dict[str, Any]] = Decimator(_record)
     too_long = 0
@@ -167,7 +169,7 @@ def read_curves(path: Path, *, bin_us: int | None = None) -> Curves:
 
 
 def read_paired(path: Path, baselines: tuple[str, ...]) -> dict[str, Paired]:
-    """Per baseline, on how many segments it and the learner differ, from segments.csv."""
+    """Per baseline, count the segments where exactly one of it and the learner is correct."""
     wins: Counter[str] = Counter()
     losses: Counter[str] = Counter()
     present: list[str] = []
@@ -176,20 +178,21 @@ def read_paired(path: Path, baselines: tuple[str, ...]) -> dict[str, Paired]:
             if not (label := row.get("label")):
                 continue
             present = present or [name for name in baselines if name in row]
-            right = row.get("decided") == label
+            right = row.get(HEADLINE) == label
             for name in present:
-                rival = row.get(name) == label
-                wins[name] += right and not rival
-                losses[name] += rival and not right
+                theirs = row.get(name) == label
+                wins[name] += right and not theirs
+                losses[name] += theirs and not right
     except UsageError:
         return {}
     return {name: Paired(wins[name], losses[name]) for name in present}
 
 
-def read_recent(path: Path, makers: tuple[str, ...], window: int) -> Recent:
-    """Windowed accuracies from segments.csv, whose rows are in the order in which they were scored.
+def read_windowed(path: Path, makers: tuple[str, ...], window: int) -> WindowedAccuracy:
+    """Read windowed accuracies from segments.csv, whose rows are in the order of scoring.
 
-    None until half a window was seen, then over what was seen; no more than `window` rows are kept.
+    None until half a window was scored, then over the segments so far. At most `window` rows are
+    kept in memory.
     """
     last: deque[tuple[bool, ...]] = deque(maxlen=window)
     kept: Decimator[tuple[float, Values]] = Decimator(lambda item: item)
@@ -209,14 +212,16 @@ def read_recent(path: Path, makers: tuple[str, ...], window: int) -> Recent:
             values = tuple(n / len(last) if enough else None for n in hits)
             kept.offer((float(kept.seen + 1), values))
     except UsageError:
-        return Recent()
+        return WindowedAccuracy()
     found = kept.items()
     columns = (tuple(values[k] for _, values in found) for k in range(len(present)))
-    return Recent(window, tuple(x for x, _ in found), tuple(zip(present, columns, strict=True)))
+    return WindowedAccuracy(
+        window, tuple(x for x, _ in found), tuple(zip(present, columns, strict=True))
+    )
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes | None]:
-    """Lines of a file; None in place of one that is longer than `MAX_LINE_BYTES`."""
+    """Lines of a file; None in place of a line longer than `MAX_LINE_BYTES`."""
     while line := file.readline(MAX_LINE_BYTES):
         if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
             while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
@@ -235,7 +240,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 def _axis(records: list[dict[str, Any]], bin_us: int | None) -> tuple[tuple[float, ...], str]:
-    """Segments where the run counted them, else seconds of stream time, else a count of records."""
+    """Segments where the run counted them, else seconds of stream time, else records."""
     segments = [number(r.get("segment")) for r in records]
     if records and all(s is not None for s in segments):
         return tuple(s + 1 for s in segments if s is not None), "segments seen"
@@ -253,7 +258,7 @@ def _table(value: object) -> Mapping[str, Any]:
 
 
 def _keys(tables: list[Mapping[str, Any]]) -> list[str]:
-    """All keys in order of first appearance."""
+    """All keys, in order of first appearance."""
     return list(dict.fromkeys(key for table in tables for key in table))
 
 

@@ -1,9 +1,12 @@
-"""What the report and the terminal show of a run: one frozen value, read once from a run folder.
+"""A finished run as the report and the terminal show it: one frozen value, read from its folder.
 
-Promises: a bounded value whatever the length of the run; every missing or non-finite figure is
-None, never a made-up one; a folder that is no finished run is a `UsageError`. Does not compute
-scores: it repeats the run's own, and only puts the learner beside its baselines.
-"""
+Guarantees:
+- Bounded, whatever the length of the run.
+- A missing or non-finite figure is None.
+- A folder that is not a finished run's is a `UsageError`.
+
+Does not:
+- Compute scores: it shows those of the run."""
 
 from __future__ import annotations
 
@@ -15,32 +18,31 @@ from typing import Any
 
 from streamstop.errors import UsageError
 from streamstop.events.packet import Damage
+from streamstop.pipeline.segments_file import WINDOW
 from streamstop.pipeline.summary_file import number, read_summary
+from streamstop.report.names import HEADLINE
 from streamstop.report.views.metrics_log import (
     Curves,
     Paired,
-    Recent,
+    WindowedAccuracy,
     read_curves,
     read_paired,
-    read_recent,
+    read_windowed,
 )
 from streamstop.report.views.scenario import (
     DomainScore,
     HeldOut,
-    World,
+    ScenarioView,
     read_domains,
     read_held_out,
-    read_world,
+    read_scenario,
 )
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_DAMAGE_SHOWN = 50
 
-MOST_RECENT = 50
-"""Segments in the windows of a changing world's chart, or a tenth of the stream where that is less,
-but no less than LEAST_RECENT."""
-
-LEAST_RECENT = 10
+SHORTEST_WINDOW = 10
+"""Segments per window on a short non-stationary stream, where a change must show."""
 
 Facts = Mapping[str, Any]
 """A table of a summary, shown as it is."""
@@ -51,11 +53,11 @@ Figures = Mapping[str, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How often one way of deciding was right.
+    """Accuracy of one decision maker.
 
-    key : as in summary.json (`linear`, `lda_counts`...), `decision` for the learner's own.
-    kind : "decision", "readout" or "baseline".
-    segment, last_third : share of segments decided right, over all and over the last third.
+    key : as in segments.csv.
+    kind : "headline", "readout" or "baseline".
+    segment, last_third : fraction of segments predicted correctly, of all and of the last third.
     """
 
     key: str
@@ -66,7 +68,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class ClassScore:
-    """One class: how many segments it had, how many were found, how many claims of it were true."""
+    """One class: its number of segments, its recall and its precision."""
 
     name: str
     segments: int
@@ -76,7 +78,7 @@ class ClassScore:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Where every received event went."""
+    """The event ledger: what happened to every received event."""
 
     received: int = 0
     binned: int = 0
@@ -89,7 +91,7 @@ class Ledger:
 
     @property
     def accounted(self) -> int:
-        """Events whose end is known: binned, dropped, rejected or pending."""
+        """Events that are binned, dropped, rejected or pending."""
         lost = sum(n for _, n in self.dropped) + sum(n for _, n in self.rejected)
         return self.binned + lost + self.pending
 
@@ -101,7 +103,7 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A run, as the report shows it. Tables are in the order in which they are shown."""
+    """A run, as the report shows it. Tables are in display order."""
 
     name: str
     command: str
@@ -125,45 +127,45 @@ class Snapshot:
     versions: Facts
     weights: Facts = field(default_factory=dict)
     labels_beside: str = ""
-    world: World = field(default_factory=World)
+    scenario: ScenarioView = field(default_factory=ScenarioView)
     domains: tuple[DomainScore, ...] = ()
     held_out: HeldOut | None = None
     operations: Facts = field(default_factory=dict)
     config: str = ""
     curves: Curves = field(default_factory=Curves)
-    recent: Recent = field(default_factory=Recent)
+    windowed: WindowedAccuracy = field(default_factory=WindowedAccuracy)
     paired: tuple[tuple[str, Paired], ...] = ()
 
     @property
     def labelled(self) -> bool:
-        """Whether the source came with labels, so that something could be scored."""
+        """Whether the source has labels, so that predictions were scored."""
         return self.accuracy is not None
 
     @property
     def trained(self) -> bool:
-        """Whether the network began with weights from a file, not as the seed drew it."""
+        """Whether the network started with pretrained weights from a file."""
         return bool(self.weights)
 
     @property
     def frozen(self) -> bool:
-        """Whether nothing learned: the network only predicted."""
+        """Whether the network only predicted and did not learn."""
         return bool(self.protocol.get("frozen"))
 
     @property
-    def decision(self) -> Score | None:
-        """The learner's own score, None where nothing was scored."""
-        return next((s for s in self.scores if s.kind == "decision"), None)
+    def headline(self) -> Score | None:
+        """The score of the headline prediction; None where nothing was scored."""
+        return next((s for s in self.scores if s.kind == "headline"), None)
 
     @property
-    def rival(self) -> Score | None:
-        """The strongest baseline over the whole run; between equals, the one better at the end."""
+    def best_baseline(self) -> Score | None:
+        """The strongest baseline over the whole run; on a tie, the better one in the last third."""
         scored = [s for s in self.scores if s.kind == "baseline" and s.segment is not None]
         return max(scored, key=lambda s: (s.segment, s.last_third or 0.0), default=None)
 
     @property
     def ranking(self) -> tuple[Score, ...]:
-        """All scores, best first; between equals the learner's own last, so as not to flatter."""
-        last = {"baseline": 0, "readout": 1, "decision": 2}
+        """All scores, best first; on a tie the learner comes last."""
+        last = {"baseline": 0, "readout": 1, "headline": 2}
         return tuple(
             sorted(
                 self.scores,
@@ -183,8 +185,8 @@ def load_snapshot(run_dir: Path | str) -> Snapshot:
     Raises
     ------
     UsageError
-        The folder is not there, is no run's folder, its run never ended, or its summary cannot be
-        understood.
+        The folder does not exist, is not a run's folder, its run is unfinished, or its summary
+        has another shape.
     """
     folder = Path(run_dir)
     summary = read_summary(folder)
@@ -195,25 +197,25 @@ def load_snapshot(run_dir: Path | str) -> Snapshot:
     try:
         curves = read_curves(metrics, bin_us=_bin_us(config)) if metrics.is_file() else Curves()
         paired = read_paired(segments, baselines) if segments.is_file() and baselines else {}
-        recent = Recent()
-        if snapshot.world.changes and segments.is_file():
-            makers = ("decided", *(s.key for s in snapshot.scores if s.kind != "decision"))
-            window = min(MOST_RECENT, max(LEAST_RECENT, snapshot.segments // 10))
-            recent = read_recent(segments, makers, window)
+        windowed = WindowedAccuracy()
+        if snapshot.labelled and segments.is_file():
+            makers = (HEADLINE, *(s.key for s in snapshot.scores if s.kind != "headline"))
+            windowed = read_windowed(segments, makers, _window(snapshot))
     except OSError as error:
         raise UsageError(f"The run cannot be read ({error.strerror}): {folder}") from error
     return replace(
-        snapshot, config=config, curves=curves, paired=tuple(paired.items()), recent=recent
+        snapshot, config=config, curves=curves, paired=tuple(paired.items()), windowed=windowed
     )
 
 
 def summary_snapshot(summary: Mapping[str, Any], *, where: str = "") -> Snapshot:
-    """The part of a snapshot that a run's summary holds: everything but curves and config.
+    """The part of a snapshot that is in summary.json: everything but curves and config.
 
     Raises
     ------
     UsageError
-        The summary does not have the shape this version writes. `where` names it in the message.
+        The summary does not have the shape that this version writes. `where` is its place, for
+        the message.
     """
     try:
         return _snapshot(summary)
@@ -259,11 +261,19 @@ def _snapshot(summary: Mapping[str, Any]) -> Snapshot:
         versions=dict(summary.get("versions") or {}),
         weights=dict(summary.get("weights") or {}),
         labels_beside=str(summary.get("labels_beside") or ""),
-        world=read_world(summary),
+        scenario=read_scenario(summary),
         domains=read_domains(summary),
         held_out=read_held_out(summary),
         operations=dict(summary.get("operations") or {}),
     )
+
+
+def _window(snapshot: Snapshot) -> int:
+    """Segments per point of the accuracy chart: WINDOW, and less where the stream is short."""
+    segments = max(snapshot.segments, 1)
+    if snapshot.scenario.changes:
+        return min(WINDOW, max(SHORTEST_WINDOW, segments // 10))
+    return min(WINDOW, segments)
 
 
 def _scores(summary: Mapping[str, Any]) -> Iterator[Score]:
@@ -271,7 +281,7 @@ def _scores(summary: Mapping[str, Any]) -> Iterator[Score]:
         return Score(key, kind, number(values.get(segment)), number(values.get(last)))
 
     names = "segment", "segment_last_third"
-    yield score("decision", "decision", summary["accuracy"], *names)
+    yield score(HEADLINE, "headline", summary["accuracy"], *names)
     for key, values in (summary.get("accuracy_by_readout") or {}).items():
         yield score(str(key), "readout", values, *names)
     for key, values in (summary.get("baselines") or {}).items():
@@ -319,7 +329,7 @@ def _read_text(path: Path, limit: int) -> str:
 
 
 def _read_config(path: Path) -> str:
-    """The resolved config as text; it is shown, not needed, so a missing one is no error."""
+    """The resolved config as text; empty where it is missing, since it is only shown."""
     try:
         return _read_text(path, MAX_CONFIG_BYTES)
     except (OSError, ValueError):
@@ -327,7 +337,7 @@ def _read_config(path: Path) -> str:
 
 
 def _bin_us(config: str) -> int | None:
-    """The bin's length wherever the config keeps it: at the top or in one of its tables."""
+    """The length of a bin, at the top level of the config or in one of its tables."""
     try:
         tables = tomllib.loads(config)
     except tomllib.TOMLDecodeError:

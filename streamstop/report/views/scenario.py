@@ -1,10 +1,10 @@
-"""What became of the world in a run, as its summary tells it: spans, drifts, alarms, tests.
+"""The non-stationary part of a run's summary: spans, changes, alarms, held-out scores.
 
-Promises: bounded values, whatever the summary holds; a summary of an older version, without these
-tables, gives empty ones; every missing or non-finite figure is None. A table that is there but
-means something else raises ValueError, TypeError or KeyError. It computes one thing: what a
-detector's alarms say of the drifts that are known.
-"""
+Guarantees:
+- Bounded values, whatever the summary holds.
+- A summary without these tables (of an older version) gives empty values.
+- A missing or non-finite figure is None.
+- A table with another meaning raises ValueError, TypeError or KeyError."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from itertools import zip_longest
 from typing import Any
 
 from streamstop.pipeline.summary_file import number
+from streamstop.report.names import HEADLINE
 
 MAX_SPANS = 1024
 MAX_ALARMS = 512
@@ -22,15 +23,15 @@ MAX_TASKS = 64
 MAX_ROWS = 256
 MAX_MAKERS = 24
 
-BROKE_OFF = ("interrupted", "diverged")
-"""Statuses of runs that did not see the end of their stream."""
+UNFINISHED = ("interrupted", "diverged")
+"""Statuses of runs that did not reach the end of their stream."""
 
 Row = tuple[float | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Segments `first` to `last`, counted from 0, both in it, and what is true of them."""
+    """Segments `first` to `last` (from 0, both included) of one domain or task, and its name."""
 
     first: int
     last: int
@@ -39,7 +40,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A detector's alarm at a segment, over errors or over a rate."""
+    """An alarm of a drift detector at a segment; `signal` : what it watches."""
 
     segment: int
     detector: str
@@ -47,18 +48,18 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
-    """The course of the world and what the detectors said of it.
+class ScenarioView:
+    """A non-stationary stream: its spans and known changes, and the alarms of drift detectors.
 
-    drifts : the segments with which the world is known to have changed.
-    alarm_count : of all; `alarms` are the first of them.
-    watched : (detector, signal) of all that watched; empty where the run does not say.
+    drifts : the first segments after each known change.
+    alarm_count : of all alarms; `alarms` are the first of them.
+    watched : (detector, signal) of all detectors; empty where the run does not list them.
     """
 
-    scenario: str = ""
+    name: str = ""
     domain: str = ""
     spans: tuple[Span, ...] = ()
-    spans_in_all: int = 0
+    total_spans: int = 0
     drifts: tuple[int, ...] = ()
     alarms: tuple[Alarm, ...] = ()
     alarm_count: int = 0
@@ -67,7 +68,7 @@ class World:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The spans' names, each once, in the order in which they come."""
+        """The names of the spans, each once, in order."""
         return tuple(dict.fromkeys(span.name for span in self.spans))
 
     @property
@@ -77,33 +78,33 @@ class World:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
-    """What one detector over one signal said.
+class DetectorResult:
+    """The result of one detector on one signal.
 
-    delays : for each known drift, segments from it to the first alarm before the next one; None
-        where there was none.
-    false : alarms before the first known drift; None where no drift is known.
-    again : further alarms after one that found a drift.
+    delays : for each known change, segments until the first alarm before the next change; None
+        without one.
+    false_alarms : alarms before the first known change; None where no change is known.
+    repeated : further alarms after the one that detected a change.
     """
 
     detector: str
     signal: str
     alarms: int
     delays: tuple[int | None, ...]
-    false: int | None
-    again: int
+    false_alarms: int | None
+    repeated: int
 
     @property
     def found(self) -> tuple[int, ...]:
-        """The delays of the drifts that were found, shortest first."""
+        """The delays of the detected changes, shortest first."""
         return tuple(sorted(one for one in self.delays if one is not None))
 
 
 @dataclass(frozen=True, slots=True)
 class DomainScore:
-    """One domain: everyone's accuracy on its segments, by the keys of summary.json.
+    """One domain: the accuracy of every decision maker on its segments, by key.
 
-    name : None for all the domains together that came after the first so many.
+    name : None for the domains beyond the limit, which share one row.
     """
 
     name: str | None
@@ -118,10 +119,10 @@ class DomainScore:
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class HeldOutScores:
     """One decision maker on the held-out segments.
 
-    before : accuracy by task before the stream; empty where it is not known.
+    before : accuracy by task before the stream; empty where it was not measured.
     r : accuracy by span and task.
     """
 
@@ -136,57 +137,59 @@ class Examined:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """The tests on what is held out: tasks, the task of each span, and who was tested."""
+    """The held-out evaluation: tasks, the task of each span, and the scores of decision makers."""
 
     tasks: tuple[str, ...]
-    taught: tuple[int, ...]
-    tested: tuple[Examined, ...]
+    learned: tuple[int, ...]
+    scores: tuple[HeldOutScores, ...]
     rows_left: int = 0
     tasks_left: int = 0
 
     @property
-    def learner(self) -> Examined | None:
-        """The learner's own."""
-        return next((one for one in self.tested if one.key == "decided"), None)
+    def learner(self) -> HeldOutScores | None:
+        """The scores of the headline prediction."""
+        return next((one for one in self.scores if one.key == HEADLINE), None)
 
 
-def watches(world: World) -> list[Watch]:
-    """What each detector's alarms say of the known drifts, in the order in which they watch."""
-    heard = [(one.detector, one.signal) for one in world.alarms]
-    return [_watch(world, *key) for key in dict.fromkeys([*world.watched, *heard])]
+def detector_results(scenario: ScenarioView) -> list[DetectorResult]:
+    """The results of all detectors against the known changes, in the order of `watched`."""
+    alarmed = [(one.detector, one.signal) for one in scenario.alarms]
+    return [
+        _detector_result(scenario, *key) for key in dict.fromkeys([*scenario.watched, *alarmed])
+    ]
 
 
-def _watch(world: World, detector: str, signal: str) -> Watch:
+def _detector_result(scenario: ScenarioView, detector: str, signal: str) -> DetectorResult:
     raised = sorted(
-        one.segment for one in world.alarms if (one.detector, one.signal) == (detector, signal)
+        one.segment for one in scenario.alarms if (one.detector, one.signal) == (detector, signal)
     )
     delays: list[int | None] = []
-    again = 0
-    for drift, until in zip_longest(world.drifts, world.drifts[1:]):
+    repeated = 0
+    for drift, until in zip_longest(scenario.drifts, scenario.drifts[1:]):
         within = [a for a in raised if a >= drift and (until is None or a < until)]
         delays.append(within[0] - drift if within else None)
-        again += max(0, len(within) - 1)
-    false = sum(a < world.drifts[0] for a in raised) if world.drifts else None
-    return Watch(detector, signal, len(raised), tuple(delays), false, again)
+        repeated += max(0, len(within) - 1)
+    false_alarms = sum(a < scenario.drifts[0] for a in raised) if scenario.drifts else None
+    return DetectorResult(detector, signal, len(raised), tuple(delays), false_alarms, repeated)
 
 
-def read_world(summary: Mapping[str, Any]) -> World:
+def read_scenario(summary: Mapping[str, Any]) -> ScenarioView:
     """The world of a summary: of a run that broke off, the part that it came to."""
     scenario, drift = summary.get("scenario") or {}, summary.get("drift") or {}
     spans = scenario.get("spans") or ()
     drifts = (int(one) for one in (scenario.get("drifts") or ())[:MAX_SPANS])
-    in_all = int(scenario.get("spans_in_all") or len(spans))
-    if summary.get("status") in BROKE_OFF:
+    total = int(scenario.get("spans_in_all") or len(spans))
+    if summary.get("status") in UNFINISHED:
         came_to = int(summary.get("segments") or 0)
         spans = [one for one in spans if int(one[0]) < came_to]
         drifts = (one for one in drifts if one < came_to)
-        in_all = min(in_all, len(spans))
+        total = min(total, len(spans))
     alarms = drift.get("alarms") or ()
-    return World(
-        scenario=str(scenario.get("name") or ""),
+    return ScenarioView(
+        name=str(scenario.get("name") or ""),
         domain=str(scenario.get("domain") or ""),
         spans=tuple(Span(int(a), int(b), str(name)) for a, b, name in spans[:MAX_SPANS]),
-        spans_in_all=in_all,
+        total_spans=total,
         drifts=tuple(sorted(drifts)),
         alarms=tuple(
             Alarm(int(one["segment"]), str(one["detector"]), str(one["signal"]))
@@ -199,7 +202,7 @@ def read_world(summary: Mapping[str, Any]) -> World:
 
 
 def read_domains(summary: Mapping[str, Any]) -> tuple[DomainScore, ...]:
-    """The domains of a summary, in the order in which they came."""
+    """The domains of a summary, in the order of their first segments."""
     known = ("domain", "segments", "first")
     return tuple(
         DomainScore(
@@ -213,23 +216,23 @@ def read_domains(summary: Mapping[str, Any]) -> tuple[DomainScore, ...]:
 
 
 def read_held_out(summary: Mapping[str, Any]) -> HeldOut | None:
-    """The tests of a summary; None where nothing was tested.
+    """The held-out evaluation of a summary; None without one.
 
-    Of more than MAX_TASKS tasks or MAX_ROWS spans the first are kept, and the last span.
+    The first MAX_TASKS tasks and MAX_ROWS spans are kept, and always the last span.
     """
-    said = summary.get("continual")
-    if not said:
+    table = summary.get("continual")
+    if not table:
         return None
-    tasks = tuple(str(one) for one in said["tasks"])
-    taught = tuple(int(one) for one in said["taught"])
-    if any(not 0 <= one < len(tasks) for one in taught):
-        raise ValueError("a span teaches a task that is none")
-    kept = _kept(len(taught))
+    tasks = tuple(str(one) for one in table["tasks"])
+    learned = tuple(int(one) for one in table["taught"])
+    if any(not 0 <= one < len(tasks) for one in learned):
+        raise ValueError("a span names an unknown task")
+    kept = _kept(len(learned))
     return HeldOut(
         tasks=tasks[:MAX_TASKS],
-        taught=tuple(taught[i] for i in kept),
-        tested=tuple(_tested(said["makers"], len(tasks), len(taught), kept)),
-        rows_left=len(taught) - len(kept),
+        learned=tuple(learned[i] for i in kept),
+        scores=tuple(_held_out_scores(table["makers"], len(tasks), len(learned), kept)),
+        rows_left=len(learned) - len(kept),
         tasks_left=max(0, len(tasks) - MAX_TASKS),
     )
 
@@ -238,19 +241,19 @@ def _kept(rows: int) -> list[int]:
     return list(range(rows)) if rows <= MAX_ROWS else [*range(MAX_ROWS - 1), rows - 1]
 
 
-def _tested(
+def _held_out_scores(
     makers: Mapping[str, Any], tasks: int, rows: int, kept: Sequence[int]
-) -> Iterator[Examined]:
-    for key, said in list(makers.items())[:MAX_MAKERS]:
-        r = said["r"]
+) -> Iterator[HeldOutScores]:
+    for key, figures in list(makers.items())[:MAX_MAKERS]:
+        r = figures["r"]
         if len(r) != rows or any(len(row) != tasks for row in r):
-            raise ValueError("R has not a row a span and a column a task")
-        figures = ("average_accuracy", "backward_transfer", "forward_transfer", "forgetting")
-        yield Examined(
+            raise ValueError("R does not have one row per span and one column per task")
+        names = ("average_accuracy", "backward_transfer", "forward_transfer", "forgetting")
+        yield HeldOutScores(
             str(key),
-            _row(said.get("before") or ()),
+            _row(figures.get("before") or ()),
             tuple(_row(r[i]) for i in kept),
-            *(number(said.get(name)) for name in figures),
+            *(number(figures.get(name)) for name in names),
         )
 
 

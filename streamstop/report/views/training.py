@@ -1,46 +1,34 @@
-"""What the page of a training shows: one frozen value, read once from the training's folder.
+"""A finished training as its page shows it: one frozen value, read from its folder.
 
-Promises: every missing or non-finite figure is None, never a made-up one; a folder that is no
-finished training is a `UsageError`; what the figures may be compared with is said from the settings
-that made them, not by hand. Does not compute scores: it repeats the training's own, with the
-interval that their number of samples allows.
-"""
+Guarantees:
+- A missing or non-finite figure is None.
+- A folder that is not a finished training's is a `UsageError`.
+
+Does not:
+- Compute scores: it shows those of the training."""
 
 from __future__ import annotations
 
 import json
-import math
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from streamstop.config.training import limited
 from streamstop.errors import UsageError
 from streamstop.pipeline.summary_file import number
-from streamstop.report.charts.lines import Values
-from streamstop.report.text.run import MINUS, NBSP, NONE, percent, plural
+
+Values = Sequence[float | None]
 
 MAX_BYTES = 16 << 20
-"""No file of a training's folder that is read here may be longer."""
-
-MANY = 1000
-"""From so many samples on, a share has two decimals."""
-
-RULES = {
-    "stop": "STOP",
-    "ottt": "OTTT, a control: STOP on weights alone",
-    "sltt": "SLTT, a control: no traces through time",
-    "bptt": "backpropagation through time, a control that keeps all steps in memory",
-}
-"""The rules by name, and what they are."""
+"""A longer file of a training's folder is refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A quantity over the epochs: its mean over the parts, and their lowest and highest."""
+    """A quantity over the epochs: mean, lowest and highest over the parts (folds)."""
 
     mean: Values
     low: Values
@@ -49,7 +37,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One network's row: its scores at its best epoch, and of how many samples they are."""
+    """One network: its scores at its best epoch, and the numbers of samples."""
 
     name: str
     samples: int
@@ -66,10 +54,10 @@ class Part:
 class TrainView:
     """A finished training.
 
-    summary : train.json.  settings : config.toml, read.  config : its text.
-    epochs : number of them that there are curves for.  loss, train, validation, lr : over them.
-    leaks, thresholds : by layer.  seconds : of one epoch, the mean.
-    correct, tested : test samples told right, and all of them; 0, 0 without a test set.
+    summary : train.json.  settings : config.toml, parsed.  config : its text.
+    epochs : length of the curves.  loss, train, validation, lr : curves.
+    leaks, thresholds : curves by layer.  seconds : mean per epoch.
+    correct, tested : test samples predicted correctly, and all; 0, 0 without a test set.
     """
 
     summary: Mapping[str, Any]
@@ -88,29 +76,29 @@ class TrainView:
     tested: int
 
     def setting(self, section: str, key: str, otherwise: Any) -> Any:
-        """A setting, or what it is where an older version did not write it."""
+        """A setting; `otherwise` where an older version did not write it."""
         return self.settings.get(section, {}).get(key, otherwise)
 
     @property
     def simulated(self) -> bool:
-        """Whether any of the data were made by a simulator."""
+        """Whether any of the data are simulated."""
         return bool(self.summary.get("simulated"))
 
     @property
     def accuracy(self) -> float | None:
-        """Share of all test samples told right."""
+        """Fraction of all test samples predicted correctly."""
         return self.correct / self.tested if self.tested else None
 
     @property
     def folds(self) -> bool:
-        """Whether this was a cross-validation."""
+        """Whether this is a cross-validation."""
         return bool(self.setting("data", "folds", 0))
 
 
 def load_train_view(folder: Path) -> TrainView:
     """Read a finished training's folder.
 
-    Raises UsageError where it is none, or cannot be understood.
+    Raises UsageError where it is not one, or cannot be read.
     """
     try:
         summary = json.loads(_text(folder / "train.json"))
@@ -119,12 +107,10 @@ def load_train_view(folder: Path) -> TrainView:
         lines = [_lines(folder if name == "all" else folder / name) for name in names]
         return _view(summary, config, lines)
     except FileNotFoundError as error:
-        raise UsageError(f"no finished training: {error.filename} is not there") from error
+        raise UsageError(f"not a finished training: there is no {error.filename}") from error
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         what = f"{type(error).__name__}: {error}"
-        raise UsageError(
-            f"this training's files cannot be understood ({what}): {folder}"
-        ) from error
+        raise UsageError(f"the files of this training cannot be read ({what}): {folder}") from error
 
 
 def _view(
@@ -193,183 +179,3 @@ def _text(path: Path) -> str:
 
 def _lines(folder: Path) -> list[Mapping[str, Any]]:
     return [json.loads(line) for line in _text(folder / "epochs.jsonl").splitlines()]
-
-
-def share(value: float | None, of: int) -> str:
-    """A share of so many samples, with as many decimals as they are worth.
-
-    >>> share(0.99431, 10_000).replace(NBSP, " "), share(0.91, 100).replace(NBSP, " ")
-    ('99.43 %', '91.0 %')
-    """
-    if value is None or of < MANY or not 0.00005 <= value < 0.99995:
-        return percent(value)
-    return f"{value * 100:.2f}{NBSP}%"
-
-
-def interval(correct: int, samples: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (J. Am. Stat. Assoc. 22, 1927).
-
-    >>> [round(edge, 4) for edge in interval(9773, 10_000)]
-    [0.9742, 0.98]
-    """
-    z, p = 1.959964, correct / samples
-    middle = (p + z * z / (2 * samples)) / (1 + z * z / samples)
-    half = z * math.sqrt(p * (1 - p) / samples + z * z / (4 * samples**2)) / (1 + z * z / samples)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
-
-
-def verdict(view: TrainView) -> str:
-    """The training's result in one sentence."""
-    summary = view.summary
-    how = RULES.get(str(summary.get("rule", "stop")), "an unknown rule").partition(",")[0]
-    network = (
-        f"{summary['network']}, trained by {how} for {plural(int(summary['epochs']), 'epoch')}"
-    )
-    kind = "simulated" if view.simulated else "real"
-    if view.accuracy is None:
-        best = max((p.validation for p in view.parts if p.validation is not None), default=None)
-        if best is None:
-            return f"{network}, was neither validated nor tested."
-        validated = sum(part.validated for part in view.parts)
-        return f"{network}, tells {share(best, validated)} of its {kind} validation samples right."
-    right = f"{share(view.accuracy, view.tested)} of {plural(view.tested, kind + ' sample')}"
-    if view.folds:
-        return f"{network}, told {right} right, each by a network that had not trained on it."
-    return f"{network}, told {right} right that nothing was trained on or chosen by."
-
-
-def doubt(view: TrainView) -> str:
-    """How far chance alone may have moved the figure."""
-    if not view.tested:
-        return "No test set was given. What chose the epoch also scored it, which flatters."
-    low, high = interval(view.correct, view.tested)
-    said = (
-        f"Wilson's 95{NBSP}% interval: {share(low, view.tested)} to {share(high, view.tested)}. "
-        "It knows of the chance in these samples alone; another seed makes another network."
-    )
-    spread = number((view.summary["test"] or {}).get("folds_sd"))
-    if spread is not None:
-        said = f"Standard deviation of the folds: {spread * 100:.1f} points. " + said
-    return _by_discriminant(view.summary.get("test_discriminant") or {}) + said
-
-
-def _by_discriminant(figure: Mapping[str, Any]) -> str:
-    accuracy, tested = number(figure.get("accuracy")), int(figure.get("samples", 0))
-    if accuracy is None or not tested:
-        return ""
-    return (
-        f"A discriminant readout, fitted in one pass to this network's firing rates on the "
-        f"training set, told {share(accuracy, tested)} right. "
-    )
-
-
-def warnings(view: TrainView) -> list[str]:
-    """What a reader must know before the figure."""
-    said = []
-    if view.simulated:
-        said.append("The data are simulated: the figure says nothing of a real sensor.")
-    if limit := view.summary.get("limit", view.setting("data", "limit", 0)):
-        said.append(limited(limit))
-    if view.summary.get("rule", "stop") != "stop":
-        said.append(f"Not STOP: {RULES.get(str(view.summary['rule']), 'an unknown rule')}.")
-    return said
-
-
-def comparisons(view: TrainView) -> Iterator[tuple[str, str]]:
-    """What the figure stands for, and what it may and may not be compared with."""
-    held = sum(part.validated for part in view.parts)
-    if view.folds:
-        yield (
-            "Tested",
-            f"Cross-validation on the training set in {len(view.parts)} parts: each part was "
-            "scored once, by a network that had seen none of it, after a validation share of the "
-            "others had chosen its epoch.",
-        )
-        yield (
-            "Not the same",
-            "A figure on the data set's own test part: that one had more samples to train on, and "
-            "other samples to be tested on.",
-        )
-    elif view.tested:
-        chosen = (
-            f"after {held:,} samples held out of the training set had chosen the epoch"
-            if held
-            else "after the last epoch; nothing chose between epochs"
-        )
-        late = number(view.setting("data", "test_share", 0.0))
-        what = f"The last {percent(late)} of each recording, or class," if late else "The test set"
-        yield "Tested", f"{what} was scored once, {chosen}."
-        if late:
-            yield (
-                "Not the same",
-                "A figure on other recordings: training and test share days, sensors and objects.",
-            )
-    if view.tested:
-        yield (
-            "May be set beside",
-            "Figures on the same samples whose epoch and settings were chosen without them, with "
-            "their own number of seeds and their spread.",
-        )
-        yield (
-            "May not",
-            "Figures of the epoch that did best on the test set, as those of the STOP paper (arXiv "
-            "2411.11082) are: taking the best of many looks raises a figure by itself.",
-        )
-    if held and not view.folds:
-        yield (
-            "Samples",
-            f"{held:,} samples were held out to validate, and trained nothing; who trains on all "
-            "has that many more.",
-        )
-    yield (
-        "Seeds",
-        f"One, {view.summary.get('seed')}. A difference from another training is one only where it "
-        "outlasts several seeds of both.",
-    )
-    yield (
-        "Streams",
-        "A trained figure is no streamed one: streamstop run scores a network that meets each "
-        "segment once, before it learns from it.",
-    )
-    yield from _kept(view)
-
-
-def _kept(view: TrainView) -> Iterator[tuple[str, str]]:
-    """What was scored, where it is not simply the network as it was trained."""
-    if average := view.setting("train", "average", 0.0):
-        yield (
-            "Weights",
-            f"Validated, tested and kept were averages of the weights that keep {average:g} of "
-            "themselves an update.",
-        )
-    if view.setting("network", "norm", "none") == "batch":
-        yield (
-            "Normalisation",
-            "Batch statistics while training; what was tested and kept has their running averages "
-            "folded into its weights.",
-        )
-    if view.setting("train", "precision", "float32") == "mixed":
-        yield "Precision", "Weights met spikes in bfloat16; states and updates were float32."
-
-
-def changed(view: TrainView, defaults: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Settings that differ from the defaults, as section.key and value."""
-    return [
-        (f"{section}.{key}", shown(value))
-        for section, values in view.settings.items()
-        for key, value in values.items()
-        if value != defaults.get(section, {}).get(key)
-    ]
-
-
-def shown(value: object) -> str:
-    """A setting's value for reading.
-
-    >>> shown([32, 64]), shown(0.0), shown("")
-    ('32, 64', '0', '–')
-    """
-    if isinstance(value, list):
-        return ", ".join(map(shown, value)) or NONE
-    if isinstance(value, float):
-        return f"{value:g}".replace("-", MINUS)
-    return str(value) or NONE

@@ -11,15 +11,14 @@ from helpers.event_files import bin_bytes, random_events
 from rich.console import Console
 
 from streamstop.cli.display.inspect import ASCII_BLOCKS, BLOCKS, print_inspection, sparkline
-from streamstop.tools.inspection import RecordingInfo as Inspection
-from streamstop.tools.inspection import inspect
+from streamstop.tools.inspection import RecordingInfo, inspect
 
 
 def console(encoding: str = "utf-8", width: int = 80) -> Console:
     return Console(file=io.TextIOWrapper(io.BytesIO(), encoding), width=width)
 
 
-def printed(found: Inspection, encoding: str = "utf-8", width: int = 80) -> str:
+def printed(found: RecordingInfo, encoding: str = "utf-8", width: int = 80) -> str:
     to = console(encoding, width)
     print_inspection(found, to)
     to.file.flush()
@@ -28,7 +27,7 @@ def printed(found: Inspection, encoding: str = "utf-8", width: int = 80) -> str:
 
 
 @pytest.fixture
-def damaged(tmp_path: Path) -> Inspection:
+def damaged(tmp_path: Path) -> RecordingInfo:
     events = random_events(20_000, width=34, height=34)
     events["t"][9000] -= 400
     events["t"][15_000:] += 2_000_000
@@ -37,7 +36,7 @@ def damaged(tmp_path: Path) -> Inspection:
     return inspect(str(path))
 
 
-def test_says_what_was_found_and_what_is_wrong(damaged: Inspection) -> None:
+def test_says_what_was_found_and_what_is_wrong(damaged: RecordingInfo) -> None:
     text = " ".join(printed(damaged).split())
     for said in (
         "N-MNIST .bin, 100 kB",
@@ -65,13 +64,13 @@ def test_no_event_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-def test_no_line_is_wider_than_the_console(damaged: Inspection, width: int) -> None:
+def test_no_line_is_wider_than_the_console(damaged: RecordingInfo, width: int) -> None:
     lines = printed(damaged, width=width).splitlines()
     assert all(len(line) <= width for line in lines if damaged.path not in line)
     assert damaged.path in lines, "in one piece, to be copied"
 
 
-def test_a_terminal_without_block_characters(damaged: Inspection) -> None:
+def test_a_terminal_without_block_characters(damaged: RecordingInfo) -> None:
     text = printed(damaged, "ascii")
     assert "?" not in text
     assert any(set(line.strip()) <= set(f"{ASCII_BLOCKS} ") for line in text.splitlines() if line)

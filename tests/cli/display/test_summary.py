@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.fake_run import fake_world, write_fake_run
+from helpers.fake_run import fake_scenario, write_fake_run
 from rich.console import Console
 
 from streamstop.cli.display.summary import print_summary
-from streamstop.report.text import run as words
+from streamstop.report.formatting import NBSP, percent
+from streamstop.report.names import name_of
+from streamstop.report.text import run as run_text
 from streamstop.report.views.run import summary_snapshot
 
 MakeSummary = Callable[..., dict[str, Any]]
@@ -40,12 +42,12 @@ def printed(summary: dict[str, Any], width: int = 80) -> str:
 
 def test_the_best_and_the_worst_domain_have_a_line(fake_summary: MakeSummary) -> None:
     assert "domains" not in printed(fake_summary())
-    text = " ".join(printed(fake_summary(overrides=fake_world())).split())
+    text = " ".join(printed(fake_summary(overrides=fake_scenario())).split())
     assert "domains best “TEST domain 1” " in text
     assert "; worst “TEST domain 0” " in text
 
 
-def test_operations_are_said_where_the_run_counts_them(fake_summary: MakeSummary) -> None:
+def test_operations_are_shown_where_the_run_counts_them(fake_summary: MakeSummary) -> None:
     counted: dict[str, Any] = {
         "executions": 4,
         "activation_sparsity": 0.75,
@@ -53,10 +55,12 @@ def test_operations_are_said_where_the_run_counts_them(fake_summary: MakeSummary
         "learning_operations": {"total": 0.0},
     }
     text = " ".join(printed(fake_summary(overrides={"operations": counted})).split())
-    assert "1,234 of 5,000 synaptic a bin, 75.0 % of neurons silent; none to learn" in text
+    assert (
+        "1,234 of 5,000 synaptic per bin, 75.0 % of neurons without a spike; none to learn" in text
+    )
     counted["learning_operations"]["total"] = 9876.6
     text = " ".join(printed(fake_summary(overrides={"operations": counted})).split())
-    assert "9,877 a bin to learn" in text
+    assert "9,877 per bin to learn" in text
     assert "operations" not in printed(fake_summary(overrides={"operations": {}}))
 
 
@@ -85,11 +89,15 @@ def test_says_what_the_report_says(fake_summary: MakeSummary) -> None:
     summary = fake_summary()
     snapshot = summary_snapshot(summary)
     text = " ".join(printed(summary).split())
-    assert words.verdict(snapshot).replace(words.NBSP, " ") in text
-    assert words.ledger_equation(snapshot) in text
+    assert run_text.result_sentence(snapshot).replace(NBSP, " ") in text
+    assert run_text.ledger_equation(snapshot) in text
     for score in snapshot.scores:
-        share = words.percent(score.segment).replace(words.NBSP, " ")
-        row = next(r for r in printed(summary).splitlines() if words.name_of(score.key) in r[:26])
+        share = percent(score.segment).replace(NBSP, " ")
+        row = next(
+            r
+            for r in printed(summary).splitlines()
+            if r.strip().startswith(name_of(score.key) + " ")
+        )
         assert share in row
 
 
@@ -100,9 +108,9 @@ def test_a_figure_is_never_parted_from_its_unit(fake_summary: MakeSummary) -> No
         )
 
 
-def test_simulated_and_interrupted_are_said_before_the_score(fake_summary: MakeSummary) -> None:
+def test_simulated_and_interrupted_come_before_the_score(fake_summary: MakeSummary) -> None:
     text = printed(fake_summary(simulated=True, status="interrupted"))
-    assert text.index("Interrupted") < text.index("SIMULATED") < text.index("decided")
+    assert text.index("Interrupted") < text.index("SIMULATED") < text.index("predicted")
 
 
 def test_names_cannot_steer_the_terminal(fake_summary: MakeSummary) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from streamstop.cli.display.text import print_paragraph, print_path
-from streamstop.report.text.run import NBSP
+from streamstop.report.formatting import NBSP
 
 
 def shown(console: Console) -> list[str]:

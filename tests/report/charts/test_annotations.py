@@ -1,4 +1,4 @@
-"""What is marked on a chart: in its place, told apart without colour, named where there is room."""
+"""What is marked on a chart: in its place, distinct without colour, named where there is room."""
 
 from __future__ import annotations
 

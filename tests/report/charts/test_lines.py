@@ -47,7 +47,7 @@ def test_hardly_any_data_still_draws(y: list[float | None]) -> None:
     assert svg.count("<svg") == svg.count("</svg>") == 2
 
 
-def test_words_are_escaped() -> None:
+def test_text_is_escaped() -> None:
     nasty = '"><script>alert(1)</script>'
     svg = str(
         line_chart(
@@ -65,7 +65,7 @@ def test_words_are_escaped() -> None:
     assert "<script" not in svg and '""' not in svg
 
 
-def test_a_picture_says_what_it_shows_to_who_cannot_see_it() -> None:
+def test_a_chart_has_a_title_and_a_description_for_screen_readers() -> None:
     for svg in (
         chart(Line("a", [1.0], 0), x=[0.0]),
         str(heat_map([[1]], ["mug"], key="k", title="T", desc="D")),

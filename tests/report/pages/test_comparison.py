@@ -1,4 +1,4 @@
-"""The page of a comparison: self-contained, escaped, and with a word on every pair."""
+"""The page of a comparison: self-contained, escaped, with a result for every pair."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ def page(*named: str) -> Page:
 def test_two_groups_have_figures_a_test_and_what_they_differ_in(tmp_path: Path) -> None:
     found = page(group(tmp_path / "a", [54, 55, 56]), group(tmp_path / "b", [48, 49, 51], SLTT))
     text = found.text.replace("\xa0", " ")
-    assert "A (rule = stop) is ahead of B (rule = sltt) by 9.4 points over 3 seeds" in text
-    assert "by more than chance (paired t-test over seeds, p =" in text
+    assert "A (rule = stop) is better than B (rule = sltt) by 9.4 points over 3 seeds" in text
+    assert "the difference is significant (paired t-test over seeds, p =" in text
     assert "learner.rule stop sltt" in text
     assert "17 : 0" in text
-    assert "with 3 seeds never below 0.25" in text
+    assert "with 3 seeds at least 0.25" in text
     assert "corrected" not in text
     assert {"script", "link", "img", "iframe", "object"}.isdisjoint(found.tags)
 
 
-def test_three_groups_say_that_they_are_corrected_for(tmp_path: Path) -> None:
+def test_tests_of_three_groups_are_corrected(tmp_path: Path) -> None:
     found = page(
         group(tmp_path / "a", [54, 55, 56]),
         group(tmp_path / "b", [30, 31, 31], SLTT),
         group(tmp_path / "c", [54, 55, 57], OTTT),
     )
     text = found.text
-    assert "Of 3 groups, C (rule = ottt) decides most segments right" in text
-    assert "It is ahead of B by more than chance." in text
-    assert "Chance alone may put it ahead of A." in text
+    assert "Of 3 groups, C (rule = ottt) is the most accurate" in text
+    assert "It is significantly better than B." in text
+    assert "The difference from A is not significant." in text
     assert "by Holm's method" in text
 
 
@@ -64,7 +64,7 @@ def test_groups_that_are_not_comparable_are_not_tested(tmp_path: Path) -> None:
 def test_one_group_is_shown_without_a_test(tmp_path: Path) -> None:
     found = page(group(tmp_path / "a", [54, 55, 56]))
     assert "one group: these runs differ by nothing but their seed" in found.text
-    assert "By more than chance?" not in found.text
+    assert "Significance" not in found.text
 
 
 def test_the_page_is_written_where_it_can_be(tmp_path: Path) -> None:
@@ -73,5 +73,5 @@ def test_the_page_is_written_where_it_can_be(tmp_path: Path) -> None:
     assert "streamstop compare a" in path.read_text()
     with pytest.raises(UsageError, match="this is a folder"):
         write_comparison(found, tmp_path)
-    with pytest.raises(UsageError, match="wants a file in a folder that is there"):
+    with pytest.raises(UsageError, match="needs a file in a folder that exists"):
         write_comparison(found, tmp_path / "nowhere" / "c.html")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.fake_run import fake_world, write_fake_run
+from helpers.fake_run import fake_scenario, write_fake_run
 from helpers.html_page import Page
 
 from streamstop.errors import UsageError
@@ -37,7 +37,7 @@ VARIANTS = {
     "damaged": {"status": "damaged"},
     "one segment": {"segments": 3, "classes": ("a", "b")},
     "36 classes": {"classes": tuple(f"class {i}" for i in range(36)), "segments": 700},
-    "a changing world": {"overrides": fake_world()},
+    "a changing stream": {"overrides": fake_scenario()},
     "101 classes": {"classes": tuple(f"class {i}" for i in range(101)), "segments": 900},
 }
 
@@ -58,12 +58,12 @@ def test_nothing_is_loaded_and_nothing_runs(fake_run: MakeRun, options: dict[str
 def test_sections_come_in_their_order(fake_run: MakeRun) -> None:
     text = render(load_snapshot(fake_run()))
     titles = [
-        "The learner beside its baselines",
+        "The learner and its baselines",
         "Accuracy over the run",
         "By class",
-        "What was taken for what",
+        "Confusion matrix",
         "Inside the network",
-        "Where every event went",
+        "Event ledger",
         "Speed",
         "Memory",
         "Protocol",
@@ -74,41 +74,65 @@ def test_sections_come_in_their_order(fake_run: MakeRun) -> None:
         assert f'id="{name}-t"' in text
 
 
-def test_a_changing_world_has_its_sections(fake_run: MakeRun) -> None:
-    folder = fake_run(overrides=fake_world())
+@pytest.mark.parametrize("overrides", [None, fake_scenario()])
+def test_a_decision_maker_has_one_colour_in_table_chart_and_legend(
+    fake_run: MakeRun, overrides: dict[str, object] | None
+) -> None:
+    text = render(load_snapshot(fake_run(overrides=overrides)))
+    rows = re.findall(
+        r'class="name"><svg[^>]*><line[^>]* class="s(\d)"[^>]*/></svg><b>([^<]*)</b>'
+        r'.*?<span class="f(\d)( dashed)?"',
+        text,
+        re.S,
+    )
+    table = {name: (bar, bool(dashed)) for key, name, bar, dashed in rows if key == bar}
+    assert len(table) == len(rows) == 8, "a line and a bar of one row differ in colour"
+    legend = {
+        name: (colour, "stroke-dasharray" in rest)
+        for colour, rest, name in re.findall(
+            r'<li><svg[^>]*><line[^>]* class="s(\d)"([^>]*)/></svg><span>([^<]*)</span><b>', text
+        )
+    }
+    shown = legend.keys() & table.keys()
+    assert len(shown) >= 4 and all(legend[name] == table[name] for name in shown)
+    assert len(set(table.values())) == len(table), "two rows look the same"
+
+
+def test_a_changing_stream_has_its_sections(fake_run: MakeRun) -> None:
+    folder = fake_run(overrides=fake_scenario())
     text = render(load_snapshot(folder))
     titles = re.findall(r"<h2>([^<]*)</h2>", text)
-    new = ["Who noticed a change", "By domain", "What is kept of each task"]
-    assert titles[2:5] == new and "Operations a bin" in titles
+    new = ["Drift detection", "By domain", "Held-out evaluation"]
+    assert titles[2:5] == new and "Operations per bin" in titles
     page = Page(text).text
-    assert "The world changed once, after 128 segments" in page
+    assert "The stream changed once, after 128 segments" in page
     assert "Backward transfer" in page and "−12.5" in page
-    assert "123 k" in page and "multiply-accumulates that were needed" in page
+    assert "123 k" in page and "effective multiply-accumulates" in page
     summary = json.loads((folder / "summary.json").read_text())
-    for key in fake_world():
+    for key in fake_scenario():
         older = {k: v for k, v in summary.items() if k != key}
         (folder / "summary.json").write_text(json.dumps(older))
         Page(render(load_snapshot(folder)))
 
 
 def test_a_mixed_stream_without_alarms_says_so(fake_run: MakeRun) -> None:
-    world = fake_world(alarms=0)
-    text = page_of(fake_run(overrides={k: world[k] for k in ("drift", "per_domain")})).text
-    assert "No drift detector raised an alarm" in text and "they come mixed" in text
-    assert "Who noticed" not in text and "Alarms of drift detectors" not in text
+    scenario = fake_scenario(alarms=0)
+    text = page_of(fake_run(overrides={k: scenario[k] for k in ("drift", "per_domain")})).text
+    assert "No drift detector raised an alarm" in text and "they are mixed" in text
+    assert "Drift detection" not in text and "Alarms of drift detectors" not in text
 
 
 def test_the_largest_page_is_under_a_megabyte(fake_run: MakeRun) -> None:
     names = tuple(f"a class of some length {i}" for i in range(40))
-    world = fake_world(5000, spans=60, alarms=200, tasks=64)
-    text = render(load_snapshot(fake_run(segments=5000, classes=names, overrides=world)))
+    scenario = fake_scenario(5000, spans=60, alarms=200, tasks=64)
+    text = render(load_snapshot(fake_run(segments=5000, classes=names, overrides=scenario)))
     assert len(text.encode()) < 1_000_000
     page = Page(text)
     assert page.text.count("TEST domain 59") >= 1 and "after 64 TEST task 63" in page.text
     assert page.attributes.count(("class", "moment many")) == 59
 
 
-def test_what_it_says_of_a_run(fake_run: MakeRun) -> None:
+def test_the_facts_of_a_run(fake_run: MakeRun) -> None:
     folder = fake_run()
     summary = json.loads((folder / "summary.json").read_text())
     text = page_of(folder).text
@@ -129,7 +153,7 @@ def test_simulated_data_are_marked(fake_run: MakeRun) -> None:
 def test_unlabelled_has_predictions_and_no_scores(fake_run: MakeRun) -> None:
     folder = fake_run(labelled=False)
     text = page_of(folder).text
-    assert "Nothing could be scored" in text and "What was predicted" in text
+    assert "Nothing was scored" in text and "Predictions" in text
     assert "baselines" not in text and "recall" not in text
     predictions = json.loads((folder / "summary.json").read_text())["predictions"]
     for name, count in predictions.items():
@@ -256,4 +280,4 @@ def test_a_run_that_scored_nothing_yet(fake_run: MakeRun) -> None:
     )
     (folder / "metrics.jsonl").write_text("")
     text = page_of(folder).text
-    assert "Interrupted" in text and "decided nothing that could be scored" in text
+    assert "Interrupted" in text and "made no prediction that could be scored" in text

@@ -32,12 +32,12 @@ def page(folder: Path) -> Page:
     return Page(write_joint_report(folder).read_text(encoding="utf-8"))
 
 
-def test_the_page_says_the_means_the_seeds_and_the_rivals(tmp_path: Path) -> None:
+def test_the_page_has_the_means_the_seeds_and_the_baselines(tmp_path: Path) -> None:
     found = page(joint(tmp_path / "j", [48, 51, 54]))
     text = found.text.replace("\xa0", " ")
-    assert "Over 3 seeds the learner decides 85.0 ± 5.0 % of simulated segments right" in text
-    assert "streaming LDA on counts" in text
-    assert "+35.0" in text, "the learner less its strongest rival"
+    assert "Over 3 seeds, the learner predicts 85.0 ± 5.0 % of simulated segments correctly" in text
+    assert "LDA on counts" in text
+    assert "+35.0" in text, "the learner minus its strongest baseline"
     assert "Simulated data" in text
     assert [v for k, v in found.attributes if k == "href"] == [
         f"seed-{seed}/report.html" for seed in range(3)
@@ -61,7 +61,7 @@ def test_a_seed_that_failed_is_in_the_page(tmp_path: Path) -> None:
     folder = joint(tmp_path / "j", [48], (SeedRun(7, 3, message="no such camera"),))
     text = page(folder).text
     assert "seed 7 is in no mean: no such camera" in text
-    assert "One seed says nothing of how far another would be off" in text
+    assert "One seed does not show how much results vary between seeds" in text
 
 
 @pytest.mark.parametrize("others", [{"status": "interrupted"}, {"accuracy": None}])
@@ -82,10 +82,10 @@ def test_domains_and_continual_figures_have_tables(tmp_path: Path) -> None:
     )
     text = page(folder).text.replace("\xa0", " ")
     assert "lamp 60 50.0 ± 0 %" in text
-    assert "the learner's decision 0.750 ± 0.000 0.125 ± 0.000" in text
+    assert "headline prediction 0.750 ± 0.000 0.125 ± 0.000" in text
 
 
-def test_a_run_whose_decisions_are_damaged_costs_its_curve_alone(tmp_path: Path) -> None:
+def test_a_damaged_segments_file_costs_only_its_curve(tmp_path: Path) -> None:
     folder = joint(tmp_path / "j", [48, 51])
     (folder / "seed-1" / "segments.csv").write_text("x" * 100_000)
     assert "Accuracy over the run" in page(folder).text

@@ -1,4 +1,4 @@
-"""The page of a training: self-contained, escaped, and plain about what its figure is worth."""
+"""The page of a training: self-contained, escaped, and plain about what its result is worth."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_nothing_is_loaded_and_nothing_runs(tmp_path: Path) -> None:
         "Scores",
         "Accuracy over the epochs",
         "Inside the network",
-        "What the figure may be compared with",
+        "What this result may be compared with",
         "Provenance",
     ]
     assert re.findall(r"<h2>([^<]*)</h2>", text) == titles
@@ -119,58 +119,62 @@ def test_nothing_is_loaded_and_nothing_runs(tmp_path: Path) -> None:
         assert f'id="{key}-t"' in text
 
 
-def test_what_it_says(tmp_path: Path) -> None:
+def test_the_facts_of_a_training(tmp_path: Path) -> None:
     config = "[train]\nlr = 0.25\nepochs = 10\naverage = 0.99\n[network]\nnorm = 'batch'\n"
-    said = page(training(tmp_path / "t", config=config)).text.replace("\N{NO-BREAK SPACE}", " ")
+    content = page(training(tmp_path / "t", config=config)).text.replace("\N{NO-BREAK SPACE}", " ")
     assert (
-        "lenet5, trained by STOP for 10 epochs, told 97.73 % of 10,000 real samples right" in said
+        "trained by STOP for 10 epochs, predicts 97.73 % of 10,000 real test samples correctly"
+        in content
     )
-    assert "Wilson's 95 % interval: 97.42 % to 98.00 %" in said
-    assert "The test set was scored once, after 600 samples held out of the training set" in said
-    assert "61,936 parameters" in said and "2 processes" in said
-    assert "train.lr 0.25" in said and "train.average 0.99" in said
-    assert "train.epochs" not in said, "a default was listed among what is not"
-    assert "averages of the weights that keep 0.99" in said and "folded into its weights" in said
-    assert "Simulated" not in said and "control" not in said
+    assert "Wilson's 95 % interval: 97.42 % to 98.00 %" in content
+    assert "The test set was scored once, after 600 samples held out of the training set" in content
+    assert "61,936 parameters" in content and "2 processes" in content
+    assert "train.lr 0.25" in content and "train.average 0.99" in content
+    assert "train.epochs" not in content, "a default was listed among what is not"
+    assert "EMA of the weights (decay 0.99" in content and "folded into its weights" in content
+    assert "Simulated" not in content and "control" not in content
 
 
-def test_the_discriminant_readout_has_its_figure_too(tmp_path: Path) -> None:
+def test_the_lda_readout_has_its_accuracy_too(tmp_path: Path) -> None:
     for name, found in (("with", figure(9_900, 10_000)), ("without", None)):
-        said = page(training(tmp_path / name, test_discriminant=found)).text
-        said = said.replace("\N{NO-BREAK SPACE}", " ")
-        assert ("told 99.00 % right" in said) == (name == "with")
+        content = page(training(tmp_path / name, test_discriminant=found)).text
+        content = content.replace("\N{NO-BREAK SPACE}", " ")
+        assert ("predicts 99.00 % correctly" in content) == (name == "with")
 
 
-def test_folds_are_said_to_be_folds(tmp_path: Path) -> None:
-    said = page(training(tmp_path / "t", folds=3)).text.replace("\N{NO-BREAK SPACE}", " ")
-    assert "97.73 % of 30,000 real samples right, each by a network that had not trained on" in said
-    assert "Standard deviation of the folds: 2.8 points" in said
-    assert said.count("fold-") == 3 and "the data set's own test part" in said
-    assert "was scored once, after 600" not in said
+def test_a_cross_validation_is_called_one(tmp_path: Path) -> None:
+    content = page(training(tmp_path / "t", folds=3)).text.replace("\N{NO-BREAK SPACE}", " ")
+    assert (
+        "97.73 % of 30,000 real test samples correctly, each by a network that was not trained on"
+        in content
+    )
+    assert "Standard deviation over the folds: 2.8 points" in content
+    assert content.count("fold-") == 3 and "the data set's own test set" in content
+    assert "was scored once, after 600" not in content
 
 
-def test_a_test_part_of_the_same_recordings_is_said_to_be_one(tmp_path: Path) -> None:
-    said = page(training(tmp_path / "t", config="[data]\ntest_share = 0.3\n")).text
-    said = said.replace("\N{NO-BREAK SPACE}", " ")
-    assert "The last 30.0 % of each recording, or class, was scored once" in said
-    assert "A figure on other recordings" in said
+def test_a_test_set_from_the_same_recordings_is_called_one(tmp_path: Path) -> None:
+    content = page(training(tmp_path / "t", config="[data]\ntest_share = 0.3\n")).text
+    content = content.replace("\N{NO-BREAK SPACE}", " ")
+    assert "The last 30.0 % of each recording, or class, was scored once" in content
+    assert "Results on other recordings" in content
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"simulated": True}, "simulated: the figure says nothing of a real sensor"),
+        ({"simulated": True}, "simulated: this is not a result on a real sensor"),
         ({"config": "[data]\nlimit = 40\n"}, "At most 40 samples"),
         ({"rule": "bptt"}, "Not STOP: backpropagation through time"),
-        ({"tested": False}, "No test set was given"),
+        ({"tested": False}, "There is no test set"),
     ],
 )
-def test_what_makes_a_figure_doubtful_is_said_first(
+def test_what_makes_a_result_doubtful_comes_first(
     change: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
-    said = page(training(tmp_path / "t", **change)).text
-    assert words in said
-    assert said.index(words) < said.index("Scores")
+    content = page(training(tmp_path / "t", **change)).text
+    assert words in content
+    assert content.index(words) < content.index("Scores")
 
 
 def test_names_are_escaped_and_the_page_is_bounded(tmp_path: Path) -> None:
@@ -196,10 +200,10 @@ def test_names_are_escaped_and_the_page_is_bounded(tmp_path: Path) -> None:
 def test_what_is_no_finished_training_gets_no_page(tmp_path: Path) -> None:
     folder = training(tmp_path / "t")
     (folder / "epochs.jsonl").write_text('{"epoch": ')
-    with pytest.raises(UsageError, match="cannot be understood"):
+    with pytest.raises(UsageError, match="cannot be read"):
         write_train_page(folder)
     (folder / "train.json").unlink()
-    with pytest.raises(UsageError, match="no finished training"):
+    with pytest.raises(UsageError, match="not a finished training"):
         write_train_page(folder)
     assert not (folder / "train.html").exists()
 

@@ -1,4 +1,4 @@
-"""The words of a report are as honest as its figures."""
+"""The text of a report is as honest as its figures."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 from helpers.fake_run import write_fake_run
-from hypothesis import given
-from hypothesis import strategies as st
 
-from streamstop.report.text import run as words
+from streamstop.report.formatting import NBSP
+from streamstop.report.text import run as run_text
 from streamstop.report.views.metrics_log import Paired
 from streamstop.report.views.run import Snapshot, load_snapshot
 
@@ -39,160 +38,168 @@ def scored(fake_run: MakeRun, ours: float, theirs: float, **more: Any) -> Snapsh
     return load_snapshot(folder)
 
 
-def said(snapshot: Snapshot) -> str:
-    return words.verdict(snapshot).replace(words.NBSP, " ")
+def content(snapshot: Snapshot) -> str:
+    return run_text.result_sentence(snapshot).replace(NBSP, " ")
 
 
 def test_verdict_when_the_learner_wins(fake_run: MakeRun) -> None:
-    assert said(scored(fake_run, 0.953, 0.931)) == (
-        "Over 257 segments of real data the learner decided 95.3 % right (last third 100 %); "
-        "streaming LDA on counts, the strongest baseline, 93.1 % (last third 99.0 %)."
+    assert content(scored(fake_run, 0.953, 0.931)) == (
+        "Over 257 segments of real data, the learner predicted 95.3 % correctly (last third "
+        "100 %). The strongest baseline, LDA on counts: 93.1 % (last third 99.0 %)."
     )
 
 
 def test_verdict_when_it_does_not(fake_run: MakeRun) -> None:
-    assert "It does not beat streaming LDA on counts" in said(scored(fake_run, 0.92, 0.931))
-    assert "no better than streaming LDA on counts" in said(scored(fake_run, 0.931, 0.931))
+    assert "It does not beat the strongest baseline, LDA on counts" in content(
+        scored(fake_run, 0.92, 0.931)
+    )
+    assert "the same as the strongest baseline, LDA on counts" in content(
+        scored(fake_run, 0.931, 0.931)
+    )
 
 
 def test_the_strongest_baseline_need_not_be_lda(fake_run: MakeRun) -> None:
-    assert "softmax regression, the strongest baseline" in said(scored(fake_run, 0.953, 0.3))
+    assert "The strongest baseline, softmax regression on counts" in content(
+        scored(fake_run, 0.953, 0.3)
+    )
 
 
 def test_simulated_data_are_called_so_in_the_verdict(fake_run: MakeRun) -> None:
-    assert "of simulated data" in said(scored(fake_run, 0.9, 0.8, data="simulated"))
+    assert "of simulated data" in content(scored(fake_run, 0.9, 0.8, data="simulated"))
 
 
 def test_unlabelled_says_that_nothing_was_scored(fake_run: MakeRun) -> None:
     snapshot = load_snapshot(fake_run(labelled=False))
-    assert said(snapshot).startswith("Nothing could be scored")
-    assert "it means nothing, for nothing ever taught this network" in said(snapshot)
+    assert content(snapshot).startswith("Nothing was scored")
+    assert "This means nothing, because the network was never trained" in content(snapshot)
     trained = replace(snapshot, weights={"path": "best.safetensors"})
-    assert said(trained).endswith("right or wrong, nobody knows.")
+    assert content(trained).endswith("Whether that is correct is unknown.")
     beside = replace(snapshot, labels_beside="a/rec.csv")
-    assert "without labels (one file of them lies beside it: --labels a/rec.csv)." in said(beside)
-    assert words.doubt(snapshot) == ""
-    assert "What honest means" not in dict(words.protocol(snapshot))
+    assert "has no labels (a label file lies next to it: --labels a/rec.csv)." in content(beside)
+    assert run_text.significance_sentence(snapshot) == ""
+    assert "Honest scoring" not in dict(run_text.protocol(snapshot))
 
 
 def test_what_nothing_learned_by_is_not_in_the_protocol(fake_run: MakeRun) -> None:
     """Of a frozen network and of a stream without labels; the order is of labelled segments."""
     learns = {"rule": "stop", "learn": "wtl", "loss": "ce"}
-    said = {**learns, "order": "iid", "length_us": "0"}
+    content = {**learns, "order": "iid", "length_us": "0"}
     snapshot = load_snapshot(fake_run())
-    protocol = {**snapshot.protocol, **said}
+    protocol = {**snapshot.protocol, **content}
     for run, kept in (
-        (replace(snapshot, protocol=protocol), said.keys()),
-        (replace(snapshot, protocol={**protocol, "frozen": "True"}), said.keys() - learns.keys()),
+        (replace(snapshot, protocol=protocol), content.keys()),
+        (
+            replace(snapshot, protocol={**protocol, "frozen": "True"}),
+            content.keys() - learns.keys(),
+        ),
         (replace(snapshot, protocol=protocol, accuracy=None), set()),
     ):
-        named = {name.lower().replace("segment", "length_us") for name, _ in words.protocol(run)}
-        assert named & said.keys() == set(kept)
+        named = {name.lower().replace("segment", "length_us") for name, _ in run_text.protocol(run)}
+        assert named & content.keys() == set(kept)
 
 
 def test_honesty_is_claimed_for_the_prequential_protocol_alone(fake_run: MakeRun) -> None:
     snapshot = load_snapshot(fake_run())
-    assert "What honest means" in dict(words.protocol(snapshot))
+    assert "Honest scoring" in dict(run_text.protocol(snapshot))
     naive = replace(snapshot, protocol=dict(snapshot.protocol) | {"evaluation": "naive"})
-    assert "What honest means" not in dict(words.protocol(naive))
+    assert "Honest scoring" not in dict(run_text.protocol(naive))
 
 
 @pytest.mark.parametrize(
     ("status", "word"), [("interrupted", "Interrupted"), ("diverged", "diverged")]
 )
 def test_a_run_that_ended_badly_says_so_first(fake_run: MakeRun, status: str, word: str) -> None:
-    assert word in words.warnings(load_snapshot(fake_run(status=status)))[0]
+    assert word in run_text.warnings(load_snapshot(fake_run(status=status)))[0]
 
 
 def test_a_whole_run_warns_of_nothing(fake_run: MakeRun) -> None:
-    assert words.warnings(load_snapshot(fake_run())) == []
+    assert run_text.warnings(load_snapshot(fake_run())) == []
 
 
-def test_damage_is_told_even_of_a_run_that_calls_itself_complete(fake_run: MakeRun) -> None:
+def test_damage_is_reported_even_of_a_complete_run(fake_run: MakeRun) -> None:
     damage = [{"offset": 1, "lost_bytes": 2, "reason": "cut", "path": "x"}] * 2
     ledger = {"received": 5, "binned": 5, "pending": 0, "damage": damage}
-    (warning,) = words.warnings(load_snapshot(fake_run(overrides={"ledger": ledger})))
-    assert "2 stretches of it could not be read" in warning
+    (warning,) = run_text.warnings(load_snapshot(fake_run(overrides={"ledger": ledger})))
+    assert "2 parts of it could not be read" in warning
 
 
 def test_ledger_as_an_equation(fake_run: MakeRun) -> None:
     snapshot = load_snapshot(fake_run())
     assert snapshot.ledger.balances
-    assert words.ledger_equation(snapshot) == (
+    assert run_text.ledger_equation(snapshot) == (
         "received 4,321,000 = binned 4,318,100 + dropped 0 "
         "+ rejected 2,900 (late 2,400, out of range 500) + pending 0"
     )
     off = replace(snapshot, ledger=replace(snapshot.ledger, pending=3))
-    assert "received 4,321,000 ≠ binned" in words.ledger_equation(off)
-    assert "does not balance: 3 events are in it too often" in words.warnings(off)[0]
+    assert "received 4,321,000 ≠ binned" in run_text.ledger_equation(off)
+    assert "does not balance: 3 events are counted twice" in run_text.warnings(off)[0]
 
 
 def test_a_lead_that_may_be_chance_is_called_so(fake_run: MakeRun) -> None:
     snapshot = scored(fake_run, 0.953, 0.931)
     close = replace(snapshot, paired=(("lda_counts", Paired(10, 5)),))
     clear = replace(snapshot, paired=(("lda_counts", Paired(40, 5)),))
-    assert "does not tell them apart" in words.doubt(close)
-    assert "does not tell them apart" not in words.doubt(clear)
-    assert "the learner on 10, streaming LDA on counts on 5" in words.doubt(close)
+    assert "is not significant" in run_text.significance_sentence(close)
+    assert "is not significant" not in run_text.significance_sentence(clear)
+    assert "the learner on 10, LDA on counts on 5" in run_text.significance_sentence(close)
 
 
-@given(st.floats(0, 1))
-def test_percent_never_rounds_to_certainty(share: float) -> None:
-    text = words.percent(share)
-    assert (text == f"100{words.NBSP}%") == (share == 1)
-    assert (text == f"0{words.NBSP}%") == (share == 0)
-    assert "100.0" not in text and text != f"0.0{words.NBSP}%"
-
-
-def test_many_rejected_events_are_said_before_any_score(tmp_path: Path) -> None:
-    """At 1 % nothing is said, above it the share and the causes are."""
+def test_many_rejected_events_are_a_warning(tmp_path: Path) -> None:
+    """At 1 % nothing is content, above it the share and the causes are."""
     snapshot = load_snapshot(write_fake_run(tmp_path))
-    for late, said in ((10, False), (11, True)):
+    for late, content in ((10, False), (11, True)):
         ledger = replace(snapshot.ledger, received=1000, rejected=(("late", late),))
-        found = words.warnings(replace(snapshot, ledger=ledger))
-        assert any("could not be placed" in one and "late 11" in one for one in found) == said
+        found = run_text.warnings(replace(snapshot, ledger=ledger))
+        assert (
+            any("of the events were rejected" in one and "late 11" in one for one in found)
+            == content
+        )
 
 
 WEIGHTS = {"path": "runs/x/best.safetensors", "sha256": "ab" * 32, "classes": 7, "bin_us": None}
 
 
-def test_a_trained_beginning_is_said_before_any_score(fake_run: MakeRun) -> None:
+def test_pretrained_weights_are_a_warning(fake_run: MakeRun) -> None:
     scratch, trained = scored(fake_run, 0.95, 0.93), scored(fake_run, 0.95, 0.93, weights=WEIGHTS)
-    warned = " ".join(words.warnings(trained))
+    warned = " ".join(run_text.warnings(trained))
     assert "weights of runs/x/best.safetensors (sha256 abababababab)" in warned
     assert "not one from scratch" in warned
-    assert "no test either" in warned
-    assert "the learner, which began trained, decided 95.0 %" in said(trained)
-    assert "cannot know" in dict(words.protocol(trained))["What honest means"]
-    assert "when nothing was known" not in dict(words.protocol(trained))["Evaluation"]
-    assert words.note_of("frozen", trained) != words.note_of("frozen", scratch)
-    for text in (said(scratch), *words.warnings(scratch), *dict(words.protocol(scratch)).values()):
+    assert "not a test score either" in warned
+    assert "the learner, which started pretrained, predicted 95.0 %" in content(trained)
+    assert "is not known" in dict(run_text.protocol(trained))["Honest scoring"]
+    assert "has seen few labels" not in dict(run_text.protocol(trained))["Evaluation"]
+    assert run_text.note_of("frozen", trained) != run_text.note_of("frozen", scratch)
+    for text in (
+        content(scratch),
+        *run_text.warnings(scratch),
+        *dict(run_text.protocol(scratch)).values(),
+    ):
         assert "trained" not in text
 
 
 def test_a_frozen_run_is_called_frozen_and_no_learner(fake_run: MakeRun) -> None:
     terms = {"update": "step", "evaluation": "prequential", "decide": "linear", "frozen": True}
     frozen = scored(fake_run, 0.95, 0.93, weights=WEIGHTS, protocol=terms)
-    assert "the frozen network decided 95.0 %" in said(frozen)
-    assert "it is frozen" in " ".join(words.warnings(frozen))
-    found = dict(words.protocol(frozen))
+    assert "the frozen network predicted 95.0 %" in content(frozen)
+    assert "only predicts (frozen)" in " ".join(run_text.warnings(frozen))
+    found = dict(run_text.protocol(frozen))
     assert found["Updates"].startswith("None: the network is frozen")
     assert "Frozen" not in found
     unlabelled = load_snapshot(fake_run("u", labelled=False, overrides={"weights": WEIGHTS}))
-    assert not any("score" in warning for warning in words.warnings(unlabelled))
+    assert not any("score" in warning for warning in run_text.warnings(unlabelled))
 
 
 def test_terms_of_the_protocol_have_units_and_idle_ones_are_left_out(fake_run: MakeRun) -> None:
     terms = {"update": "segment", "arrival": "concurrent", "every": 1, "delay_us": 0}
     terms |= {"bin_us": 50_000, "length_us": 0, "learn": "wt", "rule": "stop"}
-    found = words.protocol(load_snapshot(fake_run(overrides={"protocol": terms})))
+    found = run_text.protocol(load_snapshot(fake_run(overrides={"protocol": terms})))
     assert found[-4:] == [
-        ("Bin", f"50{words.NBSP}ms"),
-        ("Segment", "as the labels have it"),
+        ("Bin", f"50{NBSP}ms"),
+        ("Segment", "as labelled"),
         ("Learn", "weights, thresholds"),
         ("Rule", "stop"),
     ]
     assert not {"Every", "Delay"} & set(dict(found))
     late = {"update": "step", "arrival": "delayed", "every": 3, "delay_us": 1_500_000}
-    said = dict(words.protocol(load_snapshot(fake_run(overrides={"protocol": late}))))
-    assert (said["Every"], said["Delay"]) == ("3", f"1.5{words.NBSP}s")
+    content = dict(run_text.protocol(load_snapshot(fake_run(overrides={"protocol": late}))))
+    assert (content["Every"], content["Delay"]) == ("3", f"1.5{NBSP}s")

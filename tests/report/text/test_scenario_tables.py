@@ -1,4 +1,4 @@
-"""The tables of a changing world: who was best where, R, and what a bin costs."""
+"""Tables of a changing stream: the best by domain, R, and operations per bin."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from helpers.fake_run import fake_world, write_fake_run
+from helpers.fake_run import fake_scenario, write_fake_run
 
 from streamstop.report.text.scenario_tables import (
     domain_columns,
@@ -17,7 +17,7 @@ from streamstop.report.text.scenario_tables import (
     transfer_rows,
 )
 from streamstop.report.views.run import Snapshot, load_snapshot
-from streamstop.report.views.scenario import DomainScore, Examined, HeldOut
+from streamstop.report.views.scenario import DomainScore, HeldOut, HeldOutScores
 
 
 def test_the_best_of_each_domain_is_marked(changing: Snapshot) -> None:
@@ -28,9 +28,9 @@ def test_the_best_of_each_domain_is_marked(changing: Snapshot) -> None:
     )
     snapshot = replace(changing, domains=domains)
     assert domain_columns(snapshot) == [
-        ("decided", "learner"),
-        ("river", "softmax regr."),
-        ("frozen", "frozen"),
+        ("decided", "headline"),
+        ("river", "softmax on counts"),
+        ("frozen", "untrained"),
     ]
     rows = domain_rows(snapshot)
     assert [[best for _, best in row.cells] for row in rows] == [
@@ -50,7 +50,7 @@ def test_a_single_domain_is_no_table(changing: Snapshot) -> None:
     assert domain_rows(replace(changing, domains=changing.domains[:1])) == []
 
 
-R = Examined("decided", (0.0, 0.25), ((1.0, 0.5), (None, 0.999)), 0.9, -0.1, 0.2, 0.1)
+R = HeldOutScores("decided", (0.0, 0.25), ((1.0, 0.5), (None, 0.999)), 0.9, -0.1, 0.2, 0.1)
 
 
 def test_r_says_its_numbers_and_frames_what_was_taught() -> None:
@@ -81,7 +81,7 @@ def test_the_learner_comes_after_its_equals(changing: Snapshot) -> None:
     rows = transfer_rows(replace(changing, held_out=HeldOut(("a", "b"), (0, 1), tested)))
     assert [(row.key, row.best) for row in rows] == [
         ("river", True),
-        ("decision", True),
+        ("decided", True),
         ("lda", False),
         ("frozen_lda", False),
     ]
@@ -89,15 +89,15 @@ def test_the_learner_comes_after_its_equals(changing: Snapshot) -> None:
 
 def test_everyone_else_s_r_is_there_unless_it_is_large(changing: Snapshot, tmp_path: Path) -> None:
     names = [name for name, _ in other_matrices(changing)]
-    assert len(names) == 6 and "the learner's decision" not in names
-    large = write_fake_run(tmp_path / "large", overrides=fake_world(tasks=30))
+    assert len(names) == 6 and "headline prediction" not in names
+    large = write_fake_run(tmp_path / "large", overrides=fake_scenario(tasks=30))
     assert other_matrices(load_snapshot(large)) == []
 
 
 def test_operations_are_tiles_where_the_run_counts_them(changing: Snapshot) -> None:
     tiles = [
-        (value.replace("\N{NO-BREAK SPACE}", " "), said)
-        for value, said in operation_tiles(changing)
+        (value.replace("\N{NO-BREAK SPACE}", " "), content)
+        for value, content in operation_tiles(changing)
     ]
     assert [value for value, _ in tiles] == [
         *("123 k", "65.4 k", "2.35 M", "93.8 %", "0 %", "4,321", "7.65 M", "1.5 MB")

@@ -18,7 +18,7 @@ from streamstop.report.views.metrics_log import (
     Paired,
     read_curves,
     read_paired,
-    read_recent,
+    read_windowed,
 )
 
 
@@ -134,7 +134,7 @@ def test_everyone_s_last_segments_by_hand(tmp_path: Path) -> None:
     path.write_text(
         "segment,label,decided,river\n0,a,a,b\n1,a,b,b\n2,a,a,a\n3,a,a,a\n4,,a,a\n5,a,b,a\n"
     )
-    found = read_recent(path, ("decided", "river", "absent"), 2)
+    found = read_windowed(path, ("decided", "river", "absent"), 2)
     assert (found.window, found.x) == (2, (1.0, 2.0, 3.0, 4.0, 5.0))
     assert dict(found.accuracy) == {
         "decided": (1.0, 0.5, 0.5, 1.0, 0.5),
@@ -145,9 +145,9 @@ def test_everyone_s_last_segments_by_hand(tmp_path: Path) -> None:
 def test_less_than_half_a_window_is_no_accuracy_yet(tmp_path: Path) -> None:
     path = tmp_path / "segments.csv"
     path.write_text("segment,label,decided\n" + "".join(f"{i},a,a\n" for i in range(2000)))
-    found = read_recent(path, ("decided",), 10)
+    found = read_windowed(path, ("decided",), 10)
     values = dict(found.accuracy)["decided"]
     assert values[0] is None and values[-1] == 1.0
     assert found.x[-1] == 2000 and len(found.x) <= MAX_POINTS
     path.write_text("segment,label,decided\n")
-    assert read_recent(path, ("decided",), 10).x == ()
+    assert read_windowed(path, ("decided",), 10).x == ()

@@ -26,12 +26,12 @@ def test_figures_are_the_summarys_own(fake_run: MakeRun) -> None:
     summary = json.loads((folder / "summary.json").read_text())
     snapshot = load_snapshot(folder)
     assert snapshot.labelled and not snapshot.simulated
-    assert snapshot.decision is not None
-    assert snapshot.decision.segment == summary["accuracy"]["segment"]
+    assert snapshot.headline is not None
+    assert snapshot.headline.segment == summary["accuracy"]["segment"]
     assert {s.key for s in snapshot.scores if s.kind == "baseline"} == set(summary["baselines"])
-    assert snapshot.rival is not None
+    assert snapshot.best_baseline is not None
     best = max(summary["baselines"].items(), key=lambda item: item[1]["segment"])
-    assert snapshot.rival.key == best[0]
+    assert snapshot.best_baseline.key == best[0]
     shares = [s.segment for s in snapshot.ranking]
     assert shares == sorted(shares, reverse=True)
     assert len(snapshot.curves.x) == summary["segments"]
@@ -42,7 +42,7 @@ def test_between_equals_the_learner_stands_below_the_baseline(fake_run: MakeRun)
     same = {"segment": 0.9, "segment_last_third": 0.95}
     folder = fake_run(overrides={"accuracy": same, "baselines": {"river": same}})
     ranked = [s.key for s in load_snapshot(folder).ranking if s.segment == 0.9]
-    assert ranked == ["river", "decision"]
+    assert ranked == ["river", "decided"]
 
 
 def test_anything_but_real_data_is_called_simulated(fake_run: MakeRun) -> None:

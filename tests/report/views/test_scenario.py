@@ -1,11 +1,11 @@
-"""What a summary says of a changing world: read whole, bounded, never taken for something else."""
+"""What a summary says of a changing stream: read whole and bounded."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from helpers.fake_run import fake_world
+from helpers.fake_run import fake_scenario
 
 from streamstop.report.views.scenario import (
     MAX_ALARMS,
@@ -13,12 +13,12 @@ from streamstop.report.views.scenario import (
     MAX_SPANS,
     MAX_TASKS,
     Alarm,
+    ScenarioView,
     Span,
-    World,
+    detector_results,
     read_domains,
     read_held_out,
-    read_world,
-    watches,
+    read_scenario,
 )
 
 
@@ -26,19 +26,19 @@ def alarms(*segments: int, detector: str = "ADWIN", signal: str = "errors") -> t
     return tuple(Alarm(one, detector, signal) for one in segments)
 
 
-def test_a_summary_without_these_tables_has_a_world_that_stands_still() -> None:
+def test_a_summary_without_these_tables_is_of_a_stationary_stream() -> None:
     for summary in ({}, {"scenario": None, "drift": None, "continual": None, "per_domain": []}):
-        assert read_world(summary) == World()
-        assert not read_world(summary).changes
+        assert read_scenario(summary) == ScenarioView()
+        assert not read_scenario(summary).changes
         assert read_domains(summary) == ()
         assert read_held_out(summary) is None
 
 
-def test_a_world_is_read_whole() -> None:
-    world = read_world(fake_world(100, spans=4, alarms=3))
-    assert world.spans[1] == Span(25, 49, "TEST domain 1")
-    assert (world.drifts, world.spans_in_all, world.changes) == ((25, 50, 75), 4, True)
-    assert world.alarms == (
+def test_a_scenario_is_read_whole() -> None:
+    scenario = read_scenario(fake_scenario(100, spans=4, alarms=3))
+    assert scenario.spans[1] == Span(25, 49, "TEST domain 1")
+    assert (scenario.drifts, scenario.total_spans, scenario.changes) == ((25, 50, 75), 4, True)
+    assert scenario.alarms == (
         Alarm(25, "ADWIN", "errors"),
         Alarm(50, "Page-Hinkley", "errors"),
         Alarm(75, "KSWIN", "errors"),
@@ -46,30 +46,32 @@ def test_a_world_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize("status", ["interrupted", "diverged"])
-def test_a_run_that_broke_off_is_not_told_of_changes_that_never_came(status: str) -> None:
-    summary = fake_world(100, spans=4) | {"segments": 60, "status": status}
-    world = read_world(summary)
-    assert (world.drifts, len(world.spans), world.spans_in_all) == ((25, 50), 3, 3)
-    assert read_world(summary | {"status": "complete"}).drifts == (25, 50, 75)
+def test_an_unfinished_run_has_only_the_changes_it_reached(status: str) -> None:
+    summary = fake_scenario(100, spans=4) | {"segments": 60, "status": status}
+    scenario = read_scenario(summary)
+    assert (scenario.drifts, len(scenario.spans), scenario.total_spans) == ((25, 50), 3, 3)
+    assert read_scenario(summary | {"status": "complete"}).drifts == (25, 50, 75)
 
 
-def test_a_detector_s_alarms_are_told_apart_by_the_drifts() -> None:
+def test_the_alarms_of_a_detector_are_sorted_by_the_changes() -> None:
     """Before 40: 10, 39 are false. From 40: 40 at once, 45 again. From 60: none. From 80: 99."""
-    world = World(drifts=(40, 60, 80), alarms=alarms(10, 39, 40, 45, 99))
-    (one,) = watches(world)
-    assert (one.alarms, one.false, one.again) == (5, 2, 1)
+    scenario = ScenarioView(drifts=(40, 60, 80), alarms=alarms(10, 39, 40, 45, 99))
+    (one,) = detector_results(scenario)
+    assert (one.alarms, one.false_alarms, one.repeated) == (5, 2, 1)
     assert one.delays == (0, None, 19)
     assert one.found == (0, 19)
 
 
 def test_without_known_drifts_no_alarm_is_false() -> None:
-    (one,) = watches(World(alarms=alarms(10, 20)))
-    assert (one.alarms, one.delays, one.false, one.again) == (2, (), None, 0)
+    (one,) = detector_results(ScenarioView(alarms=alarms(10, 20)))
+    assert (one.alarms, one.delays, one.false_alarms, one.repeated) == (2, (), None, 0)
 
 
 def test_those_that_watched_and_raised_nothing_are_there() -> None:
-    world = World(drifts=(5,), alarms=alarms(7), watched=(("KSWIN", "errors"), ("ADWIN", "errors")))
-    assert [(one.detector, one.alarms, one.delays) for one in watches(world)] == [
+    scenario = ScenarioView(
+        drifts=(5,), alarms=alarms(7), watched=(("KSWIN", "errors"), ("ADWIN", "errors"))
+    )
+    assert [(one.detector, one.alarms, one.delays) for one in detector_results(scenario)] == [
         ("KSWIN", 0, (None,)),
         ("ADWIN", 1, (2,)),
     ]
@@ -85,7 +87,7 @@ def test_domains_keep_everyone_s_accuracy() -> None:
 
 
 def test_r_is_read_with_its_first_row_and_its_figures() -> None:
-    held = read_held_out(fake_world(tasks=3))
+    held = read_held_out(fake_scenario(tasks=3))
     assert held is not None and held.learner is not None
     assert held.tasks == ("TEST task 0", "TEST task 1", "TEST task 2")
     assert len(held.learner.before) == 3
@@ -94,7 +96,7 @@ def test_r_is_read_with_its_first_row_and_its_figures() -> None:
 
 
 def test_an_older_run_has_r_without_the_row_before() -> None:
-    summary = fake_world()
+    summary = fake_scenario()
     for figures in summary["continual"]["makers"].values():
         del figures["before"]
     held = read_held_out(summary)
@@ -104,14 +106,18 @@ def test_an_older_run_has_r_without_the_row_before() -> None:
 
 def test_what_is_kept_is_bounded() -> None:
     alarm = {"segment": 1, "detector": "ADWIN", "signal": "errors"}
-    world = read_world(
+    scenario = read_scenario(
         {
             "scenario": {"spans": [[0, 1, "a"]] * 5000, "drifts": [1] * 5000},
             "drift": {"alarms": [alarm] * 5000},
         }
     )
-    assert (len(world.spans), len(world.drifts)) == (MAX_SPANS, MAX_SPANS)
-    assert (len(world.alarms), world.alarm_count, world.spans_in_all) == (MAX_ALARMS, 5000, 5000)
+    assert (len(scenario.spans), len(scenario.drifts)) == (MAX_SPANS, MAX_SPANS)
+    assert (len(scenario.alarms), scenario.alarm_count, scenario.total_spans) == (
+        MAX_ALARMS,
+        5000,
+        5000,
+    )
     n, rows = 100, 300
     figures = {"r": [[i / rows] * n for i in range(rows)]}
     held = read_held_out(
@@ -141,4 +147,4 @@ def test_what_is_kept_is_bounded() -> None:
 )
 def test_what_means_something_else_is_an_error(broken: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError, KeyError)):
-        read_world(broken), read_domains(broken), read_held_out(broken)
+        read_scenario(broken), read_domains(broken), read_held_out(broken)

@@ -99,10 +99,10 @@ class FolderSource(SourceBase):
     path : the folder.
     length_us : length of a segment; a piece shorter than that at the end of a recording, or of a
         labelled interval, is dropped as "segment_tail". 0: whole recordings or intervals.
-    order : "iid" (drawn from the seed), "round-robin" (one segment of each recording in turn, in
-        the order of time within a recording, classes alternating), "by-class" (class after class);
-        or a function of the pieces, whose events are dropped as "held_out" where it leaves some out
-        (`streamstop.sources.ordering.Order`).
+    order : "shuffled" (drawn from the seed), "round-robin" (one segment of each recording in turn,
+        in the order of time within a recording, classes alternating), "by-class" (class after
+        class); or a function of the pieces, whose events are dropped as "held_out" where it leaves
+        some out (`streamstop.sources.ordering.Order`).
     limit : stop after so many segments, the events of the others being dropped as "segment_limit";
         0: all.
     seed : of the iid order.
@@ -133,7 +133,7 @@ class FolderSource(SourceBase):
         path: str,
         *,
         length_us: int = 0,
-        order: str | Order = "iid",
+        order: str | Order = "shuffled",
         limit: int = 0,
         seed: int = 0,
         align_us: int = 10_000,

@@ -29,7 +29,7 @@ LONG_RUNS = (
 )
 LONG_RUNS_ALONE = (
     "Labels come in long runs here: repeating the last label is nearly always correct and needs no "
-    "knowledge of the classes. scenario.held_out keeps segments to measure that knowledge."
+    "knowledge of the classes. scenario.held_out_fraction keeps segments to measure that knowledge."
 )
 
 

@@ -63,6 +63,7 @@ def render(snapshot: Snapshot) -> str:
         long_runs_note=scenario_text.long_runs_note(snapshot),
         warnings=run_text.warnings(snapshot),
         protocol=run_text.protocol(snapshot),
+        further_scores=run_text.further_scores(snapshot),
         accuracy_chart=accuracy_chart(snapshot),
         undrawn_marks=undrawn_marks(snapshot.scenario),
         detector_rows=scenario_text.detector_rows(snapshot),

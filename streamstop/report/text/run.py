@@ -8,7 +8,7 @@ Guarantees:
 
 from __future__ import annotations
 
-from streamstop.report.formatting import duration, p_equals, percent, plural, whole
+from streamstop.report.formatting import duration, figure, p_equals, percent, plural, whole
 from streamstop.report.names import HEADLINE, LDA, LINEAR, NAMES, PRETRAINED, name_of
 from streamstop.report.views.run import Facts, Score, Snapshot
 
@@ -208,6 +208,20 @@ def significance_sentence(snapshot: Snapshot) -> str:
         f"{pair.learner_only:,}, {name} on {pair.baseline_only:,} "
         f"(sign test, {p_equals(p)}{tail})."
     )
+
+
+def further_scores(snapshot: Snapshot) -> list[tuple[str, str]]:
+    """(score, value) of the scores per bin, which are not in the row of headline scores."""
+    scores = snapshot.accuracy or {}
+    found = [
+        ("accuracy per bin", "bin", percent),
+        (
+            "kappa temporal per bin: agreement beyond repeating the last label",
+            "kappa_t_bin",
+            figure,
+        ),
+    ]
+    return [(name, form(scores[key])) for name, key, form in found if scores.get(key) is not None]
 
 
 def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:

@@ -167,6 +167,16 @@ def test_a_ledger_that_does_not_balance_is_shown_so(fake_run: MakeRun) -> None:
     assert "dropped: overflow" in text
 
 
+def test_scores_per_bin_are_not_in_the_headline_row(fake_run: MakeRun) -> None:
+    text = render(load_snapshot(fake_run()))
+    (row,) = re.findall(r'<div class="tiles">(.*?)\n  </div>', text, re.S)[:1]
+    assert "balanced accuracy" in row and "per bin" not in row
+    table = text[text.index("<h3>Further scores</h3>") : text.index("Accuracy over the run</h2>")]
+    assert "kappa temporal per bin" in table and "<td>−3.2</td>" in table
+    older = fake_run("older", overrides={"accuracy": {"segment": 0.9, "segment_last_third": 0.9}})
+    assert "Further scores" not in page_of(older).text
+
+
 NASTY = "<script>alert('x')</script>\"&{{ 7*7 }}"
 
 

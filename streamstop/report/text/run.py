@@ -185,10 +185,10 @@ def result_sentence(snapshot: Snapshot) -> str:
     name = name_of(baseline.key, pretrained=snapshot.trained)
     theirs = f"{percent(baseline.segment)}{_last_third(baseline)}"
     if own.segment > baseline.segment:
-        return f"{text}. The strongest baseline, {name}: {theirs}."
+        return f"{text}. The strongest baseline ({name}): {theirs}."
     if own.segment == baseline.segment:
-        return f"{text}, the same as the strongest baseline, {name}: {theirs}."
-    return f"{text}. It does not beat the strongest baseline, {name}: {theirs}."
+        return f"{text}, the same as the strongest baseline ({name}): {theirs}."
+    return f"{text}. It does not beat the strongest baseline ({name}): {theirs}."
 
 
 def significance_sentence(snapshot: Snapshot) -> str:
@@ -197,15 +197,14 @@ def significance_sentence(snapshot: Snapshot) -> str:
     pair = dict(snapshot.paired).get(baseline.key) if baseline else None
     if baseline is None or pair is None:
         return ""
-    name = name_of(baseline.key, pretrained=snapshot.trained)
     differ = pair.learner_only + pair.baseline_only
     if not differ:
-        return f"The learner and {name} were correct on exactly the same segments."
+        return "The learner and this baseline were correct on exactly the same segments."
     p = pair.p_value()
     tail = "" if p < 0.05 else "; the difference is not significant on one pass of this length"
     return (
         f"Exactly one of the two was correct on {plural(differ, 'segment')}: the learner on "
-        f"{pair.learner_only:,}, {name} on {pair.baseline_only:,} "
+        f"{pair.learner_only:,}, this baseline on {pair.baseline_only:,} "
         f"(sign test, {p_equals(p)}{tail})."
     )
 

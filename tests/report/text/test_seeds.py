@@ -31,12 +31,12 @@ def spaces(text: str) -> str:
     [
         (
             [80, 82, 84],
-            "correctly (last third 100 ± 0 %); the strongest baseline, LDA on counts: 50.0",
+            "correctly (last third 100 ± 0 %); the strongest baseline (LDA on counts): 50.0",
             "+32.0 points, 95 % interval +27.0 to +37.0 (Student's t, 3 seeds).",
         ),
         (
             [40, 50, 45],
-            ". It does not beat the strongest baseline, LDA on counts: 50.0 ± 0 %.",
+            ". It does not beat the strongest baseline (LDA on counts): 50.0 ± 0 %.",
             "the difference is not significant.",
         ),
     ],

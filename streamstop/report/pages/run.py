@@ -16,6 +16,7 @@ from markupsafe import Markup
 from streamstop.report.charts import lines as charts
 from streamstop.report.charts.accuracy import accuracy_chart, undrawn_marks
 from streamstop.report.charts.lines import Line, last
+from streamstop.report.charts.pictures import picture_svg
 from streamstop.report.formatting import figure
 from streamstop.report.names import style_of
 from streamstop.report.pages.base import (
@@ -31,9 +32,11 @@ from streamstop.report.text import scenario as scenario_text
 from streamstop.report.text import scenario_tables as tables
 from streamstop.report.views.metrics_log import LayerCurves
 from streamstop.report.views.run import Snapshot, load_snapshot
+from streamstop.report.views.samples import SampleError
 
 MAX_HEAT_CLASSES = 40
 MAX_CLASS_ROWS = 120
+PICTURE_WIDTH, ERROR_WIDTH = 320, 160
 
 
 def write_report(run_dir: Path | str, to: Path | str | None = None) -> Path:
@@ -72,6 +75,8 @@ def render(snapshot: Snapshot) -> str:
         domain_rows=tables.domain_rows(snapshot),
         held=held_out(snapshot),
         operations=tables.operation_tiles(snapshot),
+        pictures=sample_pictures(snapshot),
+        errors=error_pictures(snapshot),
         layer_charts=layer_charts(snapshot),
         confusion=confusion_map(snapshot),
         numbers=_numbers(snapshot),
@@ -96,6 +101,38 @@ def held_out(snapshot: Snapshot) -> dict[str, object]:
         "rows": tables.transfer_rows(snapshot),
         "others": tables.other_matrices(snapshot),
     }
+
+
+def sample_pictures(snapshot: Snapshot) -> list[tuple[str, str, Markup]]:
+    """(title, caption, picture) of the events and of one bin as the network receives it."""
+    samples, out = snapshot.samples, []
+    for key, title, caption, picture in (
+        ("events", "Events", run_text.event_caption(samples), samples.event_picture),
+        ("input", "Network input", run_text.input_caption(samples), samples.network_input),
+    ):
+        if picture is not None:
+            drawn = picture_svg(
+                picture.picture, key=key, title=title, desc=caption, width=PICTURE_WIDTH
+            )
+            out.append((title, caption, drawn))
+    return out
+
+
+def error_pictures(snapshot: Snapshot) -> list[tuple[SampleError, Markup]]:
+    """Wrongly predicted segments with their pictures."""
+    return [
+        (
+            one,
+            picture_svg(
+                one.picture,
+                key=f"error-{i}",
+                title=f"Segment {one.segment}",
+                desc=f"True class {one.label}, predicted {one.prediction}.",
+                width=ERROR_WIDTH,
+            ),
+        )
+        for i, one in enumerate(snapshot.samples.errors)
+    ]
 
 
 def layer_charts(snapshot: Snapshot) -> Markup:

@@ -8,9 +8,19 @@ Guarantees:
 
 from __future__ import annotations
 
-from streamstop.report.formatting import duration, figure, p_equals, percent, plural, whole
+from streamstop.report.formatting import (
+    TIMES,
+    duration,
+    figure,
+    p_equals,
+    percent,
+    plural,
+    shorten,
+    whole,
+)
 from streamstop.report.names import HEADLINE, LDA, LINEAR, NAMES, PRETRAINED, name_of
 from streamstop.report.views.run import Facts, Score, Snapshot
+from streamstop.report.views.samples import Samples
 
 HEADLINE_READOUT = {
     "linear": "by the linear readout",
@@ -221,6 +231,35 @@ def further_scores(snapshot: Snapshot) -> list[tuple[str, str]]:
         ),
     ]
     return [(name, form(scores[key])) for name, key, form in found if scores.get(key) is not None]
+
+
+def event_caption(samples: Samples) -> str:
+    """What the event picture shows."""
+    shown = samples.event_picture
+    if shown is None:
+        return ""
+    facts = [shorten(shown.recording, 60)] if shown.recording else []
+    if shown.events is not None:
+        took = "" if shown.duration_us is None else f" in {duration(shown.duration_us / 1e6)}"
+        facts.append(f"{plural(round(shown.events), 'event')}{took}")
+    if shown.sensor is not None:
+        width, height = shown.sensor
+        grid = f"{shown.picture.width}{TIMES}{shown.picture.height}"
+        sensor = f"{width}{TIMES}{height}"
+        facts.append(f"sensor {sensor}" + ("" if grid == sensor else f", shown as {grid} cells"))
+    return "; ".join(facts)
+
+
+def input_caption(samples: Samples) -> str:
+    """What the picture of the network input shows."""
+    shown = samples.network_input
+    if shown is None:
+        return ""
+    took = "" if shown.bin_us is None else f" of {duration(shown.bin_us / 1e6)}"
+    facts = [f"one bin{took}", f"{shown.picture.width}{TIMES}{shown.picture.height} cells"]
+    if shown.label:
+        facts.append(f"class {shorten(shown.label, 60)}")
+    return "; ".join(facts)
 
 
 def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:

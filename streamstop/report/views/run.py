@@ -29,6 +29,7 @@ from streamstop.report.views.metrics_log import (
     read_paired,
     read_windowed,
 )
+from streamstop.report.views.samples import Samples, load_samples
 from streamstop.report.views.scenario import (
     DomainScore,
     HeldOut,
@@ -134,6 +135,7 @@ class Snapshot:
     config: str = ""
     curves: Curves = field(default_factory=Curves)
     windowed: WindowedAccuracy = field(default_factory=WindowedAccuracy)
+    samples: Samples = field(default_factory=Samples)
     paired: tuple[tuple[str, Paired], ...] = ()
 
     @property
@@ -204,7 +206,12 @@ def load_snapshot(run_dir: Path | str) -> Snapshot:
     except OSError as error:
         raise UsageError(f"The run cannot be read ({error.strerror}): {folder}") from error
     return replace(
-        snapshot, config=config, curves=curves, paired=tuple(paired.items()), windowed=windowed
+        snapshot,
+        config=config,
+        curves=curves,
+        paired=tuple(paired.items()),
+        windowed=windowed,
+        samples=load_samples(folder / "samples.json"),
     )
 
 

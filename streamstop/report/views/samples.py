@@ -116,6 +116,8 @@ def parse_samples(content: Mapping[str, Any]) -> Samples:
 
     Raises ValueError, TypeError or KeyError where it has another shape.
     """
+    if not isinstance(content, Mapping):
+        raise ValueError("not a JSON object")
     events, bin_ = content.get("event_picture"), content.get("network_input")
     errors = content.get("errors") or ()
     if len(errors) > MAX_ERRORS:

@@ -81,7 +81,7 @@ def test_a_decision_maker_has_one_colour_in_table_chart_and_legend(
 ) -> None:
     text = render(load_snapshot(fake_run(overrides=overrides)))
     rows = re.findall(
-        r'class="name"><svg[^>]*><line[^>]* class="s(\d)"[^>]*/></svg><b>([^<]*)</b>'
+        r'class="name keyed"><svg[^>]*><line[^>]* class="s(\d)"[^>]*/></svg><b>([^<]*)</b>'
         r'.*?<span class="f(\d)( dashed)?"',
         text,
         re.S,

@@ -96,8 +96,8 @@ def print_joint(
     if summary.get("data") == "simulated":
         console.print(Text("SIMULATED DATA", style="bold yellow"))
     print_paragraph(console, seeds_text.seeds_sentence(summary), "bold")
-    if doubt := seeds_text.margin_sentence(summary):
-        print_paragraph(console, doubt, "dim")
+    if evidence := seeds_text.margin_sentence(summary):
+        print_paragraph(console, evidence, "dim")
     console.print()
     if summary.get("accuracy"):
         console.print(Padding(_scores(summary), (0, 0, 1, 2)))

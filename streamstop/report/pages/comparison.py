@@ -48,7 +48,7 @@ def render(comparison: Comparison, command: str = "") -> str:
         .render(
             c=comparison,
             text=seeds_text,
-            verdict=seeds_text.comparison_sentence(comparison),
+            result=seeds_text.comparison_sentence(comparison),
             kinds=sorted({str(g.summary.get("data")) for g in groups}),
             runs=sum(len(g.runs) for g in groups),
             heads=[head for head, _ in columns],

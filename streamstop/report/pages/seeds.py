@@ -26,6 +26,7 @@ from streamstop.report.names import (
     INITIAL_NETWORK,
     LDA_COUNTS,
     MARGINS,
+    N_SEGMENTS,
     name_of,
     style_of,
 )
@@ -84,9 +85,10 @@ def render(summary: Mapping[str, Any], group: Group | None) -> str:
         .get_template("seeds.html.j2")
         .render(
             s=summary,
+            segments=summary.get(N_SEGMENTS),
             text=seeds_text,
-            verdict=seeds_text.seeds_sentence(summary),
-            doubt=seeds_text.margin_sentence(summary),
+            result=seeds_text.seeds_sentence(summary),
+            evidence=seeds_text.margin_sentence(summary),
             makers=makers,
             dots=_dots(near, group),
             dots_left=_listed(left),

@@ -18,7 +18,15 @@ from streamstop.report.formatting import (
     shorten,
     whole,
 )
-from streamstop.report.names import HEADLINE, LDA, LINEAR, NAMES, PRETRAINED, name_of
+from streamstop.report.names import (
+    HEADLINE,
+    INITIAL_LDA_SEGMENTS,
+    LDA,
+    LINEAR,
+    NAMES,
+    PRETRAINED,
+    name_of,
+)
 from streamstop.report.views.run import Facts, Score, Snapshot
 from streamstop.report.views.samples import Samples
 
@@ -154,7 +162,7 @@ def initial_weights_sentence(snapshot: Snapshot) -> str:
 
 
 def _initial_lda(weights: Facts) -> str:
-    segments = weights.get("discriminant_segments")
+    segments = weights.get(INITIAL_LDA_SEGMENTS)
     if not segments:
         return ""
     return (

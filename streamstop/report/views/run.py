@@ -20,7 +20,7 @@ from streamstop.errors import UsageError
 from streamstop.events.packet import Damage
 from streamstop.pipeline.segments_file import WINDOW
 from streamstop.pipeline.summary_file import number, read_summary
-from streamstop.report.names import HEADLINE
+from streamstop.report.names import HEADLINE, N_BINS, N_SEGMENTS
 from streamstop.report.views.metrics_log import (
     Curves,
     Paired,
@@ -245,8 +245,8 @@ def _snapshot(summary: Mapping[str, Any]) -> Snapshot:
         simulated=summary["data"] != "real",
         seed=summary.get("seed"),
         protocol=dict(summary.get("protocol") or {}),
-        segments=int(summary["segments"]),
-        bins=int(summary["bins"]),
+        segments=int(summary[N_SEGMENTS]),
+        bins=int(summary[N_BINS]),
         classes=tuple(str(c) for c in summary.get("classes") or ()),
         accuracy=None if accuracy is None else _figures(accuracy),
         scores=tuple(_scores(summary)) if accuracy is not None else (),

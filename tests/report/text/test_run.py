@@ -42,14 +42,14 @@ def content(snapshot: Snapshot) -> str:
     return run_text.result_sentence(snapshot).replace(NBSP, " ")
 
 
-def test_verdict_when_the_learner_wins(fake_run: MakeRun) -> None:
+def test_the_result_when_the_learner_wins(fake_run: MakeRun) -> None:
     assert content(scored(fake_run, 0.953, 0.931)) == (
         "Over 257 segments of real data, the learner predicted 95.3 % correctly (last third "
         "100 %). The strongest baseline (LDA on counts): 93.1 % (last third 99.0 %)."
     )
 
 
-def test_verdict_when_it_does_not(fake_run: MakeRun) -> None:
+def test_the_result_when_it_does_not(fake_run: MakeRun) -> None:
     assert "It does not beat the strongest baseline (LDA on counts)" in content(
         scored(fake_run, 0.92, 0.931)
     )
@@ -64,7 +64,7 @@ def test_the_strongest_baseline_need_not_be_lda(fake_run: MakeRun) -> None:
     )
 
 
-def test_simulated_data_are_called_so_in_the_verdict(fake_run: MakeRun) -> None:
+def test_simulated_data_are_called_so_in_the_result(fake_run: MakeRun) -> None:
     assert "of simulated data" in content(scored(fake_run, 0.9, 0.8, data="simulated"))
 
 

@@ -27,7 +27,7 @@ def spaces(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("right", "verdict", "doubt"),
+    ("right", "result", "evidence"),
     [
         (
             [80, 82, 84],
@@ -42,11 +42,11 @@ def spaces(text: str) -> str:
     ],
 )
 def test_the_strongest_baseline_is_named_beaten_or_not(
-    tmp_path: Path, right: list[int], verdict: str, doubt: str
+    tmp_path: Path, right: list[int], result: str, evidence: str
 ) -> None:
     summary = joint(tmp_path, right)
-    assert verdict in spaces(seeds_text.seeds_sentence(summary))
-    assert spaces(seeds_text.margin_sentence(summary)).endswith(doubt)
+    assert result in spaces(seeds_text.seeds_sentence(summary))
+    assert spaces(seeds_text.margin_sentence(summary)).endswith(evidence)
 
 
 def test_real_data_are_called_real(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Guarantees:
 - The line is drawn on standard error only; not at all without a terminal or when quiet.
-- The table has every baseline; every seed that is not in the means is named."""
+- The table has every baseline; every seed that is not in the means is named.
+"""
 
 from __future__ import annotations
 

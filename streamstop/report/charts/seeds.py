@@ -2,7 +2,8 @@
 
 Guarantees:
 - Those of `streamstop.report.charts.lines`.
-- A row or line is identified by its name as well as by its colour."""
+- A row or line is identified by its name as well as by its colour.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 Guarantees:
 - A pure function of a `Comparison`, the files of the runs and the command.
-- No script, nothing loaded, everything escaped, bounded however long the runs were."""
+- No script, nothing loaded, everything escaped, bounded however long the runs were.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ Guarantees:
 - `render` is a pure function: the same snapshot gives the same characters.
 - The page loads nothing and runs nothing; its own content policy forbids both.
 - Everything from a file or a command line is escaped.
-- The page is smaller than 1 MB, however long the run was."""
+- The page is smaller than 1 MB, however long the run was.
+"""
 
 from __future__ import annotations
 

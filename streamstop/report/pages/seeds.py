@@ -3,7 +3,8 @@
 Guarantees:
 - A pure function of the summary and the files of the runs.
 - No script, nothing loaded, everything escaped, bounded however long the runs were.
-- It links to the reports of the runs beside it."""
+- It links to the reports of the runs beside it.
+"""
 
 from __future__ import annotations
 
@@ -176,7 +177,7 @@ def _scores(accuracy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _tables(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, list[list[str]]]]:
     """(title, note, rows with the heads first): domains, classes, held-out evaluation."""
-    share, plain = seeds_text.percent_sd, seeds_text.figure_sd
+    percent_sd, figure_sd = seeds_text.percent_sd, seeds_text.figure_sd
     domains = [row for row in summary.get("per_domain") or () if row.get(HEADLINE)]
     if domains:
         baselines = [key for key in (strongest(summary), LDA_COUNTS, INITIAL_NETWORK) if key]
@@ -190,8 +191,8 @@ def _tables(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, list[list[st
             [
                 str(row["domain"] or "further domains"),
                 whole(row["segments"]["mean"]),
-                share(row[HEADLINE]),
-                *(share(row.get(key)) for key in baselines),
+                percent_sd(row[HEADLINE]),
+                *(percent_sd(row.get(key)) for key in baselines),
             ]
             for row in domains[:MAX_ROWS]
         ]
@@ -203,8 +204,8 @@ def _tables(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, list[list[st
             [
                 str(row["class"]),
                 whole(row["segments"]["mean"] if row.get("segments") else None),
-                share(row.get("recall")),
-                share(row.get("precision")),
+                percent_sd(row.get("recall")),
+                percent_sd(row.get("precision")),
             ]
             for row in classes[:MAX_ROWS]
         ]
@@ -218,7 +219,7 @@ def _tables(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, list[list[st
         rows += [
             [
                 _name(name, summary),
-                *(plain(figures.get(key)) for key in CONTINUAL),
+                *(figure_sd(figures.get(key)) for key in CONTINUAL),
             ]
             for name, figures in makers.items()
         ]

@@ -3,7 +3,8 @@
 Guarantees:
 - `render` is a pure function of a `TrainView` and the defaults.
 - The page loads nothing and runs nothing; everything from a file is escaped.
-- The page is bounded, however many epochs, layers and folds there are."""
+- The page is bounded, however many epochs, layers and folds there are.
+"""
 
 from __future__ import annotations
 

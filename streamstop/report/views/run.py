@@ -6,7 +6,8 @@ Guarantees:
 - A folder that is not a finished run's is a `UsageError`.
 
 Does not:
-- Compute scores: it shows those of the run."""
+- Compute scores: it shows those of the run.
+"""
 
 from __future__ import annotations
 

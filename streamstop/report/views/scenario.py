@@ -4,7 +4,8 @@ Guarantees:
 - Bounded values, whatever the summary holds.
 - A summary without these tables (of an older version) gives empty values.
 - A missing or non-finite figure is None.
-- A table with another meaning raises ValueError, TypeError or KeyError."""
+- A table with another meaning raises ValueError, TypeError or KeyError.
+"""
 
 from __future__ import annotations
 

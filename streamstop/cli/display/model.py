@@ -5,7 +5,8 @@ Guarantees:
 - The JSON has exact numbers where the table rounds.
 
 Does not:
-- Build the network: all figures come from `streamstop.stop.cost`."""
+- Build the network: all figures come from `streamstop.stop.cost`.
+"""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def short_count(value: float | None) -> str:
 
 def _scored(domain: DomainScore) -> str:
     name = shorten(domain_name(domain), LINE_NAME)
-    return f"“{name}” {percent(domain.accuracy['decided'])}"
+    return f"“{name}” {percent(domain.accuracy[HEADLINE])}"
 
 
 def _name(name: str) -> str:

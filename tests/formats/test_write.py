@@ -105,7 +105,7 @@ def test_the_bit_of_on_is_for_aedat2_alone(tmp_path: Path) -> None:
     swapped = Whole(open_recording(str(path)).packets()).events
     assert np.array_equal(swapped["p"], ~EVENTS["p"])
     assert np.array_equal(swapped["t"], EVENTS["t"])
-    with pytest.raises(UsageError, match=r"AEDAT 2\.0's, and this is aedat4"):
+    with pytest.raises(UsageError, match=r"AEDAT 2\.0's option, and this is aedat4"):
         write_recording(tmp_path / "rec.aedat4", EVENTS, SENSOR, on_bit=1)
     assert not (tmp_path / "rec.aedat4").exists()
 
@@ -132,7 +132,7 @@ def test_names_tell_formats() -> None:
     for path, format, said in (
         ("x.aedat", "", "aedat2 or aedat3"),
         ("x", "", "does not tell"),
-        ("x.csv", "es", "'es' is not written"),
+        ("x.csv", "es", "'es' cannot be written"),
     ):
         with pytest.raises(UsageError, match=said):
             format_of(path, format)

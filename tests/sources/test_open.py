@@ -25,7 +25,7 @@ LFS = (
         (b"", "rec.aedat4", "the file is empty"),
         (LFS.encode(), "rec.aedat4", "Git LFS pointer.*git lfs pull"),
         (LFS.encode(), "rec.dat", "Git LFS pointer"),
-        (b"\x00\x01\x02 hello", "rec.xyz", "unknown format; supported are AEDAT4, AEDAT 1.0 or 2.0"),
+        (b"\x00\x01\x02 hello", "rec.xyz", "unknown format; supported are AEDAT4, AEDAT 1.0 or"),
         (b"hello", "rec.dat", "unknown format"),
         (b"#!AER-DAT5.0\r\n", "rec.aedat", "recognised as AEDAT of another version"),
         (b"\x89HDF\r\n\x1a\n", "rec.h5", "cannot be read as HDF5"),

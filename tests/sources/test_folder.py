@@ -267,7 +267,7 @@ def test_hidden_files_are_ignored_and_unknown_ones_are_said_once(
         source = FolderSource(str(folder))
     assert track(source).classes == ("9", "10", "b")
     assert len(caplog.messages) == 1
-    assert "2 files passed over" in caplog.messages[0]
+    assert "2 files ignored" in caplog.messages[0]
     assert "notes.txt, orphan_labels.csv" in caplog.messages[0]
 
 

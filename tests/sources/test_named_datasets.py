@@ -93,7 +93,7 @@ def test_the_lists_of_trials_belong_to_dvs_gesture(
     opened(f"dvs-gesture:{tmp_path}")
     assert not caplog.messages
     opened(str(tmp_path))
-    assert "2 files passed over" in caplog.messages[0]
+    assert "2 files ignored" in caplog.messages[0]
 
 
 def test_dvs_gesture_as_tonic_and_spikingjelly_unpack_it(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     for query, said in (
         ("split=test", "holds none of the 2 recordings"),
         ("split=dev", "one of all, train, test"),
-        ("split_seed=1", "for cifar10-dvs alone"),
+        ("split_seed=1", "only for cifar10-dvs"),
         ("colour=red", r"\?colour="),
     ):
         with pytest.raises(UsageError, match=said):

@@ -202,7 +202,7 @@ def test_bad_lines_of_text_are_told_where_they_lie(tmp_path: Path) -> None:
 
 def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe(monkeypatch, bin_bytes(LONG))
-    with pytest.raises(UsageError, match="does not say the sensor"):
+    with pytest.raises(UsageError, match="does not contain the sensor"):
         open_source("-?format=bin")
     with pytest.raises(UsageError, match="labels need a second pass"):
         open_source("-?format=bin&sensor=34x34", labels="labels.csv")

@@ -227,7 +227,7 @@ def test_only_a_named_address_is_not_loopback(uri: str, host: str) -> None:
         ("udp://:65536?sensor=3x3", "port 65536 is out of range"),
         ("udp://host?sensor=3x3", "is written udp://HOST:PORT"),
         ("udp://a:b:1?sensor=3x3", "is written udp://HOST:PORT"),
-        ("udp://:3333", r"do not say the sensor; give it, like \?sensor="),
+        ("udp://:3333", r"do not contain the sensor; give it, like \?sensor="),
         ("udp://:3333?times=arrival", "give it, like &sensor="),
         ("udp://:3333?senser=3x3", "did you mean sensor"),
         ("udp://:3333?sensor=3x3&sensor=3x3", "each key once"),

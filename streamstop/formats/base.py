@@ -30,10 +30,16 @@ MAX_HELD = 64
 class Recording(Protocol):
     """A file of events.
 
-    path : the file.
-    format : short name of its format.
-    sensor : size in pixels; None where the file does not contain it.
-    simulated : True where the file states that no camera made these events.
+    Attributes
+    ----------
+    path
+        The file.
+    format
+        Short name of its format.
+    sensor
+        Size in pixels; None where the file does not contain it.
+    simulated
+        True where the file states that no camera made these events.
     """
 
     path: str
@@ -95,9 +101,12 @@ def read_head(path: str, most: int, is_whole: Callable[[bytes], bool]) -> bytes:
 
     Parameters
     ----------
-    path : the file.
-    most : maximum number of bytes.
-    is_whole : whether the bytes read so far hold the whole header.
+    path
+        The file.
+    most
+        Maximum number of bytes.
+    is_whole
+        Whether the bytes read so far hold the whole header.
 
     Raises
     ------

@@ -49,6 +49,8 @@ _FAULTS = (EOFError, OSError, zlib.error, lzma.LZMAError)
 def inner_suffix(path: str) -> str:
     """The suffix without that of the compression, in lower case.
 
+    Examples
+    --------
     >>> inner_suffix("a/rec.csv.gz"), inner_suffix("rec.BIN"), inner_suffix("-")
     ('.csv', '.bin', '')
     """

@@ -38,6 +38,8 @@ _OUTSIDE = 0xFFFF
 def find_columns(names: Sequence[str]) -> dict[str, str] | None:
     """Which of `names` are t, x, y and p; None where one of them is missing.
 
+    Examples
+    --------
     >>> find_columns(["Timestamp", "x", "y", "pol", "id"])
     {'t': 'Timestamp', 'x': 'x', 'y': 'y', 'p': 'pol'}
     """
@@ -85,19 +87,24 @@ def events_from(
 
     Parameters
     ----------
-    t, x, y, p : columns, shape (n,).
-    unit_us : microseconds per unit of `t`. Times in a larger unit may have a fraction; they are
+    t, x, y, p
+        Columns, shape (n,).
+    unit_us
+        Microseconds per unit of `t`. Times in a larger unit may have a fraction; they are
         rounded to the nearest microsecond.
 
     Returns
     -------
-    events : array of EVENT_DTYPE, shape (n,).
+    events : Events
+        Array of EVENT_DTYPE, shape (n,).
 
     Raises
     ------
     ValueError
         If a time is not finite, or has a fraction of a microsecond where that is the unit.
 
+    Examples
+    --------
     >>> events_from(*np.array([[0.0038115], [96], [133], [0]]), unit_us=1_000_000)["t"].tolist()
     [3812]
     """

@@ -29,10 +29,16 @@ _Test = Callable[[bytes, str], bool]
 class FileFormat(NamedTuple):
     """One file format.
 
-    name : as users know it.
-    opens : "module:class" in `streamstop.formats`; "" where this version does not read it.
-    test : whether a file with these first bytes and this suffix has the format.
-    options : keys allowed after `?` in the URI, besides COMMON_OPTIONS.
+    Attributes
+    ----------
+    name
+        As users know it.
+    opens
+        "module:class" in `streamstop.formats`; "" where this version does not read it.
+    test
+        Whether a file with these first bytes and this suffix has the format.
+    options
+        Keys allowed after `?` in the URI, besides COMMON_OPTIONS.
     """
 
     name: str
@@ -172,8 +178,10 @@ def detect_format(path: str, *, known: bool = False) -> FileFormat | None:
 
     Parameters
     ----------
-    path : the file.
-    known : the caller knows the format, so that from a pipe no more is waited for than the checks
+    path
+        The file.
+    known
+        The caller knows the format, so that from a pipe no more is waited for than the checks
         for errors need.
 
     Raises
@@ -198,8 +206,10 @@ def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recor
 
     Parameters
     ----------
-    path : the file.
-    options : the format's own options, as text, and `format`, a short name that overrides the
+    path
+        The file.
+    options
+        The format's own options, as text, and `format`, a short name that overrides the
         detection.
 
     Raises

@@ -30,10 +30,16 @@ from streamstop.formats.byte_reader import open_bytes
 class Columns(NamedTuple):
     """A block of records, decoded.
 
-    time : counter value of every record, shape (n,), not negative.
-    x, y, p : columns of every record, shape (n,).
-    keep : which records are events, shape (n,); None where all are.
-    dropped : number of special events (not brightness changes), by cause.
+    Attributes
+    ----------
+    time
+        Counter value of every record, shape (n,), not negative.
+    x, y, p
+        Columns of every record, shape (n,).
+    keep
+        Which records are events, shape (n,); None where all are.
+    dropped
+        Number of special events (not brightness changes), by cause.
     """
 
     time: NDArray[Any]
@@ -49,15 +55,21 @@ def unwrap(time: NDArray[Any], bits: int, last_us: int | None) -> NDArray[np.int
 
     Parameters
     ----------
-    time : counter values, shape (n,).
-    bits : width of the counter.
-    last_us : time of the record before, wraps undone; None at the start of the file, where the
+    time
+        Counter values, shape (n,).
+    bits
+        Width of the counter.
+    last_us
+        Time of the record before, wraps undone; None at the start of the file, where the
         counter's first value is the time.
 
     Returns
     -------
-    time_us : shape (n,).
+    time_us : NDArray[np.int64]
+        Shape (n,).
 
+    Examples
+    --------
     >>> unwrap(np.array([250, 3, 2, 9]), 8, None).tolist()
     [250, 259, 258, 265]
     """

@@ -29,9 +29,11 @@ class TimeRange:
 
     Parameters
     ----------
-    whole : the recording.
-    start, stop : in us of the recording's own time, or with a plus sign in front counted from its
-        first event; "" for none.
+    whole
+        The recording.
+    start, stop
+        In us of the recording's own time, or with a plus sign in front counted from its first
+        event; "" for none.
 
     Raises
     ------

@@ -96,18 +96,25 @@ def write_recording(
 
     Parameters
     ----------
-    path : file to write; it appears when complete and replaces an older one. "-" is standard
+    path
+        File to write; it appears when complete and replaces an older one. "-" is standard
         output, to which events go as they come.
-    packets : an array of EVENT_DTYPE, shape (n,), or an iterable of such arrays.
-    sensor : size in pixels.
-    format : a key of WRITERS; "" for what the suffix selects.
-    simulated : marks the events as made by no camera, where the format has a field for it.
-    on_bit : AEDAT 2.0 only: the address bit of an ON event; see
+    packets
+        An array of EVENT_DTYPE, shape (n,), or an iterable of such arrays.
+    sensor
+        Size in pixels.
+    format
+        A key of WRITERS; "" for what the suffix selects.
+    simulated
+        Marks the events as made by no camera, where the format has a field for it.
+    on_bit
+        AEDAT 2.0 only: the address bit of an ON event; see
         `streamstop.formats.aedat.aedat2_writer.write_aedat2`.
 
     Returns
     -------
-    count : number of events written.
+    count : int
+        Number of events written.
 
     Raises
     ------

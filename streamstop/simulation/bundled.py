@@ -62,8 +62,10 @@ def write_bundle(out: Path, seed: int) -> Iterator[str]:
 
     Parameters
     ----------
-    out : folder to write to; files of the same name are replaced.
-    seed : draws subjects, movements and noise.
+    out
+        Folder to write to; files of the same name are replaced.
+    seed
+        Draws subjects, movements and noise.
     """
     (out / "gestures").mkdir(parents=True, exist_ok=True)
     entries: list[tuple[str, Fields]] = []

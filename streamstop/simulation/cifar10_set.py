@@ -80,16 +80,22 @@ def write_cifar10_set(
 
     Parameters
     ----------
-    out : folder to write to, created if missing.
-    images : folder or tar of images, as `streamstop.datasets.load` reads them; the first training
+    out
+        Folder to write to, created if missing.
+    images
+        Folder or tar of images, as `streamstop.datasets.load` reads them; the first training
         images of each class are taken.
-    per_class : recordings per class.
-    seed : draws the camera and its noise.
-    jobs : number of processes.
+    per_class
+        Recordings per class.
+    seed
+        Draws the camera and its noise.
+    jobs
+        Number of processes.
 
     Returns
     -------
-    count : number of recordings written.
+    count : int
+        Number of recordings written.
 
     Raises
     ------
@@ -134,9 +140,14 @@ def record_still(
 ) -> Iterator[Events]:
     """Events of one image, in parts; times from 0.
 
-    image : (channels, height, width).
-    camera, noise : seeds of the sensor and of the noise.
-    motion : None takes the default.
+    Parameters
+    ----------
+    image
+        (channels, height, width).
+    camera, noise
+        Seeds of the sensor and of the noise.
+    motion
+        None takes the default.
     """
     sensor = FastSensor(SENSOR, PIXELS, READOUT, camera, noise, veil=0.0)
     frames = still_frames(image, SENSOR, motion or Motion(), LAMP, STEP_US)

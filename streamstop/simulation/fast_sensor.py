@@ -48,10 +48,15 @@ _OUT = 8
 class ReadoutParams:
     """What a DVS128's readout adds to its pixels' events; zero switches a flaw off.
 
-    twice : fraction of ON events that are read twice, at the same time or a microsecond later.
-    rebound, rebound_us : fraction of ON events whose reset overshoots and gives an OFF event,
-        and its mean delay; never less than half of that.
-    returns, returns_us : fraction of such OFF events that an ON event follows, and its delay.
+    Attributes
+    ----------
+    twice
+        Fraction of ON events that are read twice, at the same time or a microsecond later.
+    rebound, rebound_us
+        Fraction of ON events whose reset overshoots and gives an OFF event, and its mean delay;
+        never less than half of that.
+    returns, returns_us
+        Fraction of such OFF events that an ON event follows, and its delay.
     """
 
     twice: float = 0.0
@@ -72,8 +77,12 @@ class ReadoutParams:
 class Frame:
     """What the sensor is shown.
 
-    reflectance : (height, width).
-    lamp : luminance of a white surface at this moment, in the middle of the picture.
+    Attributes
+    ----------
+    reflectance
+        (height, width).
+    lamp
+        Luminance of a white surface at this moment, in the middle of the picture.
     """
 
     reflectance: Picture
@@ -83,8 +92,12 @@ class Frame:
 def paint_figure_fast(pose: Pose, look: Look, *, hands: float = 1.0, fingers: int = 0) -> Picture:
     """Reflectance of the scene as in `figure.paint_figure`, with the shape of `look.backdrop`.
 
-    hands : size of the hands, 1 as there.
-    fingers : number on each hand, spread; 0 as there.
+    Parameters
+    ----------
+    hands
+        Size of the hands, 1 as there.
+    fingers
+        Number on each hand, spread; 0 as there.
     """
     from streamstop.simulation import _scene_loop
 
@@ -124,18 +137,24 @@ def _capsules(pose: Pose, look: Look, hands: float, fingers: int) -> Floats:
 
 
 class FastSensor:
-    """An array of event-camera pixels with the readout's flaws; it is shown frames at a fixed
-    interval.
+    """An array of event-camera pixels with the readout's flaws, shown evenly spaced frames.
 
     Parameters
     ----------
-    sensor : columns and rows.
-    params : settings of the pixels.
-    readout : what the readout adds.
-    seed : draws thresholds and leakage, as `DvsPixelModel` does: which camera it is.
-    noise_seed : draws noise and the readout's flaws: which recording it is.
-    veil : stray light, as a fraction of white.
-    across : (width,), light on each column, 1 in the middle.
+    sensor
+        Columns and rows.
+    params
+        Settings of the pixels.
+    readout
+        What the readout adds.
+    seed
+        Draws thresholds and leakage, as `DvsPixelModel` does: which camera it is.
+    noise_seed
+        Draws noise and the readout's flaws: which recording it is.
+    veil
+        Stray light, as a fraction of white.
+    across
+        (width,), light on each column, 1 in the middle.
     """
 
     def __init__(
@@ -183,9 +202,15 @@ class FastSensor:
     def film(self, frames: Iterable[Frame], step_us: int, hand_over_us: int) -> Iterator[Events]:
         """Events of frames `step_us` apart, the first at time 0, sorted, in parts.
 
-        hand_over_us : approximate length of a part. It does not change the events.
+        Parameters
+        ----------
+        hand_over_us
+            Approximate length of a part. It does not change the events.
 
-        Raises UsageError if a frame gives more events than fit, which no scene does.
+        Raises
+        ------
+        UsageError
+            If a frame gives more events than fit, which no scene does.
         """
         from streamstop.simulation import _scene_loop
 

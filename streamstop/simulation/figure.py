@@ -30,9 +30,13 @@ HEAD, HIP, R_SHOULDER, R_ELBOW, R_WRIST, L_SHOULDER, L_ELBOW, L_WRIST = range(8)
 class Pose(NamedTuple):
     """The positions of the figure's joints.
 
-    joints : shape (8, 2), columns x (to the right) and y (down) in pixels, rows named above. The
+    Attributes
+    ----------
+    joints
+        Shape (8, 2), columns x (to the right) and y (down) in pixels, rows named above. The
         figure faces the camera, so its right arm is on the left of the picture.
-    nearness : shape (2,), how near the right and the left hand are: 1 is beside the body, more is
+    nearness
+        Shape (2,), how near the right and the left hand are: 1 is beside the body, more is
         nearer and larger. The nearer arm is painted last.
     """
 
@@ -48,9 +52,13 @@ class Pose(NamedTuple):
 class Look(NamedTuple):
     """The figure's appearance: radii in pixels, reflectances from 0 to 1.
 
-    texture : shape (5, 12), relative brightness along torso, right and left upper arm, right and
-        left forearm; it moves with them.
-    backdrop : shape (height, width), the picture behind the figure.
+    Attributes
+    ----------
+    texture
+        Shape (5, 12), relative brightness along torso, right and left upper arm, right and left
+        forearm; it moves with them.
+    backdrop
+        Shape (height, width), the picture behind the figure.
     """
 
     head_px: float

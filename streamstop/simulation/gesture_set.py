@@ -52,12 +52,20 @@ MAX_USERS = 99
 class SetOptions:
     """Settings that all recordings of a set share.
 
-    seed : draws everything.
-    trials : number of times that a recording goes through the eleven gestures.
-    gesture_s : shortest and longest gesture, seconds.
-    gap_s : the same for the unlabelled gaps between gestures: arms down, rest, arms up.
-    mains_hz : 50 or 60; fluorescent lamps flicker at twice that.
-    generator : `GENERATOR`.
+    Attributes
+    ----------
+    seed
+        Draws everything.
+    trials
+        Number of times that a recording goes through the eleven gestures.
+    gesture_s
+        Shortest and longest gesture, seconds.
+    gap_s
+        The same for the unlabelled gaps between gestures: arms down, rest, arms up.
+    mains_hz
+        50 or 60; fluorescent lamps flicker at twice that.
+    generator
+        `GENERATOR`.
     """
 
     seed: int = 0
@@ -108,14 +116,19 @@ def write_gesture_set(
 
     Parameters
     ----------
-    out : folder to write to, created if missing.
-    options : settings that all recordings share; None takes the defaults.
-    users, lightings : number of subjects, and of the five lightings, in the order of their names.
-    jobs : number of processes.
+    out
+        Folder to write to, created if missing.
+    options
+        Settings that all recordings share; None takes the defaults.
+    users, lightings
+        Number of subjects, and of the five lightings, in the order of their names.
+    jobs
+        Number of processes.
 
     Returns
     -------
-    count : number of recordings written.
+    count : int
+        Number of recordings written.
 
     Raises
     ------

@@ -41,14 +41,22 @@ ARM_TURNS = (
 class WindowParams(NamedTuple):
     """How gestures are filmed and cut.
 
-    occasion_us : length of each occasion.
-    window_us, stride_us : length and stride of the windows cut from it.
-    bin_us : width of a bin, of which all of those are multiples.
-    step_us : time from frame to frame.
-    side : rows and columns of a bin.
-    swap : whether each window's polarities are swapped at random, as if limbs were darker than the
-        background as often as brighter. Without it, ON runs ahead of a limb and OFF behind it, and
-        a single bin tells its direction.
+    Attributes
+    ----------
+    occasion_us
+        Length of each occasion.
+    window_us, stride_us
+        Length and stride of the windows cut from it.
+    bin_us
+        Width of a bin, of which all of those are multiples.
+    step_us
+        Time from frame to frame.
+    side
+        Rows and columns of a bin.
+    swap
+        Whether each window's polarities are swapped at random, as if limbs were darker than the
+        background as often as brighter. Without it, ON runs ahead of a limb and OFF behind it,
+        and a single bin tells its direction.
     """
 
     occasion_us: int = 2_000_000
@@ -69,7 +77,10 @@ class WindowParams(NamedTuple):
 def mirrored(samples: Samples) -> Samples:
     """Arm turns as in a mirror: left is right, and clockwise is counter-clockwise.
 
-    samples : of `ARM_TURNS`, all four classes in that order.
+    Parameters
+    ----------
+    samples
+        Of `ARM_TURNS`, all four classes in that order.
     """
     assert samples.classes == ARM_TURNS
     return samples._replace(x=samples.x.flip(-1), y=len(ARM_TURNS) - 1 - samples.y)
@@ -82,14 +93,19 @@ def gesture_windows(
 
     Parameters
     ----------
-    gestures : names of `GESTURES`; they are the classes, in this order.
-    subjects : seeds of subjects.
-    seed : draws occasions, sensors and swaps.
-    params : how gestures are filmed and cut.
+    gestures
+        Names of `GESTURES`; they are the classes, in this order.
+    subjects
+        Seeds of subjects.
+    seed
+        Draws occasions, sensors and swaps.
+    params
+        How gestures are filmed and cut.
 
     Returns
     -------
-    samples : x has shape (n, steps, 2, side, side).
+    samples : Samples
+        x has shape (n, steps, 2, side, side).
 
     Raises
     ------

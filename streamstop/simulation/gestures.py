@@ -52,8 +52,12 @@ GESTURES: tuple[str, ...] = (
 class Subject:
     """A person: build, appearance and movement.
 
-    build : proportions, place in the picture, pace and manner.
-    look : radii and reflectances, including the backdrop.
+    Attributes
+    ----------
+    build
+        Proportions, place in the picture, pace and manner.
+    look
+        Radii and reflectances, including the backdrop.
     """
 
     build: Build
@@ -99,11 +103,18 @@ class Subject:
 class Lighting:
     """Light on the scene, and the sensor settings that go with it.
 
-    level : luminance of a white surface; 100 is full light for the pixel model.
-    veil : stray light, as a fraction of white; it reduces contrast.
-    slope : relative change of light from the left to the right of the picture.
-    flicker, flicker_hz : relative depth and rate of the lamp's flicker.
-    params : the pixels.
+    Attributes
+    ----------
+    level
+        Luminance of a white surface; 100 is full light for the pixel model.
+    veil
+        Stray light, as a fraction of white; it reduces contrast.
+    slope
+        Relative change of light from the left to the right of the picture.
+    flicker, flicker_hz
+        Relative depth and rate of the lamp's flicker.
+    params
+        The pixels.
     """
 
     level: float
@@ -164,11 +175,16 @@ def simulate_gesture(
 
     Parameters
     ----------
-    gesture : a name of `GESTURES`.
-    subject : who performs it.
-    lighting : a name of `LIGHTINGS`.
-    duration_us : length of the recording.
-    seed : draws the occasion (phase, pace, wobble) and the sensor with its noise.
+    gesture
+        A name of `GESTURES`.
+    subject
+        Who performs it.
+    lighting
+        A name of `LIGHTINGS`.
+    duration_us
+        Length of the recording.
+    seed
+        Draws the occasion (phase, pace, wobble) and the sensor with its noise.
     """
     performance = Performance.draw(seed)
     poses = (

@@ -42,12 +42,19 @@ class Motion(NamedTuple):
     All values are assumptions, except six loops in 1.2 s and legs at 45 degrees, which are from
     memory of the paper.
 
-    side_px : rows and columns of the image on the sensor; the rest is the monitor's background, of
+    Attributes
+    ----------
+    side_px
+        Rows and columns of the image on the sensor; the rest is the monitor's background, of
         reflectance `ground`.
-    leg_px : length of a leg along rows and along columns.
-    loop_us : time of a loop of four legs.
-    loops : number of loops.
-    rest_us : time without movement, half before and half after.
+    leg_px
+        Length of a leg along rows and along columns.
+    loop_us
+        Time of a loop of four legs.
+    loops
+        Number of loops.
+    rest_us
+        Time without movement, half before and half after.
     """
 
     side_px: int = 112
@@ -65,6 +72,8 @@ class Motion(NamedTuple):
     def place(self, t_us: int) -> tuple[float, float]:
         """Offset of the image at a time from its start, in columns and rows.
 
+        Examples
+        --------
         >>> Motion().place(50_000), Motion().place(150_000)
         ((0.0, 0.0), (0.0, 6.0))
         """
@@ -84,7 +93,10 @@ def still_frames(
 ) -> Iterator[Frame]:
     """Frames of an image, shape (channels, height, width), `step_us` apart, the first at time 0.
 
-    lamp : luminance of white on the monitor.
+    Parameters
+    ----------
+    lamp
+        Luminance of white on the monitor.
     """
     canvas = _canvas(image, sensor, motion)
     for t_us in range(0, motion.duration_us + 1, step_us):

@@ -32,19 +32,34 @@ OTHERS = 5
 class Build:
     """A subject's proportions in pixels and manner of moving.
 
-    centre_px : position between the shoulders.
-    shoulder_px : half the shoulders' width.
-    pace_hz : turns of an arm per second.
-    reach : size of movements, 1 is average.
-    slant : tilt of circles, radians.
-    flatness : height of a circle over its width.
-    lift_px : how much higher or lower than usual the hands are held.
-    sway_px, sway_hz : movement of the whole body while standing.
-    low_px : how much lower than usual the hands work or wave.
-    out_px : how much further out a hand waves.
-    turn : size of an arm's turns, in addition to reach.
-    uneven : how much more the right hand claps than the left, -1 to 1.
-    rise : how much the hands rise when they part, as a fraction of the way.
+    Attributes
+    ----------
+    centre_px
+        Position between the shoulders.
+    shoulder_px
+        Half the shoulders' width.
+    pace_hz
+        Turns of an arm per second.
+    reach
+        Size of movements, 1 is average.
+    slant
+        Tilt of circles, radians.
+    flatness
+        Height of a circle over its width.
+    lift_px
+        How much higher or lower than usual the hands are held.
+    sway_px, sway_hz
+        Movement of the whole body while standing.
+    low_px
+        How much lower than usual the hands work or wave.
+    out_px
+        How much further out a hand waves.
+    turn
+        Size of an arm's turns, in addition to reach.
+    uneven
+        How much more the right hand claps than the left, -1 to 1.
+    rise
+        How much the hands rise when they part, as a fraction of the way.
     """
 
     centre_px: Point
@@ -71,12 +86,20 @@ class Build:
 class Performance:
     """One occasion of a gesture.
 
-    phase : where the movement starts, in turns.
-    pace, reach : relative to the subject.
-    shift_px : position of the hands, relative to the subject's usual one.
-    wobble : phases of the slow changes of pace, reach and sway, in turns.
-    unsteady : size of the changes of pace and reach; 0 is a machine, 1 a person.
-    kind : which of the `OTHERS` this is.
+    Attributes
+    ----------
+    phase
+        Where the movement starts, in turns.
+    pace, reach
+        Relative to the subject.
+    shift_px
+        Position of the hands, relative to the subject's usual one.
+    wobble
+        Phases of the slow changes of pace, reach and sway, in turns.
+    unsteady
+        Size of the changes of pace and reach; 0 is a machine, 1 a person.
+    kind
+        Which of the `OTHERS` this is.
     """
 
     phase: float = 0.0

@@ -39,12 +39,20 @@ DIRECTIONS = (
 class MovingParams(NamedTuple):
     """Settings of the samples.
 
-    steps : bins per sample.
-    side : rows and columns of the plane.
-    pattern : rows and columns of the pattern, of whose cells half are lit, on average.
-    speed : slowest and fastest, cells per bin.
-    fires : probability that a lit cell fires in a bin.
-    noise : probability that any cell fires at random in a bin, per polarity.
+    Attributes
+    ----------
+    steps
+        Bins per sample.
+    side
+        Rows and columns of the plane.
+    pattern
+        Rows and columns of the pattern, of whose cells half are lit, on average.
+    speed
+        Slowest and fastest, cells per bin.
+    fires
+        Probability that a lit cell fires in a bin.
+    noise
+        Probability that any cell fires at random in a bin, per polarity.
     """
 
     steps: int = 16
@@ -66,22 +74,29 @@ def moving_patterns(
 
     Parameters
     ----------
-    samples : number of samples.
-    seed : draws everything.
-    params : settings of the samples.
-    directions : (samples,), indices into `DIRECTIONS` that replace the drawn ones; all else is
-        drawn as without it. Opposite directions then give time-reversed samples, except for
-        failures and noise.
+    samples
+        Number of samples.
+    seed
+        Draws everything.
+    params
+        Settings of the samples.
+    directions
+        (samples,), indices into `DIRECTIONS` that replace the drawn ones; all else is drawn as
+        without it. Opposite directions then give time-reversed samples, except for failures and
+        noise.
 
     Returns
     -------
-    samples : x has shape (samples, steps, 2, side, side).
+    samples : Samples
+        x has shape (samples, steps, 2, side, side).
 
     Raises
     ------
     UsageError
         If the pattern does not fit on the plane.
 
+    Examples
+    --------
     >>> moving_patterns(5, seed=0).x.shape
     torch.Size([5, 16, 2, 16, 16])
     """

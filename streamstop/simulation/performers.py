@@ -58,9 +58,15 @@ LIGHTING_NAMES = ("fluorescent", "fluorescent_led", "lab", "led", "natural")
 def set_lighting(name: str, mains_hz: int = 60) -> Lighting:
     """One of the set's lightings.
 
-    mains_hz : 50 or 60; fluorescent lamps flicker at twice that.
+    Parameters
+    ----------
+    mains_hz
+        50 or 60; fluorescent lamps flicker at twice that.
 
-    Raises UsageError for an unknown lighting or mains frequency.
+    Raises
+    ------
+    UsageError
+        For an unknown lighting or mains frequency.
     """
     if mains_hz not in (50, 60):
         raise UsageError(f"mains_hz = {mains_hz} is not 50 or 60")
@@ -85,10 +91,16 @@ def _pixels(cutoff_hz: float, shot_noise_hz: float) -> PixelParams:
 class Performer:
     """A person of the set.
 
-    subject : build and look, with more variation than `Subject.draw`.
-    hands : size of the hands, 1 as in the bundled recordings.
-    fingers : number of spread fingers on each hand.
-    loose_px, loose : variation between occasions of a gesture in place, and in size.
+    Attributes
+    ----------
+    subject
+        Build and look, with more variation than `Subject.draw`.
+    hands
+        Size of the hands, 1 as in the bundled recordings.
+    fingers
+        Number of spread fingers on each hand.
+    loose_px, loose
+        Variation between occasions of a gesture in place, and in size.
     """
 
     subject: Subject
@@ -160,7 +172,10 @@ def film_poses(
 ) -> Iterator[Events]:
     """Events of poses, one every `STEP_US`, the first at time 0, in parts of about HAND_OVER_US.
 
-    camera, noise : seeds of the sensor and of the randomness in the recording.
+    Parameters
+    ----------
+    camera, noise
+        Seeds of the sensor and of the randomness in the recording.
     """
     across = 1.0 + light.slope * (np.arange(SENSOR.width) / SENSOR.width - 0.5)
     sensor = FastSensor(

@@ -43,18 +43,30 @@ _NEVER = np.inf
 class PixelParams:
     """Settings of the pixel; zero switches a flaw off.
 
-    theta_on, theta_off : contrast thresholds, in natural log units of luminance.
-    mismatch : standard deviation of both thresholds between pixels, in the same units.
-    white : luminance of a white surface in full light; the scale of cutoff and noise.
-    linear_below : luminance under which the response is linear instead of logarithmic.
-    cutoff_hz : corner of the photoreceptor's low-pass at `white`, proportional to luminance
-        below it; 0 is an unlimited bandwidth.
-    refractory_us : time after an event during which a pixel is held in reset.
-    shot_noise_hz : noise events per pixel in the dark, both polarities together; a quarter of that
-        at `white`.
-    leak_hz : ON events per pixel from the reset switch's leakage, mean over the sensor.
-    leak_mismatch : relative standard deviation of that rate.
-    hot_fraction, hot_hz : fraction of pixels whose leakage is far too high, and the rate of those.
+    Attributes
+    ----------
+    theta_on, theta_off
+        Contrast thresholds, in natural log units of luminance.
+    mismatch
+        Standard deviation of both thresholds between pixels, in the same units.
+    white
+        Luminance of a white surface in full light; the scale of cutoff and noise.
+    linear_below
+        Luminance under which the response is linear instead of logarithmic.
+    cutoff_hz
+        Corner of the photoreceptor's low-pass at `white`, proportional to luminance below it; 0
+        is an unlimited bandwidth.
+    refractory_us
+        Time after an event during which a pixel is held in reset.
+    shot_noise_hz
+        Noise events per pixel in the dark, both polarities together; a quarter of that at
+        `white`.
+    leak_hz
+        ON events per pixel from the reset switch's leakage, mean over the sensor.
+    leak_mismatch
+        Relative standard deviation of that rate.
+    hot_fraction, hot_hz
+        Fraction of pixels whose leakage is far too high, and the rate of those.
     """
 
     theta_on: float = 0.25
@@ -82,10 +94,16 @@ class PixelParams:
 class PixelState(NamedTuple):
     """The complete state of a `DvsPixelModel` between steps, as arrays.
 
-    level : photoreceptor output, natural log units, shape (height * width,).
-    difference : change of level since the pixel's last reset, same shape and units.
-    held_until_us : end of the pixel's refractory period, same shape.
-    clock : time in us and number of steps so far, int64, shape (2,).
+    Attributes
+    ----------
+    level
+        Photoreceptor output, natural log units, shape (height * width,).
+    difference
+        Change of level since the pixel's last reset, same shape and units.
+    held_until_us
+        End of the pixel's refractory period, same shape.
+    clock
+        Time in us and number of steps so far, int64, shape (2,).
     """
 
     level: Floats
@@ -113,9 +131,12 @@ class DvsPixelModel:
 
     Parameters
     ----------
-    sensor : columns and rows.
-    params : settings of the pixel.
-    seed : draws thresholds, leakage and noise.
+    sensor
+        Columns and rows.
+    params
+        Settings of the pixel.
+    seed
+        Draws thresholds, leakage and noise.
 
     Examples
     --------
@@ -153,12 +174,15 @@ class DvsPixelModel:
 
         Parameters
         ----------
-        luminance : shape (height, width), linear, not negative; `white` is a white surface.
-        t_us : time of this frame. The first call sets the level that later ones change.
+        luminance
+            Shape (height, width), linear, not negative; `white` is a white surface.
+        t_us
+            Time of this frame. The first call sets the level that later ones change.
 
         Returns
         -------
-        events : from the previous frame's time up to `t_us`, sorted by time, then row, then column.
+        events : Events
+            From the previous frame's time up to `t_us`, sorted by time, then row, then column.
 
         Raises
         ------
@@ -273,6 +297,8 @@ def scanned_readout(events: Events, period_us: int) -> Events:
     events, row by row. Such sensors exist: Son et al. (2017), A 640x480 dynamic vision sensor with
     a 9 um pixel. Such recordings are coarser in time and far smaller on disk.
 
+    Examples
+    --------
     >>> events = make_events([10, 1990], [5, 3], [0, 0], [True, True])
     >>> scanned_readout(events, 2000)[["t", "x"]].tolist()
     [(0, 3), (0, 5)]

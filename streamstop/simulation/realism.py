@@ -23,15 +23,26 @@ QUANTILES = (0.25, 0.5, 0.75, 0.95)
 class Measures(NamedTuple):
     """Statistics of one recording, or a part of one.
 
-    rate_hz : events per second.
-    on_fraction : ON events, of all events.
-    active_fraction : pixels with any event, of the sensor's pixels.
-    busy_fraction : the fewest pixels that hold nine of ten events, of the sensor's pixels.
-    twice_fraction : events within SAME_TIME_US of the one before at the same pixel, of all events.
-    intervals_us : QUANTILES of the other intervals between successive events of a pixel.
-    same_fraction : intervals between events of one polarity, of those.
-    quiet_hz : rate per pixel of the top rows, a fifth of the sensor, where nobody moves.
-    middle, spread : (2,), median of x and y; width and height of the middle 80 % of events.
+    Attributes
+    ----------
+    rate_hz
+        Events per second.
+    on_fraction
+        ON events, of all events.
+    active_fraction
+        Pixels with any event, of the sensor's pixels.
+    busy_fraction
+        The fewest pixels that hold nine of ten events, of the sensor's pixels.
+    twice_fraction
+        Events within SAME_TIME_US of the one before at the same pixel, of all events.
+    intervals_us
+        QUANTILES of the other intervals between successive events of a pixel.
+    same_fraction
+        Intervals between events of one polarity, of those.
+    quiet_hz
+        Rate per pixel of the top rows, a fifth of the sensor, where nobody moves.
+    middle, spread
+        (2,), median of x and y; width and height of the middle 80 % of events.
     """
 
     rate_hz: float
@@ -49,7 +60,10 @@ class Measures(NamedTuple):
 def measure(events: Events, sensor: SensorSize) -> Measures:
     """Statistics of `events`, shape (n,), sorted by time.
 
-    Raises UsageError if there are too few events for intervals.
+    Raises
+    ------
+    UsageError
+        If there are too few events for intervals.
     """
     pixel = events["y"].astype(np.int64) * sensor.width + events["x"]
     order = np.lexsort((events["t"], pixel))

@@ -40,11 +40,18 @@ class Label(NamedTuple):
 class Plan:
     """What to record.
 
-    user : number of the subject.
-    lighting : a name of `LIGHTINGS`.
-    seed : draws everything; the same user has the same body under every lighting.
-    gesture_us, gap_us : length of each gesture, and of the gaps before, between and after.
-    scan_us : period of the sensor's readout.
+    Attributes
+    ----------
+    user
+        Number of the subject.
+    lighting
+        A name of `LIGHTINGS`.
+    seed
+        Draws everything; the same user has the same body under every lighting.
+    gesture_us, gap_us
+        Length of each gesture, and of the gaps before, between and after.
+    scan_us
+        Period of the sensor's readout.
     """
 
     user: int
@@ -71,8 +78,10 @@ def record(plan: Plan, until_us: int | None = None) -> tuple[Events, list[Label]
 
     Parameters
     ----------
-    plan : what to record.
-    until_us : end of filming, counted from the recording's start; the labels are complete.
+    plan
+        What to record.
+    until_us
+        End of filming, counted from the recording's start; the labels are complete.
     """
     subject_seed, seed = plan.seeds
     subject = Subject.draw(subject_seed)

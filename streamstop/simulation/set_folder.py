@@ -33,10 +33,17 @@ Plan = TypeVar("Plan")
 def claim(folder: Path, of_set: str, how: str, options: Mapping[str, object]) -> None:
     """Create the folder, or check that it holds a set of the same options; write its README.
 
-    of_set : the set that it stands in for, and the format.
-    how : what was moved in front of the sensor.
+    Parameters
+    ----------
+    of_set
+        The set that it stands in for, and the format.
+    how
+        What was moved in front of the sensor.
 
-    Raises UsageError if the folder holds something else.
+    Raises
+    ------
+    UsageError
+        If the folder holds something else.
     """
     line = _OPTIONS + json.dumps(dict(options), sort_keys=True)
     readme = folder / README
@@ -70,10 +77,17 @@ def in_processes(
 ) -> int:
     """Write those of `plans` that do not exist at their path; returns their number.
 
-    write : writes one; a function at a module's top level.
-    jobs : number of processes; 1 is this one.
+    Parameters
+    ----------
+    write
+        Writes one; a function at a module's top level.
+    jobs
+        Number of processes; 1 is this one.
 
-    Raises UsageError if `jobs` is out of range, and what `write` raises.
+    Raises
+    ------
+    UsageError
+        If `jobs` is out of range, and what `write` raises.
     """
     if not 1 <= jobs <= MAX_JOBS:
         raise UsageError(f"jobs = {jobs} is out of range, 1 to {MAX_JOBS}")

@@ -13,14 +13,24 @@ from streamstop.events.packet import Packet, SensorSize
 class Source(Protocol):
     """A source of events: iterable over packets, and a context manager.
 
-    name : the URI it was opened with.
-    format : short name of its format, e.g. "aedat4".
-    sensor : size in pixels.
-    live : True where time passes whether or not packets are read.
-    simulated : True where no camera made these events.
-    origin_us : start of bin 0; None means at the first event.
-    labels : the label track in the stream's own time, or None.
-    notes : what a report should say about the origin of its events.
+    Attributes
+    ----------
+    name
+        The URI it was opened with.
+    format
+        Short name of its format, e.g. "aedat4".
+    sensor
+        Size in pixels.
+    live
+        True where time passes whether or not packets are read.
+    simulated
+        True where no camera made these events.
+    origin_us
+        Start of bin 0; None means at the first event.
+    labels
+        The label track in the stream's own time, or None.
+    notes
+        What a report should say about the origin of its events.
     """
 
     name: str

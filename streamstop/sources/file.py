@@ -39,15 +39,22 @@ class FileSource(SourceBase):
 
     Parameters
     ----------
-    name : what the user called it.
-    recording : the file.
-    labels : path of a label CSV, or None. Its times are the recording's own, or count from its
-        first event if that fits.
-    length_us : cuts the labelled intervals into segments of this length; a shorter rest of an
-        interval has no label. 0: the intervals themselves. The order is that of time.
-    limit : maximum number of labelled segments; the stream ends after the last of them. 0: all.
-    strict : stop at the first damage.
-    sensor : size in pixels, where the file does not contain it; None: the smallest common one that
+    name
+        What the user called it.
+    recording
+        The file.
+    labels
+        Path of a label CSV, or None. Its times are the recording's own, or count from its first
+        event if that fits.
+    length_us
+        Cuts the labelled intervals into segments of this length; a shorter rest of an interval
+        has no label. 0: the intervals themselves. The order is that of time.
+    limit
+        Maximum number of labelled segments; the stream ends after the last of them. 0: all.
+    strict
+        Stop at the first damage.
+    sensor
+        Size in pixels, where the file does not contain it; None: the smallest common one that
         holds the events, for which the file is read once.
 
     Raises

@@ -101,24 +101,34 @@ class FolderSource(SourceBase):
 
     Parameters
     ----------
-    path : the folder.
-    length_us : length of a segment; a shorter rest at the end of a recording, or of a labelled
+    path
+        The folder.
+    length_us
+        Length of a segment; a shorter rest at the end of a recording, or of a labelled
         interval, is dropped as "segment_tail". 0: whole recordings or intervals.
-    order : "iid" (shuffled by the seed), "round-robin" (one segment of each recording in turn, in
-        the order of time within a recording, classes alternating), "by-class" (class after class);
-        or a function of the segments (`streamstop.sources.ordering.Order`); the events of those
-        that it leaves out are dropped as "held_out".
-    limit : maximum number of segments; the events of the others are dropped as "segment_limit". 0:
+    order
+        "iid" (shuffled by the seed), "round-robin" (one segment of each recording in turn, in
+        the order of time within a recording, classes alternating), "by-class" (class after
+        class); or a function of the segments (`streamstop.sources.ordering.Order`); the events
+        of those that it leaves out are dropped as "held_out".
+    limit
+        Maximum number of segments; the events of the others are dropped as "segment_limit". 0:
         all.
-    seed : of the iid order.
-    align_us : the width of a bin.
-    strict : raise an error on damage.
-    sensor : size in pixels; None takes it from the recordings.
-    selection : the named data set in the folder, and which split of it; None for any folder.
+    seed
+        Of the iid order.
+    align_us
+        The width of a bin.
+    strict
+        Raise an error on damage.
+    sensor
+        Size in pixels; None takes it from the recordings.
+    selection
+        The named data set in the folder, and which split of it; None for any folder.
 
     Attributes
     ----------
-    notes : what a report should say about the origin of its segments.
+    notes
+        What a report should say about the origin of its segments.
 
     Raises
     ------

@@ -42,14 +42,23 @@ Split = Callable[[Path, Sequence[str], str, int | None], Collection[str]]
 class NamedDataset:
     """A data set.
 
-    title, licence, where : for people.
-    size : of the download, as text.
-    recordings : number of files of the whole set, by layout; a recording of DVS-Gesture holds many
+    Attributes
+    ----------
+    title, licence, where
+        For people.
+    size
+        Of the download, as text.
+    recordings
+        Number of files of the whole set, by layout; a recording of DVS-Gesture holds many
         labels.
-    sensor : size in pixels, for formats that do not contain it.
-    split : selects the recordings of a split.
-    split_description : the same as text.
-    documents : names of files beside the recordings that are neither recordings nor labels.
+    sensor
+        Size in pixels, for formats that do not contain it.
+    split
+        Selects the recordings of a split.
+    split_description
+        The same as text.
+    documents
+        Names of files beside the recordings that are neither recordings nor labels.
     """
 
     title: str
@@ -163,10 +172,16 @@ SETS = {
 class DatasetSelection:
     """A data set as a URI asks for it.
 
-    name : key of SETS.
-    root : its folder.
-    split : one of SPLITS.
-    split_seed : None for the usual split.
+    Attributes
+    ----------
+    name
+        Key of SETS.
+    root
+        Its folder.
+    split
+        One of SPLITS.
+    split_seed
+        None for the usual split.
     """
 
     name: str
@@ -203,7 +218,10 @@ class DatasetSelection:
     ) -> Callable[[list[Interval]], list[Interval]] | None:
         """A function that corrects a recording's labels if an error is known; None for others.
 
-        notes : gets `known_fault` if the labels do contain the error: other files of that name may
+        Parameters
+        ----------
+        notes
+            Gets `known_fault` if the labels do contain the error: other files of that name may
             not.
         """
         if self.name != "dvs-gesture" or Path(recording).stem != "user22_led":

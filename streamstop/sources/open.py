@@ -38,24 +38,32 @@ def open_source(
 
     Parameters
     ----------
-    uri : a camera's name or a socket (see `streamstop.sources.live.registry`), or a path, with
+    uri
+        A camera's name or a socket (see `streamstop.sources.live.registry`), or a path, with
         options of the format after a `?`: `rec.bin?sensor=34x34`, `rec.csv?columns=txyp`. Any
         single file takes `start_us` and `stop_us`, a range of its time, counted from its first
-        event with a plus sign in front, and `format`, where content and name do not tell it. "-" is
-        standard input, which takes the same. A path that is a camera's name is written
+        event with a plus sign in front, and `format`, where content and name do not tell it.
+        "-" is standard input, which takes the same. A path that is a camera's name is written
         `./davis346`.
-    labels : path of a label CSV, for a single file.
-    sensor : size in pixels, where the file does not contain it; `?sensor=` does the same.
-    strict : stop at the first damage.
-    seed, length_us, order, limit : how labelled recordings become segments; see
-        `streamstop.sources.folder.FolderSource` and `streamstop.sources.file.FileSource`.
-    align_us : the width of a bin, to which segments of a folder are aligned, and the interval at
-        which the clock of a live source advances time.
-    seconds : end a live source after this long; 0: never.
+    labels
+        Path of a label CSV, for a single file.
+    sensor
+        Size in pixels, where the file does not contain it; `?sensor=` does the same.
+    strict
+        Stop at the first damage.
+    seed, length_us, order, limit
+        How labelled recordings become segments; see `streamstop.sources.folder.FolderSource`
+        and `streamstop.sources.file.FileSource`.
+    align_us
+        The width of a bin, to which segments of a folder are aligned, and the interval at which
+        the clock of a live source advances time.
+    seconds
+        End a live source after this long; 0: never.
 
     Returns
     -------
-    source : to be used in a `with` statement.
+    source : Source
+        To be used in a `with` statement.
 
     Raises
     ------
@@ -140,7 +148,7 @@ def sensor_size(text: str) -> SensorSize:
 
 
 def kind_of(path: str) -> str:
-    """ "file" or "folder"; a helpful error for anything else."""
+    """Whether a path is a "file" or a "folder"; a helpful error for anything else."""
     if path == STDIN:
         if sys.stdin is None or sys.stdin.isatty():
             raise SourceError(

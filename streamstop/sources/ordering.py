@@ -19,9 +19,14 @@ from streamstop.events.labels import sorted_classes
 class Offered(NamedTuple):
     """An available segment; they are listed by recording, then by time.
 
-    recording : name of its recording, a path from the folder.
-    label : name of its class.
-    start_us : its start, counted from the recording's first event.
+    Attributes
+    ----------
+    recording
+        Name of its recording, a path from the folder.
+    label
+        Name of its class.
+    start_us
+        Its start, counted from the recording's first event.
     """
 
     recording: str

@@ -33,15 +33,21 @@ def replay_realtime(
 
     Parameters
     ----------
-    packets : of a recording.
-    speed : times real time, above 0.
-    tick_us : length of the packets in the recording's time.
-    gap_us : a longer step in time, forwards or back, is a jump.
-    clock, sleep : seconds on a clock, and a function that waits for so many.
+    packets
+        Of a recording.
+    speed
+        Times real time, above 0.
+    tick_us
+        Length of the packets in the recording's time.
+    gap_us
+        A longer step in time, forwards or back, is a jump.
+    clock, sleep
+        Seconds on a clock, and a function that waits for so many.
 
     Yields
     ------
-    packet : `arrived_s` is when it was due, whether or not it was asked for in time.
+    packet : Packet
+        `arrived_s` is when it was due, whether or not it was asked for in time.
     """
     start_s, start_us, now_us = 0.0, 0, None
     cursor = Cursor()

@@ -59,11 +59,18 @@ class Block(NamedTuple):
 class RecordingScan:
     """The result of one pass over a recording.
 
-    first_us, last_us : time of the first event, latest time of any.
-    events : number of events.
-    dropped, damage : as the recording's reader reports them.
-    blocks : the packets with events.
-    columns, rows : number of events by x and by y, shape (65536,); None if not asked for.
+    Attributes
+    ----------
+    first_us, last_us
+        Time of the first event, latest time of any.
+    events
+        Number of events.
+    dropped, damage
+        As the recording's reader reports them.
+    blocks
+        The packets with events.
+    columns, rows
+        Number of events by x and by y, shape (65536,); None if not asked for.
     """
 
     first_us: int = 0
@@ -87,9 +94,12 @@ def scan(recording: Recording, *, coordinates: bool, strict: bool = False) -> Re
 
     Parameters
     ----------
-    recording : what is read.
-    coordinates : count events by column and row, too.
-    strict : raise an error on damage.
+    recording
+        What is read.
+    coordinates
+        Count events by column and row, too.
+    strict
+        Raise an error on damage.
 
     Raises
     ------
@@ -151,9 +161,14 @@ def most_common_sensor(found: RecordingScan) -> SensorSize:
 class SegmentSlice(NamedTuple):
     """A labelled part of a recording: [start_us, end_us) in the recording's own time.
 
-    name : of its class.
-    events : number of events in it.
-    block : where reading it starts.
+    Attributes
+    ----------
+    name
+        Of its class.
+    events
+        Number of events in it.
+    block
+        Where reading it starts.
     """
 
     start_us: int
@@ -195,12 +210,18 @@ def label_track(
 
     Parameters
     ----------
-    name : of the stream, for the segments.
-    labels : the label CSV; names of classes may lie beside it.
-    intervals : in the stream's own time, in time order, without overlap.
-    first_us : start of the stream.
-    length_us : see `cut_intervals`.
-    limit : maximum number of segments, 0 for all.
+    name
+        Of the stream, for the segments.
+    labels
+        The label CSV; names of classes may lie beside it.
+    intervals
+        In the stream's own time, in time order, without overlap.
+    first_us
+        Start of the stream.
+    length_us
+        See `cut_intervals`.
+    limit
+        Maximum number of segments, 0 for all.
 
     Raises
     ------
@@ -227,16 +248,22 @@ def cut_segments(
 
     Parameters
     ----------
-    recording : what is cut.
-    found : its scan.
-    intervals : labelled intervals in the recording's own time, in time order, without overlap.
-    length_us : length of a segment; 0 makes one of each interval.
+    recording
+        What is cut.
+    found
+        Its scan.
+    intervals
+        Labelled intervals in the recording's own time, in time order, without overlap.
+    length_us
+        Length of a segment; 0 makes one of each interval.
 
     Returns
     -------
-    slices : in time order.
-    dropped : "unlabelled_gap" (in no interval) and "segment_tail" (in an interval, after its last
-        whole segment); the causes that the scan reports are not included.
+    slices : list[SegmentSlice]
+        In time order.
+    dropped : Counter[str]
+        "unlabelled_gap" (in no interval) and "segment_tail" (in an interval, after its last whole
+        segment); the causes that the scan reports are not included.
     """
     wanted = cut_intervals(intervals, length_us)
     if len(wanted) == 1 and (wanted[0].start_us, wanted[0].end_us) == (

@@ -15,9 +15,12 @@ class TransformedSource(SourceBase):
 
     Parameters
     ----------
-    source : what is read.
-    through : applied to the source's packets, again for each pass.
-    labels : the label track of the result; None for that of the source.
+    source
+        What is read.
+    through
+        Applied to the source's packets, again for each pass.
+    labels
+        The label track of the result; None for that of the source.
     """
 
     def __init__(

@@ -37,18 +37,24 @@ def write_aedat2(
 
     Parameters
     ----------
-    path : file to write; it appears when complete and replaces an older one.
-    packets : an array of EVENT_DTYPE, shape (n,), or an iterable of such arrays.
-    sensor : size in pixels, up to 128x128.
-    simulated : marks the events as made by no camera.
-    on_bit : the lowest address bit of an ON event. 0 is jAER's value and the one that this package
+    path
+        File to write; it appears when complete and replaces an older one.
+    packets
+        An array of EVENT_DTYPE, shape (n,), or an iterable of such arrays.
+    sensor
+        Size in pixels, up to 128x128.
+    simulated
+        Marks the events as made by no camera.
+    on_bit
+        The lowest address bit of an ON event. 0 is jAER's value and the one that this package
         reads. Common loaders of CIFAR10-DVS take 1 for ON, and so swap the polarities of such a
         file, as they do for the data set itself; 1 is for them, and this package then swaps the
         two.
 
     Returns
     -------
-    count : number of events written.
+    count : int
+        Number of events written.
 
     Raises
     ------

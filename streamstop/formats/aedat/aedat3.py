@@ -321,8 +321,7 @@ def _serves_both(near: _Near, offset: int, found: _Head, following: int) -> bool
 
 
 def _next(near: _Near, offset: int, end: int | None = None) -> int | None:
-    """Offset of the next packet of polarity events, from `offset` up to `end`; None where there is
-    none.
+    """Offset of the next packet of polarity events in [offset, end), None where there is none.
 
     Its cost depends on the bytes skipped, whatever lengths the headers among them claim.
     """

@@ -42,16 +42,22 @@ def write_aedat3(
 
     Parameters
     ----------
-    path : file to write; it appears when complete and replaces an older one.
-    packets : an array of EVENT_DTYPE, shape (n,), or an iterable of such arrays.
-    sensor : size in pixels, up to 32768x32768.
-    simulated : marks the events as made by no camera.
-    packet_events : maximum number of events per packet of the file; a packet never spans a wrap of
-        the time.
+    path
+        File to write; it appears when complete and replaces an older one.
+    packets
+        An array of EVENT_DTYPE, shape (n,), or an iterable of such arrays.
+    sensor
+        Size in pixels, up to 32768x32768.
+    simulated
+        Marks the events as made by no camera.
+    packet_events
+        Maximum number of events per packet of the file; a packet never spans a wrap of the
+        time.
 
     Returns
     -------
-    count : number of events written.
+    count : int
+        Number of events written.
 
     Raises
     ------

@@ -76,6 +76,20 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class Header:
+    """The header of an AEDAT4 file.
+
+    Attributes
+    ----------
+    compression
+        "none", "lz4" or "zstd".
+    table_offset
+        Offset of the table of packets, -1 for none.
+    end
+        Offset of the first packet.
+    streams
+        Attributes of each stream, by its id.
+    """
+
     compression: str
     table_offset: int
     end: int
@@ -87,8 +101,10 @@ class Aedat4Recording:
 
     Parameters
     ----------
-    path : the file.
-    stream : id of the event stream to read, a number; "" takes the first in the header. Events of
+    path
+        The file.
+    stream
+        Id of the event stream to read, a number; "" takes the first in the header. Events of
         other event streams are counted as dropped, cause "other_stream".
 
     Raises
@@ -266,6 +282,13 @@ def _is_marks(stream: dict[str, str]) -> bool:
 
 
 def read_header(file: BinaryIO) -> Header:
+    """The header at the start of a file.
+
+    Raises
+    ------
+    UnreadableError
+        If it is damaged.
+    """
     head = file.read(len(MAGIC) + 4)
     if len(head) < len(MAGIC) + 4:
         raise UnreadableError("the file ends inside it")
@@ -318,6 +341,7 @@ def _streams(xml: bytes) -> dict[int, dict[str, str]]:
 
 
 def stream_sensor(info: dict[str, str]) -> SensorSize | None:
+    """The sensor in a stream's attributes; None where they do not contain it."""
     sides = [info.get(side, "") for side in ("sizeX", "sizeY")]
     if not all(side.isdecimal() and 0 < int(side) <= 1 << 15 for side in sides):
         return None

@@ -37,15 +37,21 @@ class PacketSearch:
 
     Parameters
     ----------
-    data : the file's bytes.
-    compression : "none", "lz4" or "zstd".
-    streams : ids that the header names.
-    table_offset : where the table of packets starts according to the header, and packets end.
-    max_length : no packet is longer.
+    data
+        The file's bytes.
+    compression
+        "none", "lz4" or "zstd".
+    streams
+        Ids that the header names.
+    table_offset
+        Where the table of packets starts according to the header, and packets end.
+    max_length
+        No packet is longer.
 
     Attributes
     ----------
-    view_at : bytes of the file by offset and size, valid for a short time: see `NearBytes.view_at`.
+    view_at
+        Bytes of the file by offset and size, valid for a short time: see `NearBytes.view_at`.
     """
 
     def __init__(
@@ -81,8 +87,10 @@ class PacketSearch:
 
         Returns
         -------
-        offset : the bytes before it are released.
-        cut_off : whether the file ends there.
+        offset : int
+            The bytes before it are released.
+        cut_off : bool
+            Whether the file ends there.
         """
         lead, table = self._lead, self._table_offset
         longest, at = self._max_length, offset

@@ -58,19 +58,28 @@ def write_aedat4(
 
     Parameters
     ----------
-    path : file to write; it appears when complete and replaces an older one.
-    events : an array of EVENT_DTYPE, shape (n,), or an iterable of such arrays. How they are split
+    path
+        File to write; it appears when complete and replaces an older one.
+    events
+        An array of EVENT_DTYPE, shape (n,), or an iterable of such arrays. How they are split
         does not change the file.
-    sensor : size in pixels.
-    compression : "zstd", "lz4" or "none".
-    packet_events : events per packet of the file.
-    zstd_level : effort of zstd, 1 to 22.
-    simulated : marks the events as made by no camera; every report of this file then says so.
-    info : further attributes for the header, by name, beside `source`.
+    sensor
+        Size in pixels.
+    compression
+        "zstd", "lz4" or "none".
+    packet_events
+        Events per packet of the file.
+    zstd_level
+        Effort of zstd, 1 to 22.
+    simulated
+        Marks the events as made by no camera; every report of this file then says so.
+    info
+        Further attributes for the header, by name, beside `source`.
 
     Returns
     -------
-    count : number of events written.
+    count : int
+        Number of events written.
 
     Raises
     ------
@@ -124,7 +133,10 @@ def compressed(block: bytes, compression: str, zstd_level: int) -> bytes:
 def file_header(compression: str, table_offset: int, xml: bytes) -> bytes:
     """The first line and the IOHeader.
 
-    table_offset : offset of the table of packets, -1 for none.
+    Parameters
+    ----------
+    table_offset
+        Offset of the table of packets, -1 for none.
     """
     body = struct.pack("<I4s", 20, b"IOHE")
     body += struct.pack("<5H2x", 10, 20, 4, 8, 16)  # vtable at 12
@@ -174,7 +186,10 @@ def description(
 ) -> str:
     """The XML of a header: an event stream, and a trigger stream if `marks_by` names its writer.
 
-    info : attributes of the event stream beside `source`, which tells whether a camera made the
+    Parameters
+    ----------
+    info
+        Attributes of the event stream beside `source`, which tells whether a camera made the
         events.
     """
     attributes = {"source": SIMULATED_SOURCE if simulated else "streamstop", **info}

@@ -50,8 +50,10 @@ class OpenFile:
 
     Parameters
     ----------
-    path : the file.
-    unit : unit of its times, a key of UNITS_US.
+    path
+        The file.
+    unit
+        Unit of its times, a key of UNITS_US.
 
     Raises
     ------

@@ -57,8 +57,10 @@ class Hdf5Recording:
 
     Parameters
     ----------
-    path : the file.
-    unit : unit of its times: "us", "ms" or "s".
+    path
+        The file.
+    unit
+        Unit of its times: "us", "ms" or "s".
 
     Raises
     ------

@@ -68,9 +68,12 @@ class ArrayRecording:
 
     Parameters
     ----------
-    path : the file.
-    columns : order of the columns of a table of shape (n, 4).
-    unit : unit of its times: "us", or "ms" or "s", which may have a fraction.
+    path
+        The file.
+    columns
+        Order of the columns of a table of shape (n, 4).
+    unit
+        Unit of its times: "us", or "ms" or "s", which may have a fraction.
 
     Raises
     ------

@@ -22,8 +22,10 @@ class Member:
 
     Parameters
     ----------
-    read_at : returns bytes of the archive, by offset and size.
-    info : the member's entry in the archive's directory.
+    read_at
+        Returns bytes of the archive, by offset and size.
+    info
+        The member's entry in the archive's directory.
 
     Raises
     ------

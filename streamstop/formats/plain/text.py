@@ -73,9 +73,12 @@ class CsvRecording:
 
     Parameters
     ----------
-    path : the file.
-    columns : order of the columns where there is no header.
-    unit : unit of its times: "us", or "ms" or "s", which may have a fraction.
+    path
+        The file.
+    columns
+        Order of the columns where there is no header.
+    unit
+        Unit of its times: "us", or "ms" or "s", which may have a fraction.
 
     Raises
     ------

@@ -52,15 +52,20 @@ def write_csv(
 
     Parameters
     ----------
-    path : file to write; it appears when complete and replaces an older one.
-    packets : an array of EVENT_DTYPE, shape (n,), or an iterable of such arrays.
-    sensor : size in pixels.
-    simulated : adds a line that starts with `#` before the header, which faery does not read;
-        pandas' `comment="#"` and numpy's loadtxt skip it.
+    path
+        File to write; it appears when complete and replaces an older one.
+    packets
+        An array of EVENT_DTYPE, shape (n,), or an iterable of such arrays.
+    sensor
+        Size in pixels.
+    simulated
+        Adds a line that starts with `#` before the header, which faery does not read; pandas'
+        `comment="#"` and numpy's loadtxt skip it.
 
     Returns
     -------
-    count : number of events written.
+    count : int
+        Number of events written.
 
     Raises
     ------
@@ -93,7 +98,10 @@ def write_npz(
 ) -> int:
     """Write events as an .npz of columns t, x, y and p, with `sensor_size`; see `write_csv`.
 
-    simulated : adds an array of that name. Columns are held in temporary files, not in memory.
+    Parameters
+    ----------
+    simulated
+        Adds an array of that name. Columns are held in temporary files, not in memory.
     """
 
     def write(file: BinaryIO) -> int:

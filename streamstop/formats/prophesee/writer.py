@@ -59,14 +59,19 @@ def write_evt3(
 
     Parameters
     ----------
-    path : file to write; it appears when complete and replaces an older one.
-    packets : an array of EVENT_DTYPE, shape (n,), or an iterable of such arrays.
-    sensor : size in pixels, up to 2048x2048.
-    simulated : marks the events as made by no camera.
+    path
+        File to write; it appears when complete and replaces an older one.
+    packets
+        An array of EVENT_DTYPE, shape (n,), or an iterable of such arrays.
+    sensor
+        Size in pixels, up to 2048x2048.
+    simulated
+        Marks the events as made by no camera.
 
     Returns
     -------
-    count : number of events written.
+    count : int
+        Number of events written.
 
     Raises
     ------

@@ -30,10 +30,16 @@ MAX_SIDE = 1 << 15
 class Address(NamedTuple):
     """The parts of a network URI.
 
-    scheme : one of `SCHEMES`.
-    host, port : loopback where the URI names no host.
-    options : what follows `?`, by key.
-    uri : as it was written.
+    Attributes
+    ----------
+    scheme
+        One of `SCHEMES`.
+    host, port
+        Loopback where the URI names no host.
+    options
+        What follows `?`, by key.
+    uri
+        As it was written.
     """
 
     scheme: str
@@ -48,15 +54,19 @@ def parse_address(uri: str, options: tuple[str, ...]) -> Address:
 
     Parameters
     ----------
-    uri : `SCHEME://HOST:PORT?key=value&...`; the host may be left out, `udp://:3333` or
+    uri
+        `SCHEME://HOST:PORT?key=value&...`; the host may be left out, `udp://:3333` or
         `udp://3333`; an IPv6 host needs brackets.
-    options : keys allowed after `?`.
+    options
+        Keys allowed after `?`.
 
     Raises
     ------
     UsageError
         If it has another form, the port is out of range, or an option is unknown.
 
+    Examples
+    --------
     >>> parse_address("udp://3333?times=arrival", ("times",))[:4]
     ('udp', '127.0.0.1', 3333, {'times': 'arrival'})
     """

@@ -65,9 +65,12 @@ class DvTcpFeed(SocketFeed):
 
     Parameters
     ----------
-    host, port : address of the server.
-    sensor : size in pixels, where the server does not send it.
-    name : the URI; "" makes it from the address.
+    host, port
+        Address of the server.
+    sensor
+        Size in pixels, where the server does not send it.
+    name
+        The URI; "" makes it from the address.
 
     Raises
     ------
@@ -201,8 +204,10 @@ def open_dv(uri: str, sensor: SensorSize | None = None) -> DvTcpFeed:
 
     Parameters
     ----------
-    uri : without a host, this machine; `?sensor=WxH` where the server does not send it.
-    sensor : the same, where the URI does not contain it.
+    uri
+        Without a host, this machine; `?sensor=WxH` where the server does not send it.
+    sensor
+        The same, where the URI does not contain it.
 
     Raises
     ------

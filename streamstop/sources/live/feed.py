@@ -18,10 +18,14 @@ from streamstop.events.packet import Damage, Events, SensorSize
 class FeedChunk:
     """What a feed received at once.
 
-    events : array of EVENT_DTYPE, any length, in the order of arrival, times in the origin's own
-        us.
-    dropped : events lost before they arrived, by cause, as far as the origin can tell.
-    damage : what could not be decoded (a bad datagram), in bytes.
+    Attributes
+    ----------
+    events
+        Array of EVENT_DTYPE, any length, in the order of arrival, times in the origin's own us.
+    dropped
+        Events lost before they arrived, by cause, as far as the origin can tell.
+    damage
+        What could not be decoded (a bad datagram), in bytes.
     """
 
     events: Events
@@ -32,12 +36,20 @@ class FeedChunk:
 class LiveFeed(Protocol):
     """A live origin of events: a camera's driver, a socket.
 
-    name : the URI or word it was opened with.
-    format : short name of the origin, e.g. "udp".
-    sensor : size in pixels.
-    simulated : True if it is known that no camera made these events.
-    idle_us : after this long without events, time is taken to have passed without events.
-    waits : True if an origin that is not read waits, so that nothing need be dropped (TCP).
+    Attributes
+    ----------
+    name
+        The URI or word it was opened with.
+    format
+        Short name of the origin, e.g. "udp".
+    sensor
+        Size in pixels.
+    simulated
+        True if it is known that no camera made these events.
+    idle_us
+        After this long without events, time is taken to have passed without events.
+    waits
+        True if an origin that is not read waits, so that nothing need be dropped (TCP).
     """
 
     name: str
@@ -71,8 +83,11 @@ class LiveFeed(Protocol):
 class Recorder(Protocol):
     """Receives a copy of the events: `streamstop.sources.live.recorder.StreamRecorder`."""
 
-    def write(self, events: Events) -> None: ...
+    def write(self, events: Events) -> None:
+        """Record events, in the order in which they came."""
 
-    def mark(self, until_us: int) -> None: ...
+    def mark(self, until_us: int) -> None:
+        """Record that time has reached `until_us` with no more events before it."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Write what waits, and close the file."""

@@ -44,17 +44,25 @@ class StreamRecorder:
 
     Parameters
     ----------
-    path : the new file.
-    sensor : size in pixels.
-    max_bytes : size limit of the file.
-    simulated : marks the events as made by no camera.
-    info : further attributes for the header, by name.
+    path
+        The new file.
+    sensor
+        Size in pixels.
+    max_bytes
+        Size limit of the file.
+    simulated
+        Marks the events as made by no camera.
+    info
+        Further attributes for the header, by name.
 
     Attributes
     ----------
-    events : number of events written, or waiting for the next packet.
-    not_recorded : number of events that came after recording had ended.
-    full : why recording ended early; "" if it did not.
+    events
+        Number of events written, or waiting for the next packet.
+    not_recorded
+        Number of events that came after recording had ended.
+    full
+        Why recording ended early; "" if it did not.
     """
 
     def __init__(

@@ -30,8 +30,10 @@ def open_feed(uri: str, sensor: SensorSize | None = None) -> LiveFeed:
 
     Parameters
     ----------
-    uri : a word of CAMERAS or a network URI.
-    sensor : size in pixels, where the origin does not send it; `?sensor=` does the same.
+    uri
+        A word of CAMERAS or a network URI.
+    sensor
+        Size in pixels, where the origin does not send it; `?sensor=` does the same.
 
     Raises
     ------
@@ -60,12 +62,16 @@ def open_live(
 
     Parameters
     ----------
-    uri : a word of CAMERAS or a network URI.
-    sensor : size in pixels, where the origin does not send it; `?sensor=` does the same.
-    labels : path of a label CSV, whose times are those that the origin's events will have.
-    length_us, limit : how labelled intervals become segments; see
-        `streamstop.sources.file.FileSource`.
-    strict, seconds, tick_us : see `streamstop.sources.live.source.LiveSource`.
+    uri
+        A word of CAMERAS or a network URI.
+    sensor
+        Size in pixels, where the origin does not send it; `?sensor=` does the same.
+    labels
+        Path of a label CSV, whose times are those that the origin's events will have.
+    length_us, limit
+        How labelled intervals become segments; see `streamstop.sources.file.FileSource`.
+    strict, seconds, tick_us
+        See `streamstop.sources.live.source.LiveSource`.
 
     Raises
     ------

@@ -54,8 +54,12 @@ class _Queued:
 class EventRing:
     """A bounded queue of events between the reading and the learning thread.
 
-    capacity : maximum number of events.
-    waits : True makes `put` wait for room; else the oldest are dropped, cause "ring_overflow".
+    Parameters
+    ----------
+    capacity
+        Maximum number of events.
+    waits
+        True makes `put` wait for room; else the oldest are dropped, cause "ring_overflow".
     """
 
     def __init__(self, capacity: int, *, waits: bool) -> None:
@@ -138,17 +142,25 @@ class LiveSource(SourceBase):
 
     Parameters
     ----------
-    feed : what is read.
-    labels : intervals in the feed's own time, or None.
-    strict : stop at the first damage.
-    seconds : end after this long; 0 for as long as events come.
-    tick_us : interval at which the clock advances time without events; the width of a bin.
-    ring_events : number of events that may wait.
-    clock : seconds on a monotonic clock.
+    feed
+        What is read.
+    labels
+        Intervals in the feed's own time, or None.
+    strict
+        Stop at the first damage.
+    seconds
+        End after this long; 0 for as long as events come.
+    tick_us
+        Interval at which the clock advances time without events; the width of a bin.
+    ring_events
+        Number of events that may wait.
+    clock
+        Seconds on a monotonic clock.
 
     Attributes
     ----------
-    recorder : gets a copy of events and marks; None for none.
+    recorder
+        Gets a copy of events and marks; None for none.
     """
 
     live = True

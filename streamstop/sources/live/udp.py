@@ -61,17 +61,25 @@ class UdpFeed(SocketFeed):
 
     Parameters
     ----------
-    host, port : address to listen on; port 0 takes a free one, which `port` then holds.
-    sensor : size in pixels, which the layout does not contain.
-    times : "packet" uses the timestamps of events that have one; "arrival" uses none.
-    name : the URI; "" makes it from the address.
+    host, port
+        Address to listen on; port 0 takes a free one, which `port` then holds.
+    sensor
+        Size in pixels, which the layout does not contain.
+    times
+        "packet" uses the timestamps of events that have one; "arrival" uses none.
+    name
+        The URI; "" makes it from the address.
 
     Attributes
     ----------
-    datagrams, received_bytes : received so far.
-    lost_datagrams : datagrams that the system dropped so far; None if it does not report it.
-    cut_events : events truncated by their datagram, so far.
-    buffer_bytes : size of the system's buffer.
+    datagrams, received_bytes
+        Received so far.
+    lost_datagrams
+        Datagrams that the system dropped so far; None if it does not report it.
+    cut_events
+        Events truncated by their datagram, so far.
+    buffer_bytes
+        Size of the system's buffer.
 
     Raises
     ------
@@ -235,8 +243,10 @@ def open_udp(uri: str, sensor: SensorSize | None = None) -> UdpFeed:
 
     Parameters
     ----------
-    uri : without a host, this machine's loopback.
-    sensor : size in pixels, where the URI does not contain it.
+    uri
+        Without a host, this machine's loopback.
+    sensor
+        Size in pixels, where the URI does not contain it.
 
     Raises
     ------

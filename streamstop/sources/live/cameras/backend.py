@@ -20,11 +20,17 @@ IDLE_US = 100_000
 class SeenCamera:
     """One camera that a backend lists.
 
-    names : the names that select it, e.g. ("davis346",); the backend of an iniVation camera may
+    Attributes
+    ----------
+    names
+        The names that select it, e.g. ("davis346",); the backend of an iniVation camera may
         only know that it is some DAVIS. "camera" selects any and is not listed.
-    model : the backend's name of it.
-    serial : its serial number, "" if that could not be read.
-    error : why it cannot be used, as the backend reports it; "" if there is no known reason.
+    model
+        The backend's name of it.
+    serial
+        Its serial number, "" if that could not be read.
+    error
+        Why it cannot be used, as the backend reports it; "" if there is no known reason.
     """
 
     names: tuple[str, ...]
@@ -44,8 +50,12 @@ class SeenCamera:
 class Backend(Protocol):
     """A module for one library.
 
-    NAME, DISTRIBUTION : of the library.
-    SKIPPED : why it is not used although it may be installed; "" if it is used.
+    Attributes
+    ----------
+    NAME, DISTRIBUTION
+        Of the library.
+    SKIPPED
+        Why it is not used although it may be installed; "" if it is used.
     """
 
     NAME: str
@@ -63,9 +73,11 @@ class Backend(Protocol):
 
 
 def error_summary(error: BaseException) -> str:
-    """A driver's error in one line, without the stack traces that dv-processing includes.
+    r"""A driver's error in one line, without the stack traces that dv-processing includes.
 
-    >>> error_summary(RuntimeError("/a.hpp(88): f()\\nRuntimeError: no device\\nStacktrace:\\n #0"))
+    Examples
+    --------
+    >>> error_summary(RuntimeError("/a.hpp(88): f()\nRuntimeError: no device\nStacktrace:\n #0"))
     'RuntimeError: no device'
     >>> error_summary(RuntimeError("Other error"))
     'RuntimeError: Other error'

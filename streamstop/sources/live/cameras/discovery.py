@@ -40,10 +40,16 @@ LAST_TURN_S = 0.6
 class DiscoveryResult:
     """The result of asking one backend.
 
-    version : of the installed library; "" if it is not installed.
-    state : "looked", "absent", "skipped", "failed" or "silent".
-    cameras : what it sees.
-    reason : why it did not list cameras.
+    Attributes
+    ----------
+    version
+        Of the installed library; "" if it is not installed.
+    state
+        "looked", "absent", "skipped", "failed" or "silent".
+    cameras
+        What it sees.
+    reason
+        Why it did not list cameras.
     """
 
     backend: str

@@ -37,8 +37,10 @@ def open_camera(uri: str, sensor: SensorSize | None = None) -> LiveFeed:
 
     Parameters
     ----------
-    uri : a name, or a name with a serial number: `davis346?serial=00000104`.
-    sensor : size in pixels, to be checked against the camera's.
+    uri
+        A name, or a name with a serial number: `davis346?serial=00000104`.
+    sensor
+        Size in pixels, to be checked against the camera's.
 
     Raises
     ------

@@ -59,12 +59,20 @@ KINDS = (
 class UsbCamera:
     """One event camera on the bus.
 
-    ids : vendor and product, "152a:841a".
-    product : its product name; "" if unknown.
-    serial : its serial number; "" if unknown.
-    node : the file that a driver has to open.
-    open_to_us : whether this user may read and write that file.
-    speed_mbps : speed of the connection in Mb/s, None if unknown.
+    Attributes
+    ----------
+    ids
+        Vendor and product, "152a:841a".
+    product
+        Its product name; "" if unknown.
+    serial
+        Its serial number; "" if unknown.
+    node
+        The file that a driver has to open.
+    open_to_us
+        Whether this user may read and write that file.
+    speed_mbps
+        Speed of the connection in Mb/s, None if unknown.
     """
 
     kind: UsbKind
@@ -101,8 +109,10 @@ def usb_cameras(
 
     Parameters
     ----------
-    sysfs, dev : where these two are mounted.
-    may_open : whether this user may read and write a device's file.
+    sysfs, dev
+        Where these two are mounted.
+    may_open
+        Whether this user may read and write a device's file.
     """
     try:
         folders = sorted((sysfs / "bus" / "usb" / "devices").iterdir())

@@ -53,7 +53,7 @@ def test_to_look_ahead_keeps_what_lies_before(reader: ByteReader) -> None:
     assert reader.read_at(0, 700_001) == CONTENT
 
 
-def test_what_was_released_is_told_to_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_released_is_reported_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe(monkeypatch, CONTENT)
     data = open_bytes("-")
     assert data.read_at(0, 500_000) == CONTENT[:500_000]

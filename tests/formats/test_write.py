@@ -129,12 +129,12 @@ def test_packets_are_not_gathered(tmp_path: Path) -> None:
 def test_names_tell_formats() -> None:
     assert {format_of(f"a/rec{suffix}.gz") for suffix in BY_SUFFIX} == set(BY_SUFFIX.values())
     assert format_of("x.aedat", "aedat2") == "aedat2"
-    for path, format, said in (
+    for path, format, message in (
         ("x.aedat", "", "aedat2 or aedat3"),
         ("x", "", "does not tell"),
         ("x.csv", "es", "'es' cannot be written"),
     ):
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=message):
             format_of(path, format)
 
 

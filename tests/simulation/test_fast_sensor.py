@@ -84,7 +84,7 @@ def test_noise_leakage_and_flicker_have_their_rates() -> None:
     assert 2.0 + 0.7 < on < 2.0 + 2.0
 
 
-def test_on_events_are_read_twice_and_swing_back_as_often_as_said() -> None:
+def test_on_events_are_read_twice_and_swing_back_as_often_as_set() -> None:
     pixels = replace(CLEAN, cutoff_hz=0, mismatch=0)
     readout = ReadoutParams(twice=0.5, rebound=0.4, returns=0.5)
     quick = FastSensor(SensorSize(128, 128), pixels, readout, 1, 2)

@@ -20,7 +20,7 @@ LFS = (
 
 
 @pytest.mark.parametrize(
-    ("content", "name", "said"),
+    ("content", "name", "message"),
     [
         (b"", "rec.aedat4", "the file is empty"),
         (LFS.encode(), "rec.aedat4", "Git LFS pointer.*git lfs pull"),
@@ -37,11 +37,11 @@ LFS = (
     ],
 )
 def test_what_cannot_be_opened_says_why(
-    tmp_path: Path, content: bytes, name: str, said: str
+    tmp_path: Path, content: bytes, name: str, message: str
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(SourceError, match=said) as error:
+    with pytest.raises(SourceError, match=message) as error:
         open_source(str(path))
     assert str(error.value).endswith(str(path))
     assert error.value.exit_code == 3
@@ -84,7 +84,7 @@ def test_options_after_a_question_mark(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "message"),
     [
         ("sensor=12", "a sensor's size is written like 346x260"),
         ("sensor=0x5", "a sensor's size"),
@@ -92,9 +92,9 @@ def test_options_after_a_question_mark(tmp_path: Path) -> None:
         ("colums=txyp", "takes no option 'colums' .it takes sensor, columns"),
     ],
 )
-def test_options_that_make_no_sense(tmp_path: Path, query: str, said: str) -> None:
+def test_options_that_make_no_sense(tmp_path: Path, query: str, message: str) -> None:
     np.save(tmp_path / "rec.npy", np.zeros((3, 4)))
-    with pytest.raises(StreamstopError, match=said):
+    with pytest.raises(StreamstopError, match=message):
         open_source(f"{tmp_path / 'rec.npy'}?{query}")
 
 
@@ -124,7 +124,7 @@ def test_a_reader_is_imported_when_a_file_needs_it() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_live_sensor_is_said_in_the_address_or_beside_it() -> None:
+def test_a_live_sensor_is_given_in_the_address_or_beside_it() -> None:
     with open_source("udp://:48613?times=arrival", sensor=SensorSize(34, 34)) as source:
         assert source.sensor == (34, 34)
         assert source.name == "udp://:48613?times=arrival"

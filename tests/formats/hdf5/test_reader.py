@@ -69,7 +69,7 @@ def test_metavision(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["rpg", "mvsec"])
-def test_times_in_seconds_are_read_when_said_so(tmp_path: Path, layout: str) -> None:
+def test_times_in_seconds_are_read_on_request(tmp_path: Path, layout: str) -> None:
     path = tmp_path / "rec.h5"
     with h5py.File(path, "w") as file:
         if layout == "rpg":
@@ -175,7 +175,7 @@ def test_a_process_that_dies_once_costs_nothing(tmp_path: Path) -> None:
     assert not Whole(got).damage
 
 
-def test_where_it_dies_again_the_rest_is_told_as_lost(
+def test_where_it_dies_again_the_rest_is_reported_as_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording = open_recording(str(dsec(tmp_path / "events.h5")))
@@ -207,7 +207,7 @@ def test_two_recordings_are_read_in_turns(tmp_path: Path) -> None:
     assert same(Whole(pair[1] for pair in turns if pair[1]).events, other)
 
 
-def test_what_stands_there_anew_is_read_anew(tmp_path: Path) -> None:
+def test_a_replaced_file_is_read_again(tmp_path: Path) -> None:
     path = metavision(tmp_path / "rec.h5")
     assert same(Whole(open_recording(str(path)).packets()).events, EVENTS)
     path.unlink()

@@ -156,7 +156,7 @@ def test_packets_come_whole_however_the_stream_is_cut() -> None:
 
 
 @pytest.mark.parametrize("size", [-1, (1 << 27) + 1, 0x7FFFFFFF])
-def test_a_length_that_makes_no_sense_ends_it_and_is_told(size: int) -> None:
+def test_a_length_that_makes_no_sense_ends_it_and_is_reported(size: int) -> None:
     before = header() + packet(EVENTS)
     with serving(before + struct.pack("<ii", 0, size) + b"rest") as port:
         feed = open_dv(f"dv://:{port}")
@@ -180,7 +180,7 @@ def test_a_spoilt_packet_costs_itself_alone() -> None:
     assert [one.lost_bytes for one in damage] == [len(spoilt)]
 
 
-def test_an_end_inside_a_packet_is_told() -> None:
+def test_an_end_inside_a_packet_is_reported() -> None:
     last = packet(EVENTS[200:])[:-7]
     with serving(header() + packet(EVENTS[:200]) + last) as port:
         feed = open_dv(f"dv://:{port}")
@@ -218,7 +218,7 @@ def test_a_connection_that_breaks_off_is_an_error_after_what_came() -> None:
     feed.close()
 
 
-def test_nobody_there_is_said_soon_and_with_what_to_do() -> None:
+def test_nobody_there_is_reported_soon_and_with_what_to_do() -> None:
     begun = time.monotonic()
     with pytest.raises(SourceError, match=r"refused; start the server first .*dv://127") as error:
         open_dv(f"dv://127.0.0.1:{free_port()}")

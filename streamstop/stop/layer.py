@@ -37,7 +37,8 @@ from torch.nn import functional
 
 from streamstop.stop import _kernels as kernels
 from streamstop.stop.neuron import SURROGATES, LIFState, Reset, lif_step_
-from streamstop.stop.synapses import Norm, Synapses, Traces
+from streamstop.stop.synapses import Norm, Synapses
+from streamstop.stop.traces import Traces
 
 LEAK_MAX = 0.99
 """No leak may come closer to 1: a membrane that never forgets saturates."""

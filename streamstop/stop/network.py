@@ -24,7 +24,8 @@ from torch.nn import functional
 from streamstop.stop.layer import LayerSpec, NeuronSpec, SpikingLayer
 from streamstop.stop.readouts import Readout, ReadoutKind, SpikingReadout
 from streamstop.stop.residual import ResidualBlock
-from streamstop.stop.synapses import Synapses, Traces
+from streamstop.stop.synapses import Synapses
+from streamstop.stop.traces import Traces
 
 Stage = SpikingLayer | ResidualBlock
 

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from streamstop.stop._kernels import channels_last
-from streamstop.stop.synapses import Traces
+from streamstop.stop.traces import Traces
 
 Reset = Literal["soft", "hard"]
 

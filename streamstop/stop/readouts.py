@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from streamstop.stop.layer import LEAK_MAX, LayerSpec, NeuronSpec, SpikingLayer
-from streamstop.stop.synapses import Traces
+from streamstop.stop.traces import Traces
 
 ReadoutKind = Literal["linear", "leaky", "spiking"]
 

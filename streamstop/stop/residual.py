@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from streamstop.stop.layer import LayerSpec, NeuronSpec, SpikingLayer
-from streamstop.stop.synapses import Synapses, Traces
+from streamstop.stop.synapses import Synapses
+from streamstop.stop.traces import Traces
 
 
 class ResidualBlock:

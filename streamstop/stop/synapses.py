@@ -24,28 +24,26 @@ at weights, never at data, and so is legal online. `norm="batch"` is `batch_norm
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from streamstop.stop import _kernels as kernels
 from streamstop.stop._kernels import channels_last
+from streamstop.stop._products import (
+    Geometry,
+    SparseProduct,
+    add_gradients,
+    multiply,
+    multiply_in,
+)
 from streamstop.stop.batch_norm import BatchNorm
-
-Traces = Literal["none", "stop", "sltt"]
-"""What advances beside the membrane: nothing (no learning), the traces of STOP, or only their
-same-step part, as in SLTT (Meng et al., ICCV 2023)."""
+from streamstop.stop.traces import Traces, decay_and_add
 
 Norm = Literal["none", "weight", "batch"]
 
 WAITING = 8
 """So many samples' traces and errors make one product for the weight gradient."""
-
-SPARSE_CHANNELS = 4
-"""Inputs of more channels are spikes of a layer, and dense enough for a dense product."""
 
 
 class Synapses:
@@ -83,6 +81,7 @@ class Synapses:
         self.linear = kernel == 0
         if self.linear:
             in_shape, kernel, stride, pad = (math.prod(in_shape), 1, 1), 1, 1, 0
+        self.geometry = Geometry(in_shape, kernel, stride, pad, groups, self.linear)
         self.in_shape = in_shape
         self.kernel, self.stride, self.pad, self.groups = kernel, stride, pad, groups
         self.norm = norm
@@ -91,6 +90,7 @@ class Synapses:
         self.seen: Tensor | None = None
         self._cleared: Tensor | None = None
         self._scaled: Tensor | None = None
+        self._sparse: SparseProduct | None = None
         shape = (channels, in_shape[0] // groups, kernel, kernel)
         self.size = gain / math.sqrt(math.prod(shape[1:]))
         weight = torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -103,7 +103,7 @@ class Synapses:
     @property
     def out_plane(self) -> tuple[int, int]:
         """Rows and columns of the output."""
-        return _out(self.in_shape[1], self), _out(self.in_shape[2], self)
+        return self.geometry.out_plane
 
     def parameters(self) -> dict[str, Tensor]:
         """The tensors by name, running statistics among them, which no gradient moves."""
@@ -125,7 +125,8 @@ class Synapses:
         gain : what scales weights and biases, (); None for 1.
         """
         self.used, self.shift = self.weight, self.bias
-        self._weight_rows: NDArray[Any] | None = None
+        if self._sparse is not None:
+            self._sparse.refresh()
         if self.norm == "weight":
             self.used = standardised(self.weight, self.size)
         elif self.normalisation is not None:
@@ -151,22 +152,21 @@ class Synapses:
             self._cleared = channels_last(self.bias.new_empty(batch, *self.in_shape))
             self._kept_traces: Tensor | None = None
             self._kept_bins: Tensor | None = None
-            self._patches: Tensor | None = None
+            self._sparse = None
         self.trace = self._traces = self._cleared.zero_()
         self._batch = batch
         self._current: Tensor | None = None
         self._gathered: Tensor | None = None
         self._factors: list[Tensor | float] = [0.0]
         # One sample of few channels is a stream's bin: mostly zeros, and not worth a dense product.
-        self._sparse = (
+        sparse = (
             batch == 1
-            and not self.linear
-            and self.stride == self.groups == 1
-            and self.in_shape[0] <= SPARSE_CHANNELS
+            and self.geometry.fits_sparse
             and self.normalisation is None
             and self.trace.device.type == "cpu"
             and self.compute is None
         )
+        self._sparse = (self._sparse or SparseProduct(self.geometry)) if sparse else None
         passing = math.prod(self.in_shape) + self._outputs()
         self._slots = WAITING // batch if self.weight.numel() > passing else 1
         self._waiting = 0
@@ -189,7 +189,7 @@ class Synapses:
         if traces == "stop" and bins > 1:
             self._trace_all(x, leak)
         elif traces == "stop":
-            _decay_and_add(self.trace, leak, x, self.trace)
+            decay_and_add(self.trace, leak, x, self.trace)
             self._traces = self.trace
         elif traces == "sltt":
             self._traces, self.trace = x, x[-self._batch :]
@@ -205,7 +205,7 @@ class Synapses:
             self._kept_bins = channels_last(torch.empty_like(x))
         self._traces = self._kept_bins[: len(x)]
         for now, trace in zip(x.split(self._batch), self._traces.split(self._batch), strict=True):
-            _decay_and_add(self.trace, leak, now, trace)
+            decay_and_add(self.trace, leak, now, trace)
             self.trace = trace
 
     def _forward_constant(
@@ -229,30 +229,10 @@ class Synapses:
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.compute is not None:
-            made = _multiply(self, x.to(self.compute), weight.to(self.compute), None)
-            made = made.to(self.weight.dtype)
-            return made if bias is None else made.add_(bias.view(1, -1, 1, 1))
-        if self._sparse and bias is not None:
-            return self._sparse_product(x, weight, bias)
-        return _multiply(self, x, weight, bias)
-
-    def _sparse_product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        if self._weight_rows is None:
-            self._weight_rows = weight.permute(2, 3, 1, 0).contiguous().numpy()
-        out = torch.empty((x.shape[0], *self.out_plane, bias.shape[0]), dtype=bias.dtype)
-        kernels.convolve_sparse()(x.numpy(), self._weight_rows, bias.numpy(), self.pad, out.numpy())
-        return out.permute(0, 3, 1, 2)
-
-    def _sparse_errors(self, delta: Tensor, grads: dict[str, Tensor]) -> None:
-        """Weight gradient of the sparse product: one matrix product of patches and errors."""
-        bins, outputs = delta.shape[:2]
-        if self._patches is None or self._patches.shape[3] != bins:
-            size = (self.kernel, self.kernel, self.in_shape[0], bins, *self.out_plane)
-            self._patches = delta.new_zeros(size)
-        kernels.patches()(self._traces.numpy(), self.pad, self._patches.numpy())
-        rows = delta.permute(0, 2, 3, 1).reshape(-1, outputs)
-        made = self._patches.view(-1, len(rows)) @ rows
-        grads["weight"].add_(made.view(self.kernel, self.kernel, -1, outputs).permute(3, 2, 0, 1))
+            return multiply_in(self.compute, self.geometry, x, weight, bias)
+        if self._sparse is not None and bias is not None:
+            return self._sparse.forward(x, weight, bias)
+        return multiply(self.geometry, x, weight, bias)
 
     def backward(self, delta: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
         """The same bins' error of the current, (batch, out, \\*out_plane), adds to `grads`.
@@ -268,8 +248,8 @@ class Synapses:
         weight = self.used
         if self.normalisation is not None:
             delta, weight = self.normalisation.backward(delta, grads), self.weight
-        if learns and self._sparse and not need_input:
-            self._sparse_errors(delta, grads)
+        if learns and self._sparse is not None and not need_input:
+            self._sparse.add_weight_gradient(delta, self._traces, grads["weight"])
             return None
         if learns and self._slots > 1 and delta.shape[0] == self._batch:
             self._keep(delta, grads)
@@ -335,38 +315,8 @@ class Synapses:
         need_input: bool,
     ) -> Tensor | None:
         """Weight gradient into `grads`, if it is there; error of the input, if needed."""
-        learns = "weight" in grads
-        if self.compute is not None:
-            delta, trace, weight = (t.to(self.compute) for t in (delta, trace, weight))
-        if self.linear:
-            flat = delta.reshape(len(delta), -1)
-            if learns:
-                sums = grads["weight"].view(grads["weight"].shape[:2])
-                if self.compute is None:
-                    sums.addmm_(flat.T, trace.view(len(trace), -1))
-                else:
-                    sums.add_(flat.T @ trace.view(len(trace), -1))
-            down = (flat @ weight.view(weight.shape[:2])) if need_input else None
-            down = None if down is None else down.view(len(delta), *self.in_shape)
-        elif learns or need_input:
-            down, d_weight, _ = torch.ops.aten.convolution_backward(
-                delta,
-                trace,
-                weight,
-                None,
-                [self.stride, self.stride],
-                [self.pad, self.pad],
-                [1, 1],
-                False,
-                [0, 0],
-                self.groups,
-                [need_input, learns, False],
-            )
-            if learns:
-                grads["weight"].add_(d_weight)
-        else:
-            down = None
-        return down if down is None or self.compute is None else down.to(self.weight.dtype)
+        sums = grads.get("weight")
+        return add_gradients(self.geometry, delta, trace, weight, sums, need_input, self.compute)
 
     def flush(self, grads: dict[str, Tensor]) -> None:
         """Add what a constant input left to be computed once, and what waits."""
@@ -396,25 +346,6 @@ class Synapses:
         if "weight" in grads and self.norm == "weight":
             grads["weight"].copy_(standardised_grad(self.weight, self.size, grads["weight"]))
         return of_gain
-
-
-def _decay_and_add(trace: Tensor, leak: float | Tensor, x: Tensor, out: Tensor) -> None:
-    """out = leak * trace + x; out may be trace."""
-    if isinstance(leak, float):
-        torch.add(x, trace, alpha=leak, out=out)
-    else:
-        torch.addcmul(x, trace, leak, out=out)
-
-
-def _out(side: int, synapses: Synapses) -> int:
-    return (side + 2 * synapses.pad - synapses.kernel) // synapses.stride + 1
-
-
-def _multiply(synapses: Synapses, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    if synapses.linear:
-        flat = weight.view(weight.shape[:2])
-        return functional.linear(x.view(len(x), -1), flat, bias)[:, :, None, None]
-    return functional.conv2d(x, weight, bias, synapses.stride, synapses.pad, groups=synapses.groups)
 
 
 def standardised(weight: Tensor, size: float) -> Tensor:

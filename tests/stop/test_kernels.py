@@ -15,7 +15,7 @@ from torch import Tensor
 from streamstop.stop import _kernels as kernels
 from streamstop.stop.layer import LayerSpec, NeuronSpec, SpikingLayer, Threshold
 from streamstop.stop.neuron import SURROGATES
-from streamstop.stop.synapses import Traces
+from streamstop.stop.traces import Traces
 
 KINKS = {"rectangle": (-0.5, 0.0, 0.5)}
 """Of u - theta, where a rounding changes more than last digits; 0, where spikes begin, always."""

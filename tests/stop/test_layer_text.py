@@ -260,7 +260,7 @@ def test_the_command_shows_a_listed_network_in_its_order():
     lines = result.stdout.splitlines()
     assert all(len(line) <= 80 for line in lines)
     rows = [line.split("  ")[0] for line in lines[lines.index("") + 3 :]]
-    names = ["conv1", "block2.a", "block2.b", "block2.skip", "linear3", "readout", "all"]
+    names = ["conv1", "block2.a", "block2.b", "block2.skip", "linear3", "readout", "total"]
     assert [row for row in rows if row in names] == names
     (linear,) = (line for line in lines if line.startswith("linear3"))
     assert "linear, dropout 0.2" in linear

@@ -9,7 +9,7 @@ import torch
 from helpers.neuron_by_hand import BY_HAND
 
 from streamstop.stop.neuron import SURROGATES, LIFState, lif_step_
-from streamstop.stop.synapses import Traces
+from streamstop.stop.traces import Traces
 
 
 def rest(*shape: int) -> LIFState:

@@ -8,10 +8,11 @@ from helpers.nets import Case, build, by_rule, inputs
 from torch import Tensor
 from torch.nn import functional
 
+from streamstop.stop._products import SPARSE_CHANNELS
 from streamstop.stop.bptt import bptt_grads
 from streamstop.stop.layer import LayerSpec
 from streamstop.stop.network import Network
-from streamstop.stop.synapses import SPARSE_CHANNELS, WAITING
+from streamstop.stop.synapses import WAITING
 
 SPARSE = {
     "3x3": ((2, 6, 5), LayerSpec("conv", 4)),
@@ -35,7 +36,7 @@ def test_one_sample_of_few_channels_is_what_it_is_in_a_batch(shape, spec, rule, 
     for batch in (1, 2):
         network.rest(batch)
         said[batch] = [network.forward(now[:batch])[:1].clone() for now in x]
-        assert synapses._sparse == (batch == 1)
+        assert (synapses._sparse is not None) == (batch == 1)
     for alone, beside in zip(*said.values(), strict=True):
         torch.testing.assert_close(alone, beside, rtol=1e-11, atol=1e-12)
     whole = by_rule(network, x, labels)
@@ -57,7 +58,7 @@ def test_what_the_sparse_product_does_not_cover_is_left_to_the_dense_one():
     ):
         network = build(Case(shape, (spec,)))
         network.rest(1)
-        assert not network.layers[0].synapses._sparse
+        assert network.layers[0].synapses._sparse is None
     assert (
         not build(Case((2, 6, 6), (LayerSpec("conv", 4),), norm="batch")).layers[0].synapses._sparse
     )

@@ -15,7 +15,7 @@ from streamstop.errors import UsageError
 from streamstop.events.labels import LabelTrack
 from streamstop.learning.learner import LearnerSpec, StopLearner
 from streamstop.learning.pretrained import Trained
-from streamstop.stop.architectures import named_network
+from streamstop.stop.architectures import build_network
 from streamstop.stop.layer import NeuronSpec
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import NetworkSpec
@@ -28,7 +28,7 @@ def build_learner(config: Config, classes: int, learn: str | None = None) -> Sto
     """
     rule = config.learner
     input_shape = (2, config.binning.height, config.binning.width)
-    spec = configured_network(config.network, input_shape, classes)
+    spec = network_from_config(config.network, input_shape, classes)
     learning = LearnerSpec(
         learn=rule.learn if learn is None else learn,
         lr=rule.lr,
@@ -50,10 +50,10 @@ def build_learner(config: Config, classes: int, learn: str | None = None) -> Sto
     return StopLearner(spec, learning, config.run.seed, dtype)
 
 
-def configured_network(
+def network_from_config(
     config: NetworkConfig, input_shape: tuple[int, int, int], classes: int
 ) -> NetworkSpec:
-    """The network that a recipe's [network] section describes; raises as `named_network` does."""
+    """The network that a recipe's [network] section describes; raises as `build_network` does."""
     neuron = NeuronSpec(
         theta=config.theta,
         leak=config.leak,
@@ -64,7 +64,7 @@ def configured_network(
         norm=config.norm,
         leak_gain=config.leak_gain,
     )
-    return named_network(
+    return build_network(
         config.name,
         input_shape,
         classes,

@@ -9,12 +9,12 @@ every bin (a static image as constant current), so is what it becomes, and the t
 times a number: current and weight gradient are then computed once a sequence, exactly.
 
 Errors travel within their own bin, and weights stand still between two updates: so where a batch is
-small and weights are many, the traces and errors of up to WAITING samples wait to be multiplied in
-one product, which writes the gradient once. What waits is bounded by that, not by the stream.
+small and weights are many, the traces and errors of up to MAX_PENDING samples wait to be multiplied
+in one product, which writes the gradient once. What waits is bounded by that, not by the stream.
 
 A layer may scale what its synapses do by a number, its gain, which follows its leak
-(`layers`). Gradients are gathered for the scaled weights and biases; `settle` makes of them those
-of the plain ones and of the gain.
+(`layers`). Gradients are gathered for the scaled weights and biases; `finish_grads` makes of them
+those of the plain ones and of the gain.
 
 With `norm="weight"` the synapses are scaled standardised weights (Brock et al., ICLR 2021): each
 output's weights less their mean, over their standard deviation, times gain / sqrt(fan-in). It looks
@@ -42,7 +42,7 @@ from streamstop.stop.traces import Traces, decay_and_add
 
 Norm = Literal["none", "weight", "batch"]
 
-WAITING = 8
+MAX_PENDING = 8
 """So many samples' traces and errors make one product for the weight gradient."""
 
 
@@ -97,7 +97,7 @@ class Synapses:
         self.weight = channels_last((weight * self.size).to(dtype))
         self.bias = torch.zeros(channels, dtype=dtype)
         self.normalisation = BatchNorm(channels, dtype) if norm == "batch" else None
-        self.rest(1)
+        self.reset_state(1)
         self.refresh()
 
     @property
@@ -111,12 +111,12 @@ class Synapses:
         return named | (self.normalisation.parameters() if self.normalisation else {})
 
     def to(self, device: torch.device) -> None:
-        """Move parameters; the state begins anew with `rest`."""
+        """Move parameters; the state begins anew with `reset_state`."""
         self.weight, self.bias = self.weight.to(device), self.bias.to(device)
         if self.normalisation is not None:
             self.normalisation.to(device)
         self._cleared = None
-        self.rest(1)
+        self.reset_state(1)
         self.refresh()
 
     def refresh(self, gain: Tensor | None = None) -> None:
@@ -146,11 +146,11 @@ class Synapses:
         assert self.normalisation is not None
         return self.normalisation.folded(self.weight, self.bias)
 
-    def rest(self, batch: int) -> None:
+    def reset_state(self, batch: int) -> None:
         """Clear the trace."""
         if self._cleared is None or len(self._cleared) != batch:
             self._cleared = channels_last(self.bias.new_empty(batch, *self.in_shape))
-            self._kept_traces: Tensor | None = None
+            self._deferred_traces: Tensor | None = None
             self._kept_bins: Tensor | None = None
             self._sparse = None
         self.trace = self._traces = self._cleared.zero_()
@@ -168,17 +168,17 @@ class Synapses:
         )
         self._sparse = (self._sparse or SparseProduct(self.geometry)) if sparse else None
         passing = math.prod(self.in_shape) + self._outputs()
-        self._slots = WAITING // batch if self.weight.numel() > passing else 1
-        self._waiting = 0
+        self._max_deferred = MAX_PENDING // batch if self.weight.numel() > passing else 1
+        self._num_deferred = 0
         if self.normalisation is not None:
-            self.normalisation.rest()
+            self.normalisation.reset_state()
 
     def forward(self, x: Tensor, leak: float | Tensor, traces: Traces, constant: bool) -> Tensor:
         """Current (batch, out, \\*out_plane) of the input x (batch, ...); of several bins together,
         (bins * batch, ...), if so many are in x.
 
         leak : of the neurons that are fed.  constant : x is that of the bin before, if there was
-        one since `rest`; the current is then that of one bin.
+        one since `reset_state`; the current is then that of one bin.
         """
         if self.watched:
             self.seen = x
@@ -251,33 +251,37 @@ class Synapses:
         if learns and self._sparse is not None and not need_input:
             self._sparse.add_weight_gradient(delta, self._traces, grads["weight"])
             return None
-        if learns and self._slots > 1 and delta.shape[0] == self._batch:
-            self._keep(delta, grads)
+        if learns and self._max_deferred > 1 and delta.shape[0] == self._batch:
+            self._defer(delta, grads)
             learns = False
         return self._errors(delta, self._traces, weight, grads if learns else {}, need_input)
 
-    def _keep(self, delta: Tensor, grads: dict[str, Tensor]) -> None:
+    def _defer(self, delta: Tensor, grads: dict[str, Tensor]) -> None:
         """Let this bin's trace and error wait; deliver all that wait once there is no room."""
         batch = len(delta)
-        if self._kept_traces is None:
-            room = self._slots * batch
-            self._kept_traces = channels_last(self.trace.new_zeros(room, *self.trace.shape[1:]))
-            self._kept_deltas = channels_last(delta.new_zeros(room, *delta.shape[1:]))
-        place = slice(self._waiting * batch, (self._waiting + 1) * batch)
-        self._kept_traces[place].copy_(self.trace)
-        self._kept_deltas[place].copy_(delta)
-        self._waiting += 1
-        if self._waiting == self._slots:
-            self._deliver(grads)
+        if self._deferred_traces is None:
+            room = self._max_deferred * batch
+            self._deferred_traces = channels_last(self.trace.new_zeros(room, *self.trace.shape[1:]))
+            self._deferred_deltas = channels_last(delta.new_zeros(room, *delta.shape[1:]))
+        place = slice(self._num_deferred * batch, (self._num_deferred + 1) * batch)
+        self._deferred_traces[place].copy_(self.trace)
+        self._deferred_deltas[place].copy_(delta)
+        self._num_deferred += 1
+        if self._num_deferred == self._max_deferred:
+            self._apply_deferred(grads)
 
-    def _deliver(self, grads: dict[str, Tensor]) -> None:
+    def _apply_deferred(self, grads: dict[str, Tensor]) -> None:
         """The weight gradient of all that waits."""
-        if self._waiting and self._kept_traces is not None:
-            end = self._waiting * len(self.trace)
+        if self._num_deferred and self._deferred_traces is not None:
+            end = self._num_deferred * len(self.trace)
             self._errors(
-                self._kept_deltas[:end], self._kept_traces[:end], self.used, grads, need_input=False
+                self._deferred_deltas[:end],
+                self._deferred_traces[:end],
+                self.used,
+                grads,
+                need_input=False,
             )
-        self._waiting = 0
+        self._num_deferred = 0
 
     def derived_bytes(self) -> int:
         """Bytes of what the weights become, where that is not the weights themselves."""
@@ -286,18 +290,20 @@ class Synapses:
             made.append(self._ungained)
         return sum(t.numel() * t.element_size() for t in made if t is not self.bias)
 
-    def waiting_bytes(self) -> int:
+    def pending_bytes(self) -> int:
         """Bytes of what may wait, whether or not anything does."""
-        if self._slots <= 1:
+        if self._max_deferred <= 1:
             return 0
-        numbers = self._slots * len(self.trace) * (math.prod(self.in_shape) + self._outputs())
+        numbers = (
+            self._max_deferred * len(self.trace) * (math.prod(self.in_shape) + self._outputs())
+        )
         return numbers * self.weight.element_size()
 
     def _outputs(self) -> int:
         return len(self.bias) * math.prod(self.out_plane)
 
     def _gather(self, delta: Tensor) -> None:
-        """With a constant input all that follows is linear in the errors, and waits for `flush`."""
+        """Sum the errors of a constant input: the rest is linear in them, and is computed once."""
         for of_bin, factor in zip(delta.split(self._batch), self._factors, strict=True):
             if self._gathered is None:
                 self._gathered = of_bin * factor
@@ -318,7 +324,7 @@ class Synapses:
         sums = grads.get("weight")
         return add_gradients(self.geometry, delta, trace, weight, sums, need_input, self.compute)
 
-    def flush(self, grads: dict[str, Tensor]) -> None:
+    def flush_pending(self, grads: dict[str, Tensor]) -> None:
         """Add what a constant input left to be computed once, and what waits."""
         if self._gathered is not None and "weight" in grads:
             gathered = self._gathered
@@ -326,9 +332,9 @@ class Synapses:
                 gathered = self.normalisation.backward(gathered, grads)
             self._errors(gathered, self.trace, self.used, grads, need_input=False)
         self._gathered = None
-        self._deliver(grads)
+        self._apply_deferred(grads)
 
-    def settle(self, grads: dict[str, Tensor], of_leak: bool = False) -> Tensor | None:
+    def finish_grads(self, grads: dict[str, Tensor], of_leak: bool = False) -> Tensor | None:
         """Turn the gradients of what weights and biases become into theirs.
 
         Returns that of the gain, (), if a leak that learns wants it, and there is one.

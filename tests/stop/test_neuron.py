@@ -13,7 +13,7 @@ from streamstop.stop.traces import Traces
 
 
 def rest(*shape: int) -> LIFState:
-    return LIFState.rest(shape, torch.float64, torch.device("cpu"), "soft")
+    return LIFState.zeros(shape, torch.float64, torch.device("cpu"), "soft")
 
 
 def run(

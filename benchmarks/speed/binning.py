@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from benchmarks._shared.provenance import cpu, installed
-from streamstop.events.binning import Binner, cell_map
+from streamstop.events.binning import Binner, pixel_to_cell_map
 from streamstop.events.packet import MAX_PACKET_EVENTS, Events, SensorSize, make_events
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +92,7 @@ def numpy_bins(case: Case, cut: list[Events]) -> list[np.ndarray]:
 
     What numpy alone would do for the binner on a stream that is in order.
     """
-    columns, rows = cell_map(case.sensor, case.height, case.width, "letterbox")
+    columns, rows = pixel_to_cell_map(case.sensor, case.height, case.width, "letterbox")
     rows = rows * case.width
     plane, size = case.height * case.width, 2 * case.height * case.width
     done: list[np.ndarray] = []
@@ -175,7 +175,7 @@ def run_case(case: Case, n: int, turns: int, folder: Path) -> dict[str, tuple[fl
     events = stream(case, n)
     cut = packets(events)
     check_equal(case, cut)
-    columns, rows = cell_map(case.sensor, case.height, case.width, "letterbox")
+    columns, rows = pixel_to_cell_map(case.sensor, case.height, case.width, "letterbox")
     cell = rows[events["y"]] * case.width + columns[events["x"]]
     cell += events["p"] * np.int64(case.height * case.width)
     cells = [cell[i : i + MAX_PACKET_EVENTS] for i in range(0, n, MAX_PACKET_EVENTS)]

@@ -99,14 +99,14 @@ def run_learner(name: str, steps: int) -> dict[str, Any]:
         label = int(torch.randint(CLASSES, (), generator=draw))
         learner.begin_segment()
         for _ in range(min(BINS, steps - done)):
-            learner.predict(one_bin(spec, 1, draw), will_learn=True)
+            learner.predict(one_bin(spec, 1, draw), trace=True)
             learner.learn(label)
             done += 1
             if done in (*EARLY, steps):
                 state[done], rss[done] = learner.state_bytes(), rss_mb()
             if done % every == 0 and done >= EARLY[-1]:
                 highest = max(highest, rss_mb())
-        learner.learn_rates(learner.decide().rates, label)
+        learner.update_lda(learner.predict_segment().rates, label)
         learner.end_segment()
     return {"state": state, "rss": rss, "highest": highest}
 

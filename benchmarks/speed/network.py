@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks._shared.provenance import ROOT, provenance
 from streamstop.events.binning import Binner
-from streamstop.events.ledger import Ledger
+from streamstop.events.ledger import EventLedger
 from streamstop.events.packet import Events, SensorSize, make_events
 from streamstop.sources.live.dv_tcp import DvTcpFeed
 from streamstop.sources.live.source import LiveSource
@@ -177,14 +177,14 @@ def receive(case: Case, path: Path, folder: Path) -> dict[str, Any]:
         sender = start(case, path, feed.port)
     truth = block()
     binner = Binner(SENSOR)
-    ledger = Ledger(binner)
+    ledger = EventLedger(binner)
     polarity = np.zeros(2, np.int64)
     same, index, heard, first = True, 0, time.monotonic(), 0.0
     cpu_s = 0.0
     with LiveSource(feed) as source:
         for packet in source:
             now = time.monotonic()
-            ledger.take(packet)
+            ledger.add(packet)
             n = len(packet.events)
             if n:
                 if not index:
@@ -207,7 +207,7 @@ def receive(case: Case, path: Path, folder: Path) -> dict[str, Any]:
         "binned": binner.binned,
         "dropped": Counter(ledger.dropped),
         "rejected": {cause: n for cause, n in binner.rejected.items() if n},
-        "difference": ledger.difference,
+        "difference": ledger.unaccounted,
         "lost_datagrams": lost,
         "buffer_bytes": getattr(feed, "buffer_bytes", 0),
         "missing": case.events - ledger.received - lost * case.datagram_events,

@@ -76,7 +76,7 @@ def stop_learner(spec: NetworkSpec, update: str = "segment") -> Sequence:
         label = int(labels[0])
         learner.begin_segment()
         for now in bins:
-            learner.predict(now, will_learn=True)
+            learner.predict(now, trace=True)
             learner.learn(label)
         return learner.end_segment() or 0.0
 

@@ -30,9 +30,9 @@ from streamstop.config.sections import NetworkConfig
 from streamstop.config.training import load_train_config
 from streamstop.events.binning import Binner
 from streamstop.events.packet import Events
-from streamstop.learning.factory import network_from_config
 from streamstop.learning.learner import LearnerSpec, StopLearner
-from streamstop.learning.pretrained import Trained
+from streamstop.learning.network_section import network_from_config
+from streamstop.learning.pretrained import Pretrained
 from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.run import run
 from streamstop.simulation.gesture_set import write_gesture_set
@@ -211,11 +211,13 @@ def on_real(asked: argparse.Namespace) -> list[str]:
     names = ["all-0", *(f"{LIGHT}-{seed}" for seed in range(asked.seeds))]
     rows = []
     for name in names:
-        trained = Trained.read(str(next((asked.out / f"train-{name}").glob("*/best.safetensors"))))
+        trained = Pretrained.from_file(
+            str(next((asked.out / f"train-{name}").glob("*/best.safetensors")))
+        )
         section = NetworkConfig(**trained.network)
         spec = network_from_config(section, trained.input_shape, len(trained.classes))
         learner = StopLearner(spec, LearnerSpec(trainable=()))
-        trained.give(learner, prior=1.0)
+        trained.load_into(learner, prior=1.0)
         said: dict[str, list[str]] = {"linear": [], "lda": []}
         for path, _ in recordings.values():
             for readout, label in decided(learner, trained, read(path)).items():
@@ -234,7 +236,7 @@ def on_real(asked: argparse.Namespace) -> list[str]:
     ]
 
 
-def decided(learner: StopLearner, trained: Trained, events: Events) -> dict[str, str]:
+def decided(learner: StopLearner, trained: Pretrained, events: Events) -> dict[str, str]:
     """What each readout makes of all the bins of a recording."""
     binner = Binner(
         SENSOR,
@@ -246,8 +248,8 @@ def decided(learner: StopLearner, trained: Trained, events: Events) -> dict[str,
     learner.begin_segment()
     for one in [*binner.push(events), *binner.flush()]:
         x = torch.from_numpy(one.counts)[None].float().log1p()
-        learner.predict(x, will_learn=False)
-    decision = learner.decide()
+        learner.predict(x, trace=False)
+    decision = learner.predict_segment()
     scores = {"linear": decision.linear, "lda": decision.lda}
     return {key: trained.classes[int(value.argmax())] for key, value in scores.items()}
 

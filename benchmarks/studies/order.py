@@ -35,7 +35,7 @@ from benchmarks.studies.contest import SEEDS, Job, Rule, Store
 from streamstop.config.recipe import built, given
 from streamstop.config.training import TrainConfig
 from streamstop.datasets.samples import Samples
-from streamstop.evaluation.baselines import CountsLDA, log_counts
+from streamstop.evaluation.baselines import LDAOnCounts, log_counts
 from streamstop.simulation.gesture_windows import ARM_TURNS, WindowParams, gesture_windows, mirrored
 from streamstop.simulation.moving_patterns import MovingParams, moving_patterns
 
@@ -175,7 +175,7 @@ def configured(task: Task, rule: Rule, seed: int, sets: Sequence[str] = ()) -> T
 def count(train: Samples, test: Samples) -> dict[str, Any]:
     """What linear discriminant analysis makes of log counts of whole samples, in one pass."""
     began = time.process_time()
-    lda = CountsLDA(len(train.classes), SHRINKAGE)
+    lda = LDAOnCounts(len(train.classes), SHRINKAGE)
 
     def counts(one: torch.Tensor) -> Any:
         return log_counts(one.sum(0, dtype=torch.int64).numpy())

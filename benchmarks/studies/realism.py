@@ -31,8 +31,8 @@ from streamstop.config.sections import NetworkConfig
 from streamstop.config.training import TrainConfig, load_train_config
 from streamstop.events.packet import Events
 from streamstop.formats.detect import open_recording
-from streamstop.learning.factory import network_from_config
-from streamstop.learning.pretrained import Trained
+from streamstop.learning.network_section import network_from_config
+from streamstop.learning.pretrained import Pretrained
 from streamstop.simulation.gesture_set import (
     SetOptions,
     record_user,
@@ -273,7 +273,7 @@ def _config(folder: Path) -> TrainConfig:
 
 def _try(weights: Path, swap: bool) -> list[Tried]:
     """What the network says of each window of each real recording; it learns nothing."""
-    trained = Trained.read(str(weights))
+    trained = Pretrained.from_file(str(weights))
     section = NetworkConfig(**trained.network)
     spec = network_from_config(section, trained.input_shape, len(trained.classes))
     network = Network(spec, 0, learn="")

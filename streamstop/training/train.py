@@ -31,8 +31,8 @@ from streamstop.datasets.samples import Indices, Samples, deal, split
 from streamstop.errors import UsageError
 from streamstop.learning.lda import StreamingLDA
 from streamstop.learning.learner import LearnerSpec
-from streamstop.learning.pretrained import discriminant_tensors
-from streamstop.learning.weights import read_weights, write_weights
+from streamstop.learning.pretrained import lda_tensors
+from streamstop.learning.weights import load_weights, save_weights
 from streamstop.pipeline.environment import versions
 from streamstop.pipeline.folder import new_folder, write_tensors, write_text
 from streamstop.stop.network import Network, NetworkSpec
@@ -237,8 +237,8 @@ def _one(
                 spec, parameters = network.folded()
                 about = _about(trainer, spec, samples.classes, number)
                 if chosen is None or chosen > best:
-                    write_weights(folder / "best.safetensors", parameters, about)
-                write_weights(folder / "last.safetensors", parameters, about)
+                    save_weights(folder / "best.safetensors", parameters, about)
+                save_weights(folder / "last.safetensors", parameters, about)
         best = max(best, chosen or 0.0)
         if workers.leads:
             text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
@@ -256,8 +256,8 @@ def _one(
         readout = _discriminant(trainer, network, known, classes)
         if workers.leads:
             best_file = folder / "best.safetensors"
-            tensors, about = read_weights(best_file)
-            write_weights(best_file, {**tensors, **discriminant_tensors(readout)}, about)
+            tensors, about = load_weights(best_file)
+            save_weights(best_file, {**tensors, **lda_tensors(readout)}, about)
         if test is not None:
             discriminant = _figure(_told(readout, trainer.rates(test, network), test))
     reached = [line["validation"] or 0.0 for line in lines]
@@ -315,7 +315,7 @@ def _kept(trainer: Trainer, folder: Path) -> Network:
     network = Network(spec, trainer.config.run.seed, learn="")
     network.to(trainer.workers.device)
     network.autocast = trainer.network.autocast
-    network.load_parameters(read_weights(folder / "best.safetensors")[0])
+    network.load_parameters(load_weights(folder / "best.safetensors")[0])
     return network
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from streamstop.cli import app
 from streamstop.errors import UsageError
-from streamstop.learning.factory import network_from_config
+from streamstop.learning.network_section import network_from_config
 from streamstop.pipeline.configure import load_config
 from streamstop.stop.architectures import (
     ARCHITECTURES,
@@ -222,8 +222,6 @@ def test_a_recipe_may_list_its_layers():
     more = ["network.readout=leaky", "network.readout_leak_init=0.7", "network.hidden=9"]
     sets = [*SETS, *more, "network.threshold_sharing=layer"]
     config = load_config(None, sets, {"source.uri": ""})
-        None, [*SETS, *more, "network.threshold_sharing=layer"], {"source.uri": ""}
-    )
     spec = network_from_config(config.network, (2, 16, 16), 5)
     assert spec.layers == (
         LayerSpec("conv", 8, pool=2),
@@ -232,7 +230,7 @@ def test_a_recipe_may_list_its_layers():
         LayerSpec("linear", 9),
     )
     assert (spec.readout, spec.readout_leak_init, spec.neuron.threshold_sharing) == (
-        "leaky",
+        "leaky_integrator",
         0.7,
         "layer",
     )
@@ -285,7 +283,7 @@ def test_the_command_shows_a_listed_network_in_its_order():
     assert "16x8x8" in skip
 
 
-@pytest.mark.parametrize("readout", ["linear", "leaky", "spiking"])
+@pytest.mark.parametrize("readout", ["linear", "leaky_integrator", "spiking"])
 def test_the_figures_are_those_of_the_network_that_is_built(readout):
     sets = [*SETS[1:], f"network.readout={readout}"]
     args = [arg for one in sets for arg in ("--set", one)]

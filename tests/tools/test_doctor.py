@@ -215,7 +215,7 @@ def test_a_gpu_that_this_pytorch_cannot_use(
     driver.mkdir(parents=True)
     (driver / "version").write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module\n")
     monkeypatch.setattr(doctor, "_version", lambda name: "2.13.0+cpu")
-    assert "built for the CPU alone" in of(look(machine), "GPU")[0].message
+    assert "built for the CPU only" in of(look(machine), "GPU")[0].message
 
 
 def test_a_gpu_is_looked_for_in_another_process(

@@ -233,7 +233,7 @@ def test_a_client_that_hangs_up_ends_it(recording: Callable[[Events], str]) -> N
     feed.read(1.0)
     feed.close()
     sent = sending.result()
-    assert sent.ended == "the client hung up"
+    assert sent.ended == "the client disconnected"
     assert sent.events < 1_000_000
 
 

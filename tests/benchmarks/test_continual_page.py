@@ -41,4 +41,4 @@ def test_what_was_tuned_on_its_own_stream_is_said(monkeypatch: pytest.MonkeyPatc
     said = {name: list(continual.class_after_class(name, 2))[-1] for name in continual.STREAMS}
     told = [name for name, lines in said.items() if "chosen on these held-out" in "\n".join(lines)]
     assert told == ["objects"]
-    assert "| the recipe: discriminant readout | 0.500 ± 0.000" in "\n".join(said["N-MNIST"])
+    assert "| the recipe: LDA readout | 0.500 ± 0.000" in "\n".join(said["N-MNIST"])

@@ -209,8 +209,8 @@ def report(results: dict[str, tuple[str, dict[str, tuple[str, float]]]], turns: 
         f"- one process, {turns} turns in rotation, best turn by processor time, all threads "
         "counted; files written by faery, in the page cache",
         "",
-        "Million events per second. **Bold**: the best of those whose output is what was written. A "
-        "reader with other output is listed with what is wrong.",
+        "Million events per second. **Bold**: the best of those whose output is what was written. "
+        "A reader with other output is listed with what is wrong.",
         "",
     ]
     names = [name for name in READERS if any(name in one for _, one in results.values())]

@@ -124,6 +124,8 @@ def send_recording(
     compression: str = "none",
     client_timeout_s: float = 0.0,
     progress: Progress | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> SendResult:
     """Send a recording as a live source.
 
@@ -139,6 +141,7 @@ def send_recording(
     compression : over TCP, "none", "lz4" or "zstd".
     client_timeout_s : over TCP, how long to wait for a client; 0 for no limit.
     progress : called at most ten times per second with the counts so far.
+    clock, sleep : seconds on a monotonic clock, and what waits; for tests.
 
     Returns
     -------
@@ -165,7 +168,8 @@ def send_recording(
                 opened = _DvServer(address, source, compression, client_timeout_s)
             with closing(opened):
                 try:
-                    _send_all(source, opened, speed, sent, progress)
+                    packets = _scheduled(source, speed, sent, clock, sleep)
+                    _send_all(packets, opened, sent, progress, clock)
                 finally:
                     opened.finish(sent)
         except KeyboardInterrupt:
@@ -183,16 +187,20 @@ def _check(speed: float, datagram_bytes: int, compression: str) -> None:
 
 
 def _send_all(
-    source: Source, target: _Target, speed: float, sent: SendResult, progress: Progress | None
+    packets: Iterator[Packet],
+    target: _Target,
+    sent: SendResult,
+    progress: Progress | None,
+    clock: Callable[[], float],
 ) -> None:
-    started_s = progress_s = time.monotonic()
-    for packet in _scheduled(source, speed, sent):
+    started_s = progress_s = clock()
+    for packet in packets:
         sent.damage += len(packet.damage)
         try:
             if len(packet.events) and not target.send(packet.events, sent):
                 return
         finally:
-            now = time.monotonic()
+            now = clock()
             sent.seconds = now - started_s
         if packet.arrived_s is not None:
             sent.late_s = max(sent.late_s, now - packet.arrived_s)
@@ -201,14 +209,22 @@ def _send_all(
             progress_s = now
 
 
-def _scheduled(source: Source, speed: float, sent: SendResult) -> Iterator[Packet]:
+def _scheduled(
+    source: Source,
+    speed: float,
+    sent: SendResult,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> Iterator[Packet]:
     """Yield packets when they are due; count jumps in time."""
     if not speed:
         yield from source
         return
     tick_us = max(int(_TICK_US * speed), 1)
     last_us = None
-    for packet in replay_realtime(source, speed, tick_us=tick_us, gap_us=MAX_GAP_US):
+    for packet in replay_realtime(
+        source, speed, tick_us=tick_us, gap_us=MAX_GAP_US, clock=clock, sleep=sleep
+    ):
         if len(packet.events):
             first_us, latest_us = int(packet.events["t"][0]), int(packet.events["t"].max())
             if last_us is not None and abs(first_us - last_us) > MAX_GAP_US:

@@ -93,7 +93,7 @@ def test_events_by_hand_with_and_without_a_time() -> None:
     assert events["y"].tolist() == [2, 5, 9]
     assert events["p"].tolist() == [True, False, True]
     # The third has no time: that of its arrival, on the clock of those that have one.
-    assert 10_001 <= events["t"][2] < 10_001 + 1_000_000
+    assert 10_001 <= events["t"][2] < 10_001 + 60_000_000
 
 
 def test_without_times_events_get_that_of_their_arrival() -> None:
@@ -104,7 +104,7 @@ def test_without_times_events_get_that_of_their_arrival() -> None:
         sender.send(datagram([(5, 6, True, None)]))
         second = Heard(feed, 2).events
     assert 0 <= first["t"][0] == first["t"][1]
-    assert 50_000 <= second["t"][0] - first["t"][0] < 1_000_000
+    assert 50_000 <= second["t"][0] - first["t"][0] < 60_000_000
 
 
 def test_times_of_arrival_are_taken_where_asked_for() -> None:

@@ -76,7 +76,7 @@ def test_convert_and_its_refusals(rec: Path, tmp_path: Path) -> None:
     code, out, _ = call("convert", rec, out_path)
     assert (code, "20,000 events" in out) == (0, True)
     assert same(Whole(read_packets(open_recording(str(out_path)))).events, EVENTS)
-    for words, code, said in (
+    for words, code, message in (
         ((rec, out_path), 2, "exists already"),
         ((rec, tmp_path / "a.aedat"), 2, "--format aedat2 or aedat3"),
         ((rec, tmp_path / "a.xyz"), 2, "does not tell the format"),
@@ -85,7 +85,7 @@ def test_convert_and_its_refusals(rec: Path, tmp_path: Path) -> None:
         ((rec, tmp_path / "b.csv", "--on-bit", "1"), 2, "AEDAT 2.0's"),
     ):
         found, _, err = call("convert", *words)
-        assert (found, said in err) == (code, True), err
+        assert (found, message in err) == (code, True), err
     assert call("convert", rec, out_path, "--force")[0] == 0
 
 
@@ -193,7 +193,7 @@ def test_no_camera_is_exit_3_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_doctor_answers_in_words_and_in_json() -> None:
     code, out, _ = call("doctor", "--json")
-    said = json.loads(out)
-    assert code == said["exit_code"]
-    assert {"cameras", "libraries", "network"} <= {one["topic"] for one in said["findings"]}
+    found = json.loads(out)
+    assert code == found["exit_code"]
+    assert {"cameras", "libraries", "network"} <= {one["topic"] for one in found["findings"]}
     assert "running from files" in call("doctor")[1]

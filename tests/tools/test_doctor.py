@@ -266,10 +266,10 @@ def test_a_look_that_hangs_or_fails_hides_no_other(
 
 def test_it_is_json_in_full(machine: Path, answers: Any) -> None:
     found = look(machine)
-    told = json.loads(json.dumps(found.as_json()))
-    assert told["exit_code"] == 0
-    assert len(told["findings"]) == len(found.findings)
-    assert set(told["findings"][0]) == {"topic", "state", "message", "fix", "blocks"}
+    plain = json.loads(json.dumps(found.as_json()))
+    assert plain["exit_code"] == 0
+    assert len(plain["findings"]) == len(found.findings)
+    assert set(plain["findings"][0]) == {"topic", "state", "message", "fix", "blocks"}
 
 
 def test_a_device_that_steers_the_terminal_does_not(machine: Path, answers: Any) -> None:

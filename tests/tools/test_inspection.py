@@ -1,4 +1,4 @@
-"""What is said of a recording is what is in it: counts, times, rates, pixels, damage."""
+"""The description of a recording: counts, times, rates, pixels, damage."""
 
 from __future__ import annotations
 
@@ -186,12 +186,12 @@ def test_what_is_no_recording_and_a_sensor_that_contradicts(tmp_path: Path) -> N
 
 
 def test_progress_comes_to_the_end(tmp_path: Path) -> None:
-    told: list[tuple[float | None, int]] = []
+    seen: list[tuple[float | None, int]] = []
     path = tmp_path / "rec.aedat"
     path.write_bytes(aedat2_bytes(random_events(150_000)))
-    inspect(str(path), progress=lambda share, events: told.append((share, events)))
-    assert told[-1] == (1.0, 150_000)
-    assert [events for _, events in told] == sorted(events for _, events in told)
+    inspect(str(path), progress=lambda share, events: seen.append((share, events)))
+    assert seen[-1] == (1.0, 150_000)
+    assert [events for _, events in seen] == sorted(events for _, events in seen)
 
 
 def test_it_needs_no_torch(tmp_path: Path) -> None:

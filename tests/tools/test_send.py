@@ -245,9 +245,9 @@ print(len(every), *sums, weighed)
     sent = send_recording(
         recording(events), f"tcp://:{port}", speed=0, compression="lz4", client_timeout_s=60
     )
-    said = [int(word) for word in peer.communicate(timeout=60)[0].split()]
+    received = [int(word) for word in peer.communicate(timeout=60)[0].split()]
     sums = [int(events[name].astype("i8").sum()) for name in ("t", "x", "y", "p")]
-    assert said == [n, *sums, int((events["x"].astype("i8") * np.arange(n)).sum())]
+    assert received == [n, *sums, int((events["x"].astype("i8") * np.arange(n)).sum())]
     assert sent.events == n
 
 

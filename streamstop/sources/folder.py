@@ -107,7 +107,7 @@ class FolderSource(SourceBase):
         Length of a segment; a shorter rest at the end of a recording, or of a labelled
         interval, is dropped as "segment_tail". 0: whole recordings or intervals.
     order
-        "iid" (shuffled by the seed), "round-robin" (one segment of each recording in turn, in
+        "shuffled" (drawn from the seed), "round-robin" (one segment of each recording in turn, in
         the order of time within a recording, classes alternating), "by-class" (class after
         class); or a function of the segments (`streamstop.sources.ordering.Order`); the events
         of those that it leaves out are dropped as "held_out".
@@ -115,7 +115,7 @@ class FolderSource(SourceBase):
         Maximum number of segments; the events of the others are dropped as "segment_limit". 0:
         all.
     seed
-        Of the iid order.
+        Of the shuffled order.
     align_us
         The width of a bin.
     strict
@@ -148,7 +148,7 @@ class FolderSource(SourceBase):
         path: str,
         *,
         length_us: int = 0,
-        order: str | Order = "iid",
+        order: str | Order = "shuffled",
         limit: int = 0,
         seed: int = 0,
         align_us: int = 10_000,

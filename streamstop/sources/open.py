@@ -29,7 +29,7 @@ def open_source(
     strict: bool = False,
     seed: int = 0,
     length_us: int = 0,
-    order: str | Order = "iid",
+    order: str | Order = "shuffled",
     limit: int = 0,
     align_us: int = 10_000,
     seconds: float = 0.0,

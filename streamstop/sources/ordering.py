@@ -71,7 +71,12 @@ def round_robin(offered: Sequence[Offered], seed: int) -> list[int]:
     return [pieces[k] for k in range(rounds) for pieces in in_turn if k < len(pieces)]
 
 
-ORDERS: dict[str, Order] = {"iid": iid, "round-robin": round_robin, "by-class": by_class}
+ORDERS: dict[str, Order] = {
+    "shuffled": iid,
+    "iid": iid,
+    "round-robin": round_robin,
+    "by-class": by_class,
+}
 
 
 def class_ranks(offered: Sequence[Offered]) -> dict[str, int]:

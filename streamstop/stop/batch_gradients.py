@@ -46,7 +46,7 @@ def sequence_gradients(
     target = None
     total, votes = torch.zeros(()), torch.zeros(())
     # Where the last bin alone is told of its mistakes, it goes alone.
-    for x, last in grouped(bins, together, apart=loss.at == "end"):
+    for x, last in grouped(bins, together, apart=loss.timing == "end"):
         logits = network.forward(x, constant=constant)
         count = len(logits) // len(labels)
         if target is None:

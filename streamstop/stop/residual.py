@@ -60,8 +60,8 @@ class ResidualBlock:
                 spec.stride,
                 0,
                 1,
-                neuron.norm,
-                neuron.gain,
+                neuron.normalization,
+                neuron.init_gain,
                 generator,
                 dtype,
             )

@@ -26,7 +26,7 @@ from streamstop.errors import DivergedError, UsageError
 from streamstop.learning.factory import configured_network
 from streamstop.stop.batch_gradients import sequence_gradients
 from streamstop.stop.losses import Loss
-from streamstop.stop.network import Network, pooled_rates
+from streamstop.stop.network import Network, letters_of, pooled_rates
 from streamstop.training.augment import augment
 from streamstop.training.distributed import Workers
 
@@ -72,22 +72,27 @@ class Trainer:
         self.samples = samples
         self.workers = workers or Workers()
         rule, x = config.train, samples.x
-        normal, last = config.network.norm == "batch", len(samples.y) % rule.batch or rule.batch
+        normal, last = (
+            config.network.normalization == "batch",
+            len(samples.y) % rule.batch_size or rule.batch_size,
+        )
         if normal and last < self.workers.count:
             raise UsageError(
-                f'network.norm = "batch" needs a sample for each of {self.workers.count} processes '
-                f"in every batch, and the last of each epoch has {last}: choose another train.batch"
+                f'network.normalization = "batch" needs a sample for each of {self.workers.count} '
+                "processes "
+                f"in every batch, and the last of each epoch has {last}: choose another "
+                "train.batch_size"
             )
         shape = (int(x.shape[-3]), int(x.shape[-2]), int(x.shape[-1]))
         spec = configured_network(config.network, shape, classes)
-        learn = "" if rule.learn == "none" else rule.learn
+        learn = letters_of(rule.trainable)
         self.network = Network(spec, config.run.seed, learn=learn, rule=rule.rule)
         self.network.to(self.workers.device)
         if normal and self.workers.count > 1:
             self.network.share_batches(self.workers.add)
         if rule.precision == "mixed":
             self.network.autocast = torch.bfloat16
-        self.loss = Loss(rule.loss, rule.loss_at, rule.smoothing)
+        self.loss = Loss(rule.loss, rule.loss_at, rule.label_smoothing)
         self.images = x.ndim == 4
         self.mean, self.deviation = channel_statistics(x) if self.images else ((), ())
         self._pixels = tuple(
@@ -97,10 +102,10 @@ class Trainer:
         self._optimizer = self._make_optimizer()
         self._averages = (
             {name: value.clone() for name, value in self.network.parameters().items()}
-            if rule.average
+            if rule.ema_decay
             else {}
         )
-        self._batches = -(-len(samples.y) // rule.batch)
+        self._batches = -(-len(samples.y) // rule.batch_size)
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         rule, grads = self.config.train, self.network.grads
@@ -149,7 +154,7 @@ class Trainer:
         self.network.masks.manual_seed(self._seed(number + (1 << 19)))
         order = torch.randperm(len(self.samples.y), generator=draw)
         told = torch.zeros(2, dtype=torch.float64, device=self.workers.device)
-        batches = order.split(rule.batch)
+        batches = order.split(rule.batch_size)
         for i, which in enumerate(batches):
             update = self.updates(number) + i
             factor = self.factor(update)
@@ -177,7 +182,7 @@ class Trainer:
         """
         network, (first, end), of = self.network, self.workers.share(len(y)), len(y)
         told = torch.zeros(2, device=self.workers.device)
-        spoken = 1 if self.loss.at == "end" else self.config.data.steps
+        spoken = 1 if self.loss.timing == "end" else self.config.data.time_steps
         if end > first:
             labels = y[first:end].to(self.workers.device)
             total, votes = sequence_gradients(
@@ -188,7 +193,7 @@ class Trainer:
                 constant=self.images,
                 first=first,
                 of=of,
-                together=self.config.train.together,
+                together=self.config.train.steps_per_forward,
             )
             told[0] = total / spoken
             told[1] = (votes.argmax(1) == labels).sum()
@@ -219,7 +224,7 @@ class Trainer:
             votes: Tensor | None = None
             for one in self._steps(x):
                 logits = network.forward(one, traces=False, constant=self.images)
-                if votes is None or self.loss.at == "end":
+                if votes is None or self.loss.timing == "end":
                     votes = logits.clone()
                 else:
                     votes += logits
@@ -243,7 +248,7 @@ class Trainer:
                 sums = sums or [torch.zeros_like(s) for s in spikes]
                 for total, s in zip(sums, spikes, strict=True):
                     total += s
-            rates = pooled_rates([total / self.config.data.steps for total in sums])
+            rates = pooled_rates([total / self.config.data.time_steps for total in sums])
             found.append(rates.sqrt().double().cpu().numpy())
         return np.concatenate(found)
 
@@ -256,16 +261,18 @@ class Trainer:
         if self.images:
             mean, deviation = self._pixels
             image = torch.sub(x, mean).div_(deviation)
-            for _ in range(self.config.data.steps):
+            for _ in range(self.config.data.time_steps):
                 yield image
             return
         for step in range(x.shape[1]):
             counts = x[:, step]
-            yield counts.log1p() if self.config.network.encoding == "log" else counts.float()
+            yield (
+                counts.log1p() if self.config.network.input_transform == "log1p" else counts.float()
+            )
 
     def _average(self, update: int) -> None:
         """Move the averages towards the weights; the first ones are forgotten faster."""
-        kept = min(self.config.train.average, (1 + update) / (10 + update))
+        kept = min(self.config.train.ema_decay, (1 + update) / (10 + update))
         if self._averages:
             for name, value in self.network.parameters().items():
                 self._averages[name].lerp_(value, 1.0 - kept)

@@ -25,7 +25,7 @@ from streamstop.pipeline.configure import load_config
 
 
 def config(tmp_path: Path, name: str) -> Config:
-    return Config(run=RunConfig(out=str(tmp_path / "runs"), name=name))
+    return Config(run=RunConfig(output_dir=str(tmp_path / "runs"), name=name))
 
 
 def faked(tmp_path: Path, name: str, seeds: str = "0-2", jobs: int = 3) -> SeveralResult:
@@ -67,7 +67,9 @@ def test_a_source_that_comes_once_is_refused(tmp_path: Path, uri: str) -> None:
 @pytest.mark.timeout(300)  # three runs of the real thing, which a busy machine takes its time for
 def test_a_seed_s_run_is_byte_for_byte_what_it_is_alone(tmp_path: Path) -> None:
     """The real pipeline, in a process of its own, beside another."""
-    wanted = load_config("demo", ["segments.limit=4"], {"run.out": str(tmp_path / "runs")})
+    wanted = load_config(
+        "demo", ["segments.max_segments=4"], {"run.output_dir": str(tmp_path / "runs")}
+    )
     result = run_seeds(wanted, (0, 3), jobs=2)
     assert (result.exit_code, result.summary["n"]) == (0, 2)
     alone = pipeline.run(replace(wanted, run=replace(wanted.run, seed=3))).run_dir

@@ -175,7 +175,7 @@ def test_the_ledger_balances_whatever_the_times(
     assert len(set(pairs)) == len(pairs)
     assert not in_order or "out_of_order" not in whole.dropped
     # Nothing is ever late, out of range or jumps for the binner, whatever the recordings' times.
-    binner = Binner(source.sensor, bin_us=100, origin_us=0, gap_us=10_000)
+    binner = Binner(source.sensor, bin_us=100, origin_us=0, reset_gap_us=10_000)
     bins = []
     for packet in whole.packets:
         bins += binner.push(packet.events)

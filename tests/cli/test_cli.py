@@ -104,7 +104,7 @@ def test_idle_threads_are_told_to_sleep_before_torch_can_be_imported() -> None:
 
 def test_every_flag_reaches_the_configuration(pipeline: FakePipeline, tmp_path: Path) -> None:
     recipe = tmp_path / "mine.toml"
-    recipe.write_text("[run]\nseed = 1\nthreads = 2\n")
+    recipe.write_text("[run]\nseed = 1\nnum_threads = 2\n")
     flags = [
         "--source",
         "S",
@@ -122,7 +122,7 @@ def test_every_flag_reaches_the_configuration(pipeline: FakePipeline, tmp_path: 
     assert runner.invoke(app, ["run", str(recipe), *flags, *sets]).exit_code == 0
     config = pipeline.calls[0]["config"]
     assert (config.source.uri, config.source.labels, config.source.strict) == ("S", "L", True)
-    assert (config.run.seed, config.run.threads, config.run.out, config.run.name) == (
+    assert (config.run.seed, config.run.num_threads, config.run.output_dir, config.run.name) == (
         3,
         2,
         "O",
@@ -135,7 +135,7 @@ def test_every_flag_reaches_the_configuration(pipeline: FakePipeline, tmp_path: 
 def test_duration_has_an_old_name(pipeline: FakePipeline, flag: str) -> None:
     for words in ([flag, "2.5"], [f"{flag}=2.5"]):
         assert runner.invoke(app, ["run", "--source", "udp://:1", *words]).exit_code == 0
-        assert pipeline.calls.pop()["config"].source.seconds == 2.5
+        assert pipeline.calls.pop()["config"].source.duration_s == 2.5
 
 
 def test_the_command_is_recorded_as_it_can_be_typed_again(pipeline: FakePipeline) -> None:

@@ -172,7 +172,7 @@ class _Convolution:
         self.weight = layer.weight.clone(memory_format=layout)
         self.x, self.delta = (
             t.repeat(bins, 1, 1, 1).contiguous(memory_format=layout)
-            for t in (layer.trace, layer.state.u)
+            for t in (layer.trace, layer.state.v)
         )
         self.bias = layer.bias
         pad = spec.kernel // 2 if spec.pad < 0 else spec.pad
@@ -204,14 +204,14 @@ def parts(case: Case, spec: NetworkSpec) -> dict[str, float]:
 
     def run(traces: bool, backward: bool, updates: int) -> Timed:
         def sequence() -> float:
-            network.rest(case.batch)
+            network.reset_state(case.batch)
             network.zero_grads()
             for now in bins:
                 network.forward(now, traces=traces)
                 if backward:
                     network.backward(error)
             for _ in range(updates):
-                for name, grad in network.settle().items():
+                for name, grad in network.finish_grads().items():
                     parameters[name].grad = grad
                 optimizer.step()
                 network.refresh()
@@ -220,7 +220,7 @@ def parts(case: Case, spec: NetworkSpec) -> dict[str, float]:
         return sequence
 
     def convolve(layout: torch.memory_format, way: str, at_once: int = 1) -> Timed:
-        network.rest(case.batch)
+        network.reset_state(case.batch)
         layers = range(len(network.layers))
         all_of_them = [_Convolution(network, i, layout, at_once) for i in layers]
 
@@ -332,7 +332,7 @@ def silence() -> list[str]:
     case = CASES[0]
     spec = spec_of(case.network, case.side)
     network = Network(spec, 0)
-    network.rest(1)
+    network.reset_state(1)
     error = torch.full((1, CLASSES), 0.1)
     bins, _ = input_of(case, spec)
     empty = torch.zeros_like(bins[0])

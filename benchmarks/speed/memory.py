@@ -47,7 +47,7 @@ from benchmarks.speed.peers import (
     spec_of,
 )
 from streamstop.learning.learner import LearnerSpec, StopLearner
-from streamstop.stop.architectures import named_network
+from streamstop.stop.architectures import build_network
 from streamstop.stop.network import NetworkSpec
 
 EARLY, BINS, SAMPLES = (10, 1_000), 50, 100
@@ -80,7 +80,7 @@ def rss_mb() -> float:
 
 def spec_of_channels(channels: tuple[int, ...]) -> NetworkSpec:
     """Convolutions 3x3 on 2x32x32, each pooled by 2, under a linear readout."""
-    return named_network("compact", (2, 32, 32), CLASSES, channels=channels)
+    return build_network("compact", (2, 32, 32), CLASSES, channels=channels)
 
 
 def run_learner(name: str, steps: int) -> dict[str, Any]:

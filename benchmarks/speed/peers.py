@@ -24,9 +24,9 @@ from torch.nn import functional
 
 from benchmarks._shared.provenance import installed
 from streamstop.learning.learner import LearnerSpec, StopLearner
-from streamstop.stop.architectures import named_network
-from streamstop.stop.batch_gradients import grouped
-from streamstop.stop.bptt import unrolled
+from streamstop.stop import bptt
+from streamstop.stop.architectures import build_network
+from streamstop.stop.batch_gradients import chunk_bins
 from streamstop.stop.layer import NeuronSpec
 from streamstop.stop.network import Network, NetworkSpec
 
@@ -59,7 +59,7 @@ class Contender(NamedTuple):
 
 def spec_of(network: str, side: int, theta: float = 1.0) -> NetworkSpec:
     """A network by name on a square input of two polarities, its thresholds at `theta`."""
-    return named_network(network, (2, side, side), CLASSES, NeuronSpec(threshold_init=theta))
+    return build_network(network, (2, side, side), CLASSES, NeuronSpec(threshold_init=theta))
 
 
 def one_bin(spec: NetworkSpec, batch: int, draw: torch.Generator) -> Tensor:
@@ -96,16 +96,16 @@ def stop_rule(spec: NetworkSpec, learn: str, together: int = 1) -> Sequence:
     def sequence(bins: Iterable[Tensor], labels: Tensor) -> float:
         target = functional.one_hot(labels, CLASSES).float()
         loss, steps = torch.zeros(()), 0
-        network.rest(len(labels))
+        network.reset_state(len(labels))
         network.zero_grads()
-        for now, _ in grouped(bins, together):
+        for now, _ in chunk_bins(bins, together):
             log_probabilities = network.forward(now).log_softmax(1)
             count = len(log_probabilities) // len(labels)
             wanted = target if count == 1 else target.repeat(count, 1)
             loss -= (log_probabilities * wanted).sum()
             network.backward(log_probabilities.exp_().sub_(wanted))
             steps += count
-        for name, grad in network.settle().items():
+        for name, grad in network.finish_grads().items():
             parameters[name].grad = grad
         optimizer.step()
         network.refresh()
@@ -141,7 +141,7 @@ def torch_bptt(spec: NetworkSpec, learn: str) -> Sequence:
     }
 
     def losses(bins: Iterable[Tensor], labels: Tensor) -> tuple[Tensor, int]:
-        outputs = unrolled(network, leaves, torch.stack(list(bins)))
+        outputs = bptt.unroll(network, leaves, torch.stack(list(bins)))
         return _summed(outputs, labels), len(outputs)
 
     return _descent(leaves.values(), losses)
@@ -174,7 +174,7 @@ class _Synapses(nn.Module):
         self.average = spec.global_average
         self.pools = [one.pool for one in spec.layers]
         self.convolutions = nn.ModuleList()
-        for name, one in zip(network.names, spec.layers, strict=True):
+        for name, one in zip(network.layer_names, spec.layers, strict=True):
             weight = values[f"{name}.weight"]
             pad = one.kernel // 2 if one.pad < 0 else one.pad
             made = nn.Conv2d(

@@ -30,7 +30,7 @@ from streamstop.config.sections import NetworkConfig
 from streamstop.config.training import load_train_config
 from streamstop.events.binning import Binner
 from streamstop.events.packet import Events
-from streamstop.learning.factory import configured_network
+from streamstop.learning.factory import network_from_config
 from streamstop.learning.learner import LearnerSpec, StopLearner
 from streamstop.learning.pretrained import Trained
 from streamstop.pipeline.configure import load_config
@@ -213,7 +213,7 @@ def on_real(asked: argparse.Namespace) -> list[str]:
     for name in names:
         trained = Trained.read(str(next((asked.out / f"train-{name}").glob("*/best.safetensors"))))
         section = NetworkConfig(**trained.network)
-        spec = configured_network(section, trained.input_shape, len(trained.classes))
+        spec = network_from_config(section, trained.input_shape, len(trained.classes))
         learner = StopLearner(spec, LearnerSpec(trainable=()))
         trained.give(learner, prior=1.0)
         predicted: dict[str, list[str]] = {"linear": [], "lda": []}

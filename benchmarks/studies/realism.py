@@ -31,7 +31,7 @@ from streamstop.config.sections import NetworkConfig
 from streamstop.config.training import TrainConfig, load_train_config
 from streamstop.events.packet import Events
 from streamstop.formats.detect import open_recording
-from streamstop.learning.factory import configured_network
+from streamstop.learning.factory import network_from_config
 from streamstop.learning.pretrained import Trained
 from streamstop.simulation.gesture_set import (
     SetOptions,
@@ -275,9 +275,9 @@ def _try(weights: Path, swap: bool) -> list[Tried]:
     """The network's prediction for each window of each real recording; nothing is trained."""
     trained = Trained.read(str(weights))
     section = NetworkConfig(**trained.network)
-    spec = configured_network(section, trained.input_shape, len(trained.classes))
+    spec = network_from_config(section, trained.input_shape, len(trained.classes))
     network = Network(spec, 0, learn="")
-    network.load(dict(trained.tensors))
+    network.load_parameters(dict(trained.tensors))
     tried = []
     for name, (path, truth) in real_recordings().items():
         predicted = _decide(network, read(path), swap)
@@ -312,7 +312,7 @@ def _decide(network: Network, events: Events, swap: bool) -> list[int]:
     x = torch.from_numpy(np.minimum(counts, 255)).log1p()
     predicted = []
     for first in range(0, bins - steps + 1, steps):
-        network.rest(1)
+        network.reset_state(1)
         votes = [network.forward(x[i : i + 1], traces=False)[0].clone() for i in
                  range(first, first + steps)]  # fmt: skip
         predicted.append(int(torch.stack(votes).sum(0).argmax()))

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from benchmarks._shared.panels import Axis, Series, panels
 from benchmarks._shared.provenance import ROOT, provenance
-from streamstop.stop.bptt import bptt_grads
+from streamstop.stop import bptt
 from streamstop.stop.layer import LayerSpec, NeuronSpec
 from streamstop.stop.network import Network, NetworkSpec
 
@@ -76,13 +76,13 @@ def input_of(bins: int, seed: int) -> tuple[Tensor, Tensor]:
 
 def stop_grads(network: Network, x: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], float]:
     """Gradients by the rule, and the last layer's firing rate."""
-    network.rest(BATCH)
+    network.reset_state(BATCH)
     target = functional.one_hot(labels, CLASSES).double()
     rate = 0.0
     for now in x:
         network.backward(network.forward(now).softmax(1) - target)
         rate += float(network.spikes()[-1].mean()) / len(x)
-    return network.settle(), rate
+    return network.finish_grads(), rate
 
 
 class Row(NamedTuple):
@@ -117,11 +117,11 @@ def compare(kind: str, depth: int, seed: int, setting: Setting) -> Found:
     network = network_of(kind, depth, seed, setting.neuron)
     x, labels = input_of(setting.bins, seed)
     ours, rate = stop_grads(network, x, labels)
-    exact = bptt_grads(network, x, labels)
-    cut = bptt_grads(network, x, labels, same_step_only=True)
+    exact = bptt.grads(network, x, labels)
+    cut = bptt.grads(network, x, labels, same_step_only=True)
     error = max(float((ours[k] - cut[k]).abs().max() / cut[k].abs().max()) for k in ours)
     rows, weights = [], []
-    for name in network.names:
+    for name in network.layer_names:
         pairs = {
             key: (ours[f"{name}.{key}"].flatten(), exact[f"{name}.{key}"].flatten())
             for key in ("weight", "bias", "log_theta", "leak_logit")

@@ -82,9 +82,9 @@ def still_copy(learner: StopLearner) -> StopLearner:
     spec = replace(learner.spec, trainable=(), rule="stop", update="segment", ema_decay=0.0)
     copy = StopLearner(learner.network.spec, spec, 0, learner.dtype)
     parameters = learner.decider.parameters()
-    copy.network.load(parameters)
+    copy.network.load_parameters(parameters)
     if copy.decider is not copy.network:
-        copy.decider.load(parameters)
+        copy.decider.load_parameters(parameters)
     copy.lda, copy.counts = learner.lda, learner.counts
     return copy
 

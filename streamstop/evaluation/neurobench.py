@@ -222,7 +222,7 @@ class Operations:
         self.network = network = learner.decider
         self.executions = self.macs = self.acs = self.membrane_updates = 0
         self._layers: dict[str, SpikingLayer] = dict(
-            zip(network.names, network.layers, strict=True)
+            zip(network.layer_names, network.layers, strict=True)
         )
         self._connections: list[_Connection] = []
         for one in network.synapses().values():
@@ -245,16 +245,16 @@ class Operations:
         self.spikes = dict.fromkeys(self._layers, 0)
         self._memory = {name: (_InMemory(), _InMemory()) for name in self._layers}
         self._past = {
-            name: np.zeros_like(self._memory[name][0].of(layer.state.u)[0])
+            name: np.zeros_like(self._memory[name][0].of(layer.state.v)[0])
             for name, layer in self._layers.items()
         }
-        self._refreshed, self._rested = network.refreshed, -1
+        self._refreshed, self._rested = network.refresh_count, -1
 
     def bin(self) -> None:
         """Count the bin that the learner has just predicted."""
         network = self.network
-        if network.refreshed != self._refreshed:
-            self._refreshed = network.refreshed
+        if network.refresh_count != self._refreshed:
+            self._refreshed = network.refresh_count
             for connection in self._connections:
                 connection.refresh()
         for connection in self._connections:
@@ -263,11 +263,11 @@ class Operations:
                 self.macs += operations
             else:
                 self.acs += operations
-        from_rest = network.rested != self._rested
-        self._rested = network.rested
+        from_rest = network.reset_count != self._rested
+        self._rested = network.reset_count
         for name, layer in self._layers.items():
             of_u, of_s = self._memory[name]
-            u, s = of_u.of(layer.state.u)[0], of_s.of(layer.state.s)[0]
+            u, s = of_u.of(layer.state.v)[0], of_s.of(layer.state.spikes)[0]
             spikes, updates = _count_neurons()(u, s, self._past[name])
             self.spikes[name] += int(spikes)
             self.membrane_updates += u.size if from_rest else int(updates)
@@ -278,7 +278,7 @@ class Operations:
 
         What does not depend on bins is that of the network as it is now.
         """
-        neurons = {name: layer.state.u.numel() for name, layer in self._layers.items()}
+        neurons = {name: layer.state.v.numel() for name, layer in self._layers.items()}
         weights = sum(one.weight.numel() for one in self._connections)
         for one in self._connections:
             one.refresh()
@@ -308,7 +308,7 @@ class Operations:
         """Bytes of parameters, and of the potentials and spikes that the next bin needs."""
         held = [*self.network.parameters().values()]
         for layer in self._layers.values():
-            held += [layer.state.u, layer.state.s]
+            held += [layer.state.v, layer.state.spikes]
         readout = self.network.readout
         if not isinstance(readout, SpikingReadout) and readout.leaky:
             held.append(readout.v)

@@ -86,7 +86,7 @@ class TestThenTrain:
         self.loss: float | None = None
         self.unscored = 0
         self.undelivered: list[Verdict] = []
-        self._as_drawn = frozen.network.readout.twin()
+        self._as_drawn = frozen.network.readout.clone()
         self._lda_as_trained = frozen.lda.solved() if frozen.lda.counts.any() else None
         stays = decide == "lda" and self._lda_as_trained is not None
         self.decides = decide if learns or stays else "linear"
@@ -113,7 +113,7 @@ class TestThenTrain:
         self._decided = False
         self.learner.begin_segment()
         self.frozen.begin_segment()
-        self._as_drawn.rest(1)
+        self._as_drawn.reset_state(1)
 
     def bin(
         self, x: Tensor, counts: NDArray[np.int32], clock_us: int, events: int | None = None

@@ -15,7 +15,7 @@ from streamstop.errors import UsageError
 from streamstop.events.labels import LabelTrack
 from streamstop.learning.learner import LearnerSpec, StopLearner
 from streamstop.learning.pretrained import Trained
-from streamstop.stop.architectures import named_network
+from streamstop.stop.architectures import build_network
 from streamstop.stop.layer import NeuronSpec
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import NetworkSpec
@@ -30,7 +30,7 @@ def build_learner(
     """
     rule = config.learner
     input_shape = (2, config.binning.height, config.binning.width)
-    spec = configured_network(config.network, input_shape, classes)
+    spec = network_from_config(config.network, input_shape, classes)
     learning = LearnerSpec(
         trainable=rule.trainable if trainable is None else trainable,
         lr=rule.lr,
@@ -52,10 +52,10 @@ def build_learner(
     return StopLearner(spec, learning, config.run.seed, dtype)
 
 
-def configured_network(
+def network_from_config(
     config: NetworkConfig, input_shape: tuple[int, int, int], classes: int
 ) -> NetworkSpec:
-    """The network that a recipe's [network] section describes; raises as `named_network` does."""
+    """The network that a recipe's [network] section describes; raises as `build_network` does."""
     neuron = NeuronSpec(
         threshold_init=config.threshold_init,
         leak_init=config.leak_init,
@@ -66,7 +66,7 @@ def configured_network(
         normalization=config.normalization,
         decay_input=config.decay_input,
     )
-    return named_network(
+    return build_network(
         config.architecture,
         input_shape,
         classes,

@@ -32,7 +32,7 @@ from torch.nn import functional
 
 from streamstop.errors import DivergedError, UsageError
 from streamstop.learning.lda import StreamingLDA, Vector
-from streamstop.stop.bptt import bptt
+from streamstop.stop import bptt
 from streamstop.stop.losses import Loss, LossClasses
 from streamstop.stop.network import Network, NetworkSpec, Rule, letters_of, pooled_rates
 
@@ -186,10 +186,10 @@ class StopLearner:
     def start_over(self) -> None:
         """Forget all that was learned: the weights as drawn from the seed, and nothing known."""
         drawn = Network(self.network.spec, self._seed, learn="", dtype=self.dtype).parameters()
-        self.network.load(drawn)
+        self.network.load_parameters(drawn)
         self.network.zero_grads()
         if self._shadowed:
-            self.decider.load(drawn)
+            self.decider.load_parameters(drawn)
         self._start()
         self.begin_segment()
 
@@ -232,9 +232,9 @@ class StopLearner:
 
     def begin_segment(self) -> None:
         """Start an unrelated piece of stream: neurons at rest, nothing gathered."""
-        self.network.rest()
+        self.network.reset_state()
         if self._shadowed:
-            self.decider.rest()
+            self.decider.reset_state()
         self._begin()
 
     def begin_window(self) -> None:
@@ -243,9 +243,9 @@ class StopLearner:
 
     def reset_state(self) -> None:
         """Put the neurons at rest within a segment, after a jump in time."""
-        self.network.rest()
+        self.network.reset_state()
         if self._shadowed:
-            self.decider.rest()
+            self.decider.reset_state()
 
     @_of_a_bin
     def predict(self, x: Tensor, *, will_learn: bool) -> Prediction:
@@ -321,7 +321,7 @@ class StopLearner:
     def _deliver_through_time(self) -> None:
         """Backpropagate through all bins of the segment."""
         labels = torch.tensor([self._label])
-        loss, _, found = bptt(
+        loss, _, found = bptt.loss_and_grads(
             self.network, self._kept, labels, self._loss_now, since=self._taught_since
         )
         self._loss += float(loss)
@@ -373,7 +373,7 @@ class StopLearner:
     def _update(self) -> None:
         # Those of BPTT are of the parameters already.
         through_time = self.spec.rule == "bptt"
-        grads = self.network.grads if through_time else self.network.settle()
+        grads = self.network.grads if through_time else self.network.finish_grads()
         for grad in grads.values():
             grad.div_(self._since_update)
         rows = (
@@ -434,7 +434,9 @@ class StopLearner:
                 "threshold_sd": float(layer.theta.std(correction=0)),
                 "leak": float(layer.leak),
             }
-            for name, layer, total in zip(network.names, network.layers, self._spikes, strict=False)
+            for name, layer, total in zip(
+                network.layer_names, network.layers, self._spikes, strict=False
+            )
         }
 
     def state_bytes(self) -> int:
@@ -449,7 +451,7 @@ class StopLearner:
         grads = sum(_bytes(g) for g in self.network.grads.values())
         held = 3 * grads  # the gradient itself, and Adam's first and second moments
         held += sum(_bytes(x) for x in self._kept)
-        held += self.network.waiting_bytes() + self.counts.nbytes + self._last.nbytes
+        held += self.network.pending_bytes() + self.counts.nbytes + self._last.nbytes
         for one in networks:
             held += sum(_bytes(p) for p in one.parameters().values())
             held += one.state_bytes() + one.derived_bytes()

@@ -207,9 +207,9 @@ class Trained:
                 f"the weights cannot start a run: the network that the file describes has no "
                 f"{strange[0]}: {self.path}"
             )
-        learner.network.load(loaded)
+        learner.network.load_parameters(loaded)
         if learner.decider is not learner.network:
-            learner.decider.load(loaded)
+            learner.decider.load_parameters(loaded)
         named = [i for i, name in enumerate(self.classes) if name != UNNAMED.format(i)]
         learner.knows(named)
         if self.discriminant is not None and prior > 0:

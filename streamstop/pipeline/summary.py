@@ -60,7 +60,7 @@ def build_summary(record: RunRecord) -> dict[str, Any]:
     network = parts.learner.network
     layers = [
         {"name": name, "shape": list(layer.neurons), "parameters": _size(layer.parameters())}
-        for name, layer in zip(network.names, network.layers, strict=True)
+        for name, layer in zip(network.layer_names, network.layers, strict=True)
     ]
     return {
         "name": record.name,

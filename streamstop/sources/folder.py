@@ -107,7 +107,7 @@ class FolderSource(SourceBase):
         Length of a segment; a shorter rest at the end of a recording, or of a labelled
         interval, is dropped as "segment_tail". 0: whole recordings or intervals.
     order
-        "shuffled" (drawn from the seed), "round-robin" (one segment of each recording in turn, in
+        "shuffled" (by the seed), "round-robin" (one segment of each recording in turn, in
         the order of time within a recording, classes alternating), "by-class" (class after
         class); or a function of the segments (`streamstop.sources.ordering.Order`); the events
         of those that it leaves out are dropped as "held_out".

@@ -252,7 +252,7 @@ def normalised_error() -> Kernel:
 
 
 @cache
-def deliver(dtype: type, surrogate: str) -> Kernel:
+def backward(dtype: type, surrogate: str) -> Kernel:
     """The error of a population's (pooled) spikes, times the surrogate; and what it adds to sums.
 
     The kernel takes (g, u, e_theta, e_leak, e_bias, theta, high, by, channels, share, delta, sums):

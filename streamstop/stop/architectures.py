@@ -8,7 +8,7 @@ recipe's `network.layers`::
     conv 32 kernel 5 stride 2 pad 0 groups 2 pool 2 dropout 0.2    unless said 3x3, keeping sides
     conv 32 maxpool 2                                              the maximum, not the average
     linear 120
-    block 128 stride 2 join membrane                               two convolutions, a way round
+    block 128 stride 2 residual membrane                           two convolutions, a shortcut
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from streamstop.errors import UsageError
-from streamstop.stop.layer import LayerSpec, NeuronSpec
+from streamstop.stop.layer import LayerSpec, NeuronSpec, Residual
 from streamstop.stop.network import NetworkSpec
 from streamstop.stop.readouts import ReadoutKind
 
@@ -80,16 +80,16 @@ _WHOLE = {"kernel": 1, "stride": 1, "pad": 0, "groups": 1, "pool": 1, "maxpool":
 _ALLOWED = {
     "conv": ("kernel", "stride", "pad", "groups", "pool", "maxpool", "dropout"),
     "linear": ("dropout",),
-    "block": ("stride", "dropout", "join"),
+    "block": ("stride", "dropout", "residual"),
 }
 
 
-def parse_layer(text: str) -> LayerSpec:
+def parse_layer_spec(text: str) -> LayerSpec:
     """A layer said in words, as at the head of this module.
 
     Raises UsageError where they are not understood.
 
-    >>> parse_layer("conv 32 kernel 5 pool 2").kernel
+    >>> parse_layer_spec("conv 32 kernel 5 pool 2").kernel
     5
     """
     words = text.split()
@@ -107,18 +107,19 @@ def parse_layer(text: str) -> LayerSpec:
         raise refuse(f"its channels, 1 to {MAX_CHANNELS}, come second")
     if len(words) % 2:
         raise refuse(f"{words[-1]!r} has no value")
-    said = ["pool" if word == "maxpool" else word for word in words[2::2]]
-    twice = [word for word in said if said.count(word) > 1]
-    if twice:
-        raise refuse(f"{twice[0]} is said twice")
+    options = [_current_words(*pair) for pair in zip(words[2::2], words[3::2], strict=True)]
+    keys = ["pool" if word == "maxpool" else word for word, _ in options]
+    repeated = [key for key in keys if keys.count(key) > 1]
+    if repeated:
+        raise refuse(f"{repeated[0]} comes twice")
     made = LayerSpec(kind, int(words[1]))
-    for word, value in zip(words[2::2], words[3::2], strict=True):
+    for word, value in options:
         if word not in _ALLOWED[kind]:
             raise refuse(f"{word!r} is not for a {kind}; {', '.join(_ALLOWED[kind])} are")
-        if word == "join":
-            if value not in ("spikes", "membrane"):
-                raise refuse("join is spikes or membrane")
-            made = made._replace(join=value)
+        if word == "residual":
+            if value not in ("add", "membrane"):
+                raise refuse("residual is add or membrane")
+            made = made._replace(residual=cast(Residual, value))
         elif word == "dropout":
             if not re.fullmatch(r"0?\.[0-9]{1,6}|0", value):
                 raise refuse("dropout is a share below 1, such as 0.2")
@@ -135,6 +136,13 @@ def parse_layer(text: str) -> LayerSpec:
     return made
 
 
+def _current_words(word: str, value: str) -> tuple[str, str]:
+    """`join spikes`, as layers were written up to schema 1, as `residual add`."""
+    if word != "join":
+        return word, value
+    return "residual", "add" if value == "spikes" else value
+
+
 MAX_CHANNELS = 1 << 16
 """More is a slip of the pen."""
 
@@ -144,7 +152,7 @@ def _is_whole(text: str, least: int) -> bool:
     return re.fullmatch("[0-9]{1,6}", text) is not None and least <= int(text) <= MAX_CHANNELS
 
 
-def named_network(
+def build_network(
     name: str,
     input_shape: tuple[int, int, int],
     classes: int,
@@ -184,7 +192,7 @@ def named_network(
                 "network.architecture = compact alone"
             )
         made = replace(made, layers=tuple(f"conv {c} pool 2" for c in channels))
-    specs = tuple(parse_layer(text) for text in made.layers)
+    specs = tuple(parse_layer_spec(text) for text in made.layers)
     specs += (LayerSpec("linear", hidden),) if hidden else ()
     deep = [i for i, one in enumerate(specs) if one.kind == "linear"]
     if deep and any(one.kind != "linear" for one in specs[deep[0] :]):

@@ -1,6 +1,6 @@
 """A batch of whole sequences through a network: the gradients, by whichever rule it follows.
 
-The forward rules go bin by bin, or a few bins together, and keep nothing of the bins before;
+The forward rules go bin by bin, or a few bins at once, and keep nothing of the bins before;
 backpropagation through time keeps them all, and is here to be compared with.
 """
 
@@ -11,42 +11,42 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from streamstop.stop.bptt import bptt
+from streamstop.stop import bptt
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network
 
 
 @torch.no_grad()
-def sequence_gradients(
+def batch_gradients(
     network: Network,
     bins: Iterable[Tensor],
     labels: Tensor,
     loss: Loss,
     *,
     constant: bool = False,
-    first: int = 0,
-    of: int | None = None,
-    together: int = 1,
+    sample_offset: int = 0,
+    batch_size: int | None = None,
+    steps_per_forward: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Learn from one batch, its neurons at rest before.
 
     bins : tensors (batch, channels, height, width), one a step.  labels : (batch,).
-    constant : every bin is the same.  first, of : as in `Network.rest`.
-    together : so many bins go through the network at once; memory grows with it, and gradients are
-        the same to rounding.
+    constant : every bin is the same.  sample_offset, batch_size : as in `Network.reset_state`.
+    steps_per_forward : so many bins go through the network at once; memory grows with it, and
+        gradients are the same to rounding.
 
     Returns the loss summed over samples and steps, (), and the logits that decide, (batch,
     classes): summed over the steps that the loss speaks at. The settled gradients, sums likewise,
     are in `network.grads`, in place of what was there.
     """
-    network.rest(len(labels), first=first, of=of)
+    network.reset_state(len(labels), sample_offset=sample_offset, batch_size=batch_size)
     network.zero_grads()
     if network.rule == "bptt":
         return _through_time(network, bins, labels, loss, constant)
     target = None
     total, votes = torch.zeros(()), torch.zeros(())
     # Where the last bin alone is told of its mistakes, it goes alone.
-    for x, last in grouped(bins, together, apart=loss.timing == "end"):
+    for x, last in chunk_bins(bins, steps_per_forward, apart=loss.timing == "end"):
         logits = network.forward(x, constant=constant)
         count = len(logits) // len(labels)
         if target is None:
@@ -58,7 +58,7 @@ def sequence_gradients(
             value, error = loss.error(logits, wanted)
             total += value
             network.backward(error)
-    network.settle()
+    network.finish_grads()
     return total, votes
 
 
@@ -66,15 +66,15 @@ def _through_time(
     network: Network, bins: Iterable[Tensor], labels: Tensor, loss: Loss, constant: bool
 ) -> tuple[Tensor, Tensor]:
     network.draw_masks()
-    total, said, found = bptt(network, bins, labels, loss, constant=constant)
+    total, said, found = bptt.loss_and_grads(network, bins, labels, loss, constant=constant)
     for name, grad in network.grads.items():
         if name in found:
             grad.copy_(found[name])
     return total, torch.stack(said).sum(0) if loss.speaks(last=False) else said[-1]
 
 
-def grouped(
-    bins: Iterable[Tensor], together: int, *, apart: bool = False
+def chunk_bins(
+    bins: Iterable[Tensor], steps_per_forward: int, *, apart: bool = False
 ) -> Iterator[tuple[Tensor, bool]]:
     """So many bins as one tensor, fewer at the end, and whether the last is among them.
 
@@ -82,7 +82,7 @@ def grouped(
     """
     waiting: list[Tensor] = []
     for x in bins:
-        if len(waiting) == together:
+        if len(waiting) == steps_per_forward:
             yield _stacked(waiting), False
             waiting = []
         waiting.append(x)

@@ -44,11 +44,11 @@ class BatchNorm:
     ----------
     scale, mean, variance : (channels,).
     gain : what scale and bias are scaled by, (); None for 1.
-    together : where several processes share a batch, replaces tensors by their sums over all of
+    all_reduce : where several processes share a batch, replaces tensors by their sums over all of
         them; None for one process.
     """
 
-    together: Callable[[Sequence[Tensor]], None] | None = None
+    all_reduce: Callable[[Sequence[Tensor]], None] | None = None
     gain: Tensor | None = None
 
     def __init__(self, channels: int, dtype: torch.dtype) -> None:
@@ -56,7 +56,7 @@ class BatchNorm:
         self.mean = torch.zeros(channels, dtype=dtype)
         self.variance = torch.ones(channels, dtype=dtype)
         self._trace: Tensor | None = None
-        self.rest()
+        self.reset_state()
 
     def parameters(self) -> dict[str, Tensor]:
         """The tensors by name; no gradient moves the running statistics."""
@@ -67,9 +67,9 @@ class BatchNorm:
         for name, value in self.parameters().items():
             setattr(self, name, value.to(device))
         self._trace = None
-        self.rest()
+        self.reset_state()
 
-    def rest(self) -> None:
+    def reset_state(self) -> None:
         """Forget the steps before."""
         self._steps: list[_Step] = []
         self._rested = True
@@ -100,7 +100,7 @@ class BatchNorm:
         else:
             variance, mean = torch.var_mean(y, (0, 2, 3), correction=0)
         count = float(y.numel() // y.shape[1])
-        if self.together is not None:
+        if self.all_reduce is not None:
             variance, mean, count = self._joint(variance, mean, count)
         self.mean.lerp_(mean, MOMENTUM)
         self.variance.lerp_(variance, MOMENTUM)
@@ -130,11 +130,11 @@ class BatchNorm:
 
     def _joint(self, variance: Tensor, mean: Tensor, count: float) -> tuple[Tensor, Tensor, float]:
         """Those of the whole batch, of those of this process's share."""
-        assert self.together is not None
+        assert self.all_reduce is not None
         counts = mean.new_tensor([count], dtype=torch.float64)
         first, second = mean.double(), variance.double() + mean.double().square()
         sums = torch.cat([counts, first * counts, second * counts])
-        self.together([sums])
+        self.all_reduce([sums])
         first, second = (sums[1:] / sums[0]).chunk(2)
         variance = (second - first.square()).clamp_(min=0.0)
         return variance.to(mean.dtype), first.to(mean.dtype), float(sums[0])
@@ -159,8 +159,8 @@ class BatchNorm:
             sums = list(torch.from_numpy(made).view(3, -1, delta.shape[1]).sum(1))
         if "scale" in grads:
             grads["scale"].add_(sums[2])
-        if self.together is not None:  # the scale's sum is one of the gradients, and joins later
-            self.together(sums[:2])
+        if self.all_reduce is not None:  # the scale's sum is one of the gradients, and joins later
+            self.all_reduce(sums[:2])
         mean, along = sums[0] / step.samples, sums[1] / step.samples
         by = self._gained(self.scale) * step.by
         if delta.device.type != "cpu":

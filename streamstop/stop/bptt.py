@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from streamstop.stop.batch_norm import EPSILON, MOMENTUM
-from streamstop.stop.layer import LEAK_MAX, SpikingLayer, gain_of
+from streamstop.stop.layer import LEAK_MAX, SpikingLayer, decay_input_gain
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network
 from streamstop.stop.neuron import SURROGATES
@@ -81,7 +81,7 @@ class _Unrolled:
         self.bottom = bottom
         self.leak = LEAK_MAX * torch.sigmoid(p["leak_logit"])
         self.theta = torch.exp(p["log_theta"]).view_as(layer.theta)
-        self.synapses = _Current(layer.synapses, p, gain_of(self.leak, layer.neuron))
+        self.synapses = _Current(layer.synapses, p, decay_input_gain(self.leak, layer.neuron))
         self.u = layer.theta.new_zeros(batch, *layer.neurons)
         self.s = torch.zeros_like(self.u)
 
@@ -119,12 +119,12 @@ class _Unroller:
         bottoms = {id(layer) for layer in _bottom(network)}
         self.layers = {
             id(layer): _Unrolled(layer, self._of(name), batch, id(layer) in bottoms)
-            for name, layer in zip(network.names, network.layers, strict=True)
+            for name, layer in zip(network.layer_names, network.layers, strict=True)
         }
         self.skips = {
-            id(stage.way): _Current(stage.way, self._of(f"block{i}.skip"))
+            id(stage.shortcut): _Current(stage.shortcut, self._of(f"block{i}.skip"))
             for i, stage in enumerate(network.stages, start=1)
-            if isinstance(stage, ResidualBlock) and stage.way is not None
+            if isinstance(stage, ResidualBlock) and stage.shortcut is not None
         }
         self.v: Tensor = torch.zeros(())
         if isinstance(network.readout, SpikingReadout):
@@ -181,20 +181,20 @@ class _Unroller:
 
     def _block(self, block: ResidualBlock, x: Tensor) -> Tensor:
         inner = self._layer(block.parts["a"], x)
-        if block.spec.join == "membrane":
-            if block.way is None:
+        if block.spec.residual == "membrane":
+            if block.shortcut is None:
                 extra = x, x.detach()
             else:
-                skip = self.skips[id(block.way)]
+                skip = self.skips[id(block.shortcut)]
                 made = skip.of(x)
                 extra = made, skip.of(x.detach()) if self.same_step_only else made
             return self._layer(block.parts["b"], inner, extra)  # type: ignore[no-any-return]
         way = block.parts.get("way")
-        round_it = x if way is None else self._layer(way, x)
-        return self._layer(block.parts["b"], inner) + round_it  # type: ignore[no-any-return]
+        around = x if way is None else self._layer(way, x)
+        return self._layer(block.parts["b"], inner) + around  # type: ignore[no-any-return]
 
 
-def bptt(
+def loss_and_grads(
     network: Network,
     bins: Iterable[Tensor],
     labels: Tensor,
@@ -218,7 +218,7 @@ def bptt(
             k: v.detach().clone(memory_format=own).requires_grad_()
             for k, v in network.parameters().items()
         }
-        said = unrolled(network, p, bins, constant=constant, same_step_only=same_step_only)
+        said = unroll(network, p, bins, constant=constant, same_step_only=same_step_only)
         target = loss.target(labels, network.spec.classes, said[0].dtype)
         total = said[0].new_zeros(())
         for i, logits in enumerate(said):
@@ -229,7 +229,7 @@ def bptt(
     return total.detach(), [one.detach() for one in said], grads
 
 
-def bptt_grads(
+def grads(
     network: Network,
     x: Tensor,
     labels: Tensor,
@@ -237,11 +237,11 @@ def bptt_grads(
     *,
     same_step_only: bool = False,
 ) -> dict[str, Tensor]:
-    """The gradients alone, of x (bins, batch, polarities, height, width): as `bptt`."""
-    return bptt(network, x, labels, loss, same_step_only=same_step_only)[2]
+    """The gradients alone, of x (bins, batch, polarities, height, width): as `loss_and_grads`."""
+    return loss_and_grads(network, x, labels, loss, same_step_only=same_step_only)[2]
 
 
-def unrolled(
+def unroll(
     network: Network,
     p: dict[str, Tensor],
     bins: Iterable[Tensor],
@@ -249,7 +249,10 @@ def unrolled(
     constant: bool = False,
     same_step_only: bool = False,
 ) -> list[Tensor]:
-    """Logits of every bin, a graph of all of them: `bins` as in `bptt`, `p` by parameter name."""
+    """Logits of every bin, a graph of all of them.
+
+    bins : as in `loss_and_grads`.  p : the parameters, by name.
+    """
     unroller: _Unroller | None = None
     said = []
     for x in bins:

@@ -140,11 +140,11 @@ def network_cost(
         network = Network(spec, 0, learn=learn, rule=rule, dtype=dtype)
     traced = learn if TRACES[rule] == "stop" else ""
     # Only what reads the network's input has nobody below it who waits for an error.
-    bottom = set(network.names[:1])
+    bottom = set(network.layer_names[:1])
     if spec.layers and spec.layers[0].kind == "block":
         bottom = {"block1.a", "block1.way", "block1.skip"}
     costs = []
-    for name, layer in zip(network.names, network.layers, strict=True):
+    for name, layer in zip(network.layer_names, network.layers, strict=True):
         macs = layer.weight.numel() * math.prod(layer.neurons[1:])
         costs.append(
             LayerCost(

@@ -37,12 +37,14 @@ from torch.nn import functional
 
 from streamstop.stop import _kernels as kernels
 from streamstop.stop.neuron import SURROGATES, LIFState, Reset, lif_step_
-from streamstop.stop.synapses import Norm, Synapses, Traces
+from streamstop.stop.synapses import Norm, Synapses
+from streamstop.stop.traces import Traces
 
 LEAK_MAX = 0.99
 """No leak may come closer to 1: a membrane that never forgets saturates."""
 
 Threshold = Literal["layer", "channel", "neuron"]
+Residual = Literal["add", "membrane"]
 
 NUMPY: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.float64: np.float64}
 
@@ -55,7 +57,8 @@ class LayerSpec(NamedTuple):
     pad : zeros around its input; -1 for as many as keep the sides (kernel // 2).
     pool : factor by which its spikes are pooled; pooling : "avg" or "max".
     dropout : share of its (pooled) outputs silenced while learning, one mask a sequence.
-    join : of a block: "spikes" are added, or its "membrane" takes up the way round it.
+    residual : of a block: "add" adds the spikes of the shortcut, "membrane" adds its current to the
+        membrane of the second convolution's neurons.
     """
 
     kind: str
@@ -67,7 +70,7 @@ class LayerSpec(NamedTuple):
     groups: int = 1
     pad: int = -1
     dropout: float = 0.0
-    join: str = "spikes"
+    residual: Residual = "add"
 
 
 class NeuronSpec(NamedTuple):
@@ -144,7 +147,7 @@ class SpikingLayer:
         self._batch = 0
         self.fused = neuron.reset == "soft" and neuron.threshold_sharing != "neuron"
         self.refresh()
-        self.rest(1)
+        self.reset_state(1)
 
     @property
     def weight(self) -> Tensor:
@@ -174,13 +177,13 @@ class SpikingLayer:
         if hasattr(self, "_sums"):
             self._sums.fill(0.0)
         self.refresh()
-        self.rest(1)
+        self.reset_state(1)
 
     def refresh(self) -> None:
         """Recompute leak, theta and synapses from their parameters, after those moved."""
         self.leak = LEAK_MAX * torch.sigmoid(self.leak_logit)
         self.theta = torch.exp(self.log_theta).view(1, *self._theta_shape)
-        self.synapses.refresh(gain_of(self.leak, self.neuron))
+        self.synapses.refresh(decay_input_gain(self.leak, self.neuron))
         # A number in Python where there is a CPU to ask for it; a GPU would have to be waited for.
         self.leak_value: float | Tensor = self.leak
         if self.leak.device.type == "cpu":
@@ -192,26 +195,26 @@ class SpikingLayer:
                 row = self.theta.expand(1, self.neurons[0], 1, 1).flatten()
                 self._theta_row = row.repeat(self.neurons[2]).numpy()
 
-    def rest(self, batch: int) -> None:
+    def reset_state(self, batch: int) -> None:
         """Put the neurons at rest and clear the presynaptic trace."""
         dtype, device = self.log_theta.dtype, self.log_theta.device
-        self.synapses.rest(batch)
+        self.synapses.reset_state(batch)
         if self._batch == batch:
             for tensor in self.state:
                 tensor.zero_()
         else:
             shape = (batch, *self.neurons)
-            self.state: LIFState = LIFState.rest(shape, dtype, device, self.neuron.reset)
+            self.state: LIFState = LIFState.zeros(shape, dtype, device, self.neuron.reset)
             self._delta: Tensor | None = None
             self._out: Tensor | None = None
             self._many: LIFState | None = None
             self._batch = batch
         self.mask: Tensor | None = None
-        self._said = self.state
-        self._on_kernels = self.fused and self.state.u.device.type == "cpu"
+        self._states = self.state
+        self._on_kernels = self.fused and self.state.v.device.type == "cpu"
         if self._on_kernels:
-            self._rows = self._said_rows = _rows_of(self.state)
-            self._e_biases = np.zeros(1, self._number)
+            self._rows = self._state_rows = _rows_of(self.state)
+            self._trace_biases = np.zeros(1, self._number)
             if not hasattr(self, "_sums"):
                 length = self.neurons[2] * self.neurons[0]
                 self._sums = np.zeros((3, length), NUMPY[dtype])
@@ -229,23 +232,23 @@ class SpikingLayer:
         if extra is not None:
             current = current + extra
         self._advance(current, traces, bins)
-        s = self._pooled(self._said.s)
+        s = self._pooled(self._states.spikes)
         if self.spec.dropout and self.mask is not None and traces != "none":
             s = self._masked(s)
         return s
 
     def _advance(self, current: Tensor, traces: Traces, bins: int) -> None:
-        """The neurons' state, so many bins on; `_said` is then what it was after each of them."""
+        """The neurons' state, so many bins on; `_states` is then what it was after each of them."""
         fused = self._on_kernels and traces != "none"
         many = None if bins == 1 else self._room(bins)
-        self._said = self.state if many is None else many
+        self._states = self.state if many is None else many
         if self._on_kernels:
-            self._said_rows = self._rows if many is None else _rows_of(many)
+            self._state_rows = self._rows if many is None else _rows_of(many)
         if fused:
-            self._e_biases = self._next_e_biases(traces, bins)
+            self._trace_biases = self._next_trace_biases(traces, bins)
             kernels.advance(self._number)(
                 *self._rows, kernels.rows(current), self._theta_row, self._leak_number,
-                self._number(traces == "stop"), bins, None if many is None else self._said_rows,
+                self._number(traces == "stop"), bins, None if many is None else self._state_rows,
             )  # fmt: skip
             return
         for j in range(bins):
@@ -267,23 +270,23 @@ class SpikingLayer:
         """Where the samples of bin j are, of those that go together."""
         return slice(j * self._batch, (j + 1) * self._batch)
 
-    def _next_e_biases(self, traces: Traces, bins: int) -> NDArray[Any]:
+    def _next_trace_biases(self, traces: Traces, bins: int) -> NDArray[Any]:
         """The bias's trace in each of the next bins, the same for all neurons."""
-        e_bias, found = float(self._e_biases[-1]), []
+        trace_bias, found = float(self._trace_biases[-1]), []
         carried = float(self._leak_number) if traces == "stop" else 0.0
         for _ in range(bins):
-            e_bias = carried * e_bias + 1.0
-            found.append(e_bias)
+            trace_bias = carried * trace_bias + 1.0
+            found.append(trace_bias)
         return np.array(found, self._number)
 
     def _room(self, bins: int) -> LIFState:
         """Tensors for the states of so many bins, (bins * batch, \\*neurons)."""
         size, state = bins * self._batch, self.state
-        if self._many is None or len(self._many.u) < size:
+        if self._many is None or len(self._many.v) < size:
             shape = (size, *self.neurons)
-            made = LIFState.rest(shape, state.u.dtype, state.u.device, self.neuron.reset)
-            if state.e_bias.dim() == 0:  # the same for all neurons, but not in all bins
-                made = made._replace(e_bias=state.u.new_zeros(size, 1, 1, 1))
+            made = LIFState.zeros(shape, state.v.dtype, state.v.device, self.neuron.reset)
+            if state.trace_bias.dim() == 0:  # the same for all neurons, but not in all bins
+                made = made._replace(trace_bias=state.v.new_zeros(size, 1, 1, 1))
             self._many = made
         return LIFState(*(tensor[:size] for tensor in self._many))
 
@@ -312,13 +315,13 @@ class SpikingLayer:
             self._out_row = kernels.rows(self._out)
         channels, high, _ = self.neurons
         share = self._number(1 / by**2)
-        kernels.pool()(self._said_rows[1], self._out_row, high, by, channels, share)
+        kernels.pool()(self._state_rows[1], self._out_row, high, by, channels, share)
         return self._out
 
     def backward(self, g: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
         """The same bins' error: g (batch, \\*out_shape) adds to `grads`, and goes on downwards.
 
-        What it adds is whole once `flush` was called.
+        What it adds is whole once `flush_pending` was called.
         Returns the error of the layer's input, (batch, \\*in_shape), or None if not needed.
         """
         if not grads and not need_input:
@@ -336,31 +339,31 @@ class SpikingLayer:
             g, by = self._unpool(g), 1
         number = self._number
         if self._delta is None or self._delta.shape[0] != g.shape[0]:
-            self._delta = torch.empty_like(self._said.u)
+            self._delta = torch.empty_like(self._states.v)
             self._delta_row = kernels.rows(self._delta)
-        u, _, e_theta, e_leak = self._said_rows
-        kernels.deliver(number, self.neuron.surrogate)(
-            kernels.rows(g), u, e_theta, e_leak, self._e_biases, self._theta_row, self.neurons[1],
-            by, self.neurons[0], number(1 / by**2), self._delta_row, self._sums,
+        v, _, trace_theta, trace_leak = self._state_rows
+        kernels.backward(number, self.neuron.surrogate)(
+            kernels.rows(g), v, trace_theta, trace_leak, self._trace_biases, self._theta_row,
+            self.neurons[1], by, self.neurons[0], number(1 / by**2), self._delta_row, self._sums,
         )  # fmt: skip
         return self._delta
 
     def _error_by_torch(self, g: Tensor, grads: dict[str, Tensor]) -> Tensor:
-        state = self._said
-        delta = self._unpool(g) * self.surrogate(state.u - self.theta)
+        state = self._states
+        delta = self._unpool(g) * self.surrogate(state.v - self.theta)
         if "bias" in grads:
-            grads["bias"].add_((delta * state.e_bias).sum((0, 2, 3)))
+            grads["bias"].add_((delta * state.trace_bias).sum((0, 2, 3)))
         if "log_theta" in grads:
-            gathered = delta * (state.e_theta - 1.0)
+            gathered = delta * (state.trace_theta - 1.0)
             theta = grads["log_theta"]
             theta.add_(gathered.sum_to_size(1, *self._theta_shape).view_as(theta))
         if "leak_logit" in grads:
-            grads["leak_logit"].add_((delta * state.e_leak).sum())
+            grads["leak_logit"].add_((delta * state.trace_leak).sum())
         return delta
 
-    def flush(self, grads: dict[str, Tensor]) -> None:
+    def flush_pending(self, grads: dict[str, Tensor]) -> None:
         """Add to `grads` what was gathered on the way: sums of the kernels, a constant input's."""
-        self.synapses.flush(grads)
+        self.synapses.flush_pending(grads)
         if not self._on_kernels:
             return
         of_channels = torch.from_numpy(self._sums).view(3, -1, self.neurons[0]).sum(1)
@@ -373,12 +376,12 @@ class SpikingLayer:
             grads["leak_logit"].add_(of_channels[2].sum())
         self._sums.fill(0.0)
 
-    def settle(self, grads: dict[str, Tensor]) -> None:
+    def finish_grads(self, grads: dict[str, Tensor]) -> None:
         """Turn gathered gradients of synapses, theta and leak into those of their parameters.
 
         Called once an update; the chain rule is linear, so that it may wait until then.
         """
-        of_gain = self.synapses.settle(grads, of_leak="leak_logit" in grads)
+        of_gain = self.synapses.finish_grads(grads, of_leak="leak_logit" in grads)
         if of_gain is not None:  # dgain/dleak
             grads["leak_logit"].sub_(of_gain / (1.0 - self.neuron.leak_init))
         if "log_theta" in grads:  # dtheta/dlog_theta = theta
@@ -404,7 +407,7 @@ class SpikingLayer:
         return g
 
 
-def gain_of(leak: Tensor, neuron: NeuronSpec) -> Tensor | None:
+def decay_input_gain(leak: Tensor, neuron: NeuronSpec) -> Tensor | None:
     """What synapses act scaled by: 1 at the start; None where leaks have no gain."""
     return (1.0 - leak) / (1.0 - neuron.leak_init) if neuron.decay_input else None
 

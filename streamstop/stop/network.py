@@ -25,7 +25,8 @@ from streamstop.errors import UsageError
 from streamstop.stop.layer import LayerSpec, NeuronSpec, SpikingLayer
 from streamstop.stop.readouts import Readout, ReadoutKind, SpikingReadout
 from streamstop.stop.residual import ResidualBlock
-from streamstop.stop.synapses import Synapses, Traces
+from streamstop.stop.synapses import Synapses
+from streamstop.stop.traces import Traces
 
 Stage = SpikingLayer | ResidualBlock
 
@@ -98,7 +99,7 @@ class Network:
         together, (bins * batch, features).
     grads : gradients by parameter name, summed over bins and batch until `zero_grads`.
     masks : what dropout's masks are drawn from.
-    refreshed, rested : how often `refresh` and `rest` were called.
+    refresh_count, reset_count : how often `refresh` and `reset_state` were called.
     """
 
     def __init__(
@@ -124,8 +125,8 @@ class Network:
             if layer.kind == "block":
                 block = ResidualBlock(layer, shape, spec.neuron, generator, dtype)
                 self._named |= {f"{name}.{k}": part for k, part in block.parts.items()}
-                if block.way is not None:
-                    self.skips[f"{name}.skip"] = block.way
+                if block.shortcut is not None:
+                    self.skips[f"{name}.skip"] = block.shortcut
                 self.stages.append(block)
             else:
                 single = SpikingLayer(layer, shape, spec.neuron, generator, dtype)
@@ -141,7 +142,7 @@ class Network:
             leak = spec.readout_leak_init if spec.readout == "leaky_integrator" else None
             self.readout = Readout(leak, spec.classes, features, generator, dtype)
         self.features = torch.zeros(1, features, dtype=dtype)
-        self.refreshed = self.rested = 0
+        self.refresh_count = self.reset_count = 0
         self.masks = torch.Generator().manual_seed(seed)
         self._learn = "w" if rule == "ottt" and "w" in learn else "" if rule == "ottt" else learn
         leaks_alone = "l" in self._learn and "w" not in self._learn
@@ -151,7 +152,7 @@ class Network:
             )
         self._masked = any(layer.dropout for layer in spec.layers)
         self._drawn = False
-        self._share = (1, 0, 1)
+        self._shard = (1, 0, 1)
         self._make_grads()
 
     def _make_grads(self) -> None:
@@ -176,7 +177,7 @@ class Network:
         return found
 
     @property
-    def names(self) -> list[str]:
+    def layer_names(self) -> list[str]:
         """Names of the spiking layers, e.g. "conv1", "block2.a", "linear3"."""
         return list(self._named)
 
@@ -196,18 +197,18 @@ class Network:
     @property
     def grads(self) -> dict[str, Tensor]:
         """The gradient sums by parameter name; parameters that do not learn are absent."""
-        self._flush()
+        self._flush_pending()
         return {f"{name}.{k}": v for name, grads in self._grads.items() for k, v in grads.items()}
 
-    def _flush(self) -> None:
+    def _flush_pending(self) -> None:
         for name, holder in self._holders().items():
-            holder.flush(self._grads[name])
+            holder.flush_pending(self._grads[name])
 
-    def settle(self) -> dict[str, Tensor]:
+    def finish_grads(self) -> dict[str, Tensor]:
         """The gathered gradients, made those of the parameters: once, before an update."""
         found = self.grads
         for name, holder in self._holders().items():
-            holder.settle(self._grads[name])
+            holder.finish_grads(self._grads[name])
         return found
 
     def zero_grads(self) -> None:
@@ -215,7 +216,7 @@ class Network:
         for grad in self.grads.values():
             grad.zero_()
 
-    def load(self, parameters: dict[str, Tensor]) -> None:
+    def load_parameters(self, parameters: dict[str, Tensor]) -> None:
         """Copy parameter values in by name, all of them; shapes must agree.
 
         Raises KeyError for a missing name and RuntimeError for a shape that does not fit.
@@ -248,41 +249,43 @@ class Network:
         for synapses in (*(one.synapses for one in self.layers), *self.skips.values()):
             synapses.compute = dtype
 
-    def share_batches(self, together: Callable[[Sequence[Tensor]], None]) -> None:
-        """Normalise batches that several processes share as one, as `BatchNorm.together` says."""
+    def sync_batch_norm(self, all_reduce: Callable[[Sequence[Tensor]], None]) -> None:
+        """Normalise batches that several processes share as one, as `BatchNorm.all_reduce` says."""
         for one in self.synapses().values():
             if one.normalisation is not None:
-                one.normalisation.together = together
+                one.normalisation.all_reduce = all_reduce
 
     def refresh(self) -> None:
         """Take up parameters that moved: recompute leaks, thresholds and synapses."""
-        self.refreshed += 1
+        self.refresh_count += 1
         for holder in self._holders().values():
             holder.refresh()
 
-    def rest(self, batch: int = 1, *, first: int = 0, of: int | None = None) -> None:
+    def reset_state(
+        self, batch: int = 1, *, sample_offset: int = 0, batch_size: int | None = None
+    ) -> None:
         """Put all neurons at rest, before an unrelated piece of stream begins.
 
-        first, of : the batch is the samples from `first` on of a larger one of so many, which
-            several processes share: dropout's masks are drawn for all of it.
+        sample_offset, batch_size : the batch is the samples from `sample_offset` on of a larger one
+            of `batch_size`, which several processes share: dropout's masks are drawn for all of it.
         """
-        self.rested += 1
-        self._flush()  # what a constant input left goes with the state
+        self.reset_count += 1
+        self._flush_pending()  # what a constant input left goes with the state
         for holder in self._holders().values():
-            holder.rest(batch)
+            holder.reset_state(batch)
         self._drawn = False
-        self._share = (batch, first, batch if of is None else of)
+        self._shard = (batch, sample_offset, batch_size or batch)
 
     def draw_masks(self) -> None:
         """Draw dropout's masks for the sequence; `forward` does it where it begins to learn."""
         self._drawn = True
         if not self._masked:
             return
-        batch, first, of = self._share
+        batch, first, batch_size = self._shard
         for layer in self.layers:
             p = layer.spec.dropout
             if p:
-                drawn = torch.rand((of, *layer.out_shape), generator=self.masks)
+                drawn = torch.rand((batch_size, *layer.out_shape), generator=self.masks)
                 mask = (drawn >= p).to(layer.bias.dtype).div_(1.0 - p)[first : first + batch]
                 layer.mask = mask.to(layer.bias.device)
 
@@ -291,12 +294,12 @@ class Network:
         bins, one after the other, (bins * batch, ...), to the logits of each.
 
         traces : whether it is to be learned from; dropout's masks are for that alone.
-        constant : x is that of the bins before it since `rest`, or the first.
+        constant : x is that of the bins before it since `reset_state`, or the first.
 
-        Raises ValueError where x is not of whole bins of the batch that `rest` was told.
+        Raises ValueError where x is not of whole bins of the batch that `reset_state` was told.
         """
-        if x.shape[0] % self._share[0]:
-            raise ValueError(f"{x.shape[0]} samples are no bins of a batch of {self._share[0]}")
+        if x.shape[0] % self._shard[0]:
+            raise ValueError(f"{x.shape[0]} samples are no bins of a batch of {self._shard[0]}")
         kept = TRACES[self.rule] if traces else "none"
         if traces and not self._drawn:
             self.draw_masks()
@@ -323,7 +326,7 @@ class Network:
             g = g.reshape(-1, *stage.out_shape)
             if isinstance(stage, ResidualBlock):
                 below = {k: self._grads[f"{name}.{k}"] for k in stage.parts}
-                if stage.way is not None:
+                if stage.shortcut is not None:
                     below["skip"] = self._grads[f"{name}.skip"]
                 g = stage.backward(g, below, need_input=i > 0)
             else:
@@ -355,14 +358,14 @@ class Network:
         """Bytes of what weights become where they are standardised or have a gain."""
         return sum(one.derived_bytes() for one in self.synapses().values())
 
-    def waiting_bytes(self) -> int:
+    def pending_bytes(self) -> int:
         """Bytes of what may wait for one product (`synapses`), where weights learn."""
         learning = [one.synapses for one in self.layers] + list(self.skips.values())
-        return sum(one.waiting_bytes() for one in learning) if "w" in self._learn else 0
+        return sum(one.pending_bytes() for one in learning) if "w" in self._learn else 0
 
     def spikes(self) -> list[Tensor]:
         """Each layer's spikes of the last bin, (batch, \\*neurons)."""
-        return [layer.state.s for layer in self._named.values()]
+        return [layer.state.spikes for layer in self._named.values()]
 
 
 LAYER_FEATURES = 512

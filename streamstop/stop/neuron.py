@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from streamstop.stop._kernels import channels_last
-from streamstop.stop.synapses import Traces
+from streamstop.stop.traces import Traces
 
 Reset = Literal["soft", "hard"]
 
@@ -49,29 +49,30 @@ argument."""
 
 
 class LIFState(NamedTuple):
-    """State of one population: tensors of shape (batch, \\*neurons), and no time axis anywhere.
+    r"""State of one population: tensors of shape (batch, \*neurons), none of them with a time axis.
 
-    u : membrane potential.  s : spikes of the last step, 0 or 1.
-    e_theta, e_leak : eligibility traces of threshold and leak.
-    e_bias : trace of the bias; with a soft reset the same number for every neuron, shape ().
+    v : membrane potential (u above).  spikes : of the last bin (s above), 0 or 1.
+    trace_theta, trace_leak : eligibility traces of threshold and leak (e_theta, e_leak).
+    trace_bias : that of the bias (e_bias); with a soft reset it is the same number for every
+        neuron, shape ().
     """
 
-    u: Tensor
-    s: Tensor
-    e_theta: Tensor
-    e_leak: Tensor
-    e_bias: Tensor
+    v: Tensor
+    spikes: Tensor
+    trace_theta: Tensor
+    trace_leak: Tensor
+    trace_bias: Tensor
 
     @classmethod
-    def rest(
+    def zeros(
         cls, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, reset: Reset
     ) -> LIFState:
-        """A population at rest: all zeros, `shape` = (batch, \\*neurons)."""
-        u, s, e_theta, e_leak = (
+        r"""A population at rest, `shape` = (batch, \*neurons)."""
+        v, spikes, trace_theta, trace_leak = (
             channels_last(torch.empty(shape, dtype=dtype, device=device)).zero_() for _ in range(4)
         )
-        e_bias = torch.zeros(() if reset == "soft" else shape, dtype=dtype, device=device)
-        return cls(u, s, e_theta, e_leak, e_bias)
+        trace_bias = torch.zeros(() if reset == "soft" else shape, dtype=dtype, device=device)
+        return cls(v, spikes, trace_theta, trace_leak, trace_bias)
 
 
 def lif_step_(
@@ -82,27 +83,33 @@ def lif_step_(
     traces: Traces = "stop",
     reset: Reset = "soft",
 ) -> None:
-    """Advance a population by one bin, in place.
+    r"""Advance a population by one bin, in place: the equations at the head of this module.
 
-    current : input current W x[t] + b, shape (batch, \\*neurons).
-    leak : scalar in (0, 1).  theta : positive, broadcastable to `current`.
+    Parameters
+    ----------
+    state : of the bin before; becomes that of this bin.
+    current : input current I[t] = W x[t] + b, shape (batch, \*neurons).
+    leak : membrane decay factor in (0, 1), shape ().
+    theta : threshold, positive, broadcastable to `current`.
+    traces : which eligibility traces advance; with "none" they stay as they are.
+    reset : "soft" (the paper's) or "hard".
     """
-    u, s, e_theta, e_leak, e_bias = state
+    v, spikes, trace_theta, trace_leak, trace_bias = state
     if reset == "soft":
         if traces == "stop":
-            e_theta.sub_(s).mul_(leak)
-        u.addcmul_(s, theta.expand_as(s), value=-1.0)
+            trace_theta.sub_(spikes).mul_(leak)
+        v.addcmul_(spikes, theta.expand_as(spikes), value=-1.0)
     else:
-        kept = 1.0 - s
-        u.mul_(kept)
+        kept = 1.0 - spikes
+        v.mul_(kept)
         if traces == "stop":
-            e_leak.mul_(kept)
-            e_bias.mul_(kept)
+            trace_leak.mul_(kept)
+            trace_bias.mul_(kept)
     if traces == "stop":
-        e_leak.mul_(leak).add_(u)
-        e_bias.mul_(leak).add_(1.0)
+        trace_leak.mul_(leak).add_(v)
+        trace_bias.mul_(leak).add_(1.0)
     elif traces == "sltt":
-        e_leak.copy_(u)
-        e_bias.fill_(1.0)
-    u.mul_(leak).add_(current)
-    torch.ge(u, theta, out=s)
+        trace_leak.copy_(v)
+        trace_bias.fill_(1.0)
+    v.mul_(leak).add_(current)
+    torch.ge(v, theta, out=spikes)

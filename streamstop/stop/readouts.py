@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from streamstop.stop.layer import LEAK_MAX, LayerSpec, NeuronSpec, SpikingLayer
-from streamstop.stop.synapses import Traces
+from streamstop.stop.traces import Traces
 
 ReadoutKind = Literal["linear", "leaky_integrator", "spiking"]
 
@@ -32,8 +32,8 @@ class Readout:
     ----------
     weight : (classes, features).  bias : (classes,).
     leak_logit : (), of the leaky one.
-    v : (batch, classes), its potential; trace (batch, features), e_leak (batch, classes), e_bias:
-        traces as a layer's. Of the leaky one alone.
+    v : (batch, classes), its potential; trace (batch, features), trace_leak (batch, classes),
+        trace_bias: traces as a layer's. Of the leaky one alone.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Readout:
             logit = math.log(leak / (LEAK_MAX - leak))
             self.leak_logit = torch.tensor(logit, dtype=dtype)
         self.refresh()
-        self.rest(1)
+        self.reset_state(1)
 
     def parameters(self) -> dict[str, Tensor]:
         """The tensors by name."""
@@ -64,20 +64,23 @@ class Readout:
         for name, value in self.parameters().items():
             setattr(self, name, value.to(device))
         self.refresh()
-        self.rest(1)
+        self.reset_state(1)
 
     def refresh(self) -> None:
         """Recompute the leak from its parameter, after that moved."""
         if self.leaky:
             self.leak = LEAK_MAX * torch.sigmoid(self.leak_logit)
 
-    def rest(self, batch: int) -> None:
+    def reset_state(self, batch: int) -> None:
         """Forget the bins before."""
         if self.leaky:
             classes, features = self.weight.shape
-            self.v, self.e_leak = (self.bias.new_zeros(batch, classes) for _ in range(2))
-            self.trace, self.e_bias = self.bias.new_zeros(batch, features), self.bias.new_zeros(())
-            self._met = self.trace, self.e_leak, self.e_bias
+            self.v, self.trace_leak = (self.bias.new_zeros(batch, classes) for _ in range(2))
+            self.trace, self.trace_bias = (
+                self.bias.new_zeros(batch, features),
+                self.bias.new_zeros(()),
+            )
+            self._met = self.trace, self.trace_leak, self.trace_bias
         else:
             self.trace = self.bias.new_zeros(batch, 0)
 
@@ -91,13 +94,13 @@ class Readout:
         batch = len(self.v)
         if len(said) == batch:
             self._step(features, said, traces)
-            self._met = self.trace, self.e_leak, self.e_bias
+            self._met = self.trace, self.trace_leak, self.trace_bias
             return self.v
         kept = []
         for seen, now in zip(features.split(batch), said.split(batch), strict=True):
             self._step(seen, now, traces)
-            e_bias = self.e_bias.repeat(batch, 1)
-            kept.append((self.v, self.trace.clone(), self.e_leak.clone(), e_bias))
+            trace_bias = self.trace_bias.repeat(batch, 1)
+            kept.append((self.v, self.trace.clone(), self.trace_leak.clone(), trace_bias))
         v, *met = (torch.cat(of_bins) for of_bins in zip(*kept, strict=True))
         self._met = met[0], met[1], met[2]
         return v
@@ -106,12 +109,12 @@ class Readout:
         """The leaky one's potential and traces, one bin on."""
         if traces == "stop":
             self.trace.mul_(self.leak).add_(features)
-            self.e_leak.mul_(self.leak).add_(self.v)
-            self.e_bias.mul_(self.leak).add_(1.0)
+            self.trace_leak.mul_(self.leak).add_(self.v)
+            self.trace_bias.mul_(self.leak).add_(1.0)
         elif traces == "sltt":
             self.trace = features
-            self.e_leak.copy_(self.v)
-            self.e_bias.fill_(1.0)
+            self.trace_leak.copy_(self.v)
+            self.trace_bias.fill_(1.0)
         self.v = self.v * self.leak + said
 
     def backward(self, error: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
@@ -122,28 +125,28 @@ class Readout:
                 grads["weight"].addmm_(error.T, self.trace)
                 grads["bias"].add_(error.sum(0))
         else:
-            trace, e_leak, e_bias = self._met
+            trace, trace_leak, trace_bias = self._met
             if "weight" in grads:
                 grads["weight"].addmm_(error.T, trace)
-                grads["bias"].add_((error * e_bias).sum(0))
+                grads["bias"].add_((error * trace_bias).sum(0))
             if "leak_logit" in grads:
-                grads["leak_logit"].add_((error * e_leak).sum())
+                grads["leak_logit"].add_((error * trace_leak).sum())
         return error @ self.weight if need_input else None
 
-    def flush(self, grads: dict[str, Tensor]) -> None:
+    def flush_pending(self, grads: dict[str, Tensor]) -> None:
         """Nothing is gathered on the way."""
 
-    def settle(self, grads: dict[str, Tensor]) -> None:
+    def finish_grads(self, grads: dict[str, Tensor]) -> None:
         """Turn the gradient of the leak into that of its parameter."""
         if "leak_logit" in grads:
             grads["leak_logit"].mul_(self.leak * (1.0 - self.leak / LEAK_MAX))
 
     def state_bytes(self) -> int:
         """Bytes carried from bin to bin."""
-        held = (self.v, self.e_leak, self.trace, self.e_bias) if self.leaky else ()
+        held = (self.v, self.trace_leak, self.trace, self.trace_bias) if self.leaky else ()
         return sum(t.numel() * t.element_size() for t in held)
 
-    def twin(self) -> Readout:
+    def clone(self) -> Readout:
         """The same readout with parameters and state of its own."""
         return copy.deepcopy(self)
 
@@ -179,9 +182,9 @@ class SpikingReadout:
         """Take up parameters that moved."""
         self.layer.refresh()
 
-    def rest(self, batch: int) -> None:
+    def reset_state(self, batch: int) -> None:
         """Put the neurons at rest."""
-        self.layer.rest(batch)
+        self.layer.reset_state(batch)
 
     def forward(self, features: Tensor, traces: Traces) -> Tensor:
         """Spikes (batch, classes) of one bin's features (batch, features)."""
@@ -192,19 +195,19 @@ class SpikingReadout:
         down = self.layer.backward(error[:, :, None, None], grads, need_input)
         return None if down is None else down.flatten(1)
 
-    def flush(self, grads: dict[str, Tensor]) -> None:
+    def flush_pending(self, grads: dict[str, Tensor]) -> None:
         """Add what was gathered on the way."""
-        self.layer.flush(grads)
+        self.layer.flush_pending(grads)
 
-    def settle(self, grads: dict[str, Tensor]) -> None:
+    def finish_grads(self, grads: dict[str, Tensor]) -> None:
         """Turn gradients into those of the parameters."""
-        self.layer.settle(grads)
+        self.layer.finish_grads(grads)
 
     def state_bytes(self) -> int:
         """Bytes carried from bin to bin."""
         return self.layer.state_bytes()
 
-    def twin(self) -> SpikingReadout:
+    def clone(self) -> SpikingReadout:
         """The same readout with parameters and state of its own."""
         made = copy.deepcopy(self)
         made.layer.to(made.layer.bias.device)  # its buffers are views of its own state

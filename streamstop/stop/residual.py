@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from streamstop.stop.layer import LayerSpec, NeuronSpec, SpikingLayer
-from streamstop.stop.synapses import Synapses, Traces
+from streamstop.stop.synapses import Synapses
+from streamstop.stop.traces import Traces
 
 
 class ResidualBlock:
@@ -40,7 +41,7 @@ class ResidualBlock:
         dtype: torch.dtype,
     ) -> None:
         first = LayerSpec("conv", spec.channels, stride=spec.stride)
-        if spec._replace(kind="conv", dropout=0.0, join="spikes") != first:
+        if spec._replace(kind="conv", dropout=0.0, residual="add") != first:
             raise ValueError(f"a block has channels, a stride and a dropout, nothing else: {spec}")
         self.spec = spec
         self.in_shape = in_shape
@@ -48,12 +49,12 @@ class ResidualBlock:
         self.out_shape = self.parts["a"].out_shape
         second = LayerSpec("conv", spec.channels, dropout=spec.dropout)
         self.parts["b"] = SpikingLayer(second, self.out_shape, neuron, generator, dtype)
-        self.way: Synapses | None = None
-        if in_shape != self.out_shape and spec.join == "spikes":
+        self.shortcut: Synapses | None = None
+        if in_shape != self.out_shape and spec.residual == "add":
             way = LayerSpec("conv", spec.channels, kernel=1, stride=spec.stride)
             self.parts["way"] = SpikingLayer(way, in_shape, neuron, generator, dtype)
         elif in_shape != self.out_shape:
-            self.way = Synapses(
+            self.shortcut = Synapses(
                 in_shape,
                 spec.channels,
                 1,
@@ -69,8 +70,12 @@ class ResidualBlock:
     def forward(self, x: Tensor, traces: Traces) -> Tensor:
         """One bin: x (batch, \\*in_shape) to spikes (batch, \\*out_shape)."""
         a, b = self.parts["a"], self.parts["b"]
-        if self.spec.join == "membrane":
-            extra = x if self.way is None else self.way.forward(x, b.leak_value, traces, False)
+        if self.spec.residual == "membrane":
+            extra = (
+                x
+                if self.shortcut is None
+                else self.shortcut.forward(x, b.leak_value, traces, False)
+            )
             return b.forward(a.forward(x, traces), traces, extra=extra)
         inner = b.forward(a.forward(x, traces), traces)
         way = self.parts.get("way")
@@ -88,11 +93,11 @@ class ResidualBlock:
         middle = b.synapses.backward(delta, grads["b"], True)
         assert middle is not None
         down = a.backward(middle, grads["a"], need_input)
-        if self.spec.join == "spikes":
+        if self.spec.residual == "add":
             way = self.parts.get("way")
-            round_it = g if way is None else way.backward(g, grads["way"], need_input)
-        elif self.way is None:
-            round_it = delta
+            around = g if way is None else way.backward(g, grads["way"], need_input)
+        elif self.shortcut is None:
+            around = delta
         else:
-            round_it = self.way.backward(delta, grads["skip"], need_input)
-        return None if down is None or round_it is None else down + round_it
+            around = self.shortcut.backward(delta, grads["skip"], need_input)
+        return None if down is None or around is None else down + around

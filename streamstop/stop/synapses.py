@@ -9,12 +9,12 @@ every bin (a static image as constant current), so is what it becomes, and the t
 times a number: current and weight gradient are then computed once a sequence, exactly.
 
 Errors travel within their own bin, and weights stand still between two updates: so where a batch is
-small and weights are many, the traces and errors of up to WAITING samples wait to be multiplied in
-one product, which writes the gradient once. What waits is bounded by that, not by the stream.
+small and weights are many, the traces and errors of up to MAX_PENDING samples wait to be multiplied
+in one product, which writes the gradient once. What waits is bounded by that, not by the stream.
 
 A layer may scale what its synapses do by a number, its gain, which follows its leak
-(`layers`). Gradients are gathered for the scaled weights and biases; `settle` makes of them those
-of the plain ones and of the gain.
+(`layers`). Gradients are gathered for the scaled weights and biases; `finish_grads` makes of them
+those of the plain ones and of the gain.
 
 With `norm="weight_standardization"` the synapses are scaled standardised weights (Brock et al.,
 ICLR 2021): each output's weights less their mean, over their standard deviation, times gain /
@@ -25,28 +25,26 @@ sqrt(fan-in). It looks at weights, never at data, and so is legal online. `norm=
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from streamstop.stop import _kernels as kernels
 from streamstop.stop._kernels import channels_last
+from streamstop.stop._products import (
+    Geometry,
+    SparseProduct,
+    add_gradients,
+    multiply,
+    multiply_in,
+)
 from streamstop.stop.batch_norm import BatchNorm
-
-Traces = Literal["none", "stop", "sltt"]
-"""What advances beside the membrane: nothing (no learning), the traces of STOP, or only their
-same-step part, as in SLTT (Meng et al., ICCV 2023)."""
+from streamstop.stop.traces import Traces, decay_and_add
 
 Norm = Literal["none", "weight_standardization", "batch"]
 
-WAITING = 8
+MAX_PENDING = 8
 """So many samples' traces and errors make one product for the weight gradient."""
-
-SPARSE_CHANNELS = 4
-"""Inputs of more channels are spikes of a layer, and dense enough for a dense product."""
 
 
 class Synapses:
@@ -84,6 +82,7 @@ class Synapses:
         self.linear = kernel == 0
         if self.linear:
             in_shape, kernel, stride, pad = (math.prod(in_shape), 1, 1), 1, 1, 0
+        self.geometry = Geometry(in_shape, kernel, stride, pad, groups, self.linear)
         self.in_shape = in_shape
         self.kernel, self.stride, self.pad, self.groups = kernel, stride, pad, groups
         self.norm = norm
@@ -92,19 +91,20 @@ class Synapses:
         self.seen: Tensor | None = None
         self._cleared: Tensor | None = None
         self._scaled: Tensor | None = None
+        self._sparse: SparseProduct | None = None
         shape = (channels, in_shape[0] // groups, kernel, kernel)
         self.size = gain / math.sqrt(math.prod(shape[1:]))
         weight = torch.randn(shape, generator=generator, dtype=torch.float64)
         self.weight = channels_last((weight * self.size).to(dtype))
         self.bias = torch.zeros(channels, dtype=dtype)
         self.normalisation = BatchNorm(channels, dtype) if norm == "batch" else None
-        self.rest(1)
+        self.reset_state(1)
         self.refresh()
 
     @property
     def out_plane(self) -> tuple[int, int]:
         """Rows and columns of the output."""
-        return _out(self.in_shape[1], self), _out(self.in_shape[2], self)
+        return self.geometry.out_plane
 
     def parameters(self) -> dict[str, Tensor]:
         """The tensors by name, running statistics among them, which no gradient moves."""
@@ -112,12 +112,12 @@ class Synapses:
         return named | (self.normalisation.parameters() if self.normalisation else {})
 
     def to(self, device: torch.device) -> None:
-        """Move parameters; the state begins anew with `rest`."""
+        """Move parameters; the state begins anew with `reset_state`."""
         self.weight, self.bias = self.weight.to(device), self.bias.to(device)
         if self.normalisation is not None:
             self.normalisation.to(device)
         self._cleared = None
-        self.rest(1)
+        self.reset_state(1)
         self.refresh()
 
     def refresh(self, gain: Tensor | None = None) -> None:
@@ -126,7 +126,8 @@ class Synapses:
         gain : what scales weights and biases, (); None for 1.
         """
         self.used, self.shift = self.weight, self.bias
-        self._weight_rows: NDArray[Any] | None = None
+        if self._sparse is not None:
+            self._sparse.refresh()
         if self.norm == "weight_standardization":
             self.used = standardised(self.weight, self.size)
         elif self.normalisation is not None:
@@ -146,40 +147,39 @@ class Synapses:
         assert self.normalisation is not None
         return self.normalisation.folded(self.weight, self.bias)
 
-    def rest(self, batch: int) -> None:
+    def reset_state(self, batch: int) -> None:
         """Clear the trace."""
         if self._cleared is None or len(self._cleared) != batch:
             self._cleared = channels_last(self.bias.new_empty(batch, *self.in_shape))
-            self._kept_traces: Tensor | None = None
+            self._deferred_traces: Tensor | None = None
             self._kept_bins: Tensor | None = None
-            self._patches: Tensor | None = None
+            self._sparse = None
         self.trace = self._traces = self._cleared.zero_()
         self._batch = batch
         self._current: Tensor | None = None
         self._gathered: Tensor | None = None
         self._factors: list[Tensor | float] = [0.0]
         # One sample of few channels is a stream's bin: mostly zeros, and not worth a dense product.
-        self._sparse = (
+        sparse = (
             batch == 1
-            and not self.linear
-            and self.stride == self.groups == 1
-            and self.in_shape[0] <= SPARSE_CHANNELS
+            and self.geometry.fits_sparse
             and self.normalisation is None
             and self.trace.device.type == "cpu"
             and self.compute is None
         )
+        self._sparse = (self._sparse or SparseProduct(self.geometry)) if sparse else None
         passing = math.prod(self.in_shape) + self._outputs()
-        self._slots = WAITING // batch if self.weight.numel() > passing else 1
-        self._waiting = 0
+        self._max_deferred = MAX_PENDING // batch if self.weight.numel() > passing else 1
+        self._num_deferred = 0
         if self.normalisation is not None:
-            self.normalisation.rest()
+            self.normalisation.reset_state()
 
     def forward(self, x: Tensor, leak: float | Tensor, traces: Traces, constant: bool) -> Tensor:
         """Current (batch, out, \\*out_plane) of the input x (batch, ...); of several bins together,
         (bins * batch, ...), if so many are in x.
 
         leak : of the neurons that are fed.  constant : x is that of the bin before, if there was
-        one since `rest`; the current is then that of one bin.
+        one since `reset_state`; the current is then that of one bin.
         """
         if self.watched:
             self.seen = x
@@ -190,7 +190,7 @@ class Synapses:
         if traces == "stop" and bins > 1:
             self._trace_all(x, leak)
         elif traces == "stop":
-            _decay_and_add(self.trace, leak, x, self.trace)
+            decay_and_add(self.trace, leak, x, self.trace)
             self._traces = self.trace
         elif traces == "sltt":
             self._traces, self.trace = x, x[-self._batch :]
@@ -206,7 +206,7 @@ class Synapses:
             self._kept_bins = channels_last(torch.empty_like(x))
         self._traces = self._kept_bins[: len(x)]
         for now, trace in zip(x.split(self._batch), self._traces.split(self._batch), strict=True):
-            _decay_and_add(self.trace, leak, now, trace)
+            decay_and_add(self.trace, leak, now, trace)
             self.trace = trace
 
     def _forward_constant(
@@ -230,30 +230,10 @@ class Synapses:
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.compute is not None:
-            made = _multiply(self, x.to(self.compute), weight.to(self.compute), None)
-            made = made.to(self.weight.dtype)
-            return made if bias is None else made.add_(bias.view(1, -1, 1, 1))
-        if self._sparse and bias is not None:
-            return self._sparse_product(x, weight, bias)
-        return _multiply(self, x, weight, bias)
-
-    def _sparse_product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        if self._weight_rows is None:
-            self._weight_rows = weight.permute(2, 3, 1, 0).contiguous().numpy()
-        out = torch.empty((x.shape[0], *self.out_plane, bias.shape[0]), dtype=bias.dtype)
-        kernels.convolve_sparse()(x.numpy(), self._weight_rows, bias.numpy(), self.pad, out.numpy())
-        return out.permute(0, 3, 1, 2)
-
-    def _sparse_errors(self, delta: Tensor, grads: dict[str, Tensor]) -> None:
-        """Weight gradient of the sparse product: one matrix product of patches and errors."""
-        bins, outputs = delta.shape[:2]
-        if self._patches is None or self._patches.shape[3] != bins:
-            size = (self.kernel, self.kernel, self.in_shape[0], bins, *self.out_plane)
-            self._patches = delta.new_zeros(size)
-        kernels.patches()(self._traces.numpy(), self.pad, self._patches.numpy())
-        rows = delta.permute(0, 2, 3, 1).reshape(-1, outputs)
-        made = self._patches.view(-1, len(rows)) @ rows
-        grads["weight"].add_(made.view(self.kernel, self.kernel, -1, outputs).permute(3, 2, 0, 1))
+            return multiply_in(self.compute, self.geometry, x, weight, bias)
+        if self._sparse is not None and bias is not None:
+            return self._sparse.forward(x, weight, bias)
+        return multiply(self.geometry, x, weight, bias)
 
     def backward(self, delta: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
         """The same bins' error of the current, (batch, out, \\*out_plane), adds to `grads`.
@@ -269,36 +249,40 @@ class Synapses:
         weight = self.used
         if self.normalisation is not None:
             delta, weight = self.normalisation.backward(delta, grads), self.weight
-        if learns and self._sparse and not need_input:
-            self._sparse_errors(delta, grads)
+        if learns and self._sparse is not None and not need_input:
+            self._sparse.add_weight_gradient(delta, self._traces, grads["weight"])
             return None
-        if learns and self._slots > 1 and delta.shape[0] == self._batch:
-            self._keep(delta, grads)
+        if learns and self._max_deferred > 1 and delta.shape[0] == self._batch:
+            self._defer(delta, grads)
             learns = False
         return self._errors(delta, self._traces, weight, grads if learns else {}, need_input)
 
-    def _keep(self, delta: Tensor, grads: dict[str, Tensor]) -> None:
+    def _defer(self, delta: Tensor, grads: dict[str, Tensor]) -> None:
         """Let this bin's trace and error wait; deliver all that wait once there is no room."""
         batch = len(delta)
-        if self._kept_traces is None:
-            room = self._slots * batch
-            self._kept_traces = channels_last(self.trace.new_zeros(room, *self.trace.shape[1:]))
-            self._kept_deltas = channels_last(delta.new_zeros(room, *delta.shape[1:]))
-        place = slice(self._waiting * batch, (self._waiting + 1) * batch)
-        self._kept_traces[place].copy_(self.trace)
-        self._kept_deltas[place].copy_(delta)
-        self._waiting += 1
-        if self._waiting == self._slots:
-            self._deliver(grads)
+        if self._deferred_traces is None:
+            room = self._max_deferred * batch
+            self._deferred_traces = channels_last(self.trace.new_zeros(room, *self.trace.shape[1:]))
+            self._deferred_deltas = channels_last(delta.new_zeros(room, *delta.shape[1:]))
+        place = slice(self._num_deferred * batch, (self._num_deferred + 1) * batch)
+        self._deferred_traces[place].copy_(self.trace)
+        self._deferred_deltas[place].copy_(delta)
+        self._num_deferred += 1
+        if self._num_deferred == self._max_deferred:
+            self._apply_deferred(grads)
 
-    def _deliver(self, grads: dict[str, Tensor]) -> None:
+    def _apply_deferred(self, grads: dict[str, Tensor]) -> None:
         """The weight gradient of all that waits."""
-        if self._waiting and self._kept_traces is not None:
-            end = self._waiting * len(self.trace)
+        if self._num_deferred and self._deferred_traces is not None:
+            end = self._num_deferred * len(self.trace)
             self._errors(
-                self._kept_deltas[:end], self._kept_traces[:end], self.used, grads, need_input=False
+                self._deferred_deltas[:end],
+                self._deferred_traces[:end],
+                self.used,
+                grads,
+                need_input=False,
             )
-        self._waiting = 0
+        self._num_deferred = 0
 
     def derived_bytes(self) -> int:
         """Bytes of what the weights become, where that is not the weights themselves."""
@@ -307,18 +291,20 @@ class Synapses:
             made.append(self._ungained)
         return sum(t.numel() * t.element_size() for t in made if t is not self.bias)
 
-    def waiting_bytes(self) -> int:
+    def pending_bytes(self) -> int:
         """Bytes of what may wait, whether or not anything does."""
-        if self._slots <= 1:
+        if self._max_deferred <= 1:
             return 0
-        numbers = self._slots * len(self.trace) * (math.prod(self.in_shape) + self._outputs())
+        numbers = (
+            self._max_deferred * len(self.trace) * (math.prod(self.in_shape) + self._outputs())
+        )
         return numbers * self.weight.element_size()
 
     def _outputs(self) -> int:
         return len(self.bias) * math.prod(self.out_plane)
 
     def _gather(self, delta: Tensor) -> None:
-        """With a constant input all that follows is linear in the errors, and waits for `flush`."""
+        """Sum the errors of a constant input: the rest is linear in them, and is computed once."""
         for of_bin, factor in zip(delta.split(self._batch), self._factors, strict=True):
             if self._gathered is None:
                 self._gathered = of_bin * factor
@@ -336,40 +322,10 @@ class Synapses:
         need_input: bool,
     ) -> Tensor | None:
         """Weight gradient into `grads`, if it is there; error of the input, if needed."""
-        learns = "weight" in grads
-        if self.compute is not None:
-            delta, trace, weight = (t.to(self.compute) for t in (delta, trace, weight))
-        if self.linear:
-            flat = delta.reshape(len(delta), -1)
-            if learns:
-                sums = grads["weight"].view(grads["weight"].shape[:2])
-                if self.compute is None:
-                    sums.addmm_(flat.T, trace.view(len(trace), -1))
-                else:
-                    sums.add_(flat.T @ trace.view(len(trace), -1))
-            down = (flat @ weight.view(weight.shape[:2])) if need_input else None
-            down = None if down is None else down.view(len(delta), *self.in_shape)
-        elif learns or need_input:
-            down, d_weight, _ = torch.ops.aten.convolution_backward(
-                delta,
-                trace,
-                weight,
-                None,
-                [self.stride, self.stride],
-                [self.pad, self.pad],
-                [1, 1],
-                False,
-                [0, 0],
-                self.groups,
-                [need_input, learns, False],
-            )
-            if learns:
-                grads["weight"].add_(d_weight)
-        else:
-            down = None
-        return down if down is None or self.compute is None else down.to(self.weight.dtype)
+        sums = grads.get("weight")
+        return add_gradients(self.geometry, delta, trace, weight, sums, need_input, self.compute)
 
-    def flush(self, grads: dict[str, Tensor]) -> None:
+    def flush_pending(self, grads: dict[str, Tensor]) -> None:
         """Add what a constant input left to be computed once, and what waits."""
         if self._gathered is not None and "weight" in grads:
             gathered = self._gathered
@@ -377,9 +333,9 @@ class Synapses:
                 gathered = self.normalisation.backward(gathered, grads)
             self._errors(gathered, self.trace, self.used, grads, need_input=False)
         self._gathered = None
-        self._deliver(grads)
+        self._apply_deferred(grads)
 
-    def settle(self, grads: dict[str, Tensor], of_leak: bool = False) -> Tensor | None:
+    def finish_grads(self, grads: dict[str, Tensor], of_leak: bool = False) -> Tensor | None:
         """Turn the gradients of what weights and biases become into theirs.
 
         Returns that of the gain, (), if a leak that learns wants it, and there is one.
@@ -397,25 +353,6 @@ class Synapses:
         if "weight" in grads and self.norm == "weight_standardization":
             grads["weight"].copy_(standardised_grad(self.weight, self.size, grads["weight"]))
         return of_gain
-
-
-def _decay_and_add(trace: Tensor, leak: float | Tensor, x: Tensor, out: Tensor) -> None:
-    """out = leak * trace + x; out may be trace."""
-    if isinstance(leak, float):
-        torch.add(x, trace, alpha=leak, out=out)
-    else:
-        torch.addcmul(x, trace, leak, out=out)
-
-
-def _out(side: int, synapses: Synapses) -> int:
-    return (side + 2 * synapses.pad - synapses.kernel) // synapses.stride + 1
-
-
-def _multiply(synapses: Synapses, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    if synapses.linear:
-        flat = weight.view(weight.shape[:2])
-        return functional.linear(x.view(len(x), -1), flat, bias)[:, :, None, None]
-    return functional.conv2d(x, weight, bias, synapses.stride, synapses.pad, groups=synapses.groups)
 
 
 def standardised(weight: Tensor, size: float) -> Tensor:

@@ -315,7 +315,7 @@ def _kept(trainer: Trainer, folder: Path) -> Network:
     network = Network(spec, trainer.config.run.seed, learn="")
     network.to(trainer.workers.device)
     network.autocast = trainer.network.autocast
-    network.load(read_weights(folder / "best.safetensors")[0])
+    network.load_parameters(read_weights(folder / "best.safetensors")[0])
     return network
 
 
@@ -345,7 +345,7 @@ def _line(
     trainer: Trainer, number: int, loss: float, score: Score, chosen: float | None, seconds: float
 ) -> dict[str, Any]:
     network = trainer.network
-    layers = list(zip(network.names, network.layers, strict=True))
+    layers = list(zip(network.layer_names, network.layers, strict=True))
     return {
         "epoch": number + 1,
         "loss": loss,

@@ -23,8 +23,8 @@ from torch import Tensor
 from streamstop.config.training import TrainConfig
 from streamstop.datasets.samples import Samples, channel_statistics
 from streamstop.errors import DivergedError, UsageError
-from streamstop.learning.factory import configured_network
-from streamstop.stop.batch_gradients import sequence_gradients
+from streamstop.learning.factory import network_from_config
+from streamstop.stop.batch_gradients import batch_gradients
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network, letters_of, pooled_rates
 from streamstop.training.augment import augment
@@ -84,12 +84,12 @@ class Trainer:
                 "train.batch_size"
             )
         shape = (int(x.shape[-3]), int(x.shape[-2]), int(x.shape[-1]))
-        spec = configured_network(config.network, shape, classes)
+        spec = network_from_config(config.network, shape, classes)
         learn = letters_of(rule.trainable)
         self.network = Network(spec, config.run.seed, learn=learn, rule=rule.rule)
         self.network.to(self.workers.device)
         if normal and self.workers.count > 1:
-            self.network.share_batches(self.workers.add)
+            self.network.sync_batch_norm(self.workers.add)
         if rule.precision == "mixed":
             self.network.autocast = torch.bfloat16
         self.loss = Loss(rule.loss, rule.loss_at, rule.label_smoothing)
@@ -180,31 +180,31 @@ class Trainer:
         Returns (2,): that loss times samples, and how many samples were told right. Like the
         gradients, they are those of the whole batch, of which this process computes its share.
         """
-        network, (first, end), of = self.network, self.workers.share(len(y)), len(y)
+        network, (first, end), size = self.network, self.workers.share(len(y)), len(y)
         told = torch.zeros(2, device=self.workers.device)
         spoken = 1 if self.loss.timing == "end" else self.config.data.time_steps
         if end > first:
             labels = y[first:end].to(self.workers.device)
-            total, votes = sequence_gradients(
+            total, votes = batch_gradients(
                 network,
                 self._steps(x[first:end]),
                 labels,
                 self.loss,
                 constant=self.images,
-                first=first,
-                of=of,
-                together=self.config.train.steps_per_forward,
+                sample_offset=first,
+                batch_size=size,
+                steps_per_forward=self.config.train.steps_per_forward,
             )
             told[0] = total / spoken
             told[1] = (votes.argmax(1) == labels).sum()
         else:  # fewer samples than processes; what is drawn must be drawn here too
             network.zero_grads()
-            network.rest(1, of=of)
+            network.reset_state(1, batch_size=size)
             network.draw_masks()
         grads = list(network.grads.values())
         self.workers.add([*grads, told])
         for grad in grads:
-            grad.div_(of * spoken)
+            grad.div_(size * spoken)
         return told
 
     @torch.no_grad()
@@ -220,7 +220,7 @@ class Trainer:
         for start in range(first, end, EVALUATION_BATCH):
             stop = min(start + EVALUATION_BATCH, end)
             x, y = samples.x[start:stop], samples.y[start:stop].to(self.workers.device)
-            network.rest(len(y))
+            network.reset_state(len(y))
             votes: Tensor | None = None
             for one in self._steps(x):
                 logits = network.forward(one, traces=False, constant=self.images)
@@ -240,7 +240,7 @@ class Trainer:
         """
         found = []
         for x in samples.x.split(EVALUATION_BATCH):
-            network.rest(len(x))
+            network.reset_state(len(x))
             sums: list[Tensor] = []
             for one in self._steps(x):
                 network.forward(one, traces=False, constant=self.images)
@@ -284,11 +284,11 @@ class Trainer:
             yield self.network
             return
         own = {name: value.clone() for name, value in self.network.parameters().items()}
-        self.network.load(self._averages)
+        self.network.load_parameters(self._averages)
         try:
             yield self.network
         finally:
-            self.network.load(own)
+            self.network.load_parameters(own)
 
     def state(self) -> dict[str, Tensor]:
         """All that the next epoch depends on, by name: parameters, averages, optimiser's state."""
@@ -303,7 +303,9 @@ class Trainer:
     def restore(self, state: dict[str, Tensor]) -> None:
         """Take up what `state` gave. Raises KeyError or RuntimeError where it does not fit."""
         prefix = "network/"
-        self.network.load({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
+        self.network.load_parameters(
+            {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+        )
         for name, value in self._averages.items():
             value.copy_(state[f"average/{name}"])
         for name, value in self._learned().items():

@@ -25,9 +25,9 @@ from streamstop.config.sections import (
 )
 from streamstop.errors import SourceError, UsageError
 from streamstop.events import binning
-from streamstop.learning.factory import configured_network
+from streamstop.learning.factory import network_from_config
 from streamstop.pipeline.configure import load_config
-from streamstop.stop.architectures import ARCHITECTURES, CUSTOM, named_network
+from streamstop.stop.architectures import ARCHITECTURES, CUSTOM, build_network
 from streamstop.stop.layer import NeuronSpec
 from streamstop.stop.losses import LossKind, LossTime
 from streamstop.stop.network import Rule
@@ -279,8 +279,8 @@ def test_choices_and_defaults_are_those_of_the_rooms_they_speak_of() -> None:
     assert types(LearnerConfig)["rule"] == Rule
     assert types(LearnerConfig)["loss"] == LossKind
     assert types(LearnerConfig)["loss_at"] == LossTime
-    configured = configured_network(NetworkConfig(), (2, 8, 8), 3)
-    assert configured == named_network("compact", (2, 8, 8), 3)
+    configured = network_from_config(NetworkConfig(), (2, 8, 8), 3)
+    assert configured == build_network("compact", (2, 8, 8), 3)
 
 
 def test_every_default_is_allowed_and_every_key_is_explained() -> None:

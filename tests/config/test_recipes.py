@@ -24,7 +24,7 @@ from streamstop.config.recipe import to_toml
 from streamstop.config.training import RECIPES as TRAININGS
 from streamstop.config.training import load_train_config
 from streamstop.datasets.load import load_training_set
-from streamstop.learning.factory import build_learner, configured_network
+from streamstop.learning.factory import build_learner, network_from_config
 from streamstop.pipeline.configure import load_config
 from streamstop.simulation.cifar10_set import write_cifar10_set
 from streamstop.simulation.gesture_set import SetOptions, write_gesture_set
@@ -160,7 +160,7 @@ def test_the_demo_runs_with_another_network_or_rule(sets: list[str], tmp_path: P
     )
     assert (learner.network.rule, learner.network.spec.neuron) == (
         config.learner.rule,
-        configured_network(config.network, (2, 32, 32), 2).neuron,
+        network_from_config(config.network, (2, 32, 32), 2).neuron,
     )
 
 

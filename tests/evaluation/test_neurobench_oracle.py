@@ -58,8 +58,8 @@ CASES = {
     ),
     "membranes added": case(
         conv,
-        LayerSpec("block", 4, join="membrane"),
-        LayerSpec("block", 6, stride=2, join="membrane"),
+        LayerSpec("block", 4, residual="membrane"),
+        LayerSpec("block", 6, stride=2, residual="membrane"),
     ),
 }
 INPUTS = {"counts": (0.3, False), "rare spikes": (0.02, True), "spikes": (0.2, True)}
@@ -115,8 +115,8 @@ class Block(nn.Module):
         super().__init__()
         self.a, self.b = Layer(block.parts["a"]), Layer(block.parts["b"])
         self.way = Layer(block.parts["way"]) if "way" in block.parts else None
-        self.skip = connection(block.way) if block.way is not None else None
-        self.join = block.spec.join
+        self.skip = connection(block.shortcut) if block.shortcut is not None else None
+        self.join = block.spec.residual
 
     def forward(self, x: Tensor) -> Tensor:
         if self.join == "membrane":
@@ -167,7 +167,7 @@ def counted(one: Case, x: Tensor) -> tuple[Operations, StopLearner]:
     first.weight[torch.rand(first.weight.shape, generator=torch.manual_seed(0)) < 0.3] = 0
     first.bias[::2] = 0  # so that some of its neurons rest where nothing comes in
     learner = StopLearner(network.spec, LearnerSpec(), dtype=torch.float64)
-    learner.network.load(network.parameters())
+    learner.network.load_parameters(network.parameters())
     operations = Operations(learner)
     for sequence in range(SEQUENCES):
         learner.begin_segment()
@@ -224,7 +224,7 @@ def test_the_cases_hold_what_they_are_to_tell_apart():
         found = {kind: counted(one, bins_of(one, kind))[0] for kind in INPUTS}
         assert all(found["counts"].spikes.values()), name
         assert found["counts"].macs and found["spikes"].acs, name
-        neurons = sum(layer.state.u.numel() for layer in found["spikes"].network.layers)
+        neurons = sum(layer.state.v.numel() for layer in found["spikes"].network.layers)
         at_rest = SEQUENCES * BINS * neurons - found["rare spikes"].membrane_updates
         assert at_rest > 0 or one.layers[0].kind == "linear", name
         assert (found["counts"].as_dict()["connection_sparsity"] > 0) is (one.norm == "none")

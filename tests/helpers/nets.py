@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from streamstop.stop.batch_gradients import sequence_gradients
-from streamstop.stop.bptt import bptt_grads
+from streamstop.stop import bptt
+from streamstop.stop.batch_gradients import batch_gradients
 from streamstop.stop.layer import LEAK_MAX, LayerSpec, NeuronSpec, Threshold
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network, NetworkSpec, Rule
@@ -94,13 +94,13 @@ def stop_grads(
     network: Network, x: Tensor, labels: Tensor, settled: bool = True
 ) -> dict[str, Tensor]:
     """Gradients of the cross-entropy summed over bins and batch, by the STOP rule."""
-    network.rest(x.shape[1])
+    network.reset_state(x.shape[1])
     network.zero_grads()
     target = functional.one_hot(labels, CLASSES).to(x.dtype)
     for now in x:
         logits = network.forward(now)
         network.backward(logits.softmax(1) - target)
-    grads = network.settle() if settled else network.grads
+    grads = network.finish_grads() if settled else network.grads
     return {name: grad.clone() for name, grad in grads.items()}
 
 
@@ -108,14 +108,14 @@ def by_rule(
     network: Network, x: Tensor, labels: Tensor, loss: Loss | None = None, *, constant: bool = False
 ) -> dict[str, Tensor]:
     """Settled gradients of one batch of sequences, by whichever rule the network follows."""
-    sequence_gradients(network, x, labels, loss or Loss(), constant=constant)
+    batch_gradients(network, x, labels, loss or Loss(), constant=constant)
     return {name: grad.clone() for name, grad in network.grads.items()}
 
 
 def same_as_bptt(network: Network, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """The rule's gradients, all of them held against backpropagation through time, to 1e-10."""
     ours = by_rule(network, x, labels)
-    exact = only(bptt_grads(network, x, labels), ours)
+    exact = only(bptt.grads(network, x, labels), ours)
     for name, grad in ours.items():
         torch.testing.assert_close(grad, exact[name], rtol=1e-10, atol=1e-10, msg=name)
     return ours

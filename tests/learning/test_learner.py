@@ -44,7 +44,7 @@ def test_segment_update_is_one_adam_step_along_the_mean_gradient():
         error = twin.forward(x).softmax(1)
         error[0, one.labels[0]] -= 1.0
         twin.backward(error)
-    twin.settle()
+    twin.finish_grads()
     rates = {"log_theta": 3e-4, "leak_logit": 3e-4}
     groups = []
     for name, value in twin.parameters().items():
@@ -109,7 +109,7 @@ def test_decision_is_that_of_the_weights_of_the_segments_beginning(name):
     learner, one = StopLearner(NETWORK, LEARNERS[name]), stream(5)
     for segment, label in zip(one.x, one.labels, strict=True):
         copy = Network(NETWORK, seed=99, learn="")
-        copy.load({k: v.clone() for k, v in learner.network.parameters().items()})
+        copy.load_parameters({k: v.clone() for k, v in learner.network.parameters().items()})
         learner.begin_segment()
         votes = np.zeros(CLASSES)
         for x in segment:
@@ -199,7 +199,7 @@ def test_statistics_tell_of_the_spikes_since_the_segment_began():
     spikes = []
     for x in one.x[1]:
         learner.predict(x, will_learn=False)
-        spikes.append(learner.network.layers[0].state.s.clone())
+        spikes.append(learner.network.layers[0].state.spikes.clone())
     told = learner.layer_statistics()["conv1"]
     layer = learner.network.layers[0]
     assert told["firing_rate"] == pytest.approx(float(torch.stack(spikes).mean()), rel=1e-6)
@@ -215,12 +215,12 @@ def test_a_window_begins_without_a_rest():
     learner.begin_segment()
     for x in one.x[0]:
         learner.predict(x, will_learn=False)
-    membrane = learner.network.layers[0].state.u.clone()
+    membrane = learner.network.layers[0].state.v.clone()
     learner.begin_window()
-    assert torch.equal(learner.network.layers[0].state.u, membrane)
+    assert torch.equal(learner.network.layers[0].state.v, membrane)
     assert not learner.layer_statistics()
     learner.reset_state()
-    assert not learner.network.layers[0].state.u.any()
+    assert not learner.network.layers[0].state.v.any()
 
 
 @every_way

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from streamstop.errors import UsageError
 from streamstop.learning.learner import LearnerSpec, StopLearner
-from streamstop.stop.bptt import bptt_grads
+from streamstop.stop import bptt
 from streamstop.stop.layer import LayerSpec
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network, NetworkSpec
@@ -83,10 +83,10 @@ def test_a_segment_by_bptt_is_one_step_along_its_gradient(readout, at, untaught)
     x, label = one.x[0].double(), one.labels[0]
     twin = Network(network, 0, rule="bptt", dtype=torch.float64)
     labels = torch.tensor([label])
-    exact = bptt_grads(twin, x, labels, loss)
+    exact = bptt.grads(twin, x, labels, loss)
     taught = 10 - untaught
     if untaught and at == "step":  # the losses of the bins before that speak go again
-        before = bptt_grads(twin, x[:untaught], labels, loss)
+        before = bptt.grads(twin, x[:untaught], labels, loss)
         exact = {name: grad - before[name] for name, grad in exact.items()}
     rates = {"log_theta": spec.lr_threshold, "leak_logit": spec.lr_leak}
     groups = []
@@ -152,7 +152,7 @@ def test_a_loss_at_the_end_teaches_the_last_bin_alone(readout):
     for now in x:
         logits = twin.forward(now)
     twin.backward(logits.softmax(1) - functional.one_hot(torch.tensor([label]), 4))
-    grads = twin.settle()
+    grads = twin.finish_grads()
     rates = {"log_theta": spec.lr_threshold, "leak_logit": spec.lr_leak}
     groups = []
     for name, value in twin.parameters().items():

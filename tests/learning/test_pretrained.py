@@ -25,7 +25,7 @@ from streamstop.errors import SourceError, UsageError
 from streamstop.events.binning import Binner
 from streamstop.events.labels import LabelTrack, Segment
 from streamstop.events.packet import SensorSize
-from streamstop.learning.factory import configured_network
+from streamstop.learning.factory import network_from_config
 from streamstop.learning.lda import StreamingLDA
 from streamstop.learning.learner import LearnerSpec, StopLearner
 from streamstop.learning.pretrained import Trained, discriminant_tensors
@@ -50,7 +50,7 @@ Run = Callable[..., RunResult]
 
 
 def tiny(classes: int = 2, seed: int = 7) -> Network:
-    spec = configured_network(NetworkConfig(channels=(6,)), (2, 16, 16), classes)
+    spec = network_from_config(NetworkConfig(channels=(6,)), (2, 16, 16), classes)
     return Network(spec, seed)
 
 
@@ -89,7 +89,7 @@ def said_by(network: Network) -> list[int]:
     bins = [*binner.push(events), *binner.advance(len(labels) * SEGMENT_US)]
     said = []
     for first in range(0, len(bins), 10):
-        network.rest()
+        network.reset_state()
         votes = torch.zeros(1, network.spec.classes)
         for one in bins[first : first + 10]:
             x = torch.from_numpy(one.counts)[None].float().log1p()
@@ -151,7 +151,7 @@ def test_without_labels_a_trained_network_still_predicts(begin, tmp_path):
         assert result.summary["classes"] == ["left", "right"]
     events, labels = scene()
     binner = Binner(SensorSize(16, 16), bin_us=10_000, height=16, width=16, origin_us=0)
-    network.rest()
+    network.reset_state()
     counted = {"left": 0, "right": 0}
     for one in [*binner.push(events), *binner.advance(len(labels) * SEGMENT_US)]:
         x = torch.from_numpy(one.counts)[None].float().log1p()
@@ -191,7 +191,7 @@ def test_a_run_goes_on_from_an_earlier_runs_weights(begin):
     assert about["classes"] == ["left", "right"]
     assert (about["input"], about["bin_us"]) == ([2, 16, 16], 10_000)
     network = tiny()
-    network.load(tensors)
+    network.load_parameters(tensors)
     second = begin(weights, "run.seed=9", labels=sides())
     assert [row["frozen"] == "right" for row in rows(second)] == [bool(i) for i in said_by(network)]
     assert second.summary["weights"]["sha256"] == file_digest(weights)
@@ -315,7 +315,7 @@ def test_frozen_needs_something_to_predict_with(tmp_path):
 def knowing(path: Path, network: Network, classes: int = 2) -> tuple[Path, StreamingLDA]:
     """Weights with a discriminant that learned other events of the scene's two kinds."""
     learner = StopLearner(network.spec, LearnerSpec(trainable=()))
-    learner.network.load(network.parameters())
+    learner.network.load_parameters(network.parameters())
     readout = StreamingLDA(classes)
     draw = torch.Generator().manual_seed(5)
     for i in range(12):

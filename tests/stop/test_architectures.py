@@ -7,7 +7,7 @@ import torch
 
 from streamstop.errors import UsageError
 from streamstop.learning.learner import LearnerSpec, StopLearner
-from streamstop.stop.architectures import ARCHITECTURES, named_network
+from streamstop.stop.architectures import ARCHITECTURES, build_network
 from streamstop.stop.cost import network_cost
 from streamstop.stop.layer import LayerSpec, NeuronSpec
 from streamstop.stop.network import Network, NetworkSpec
@@ -50,8 +50,8 @@ SHAPES: dict[str, Shapes] = {
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_layer_of_a_network_has_its_shape_and_spikes_reach_the_readout(name: str) -> None:
-    network = Network(named_network(name, (2, 32, 32), 11), 0, learn="")
-    shapes = {n: one.out_shape for n, one in zip(network.names, network.layers, strict=True)}
+    network = Network(build_network(name, (2, 32, 32), 11), 0, learn="")
+    shapes = {n: one.out_shape for n, one in zip(network.layer_names, network.layers, strict=True)}
     assert shapes == SHAPES[name]
     logits = network.forward(5.0 * torch.ones(1, 2, 32, 32), traces=False)
     assert logits.shape == (1, 11)
@@ -61,7 +61,7 @@ def test_every_layer_of_a_network_has_its_shape_and_spikes_reach_the_readout(nam
 
 
 def test_the_parameters_of_lenet5_are_those_counted_by_hand() -> None:
-    network = Network(named_network("lenet5", (1, 28, 28), 10), 0, learn="")
+    network = Network(build_network("lenet5", (1, 28, 28), 10), 0, learn="")
     weights = [6 * 25, 16 * 6 * 25, 120 * 16 * 5 * 5, 84 * 120, 10 * 84]
     assert [layer.weight.numel() for layer in network.layers] == weights[:4]
     biases = 6 + 16 + 120 + 84 + 10
@@ -74,25 +74,25 @@ def test_the_parameters_of_lenet5_are_those_counted_by_hand() -> None:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_an_input_that_is_just_large_enough_goes_and_a_smaller_one_does_not(name: str) -> None:
     side = SMALLEST[name]
-    network = Network(named_network(name, (2, side, side), 3), 0, learn="")
+    network = Network(build_network(name, (2, side, side), 3), 0, learn="")
     assert network.forward(torch.ones(1, 2, side, side), traces=False).shape == (1, 3)
     if side > 1:
         with pytest.raises(UsageError, match=f"{name} needs a larger input than {side}x{side - 1}"):
-            named_network(name, (2, side, side - 1), 3)
+            build_network(name, (2, side, side - 1), 3)
 
 
 def test_a_name_that_is_none_and_channels_that_are_fixed_are_refused() -> None:
     with pytest.raises(UsageError, match=r"'vgg'.* compact, lenet5, vgg11, resnet18"):
-        named_network("vgg", (2, 32, 32), 3)
+        build_network("vgg", (2, 32, 32), 3)
     with pytest.raises(UsageError, match=r"lenet5 has channels of its own.*\[8, 8\]"):
-        named_network("lenet5", (2, 32, 32), 3, channels=(8, 8))
+        build_network("lenet5", (2, 32, 32), 3, channels=(8, 8))
 
 
 def test_channels_and_a_hidden_layer_change_the_compact_network() -> None:
-    spec = named_network("compact", (2, 32, 32), 3, channels=(4, 5, 6), hidden=7)
+    spec = build_network("compact", (2, 32, 32), 3, channels=(4, 5, 6), hidden=7)
     pooled = [LayerSpec("conv", c, pool=2) for c in (4, 5, 6)]
     assert spec.layers == (*pooled, LayerSpec("linear", 7))
-    assert named_network("compact", (2, 32, 32), 3, channels=(32, 64)) == named_network(
+    assert build_network("compact", (2, 32, 32), 3, channels=(32, 64)) == build_network(
         "compact", (2, 32, 32), 3
     )
 
@@ -101,9 +101,9 @@ def test_channels_and_a_hidden_layer_change_the_compact_network() -> None:
 @pytest.mark.parametrize("reset", ["soft", "hard"])
 def test_costs_are_those_of_the_network_that_is_built(name: str, reset: str) -> None:
     neuron = NeuronSpec(reset=reset, threshold_sharing="neuron")  # type: ignore[arg-type]
-    spec = named_network(name, (2, 32, 32), 5, neuron)
+    spec = build_network(name, (2, 32, 32), 5, neuron)
     network, cost = Network(spec, 0), network_cost(spec)
-    assert [layer.name for layer in cost.layers] == [*network.names, "readout"]
+    assert [layer.name for layer in cost.layers] == [*network.layer_names, "readout"]
     parameters = sum(value.numel() for value in network.parameters().values())
     assert cost.parameters == cost.learning == parameters
     assert cost.state_bytes == network.state_bytes()
@@ -112,7 +112,7 @@ def test_costs_are_those_of_the_network_that_is_built(name: str, reset: str) -> 
 
 
 def test_the_operations_of_compact_are_those_counted_by_hand() -> None:
-    cost = network_cost(named_network("compact", (2, 32, 32), 11))
+    cost = network_cost(build_network("compact", (2, 32, 32), 11))
     first = 32 * (2 * 9) * 32 * 32  # outputs, inputs each, places
     second = 64 * (32 * 9) * 16 * 16
     readout = 11 * 64 * 8 * 8
@@ -123,18 +123,18 @@ def test_the_operations_of_compact_are_those_counted_by_hand() -> None:
 
 
 def test_the_operations_of_lenet5_are_those_counted_by_hand() -> None:
-    cost = network_cost(named_network("lenet5", (1, 28, 28), 10))
+    cost = network_cost(build_network("lenet5", (1, 28, 28), 10))
     forward = [117_600, 240_000, 48_000, 10_080, 840]
     # 6*25 at 28x28; 16*150 at 10x10; 400*120; 120*84; 84*10
     assert [layer.forward for layer in cost.layers] == forward
     assert cost.learning_step == 3 * sum(forward) - 117_600
-    weights_still = network_cost(named_network("lenet5", (1, 28, 28), 10), learn="tl")
+    weights_still = network_cost(build_network("lenet5", (1, 28, 28), 10), learn="tl")
     assert weights_still.weight_gradient == 840
     assert weights_still.input_gradient == cost.input_gradient
 
 
 def test_vgg11_at_48_costs_what_the_papers_method_says() -> None:
-    cost = network_cost(named_network("vgg11", (2, 48, 48), 10))
+    cost = network_cost(build_network("vgg11", (2, 48, 48), 10))
     assert cost.forward == pytest.approx(0.34e9, rel=0.02)
     assert cost.learning_step == pytest.approx(1.03e9, rel=0.02)
     inputs, outputs = 133_632, 340_992
@@ -160,7 +160,7 @@ def test_a_block_on_the_networks_input_sends_no_error_below_it() -> None:
 
 
 def test_a_network_too_large_for_any_machine_can_be_asked_about() -> None:
-    cost = network_cost(named_network("lenet5", (2, 40960, 40960), 10))
+    cost = network_cost(build_network("lenet5", (2, 40960, 40960), 10))
     assert cost.parameter_bytes > 2**39
 
 
@@ -168,7 +168,7 @@ def test_a_network_too_large_for_any_machine_can_be_asked_about() -> None:
 def test_every_network_learns_a_segment(name):
     """Predict, learn, update, decide: through blocks too, and something moves in every layer."""
     side = 28 if name == "lenet5" else 32
-    spec = named_network(name, (2, side, side), 3, NeuronSpec(threshold_init=0.1))
+    spec = build_network(name, (2, side, side), 3, NeuronSpec(threshold_init=0.1))
     learner = StopLearner(spec, LearnerSpec(), 0)
     before = {k: v.clone() for k, v in learner.network.parameters().items()}
     learner.begin_segment()

@@ -8,8 +8,8 @@ from helpers.nets import Case, build, by_rule, cosine, inputs, only, worst
 from torch import Tensor
 from torch.nn import functional
 
-from streamstop.stop.batch_gradients import sequence_gradients
-from streamstop.stop.bptt import bptt, bptt_grads
+from streamstop.stop import bptt
+from streamstop.stop.batch_gradients import batch_gradients
 from streamstop.stop.layer import LayerSpec
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network
@@ -24,7 +24,7 @@ NETWORKS = {
     ),
     "linear": (LayerSpec("linear", 12), LayerSpec("linear", 8)),
     "dropout": (LayerSpec("conv", 4, dropout=0.3), LayerSpec("conv", 4, pool=2)),
-    "a block, which takes it as any input": (LayerSpec("block", 4, join="membrane"),),
+    "a block, which takes it as any input": (LayerSpec("block", 4, residual="membrane"),),
     "no layer": (),
 }
 
@@ -44,7 +44,7 @@ def test_a_constant_input_is_the_same_image_in_every_bin(layers, rule, norm):
     for seed, batch, bins in ((0, 3, 8), (1, 1, 3), (2, 4, 1)):
         x, labels = image(case, seed, batch)
         found = [
-            sequence_gradients(network, [x] * bins, labels, Loss(), constant=constant)
+            batch_gradients(network, [x] * bins, labels, Loss(), constant=constant)
             for network, constant in ((once, True), (each, False))
         ]
         for one, other in zip(*found, strict=True):
@@ -74,7 +74,7 @@ def test_what_a_constant_input_gathers_can_be_looked_at_and_zeroed_on_the_way(ru
             torch.testing.assert_close(grad, each.grads[name], rtol=1e-10, atol=1e-11, msg=name)
 
     for network in (once, each):
-        network.rest(3)
+        network.reset_state(3)
     for _ in range(4):
         step(x)
     agree()
@@ -86,7 +86,7 @@ def test_what_a_constant_input_gathers_can_be_looked_at_and_zeroed_on_the_way(ru
     for _ in range(3):
         step(x)
     for network in (once, each):  # what was gathered survives the rest, and a new image begins
-        network.rest(3)
+        network.reset_state(3)
     for _ in range(2):
         step(other)
     agree()
@@ -97,11 +97,11 @@ def test_a_rest_forgets_a_constant_input():
     case = Case((2, 6, 6), NETWORKS["conv"])
     network = build(case)
     x, _ = image(case, 0, 3)
-    network.rest(3)
+    network.reset_state(3)
     first = network.forward(x, constant=True).clone()
-    network.rest(3)
+    network.reset_state(3)
     assert not torch.equal(network.forward(2 * x, constant=True), first)
-    network.rest(3)
+    network.reset_state(3)
     assert torch.equal(network.forward(x), first)
 
 
@@ -146,7 +146,7 @@ def test_bptt_as_a_rule_is_the_reference(layers, readout, at):
     network = build(case)
     x, labels = inputs(case)
     loss = Loss(timing=at)
-    ours, expected = by_rule(network, x, labels, loss), bptt_grads(network, x, labels, loss)
+    ours, expected = by_rule(network, x, labels, loss), bptt.grads(network, x, labels, loss)
     for name, grad in ours.items():
         torch.testing.assert_close(grad, expected[name], rtol=1e-12, atol=1e-12)
     assert len(ours) == len(expected)
@@ -161,9 +161,9 @@ def test_every_rule_has_the_same_loss_and_votes(kind, at):
     x, labels = inputs(case)
     loss = Loss(kind, at, 0.1)
     network = build(case)
-    total, said, _ = bptt(network, x, labels, loss)
+    total, said, _ = bptt.loss_and_grads(network, x, labels, loss)
     for rule in RULES:
-        one, votes = sequence_gradients(build(case._replace(rule=rule)), x, labels, loss)
+        one, votes = batch_gradients(build(case._replace(rule=rule)), x, labels, loss)
         assert one.shape == ()
         torch.testing.assert_close(one, total, rtol=1e-12, atol=1e-12)
         deciding = torch.stack(said).sum(0) if at == "step" else said[-1]
@@ -177,7 +177,7 @@ def test_bins_may_come_one_by_one_and_earlier_gradients_are_gone(rule):
     x, labels = inputs(case)
     expected = by_rule(network, x, labels)
     by_rule(network, *inputs(case, 5))
-    sequence_gradients(network, (now for now in x), labels, Loss())
+    batch_gradients(network, (now for now in x), labels, Loss())
     for name, grad in network.grads.items():
         assert torch.equal(grad, expected[name])
         assert not grad.requires_grad
@@ -214,12 +214,12 @@ def test_products_in_bfloat16_are_near_those_in_float32(norm, constant):
     case = Case((2, 8, 8), layers, norm=norm, batch=64)
     exact = build(case)
     network = Network(exact.spec, 0)
-    network.load(exact.parameters())
+    network.load_parameters(exact.parameters())
     x, labels = inputs(case)
     x = (x[:1].expand_as(x) if constant else x).float()
     before = by_rule(network, x, labels, constant=constant)
     statistics = {k: v.clone() for k, v in exact.parameters().items() if k.endswith("ance")}
-    network.rest(case.batch)
+    network.reset_state(case.batch)
     said = network.forward(x[0])
     network.autocast = torch.bfloat16
     assert network.autocast == torch.bfloat16
@@ -229,7 +229,7 @@ def test_products_in_bfloat16_are_near_those_in_float32(norm, constant):
         assert not torch.equal(grad, before[name])
         if not name.endswith("leak_logit"):  # one number each, of terms that cancel
             assert cosine(grad, before[name]) > 0.95, name
-    network.rest(case.batch)
+    network.reset_state(case.batch)
     rough = network.forward(x[0])
     assert rough.dtype == torch.float32
     assert cosine(rough, said) > 0.95
@@ -245,10 +245,10 @@ def test_traces_are_those_of_the_rule_and_none_without():
     x, _ = inputs(case)
     for rule, kept in (("stop", True), ("ottt", True), ("sltt", True), ("bptt", False)):
         network = build(case._replace(rule=rule))
-        network.rest(3)
+        network.reset_state(3)
         network.forward(x[0])
         assert bool(network.layers[0].trace.any()) == kept
-        network.rest(3)
+        network.reset_state(3)
         network.forward(x[0], traces=False)
         assert not network.layers[0].trace.any()
 

@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from streamstop.errors import UsageError
 from streamstop.learning.learner import LearnerSpec, StopLearner
-from streamstop.stop.batch_gradients import sequence_gradients
+from streamstop.stop import bptt
+from streamstop.stop.batch_gradients import batch_gradients
 from streamstop.stop.batch_norm import EPSILON, MOMENTUM
-from streamstop.stop.bptt import bptt_grads
 from streamstop.stop.layer import LayerSpec, NeuronSpec
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network
@@ -27,7 +27,7 @@ DEEP = Case(
     (2, 8, 8),
     (
         LayerSpec("conv", 5, pool=2),
-        LayerSpec("block", 6, stride=2, join="membrane"),
+        LayerSpec("block", 6, stride=2, residual="membrane"),
         LayerSpec("block", 4, stride=2),
         LayerSpec("linear", 9),
     ),
@@ -45,15 +45,15 @@ def normalised(y: Tensor, p: dict[str, Tensor], name: str) -> Tensor:
 def test_every_steps_current_is_torchs():
     network = build(ONE)
     (layer,), p = network.layers, network.parameters()
-    network.rest(ONE.batch)
-    u, s = torch.zeros_like(layer.state.u), torch.zeros_like(layer.state.s)
+    network.reset_state(ONE.batch)
+    u, s = torch.zeros_like(layer.state.v), torch.zeros_like(layer.state.spikes)
     for now in inputs(ONE)[0]:
         current = normalised(functional.conv2d(now, layer.weight, None, 1, 1), p, "conv1")
         u = layer.leak * (u - layer.theta * s) + current
         s = (u >= layer.theta).to(u.dtype)
         network.forward(now)
-        torch.testing.assert_close(layer.state.u, u, rtol=1e-12, atol=1e-12)
-        assert torch.equal(layer.state.s, s)
+        torch.testing.assert_close(layer.state.v, u, rtol=1e-12, atol=1e-12)
+        assert torch.equal(layer.state.spikes, s)
 
 
 def test_running_statistics_follow_every_step_and_only_where_it_learns():
@@ -62,7 +62,7 @@ def test_running_statistics_follow_every_step_and_only_where_it_learns():
     (layer,) = network.layers
     synapses = layer.synapses
     mean, variance = torch.zeros(4, dtype=torch.float64), torch.ones(4, dtype=torch.float64)
-    network.rest(ONE.batch)
+    network.reset_state(ONE.batch)
     x, _ = inputs(ONE)
     for now in x:
         network.forward(now)
@@ -73,7 +73,7 @@ def test_running_statistics_follow_every_step_and_only_where_it_learns():
         torch.testing.assert_close(
             synapses.normalisation.variance, variance, rtol=1e-12, atol=1e-12
         )
-    network.rest(ONE.batch)
+    network.reset_state(ONE.batch)
     for now in x:
         network.forward(now, traces=False)
     torch.testing.assert_close(synapses.normalisation.mean, mean, rtol=1e-12, atol=1e-12)
@@ -124,7 +124,7 @@ def test_over_many_steps_a_layer_is_exact_but_for_the_weights():
     """Their trace runs past each step's mean and variance, and takes them for this step's."""
     network = build(ONE._replace(bins=15))
     x, labels = inputs(ONE._replace(bins=15))
-    ours, exact = by_rule(network, x, labels), bptt_grads(network, x, labels)
+    ours, exact = by_rule(network, x, labels), bptt.grads(network, x, labels)
     differences = worst(ours, only(exact, ours))
     inexact = differences.pop("conv1.weight")
     assert max(differences.values()) < TOLERANCE, differences
@@ -136,7 +136,7 @@ def test_rules_agree_on_loss_votes_and_running_statistics():
     found = {}
     for rule in ("stop", "ottt", "sltt", "bptt"):
         network = build(DEEP._replace(rule=rule))
-        loss, votes = sequence_gradients(network, *inputs(DEEP), Loss())
+        loss, votes = batch_gradients(network, *inputs(DEEP), Loss())
         kept = [v for k, v in network.parameters().items() if k.endswith(("mean", "variance"))]
         found[rule] = [loss, votes, *kept]
     for rule in ("ottt", "sltt", "bptt"):
@@ -149,15 +149,15 @@ def test_rules_agree_on_loss_votes_and_running_statistics():
 def test_a_folded_network_predicts_what_the_whole_one_does(rule, readout):
     network = build(DEEP._replace(rule=rule, readout=readout))
     for seed in range(3):
-        sequence_gradients(network, *inputs(DEEP, seed), Loss())
+        batch_gradients(network, *inputs(DEEP, seed), Loss())
     network.refresh()
     spec, parameters = network.folded()
     assert spec.neuron.normalization == "none"
     plain = Network(spec, 5, dtype=torch.float64)
     assert plain.parameters().keys() == parameters.keys()
-    plain.load(parameters)
-    network.rest(4)
-    plain.rest(4)
+    plain.load_parameters(parameters)
+    network.reset_state(4)
+    plain.reset_state(4)
     fired = 0.0
     for now in inputs(DEEP._replace(batch=4, bins=20), 9)[0]:
         whole, folded = network.forward(now, traces=False), plain.forward(now, traces=False)
@@ -189,7 +189,7 @@ def test_a_step_is_of_all_samples_together():
     answers = []
     for traces in (True, False):
         for batch in (3, 2):
-            network.rest(batch)
+            network.reset_state(batch)
             answers.append(network.forward(x[0][:batch], traces=traces)[:2])
     torch.testing.assert_close(answers[2], answers[3], rtol=1e-12, atol=1e-12)
     assert not torch.equal(answers[0], answers[1])

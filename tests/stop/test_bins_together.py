@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers.nets import Case, build, inputs, worst
 
-from streamstop.stop.batch_gradients import sequence_gradients
+from streamstop.stop.batch_gradients import batch_gradients
 from streamstop.stop.layer import LayerSpec, SpikingLayer
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network
@@ -16,7 +16,7 @@ WIDE = LayerSpec("conv", 8)
 POOLED = LayerSpec("conv", 4, pool=2)
 BLOCK = LayerSpec("block", 4)
 SHRINKING = LayerSpec("block", 6, stride=2)
-JOINED = LayerSpec("block", 6, stride=2, join="membrane")
+JOINED = LayerSpec("block", 6, stride=2, residual="membrane")
 SHAPE = (2, 7, 6)
 
 CASES = {
@@ -48,7 +48,9 @@ def learned(case: Case, together: int, loss: Loss, *, constant: bool) -> tuple[N
     network = build(case)
     x, labels = inputs(case)
     bins = [x[0]] * len(x) if constant else list(x)
-    said = sequence_gradients(network, bins, labels, loss, constant=constant, together=together)
+    said = batch_gradients(
+        network, bins, labels, loss, constant=constant, steps_per_forward=together
+    )
     return network, [*said, {k: v.clone() for k, v in network.grads.items()}]
 
 
@@ -70,9 +72,9 @@ def test_together_is_one_after_the_other(case: Case, constant: bool, loss: Loss)
 
 
 def same_state(layer: SpikingLayer, its: SpikingLayer) -> None:
-    torch.testing.assert_close(its.state.u, layer.state.u, rtol=1e-12, atol=1e-12)
-    assert torch.equal(its.state.s, layer.state.s)
-    torch.testing.assert_close(its.state.e_leak, layer.state.e_leak, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(its.state.v, layer.state.v, rtol=1e-12, atol=1e-12)
+    assert torch.equal(its.state.spikes, layer.state.spikes)
+    torch.testing.assert_close(its.state.trace_leak, layer.state.trace_leak, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(its.trace, layer.trace, rtol=1e-12, atol=1e-12)
 
 
@@ -83,14 +85,14 @@ def test_one_bin_may_follow_several_and_several_one() -> None:
     found = []
     for groups in ([1] * 12, [4, 1, 3, 1, 1, 2], [1, 5, 6]):
         network = build(case)
-        network.rest(case.batch)
+        network.reset_state(case.batch)
         said, first = [], 0
         for count in groups:
             part = x[first : first + count]
             said.append(network.forward(part.flatten(0, 1)).clone())
             network.backward(error.repeat(count, 1))
             first += count
-        found.append((torch.cat(said), {k: v.clone() for k, v in network.settle().items()}))
+        found.append((torch.cat(said), {k: v.clone() for k, v in network.finish_grads().items()}))
     for said, grads in found[1:]:
         torch.testing.assert_close(said, found[0][0], rtol=1e-12, atol=1e-12)
         assert max(worst(grads, found[0][1]).values()) < 1e-10
@@ -98,7 +100,7 @@ def test_one_bin_may_follow_several_and_several_one() -> None:
 
 def test_a_part_of_a_batch_is_no_bin() -> None:
     network = build(CASES["SLTT"])
-    network.rest(3)
+    network.reset_state(3)
     for samples in (2, 4):
         with pytest.raises(ValueError, match=f"{samples} samples"):
             network.forward(torch.zeros(samples, *SHAPE, dtype=torch.float64))
@@ -110,6 +112,6 @@ def test_answers_without_traces_are_the_same() -> None:
         x, _ = inputs(case)
         one, together = build(case), build(case)
         for network in (one, together):
-            network.rest(case.batch)
+            network.reset_state(case.batch)
         said = torch.cat([one.forward(now, traces=False).clone() for now in x])
         torch.testing.assert_close(together.forward(x.flatten(0, 1), traces=False), said)

@@ -18,7 +18,7 @@ from helpers.nets import Case, build, inputs
 from torch import Tensor
 from torch.nn import functional
 
-from streamstop.stop.bptt import bptt_grads
+from streamstop.stop import bptt
 from streamstop.stop.layer import LEAK_MAX, LayerSpec
 from streamstop.stop.network import Network
 
@@ -50,7 +50,7 @@ def smooth_loss(
     loss, trace = 0.0, []
     for k, now in enumerate(x):
         below, row = now, []
-        for i, (name, layer) in enumerate(zip(network.names, network.layers, strict=True)):
+        for i, (name, layer) in enumerate(zip(network.layer_names, network.layers, strict=True)):
             leak = LEAK_MAX / (1 + torch.exp(-p[f"{name}.leak_logit"]))
             theta = p[f"{name}.log_theta"].exp().reshape(1, -1, 1, 1)
             below = below.reshape(batch, *layer.in_shape)
@@ -99,7 +99,7 @@ def test_reference_equals_finite_differences(case, surrogate, cut):
     x, labels = inputs(case, density=0.5)
     p = {k: v.clone().contiguous() for k, v in network.parameters().items()}
     _, at = smooth_loss(network, p, x, labels, None, cut)
-    ours = bptt_grads(network, x, labels, same_step_only=cut)
+    ours = bptt.grads(network, x, labels, same_step_only=cut)
     draw = np.random.default_rng(0)
     step = 1e-6
     for name, value in p.items():
@@ -120,7 +120,7 @@ def test_the_network_runs_as_the_equations_say(case):
     network = build(case)
     x, labels = inputs(case, density=0.5)
     written_out, _ = smooth_loss(network, network.parameters(), x, labels, None, False)
-    network.rest(case.batch)
+    network.reset_state(case.batch)
     loss = sum(
         float(functional.cross_entropy(network.forward(now), labels, reduction="sum")) for now in x
     )
@@ -131,7 +131,7 @@ def test_the_reference_leaves_the_network_as_it_was():
     case = CASES["conv"]
     network = build(case)
     before = {k: v.clone() for k, v in network.parameters().items()}
-    bptt_grads(network, *inputs(case))
+    bptt.grads(network, *inputs(case))
     for name, value in network.parameters().items():
         assert torch.equal(value, before[name])
         assert not value.requires_grad

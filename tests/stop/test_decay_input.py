@@ -9,10 +9,10 @@ import torch
 from helpers.nets import Case, build, inputs, only, same_as_bptt, stop_grads, worst
 
 from streamstop.learning.learner import LearnerSpec, StopLearner
-from streamstop.stop.batch_gradients import sequence_gradients
-from streamstop.stop.bptt import bptt_grads
+from streamstop.stop import bptt
+from streamstop.stop.batch_gradients import batch_gradients
 from streamstop.stop.cost import network_cost
-from streamstop.stop.layer import LayerSpec, gain_of
+from streamstop.stop.layer import LayerSpec, decay_input_gain
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network
 
@@ -39,7 +39,7 @@ def moved(case: Case, seed: int = 0, by: float = -0.7) -> Network:
 
 
 def gains(network: Network) -> list[float]:
-    return [float(gain_of(layer.leak, layer.neuron)) for layer in network.layers]
+    return [float(decay_input_gain(layer.leak, layer.neuron)) for layer in network.layers]
 
 
 @pytest.mark.parametrize("case", ONE_LAYER.values(), ids=ONE_LAYER.keys())
@@ -47,11 +47,11 @@ def test_one_layer_equals_bptt(case):
     network = moved(case)
     assert abs(gains(network)[0] - 1.0) > 0.5
     x, labels = inputs(case)
-    exact, ours = bptt_grads(network, x, labels), stop_grads(network, x, labels)
+    exact, ours = bptt.grads(network, x, labels), stop_grads(network, x, labels)
     differences = worst(ours, only(exact, ours))
     assert max(differences.values()) < TOLERANCE, differences
     plain = build(case)
-    plain.load(network.parameters())
+    plain.load_parameters(network.parameters())
     without = stop_grads(plain, x, labels)  # the gain's share of the gradients is no rounding
     assert min(worst({k: ours[k] for k in without}, without).values()) > 1e-3
 
@@ -63,7 +63,7 @@ def test_with_a_hard_reset_the_gains_share_of_the_leak_is_no_more_exact_than_the
         network = moved(case._replace(bins=bins))
         x, labels = inputs(case._replace(bins=bins))
         ours = stop_grads(network, x, labels)
-        differences = worst(ours, only(bptt_grads(network, x, labels), ours))
+        differences = worst(ours, only(bptt.grads(network, x, labels), ours))
         assert {k for k, off in differences.items() if not off < TOLERANCE} == inexact, differences
 
 
@@ -86,7 +86,7 @@ def test_below_the_last_layer_only_the_path_through_membranes_is_dropped():
     network = moved(case)
     x, labels = inputs(case)
     ours = stop_grads(network, x, labels)
-    cut = worst(ours, bptt_grads(network, x, labels, same_step_only=True))
+    cut = worst(ours, bptt.grads(network, x, labels, same_step_only=True))
     assert max(cut.values()) < TOLERANCE, cut
 
 
@@ -94,7 +94,7 @@ def test_below_the_last_layer_only_the_path_through_membranes_is_dropped():
 @pytest.mark.parametrize("norm", ["none", "weight", "batch"])
 def test_a_single_step_equals_bptt_through_blocks_too(norm, readout):
     """What joins a membrane from elsewhere is not scaled."""
-    layers = (CONV, LayerSpec("block", 6, stride=2), LayerSpec("block", 8, join="membrane"))
+    layers = (CONV, LayerSpec("block", 6, stride=2), LayerSpec("block", 8, residual="membrane"))
     case = Case((2, 8, 8), layers, bins=1, norm=norm, readout=readout)
     ours = same_as_bptt(moved(case), *inputs(case))
     assert float(ours["conv1.leak_logit"].abs()) > 1e-3  # with no past it is the gain's alone
@@ -105,14 +105,14 @@ def test_it_is_scaled_weights_and_biases_and_the_chain_rule():
     case = Case(SHAPE, (POOLED, CONV))
     network = moved(case)
     plain = build(case)
-    plain.load(network.parameters())
+    plain.load_parameters(network.parameters())
     for layer, gain in zip(plain.layers, gains(network), strict=True):
         layer.weight.mul_(gain)
         layer.bias.mul_(gain)
     plain.refresh()
     x, labels = inputs(case)
     ours, theirs = stop_grads(network, x, labels), stop_grads(plain, x, labels)
-    for name, layer, gain in zip(network.names, network.layers, gains(network), strict=True):
+    for name, layer, gain in zip(network.layer_names, network.layers, gains(network), strict=True):
         parts = {key: (theirs[f"{name}.{key}"], getattr(layer, key)) for key in ("weight", "bias")}
         by_gain = sum(float((grad * value).sum()) for grad, value in parts.values())
         leak = float(layer.leak)
@@ -144,9 +144,9 @@ def test_bins_together_and_a_constant_input_are_no_exception(norm, constant):
     x, labels = inputs(case)
     bins = [x[0]] * len(x) if constant else list(x)
     found = []
-    for how in ({}, {"together": 5}, {"constant": constant}):
+    for how in ({}, {"steps_per_forward": 5}, {"constant": constant}):
         network = moved(case)
-        sequence_gradients(network, bins, labels, Loss(), **how)
+        batch_gradients(network, bins, labels, Loss(), **how)
         found.append({k: v.clone() for k, v in network.grads.items()})
     for other in found[1:]:
         assert max(worst(other, found[0]).values()) < TOLERANCE
@@ -155,14 +155,14 @@ def test_bins_together_and_a_constant_input_are_no_exception(norm, constant):
 def test_a_folded_network_keeps_its_gain():
     network = moved(Case(SHAPE, (POOLED, CONV), norm="batch"))
     for seed in range(3):
-        sequence_gradients(network, *inputs(Case(SHAPE, ()), seed), Loss())
+        batch_gradients(network, *inputs(Case(SHAPE, ()), seed), Loss())
     network.refresh()
     spec, parameters = network.folded()
     assert spec.neuron.decay_input and spec.neuron.normalization == "none"
     plain = Network(spec, 5, dtype=torch.float64)
-    plain.load(parameters)
-    network.rest(3)
-    plain.rest(3)
+    plain.load_parameters(parameters)
+    network.reset_state(3)
+    plain.reset_state(3)
     for now in inputs(Case(SHAPE, ()), 9)[0]:
         whole, folded = network.forward(now, traces=False), plain.forward(now, traces=False)
         torch.testing.assert_close(folded, whole, rtol=1e-12, atol=1e-12)

@@ -12,8 +12,8 @@ from helpers.streams import CLASSES, LEARNERS, NETWORK, stream
 from torch.nn import functional
 
 from streamstop.learning.learner import LearnerSpec, StopLearner
-from streamstop.stop.batch_gradients import sequence_gradients
-from streamstop.stop.bptt import bptt_grads
+from streamstop.stop import bptt
+from streamstop.stop.batch_gradients import batch_gradients
 from streamstop.stop.layer import LayerSpec
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network
@@ -32,7 +32,7 @@ LAYERS = {
     ),
     "blocks": (
         LayerSpec("block", 4, dropout=P),
-        LayerSpec("block", 6, stride=2, join="membrane", dropout=P),
+        LayerSpec("block", 6, stride=2, residual="membrane", dropout=P),
     ),
 }
 
@@ -44,7 +44,7 @@ def masks(network: Network) -> list[torch.Tensor]:
 def test_one_mask_holds_for_the_sequence_and_scales_what_it_lets_through():
     network = build(ONE)
     (layer,) = network.layers
-    network.rest(3)
+    network.reset_state(3)
     assert layer.mask is None
     x, _ = inputs(ONE)
     pooled = functional.avg_pool2d
@@ -53,11 +53,11 @@ def test_one_mask_holds_for_the_sequence_and_scales_what_it_lets_through():
         mask = layer.mask
         assert mask.shape == (3, *layer.out_shape)
         assert set(mask.unique().tolist()) == {0.0, 1 / (1 - P)}
-        whole = pooled(layer.state.s, 2) * mask
+        whole = pooled(layer.state.spikes, 2) * mask
         torch.testing.assert_close(network.features, whole.flatten(1), rtol=1e-12, atol=0)
     first = masks(network)[0]
     assert mask is first
-    network.rest(3)
+    network.reset_state(3)
     network.forward(x[0])
     assert not torch.equal(layer.mask, first)
 
@@ -66,7 +66,7 @@ def test_one_mask_holds_for_the_sequence_and_scales_what_it_lets_through():
 def test_the_share_silenced_is_that_asked_for_and_the_mean_stays(p):
     case = Case((1, 2, 2), (LayerSpec("linear", 5000, dropout=p),), batch=4)
     network = build(case)
-    network.rest(4)
+    network.reset_state(4)
     network.forward(inputs(case)[0][0])
     (mask,) = masks(network)
     assert float((mask == 0).double().mean()) == pytest.approx(p, abs=0.015)
@@ -80,23 +80,23 @@ def test_what_only_predicts_silences_nothing(layers):
     network = build(case)
     spec = replace(network.spec, layers=tuple(one._replace(dropout=0.0) for one in layers))
     plain = Network(spec, 0, dtype=torch.float64)
-    plain.load(network.parameters())
+    plain.load_parameters(network.parameters())
     x, labels = inputs(case)
     for _ in range(2):
-        network.rest(3)
-        plain.rest(3)
+        network.reset_state(3)
+        plain.reset_state(3)
         for now in x:
             assert torch.equal(network.forward(now, traces=False), plain.forward(now, False))
         by_rule(network, x, labels)
-    network.rest(3)
-    plain.rest(3)
+    network.reset_state(3)
+    plain.reset_state(3)
     assert not all(torch.equal(network.forward(now), plain.forward(now)) for now in x)
 
 
 def test_predicting_draws_no_mask():
     network = build(ONE)
     before = network.masks.get_state()
-    network.rest(3)
+    network.reset_state(3)
     for now in inputs(ONE)[0]:
         network.forward(now, traces=False)
     assert torch.equal(network.masks.get_state(), before)
@@ -132,12 +132,12 @@ def test_gradients_are_the_references_under_the_same_masks(layers, readout):
     x, labels = inputs(case)
     ours = by_rule(network, x, labels)
     assert masks(network)
-    cut = bptt_grads(network, x, labels, same_step_only=True)
+    cut = bptt.grads(network, x, labels, same_step_only=True)
     cut = {name: grad for name, grad in cut.items() if name in ours}
     assert max(worst(ours, cut).values()) < TOLERANCE
     for layer in network.layers:
         layer.mask = None
-    without = bptt_grads(network, x, labels, same_step_only=True)
+    without = bptt.grads(network, x, labels, same_step_only=True)
     differences = worst(ours, {name: without[name] for name in ours})
     assert min(v for k, v in differences.items() if k.endswith("weight")) > 1e-3
 
@@ -167,8 +167,8 @@ def test_shares_of_a_batch_have_its_masks_and_its_gradients(rule):
     losses = 0.0
     for first, last in ((0, 2), (2, 5)):
         share = build(case)
-        loss, votes = sequence_gradients(
-            share, x[:, first:last], labels[first:last], Loss(), first=first, of=5
+        loss, votes = batch_gradients(
+            share, x[:, first:last], labels[first:last], Loss(), sample_offset=first, batch_size=5
         )
         assert votes.shape == (last - first, 5)
         losses += float(loss)
@@ -179,7 +179,7 @@ def test_shares_of_a_batch_have_its_masks_and_its_gradients(rule):
             total[name] += grad
     for name, grad in whole.items():
         torch.testing.assert_close(total[name], grad, rtol=1e-10, atol=1e-12)
-    again, _ = sequence_gradients(build(case), x, labels, Loss())
+    again, _ = batch_gradients(build(case), x, labels, Loss())
     assert losses == pytest.approx(float(again), rel=1e-12)
 
 
@@ -193,7 +193,7 @@ def test_a_learner_with_dropout_decides_with_all_its_neurons(name):
     assert learner.decider is not learner.network
     for segment, label in zip(one.x, one.labels, strict=True):
         copy = Network(NETWORK, seed=99, learn="")
-        copy.load({k: v.clone() for k, v in learner.decider.parameters().items()})
+        copy.load_parameters({k: v.clone() for k, v in learner.decider.parameters().items()})
         learner.begin_segment()
         votes = np.zeros(CLASSES)
         for x in segment:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers.nets import Case, build, cosine, inputs, stop_grads, worst
 
-from streamstop.stop.bptt import bptt_grads
+from streamstop.stop import bptt
 from streamstop.stop.layer import LayerSpec
 
 CONV, LINEAR = LayerSpec("conv", 4), LayerSpec("linear", 9)
@@ -50,7 +50,7 @@ def test_one_layer_equals_bptt(shape, layer, leak, surrogate):
     case = Case(shape, (layer,), leak, surrogate)
     network = build(case)
     x, labels = inputs(case)
-    exact = bptt_grads(network, x, labels)
+    exact = bptt.grads(network, x, labels)
     assert min(float(g.abs().max()) for g in exact.values()) > 1e-3  # nothing agrees by being zero
     differences = worst(stop_grads(network, x, labels), exact)
     assert max(differences.values()) < TOLERANCE, differences
@@ -61,7 +61,7 @@ def test_one_layer_one_sample_and_one_bin():
         case = Case((2, 6, 6), (CONV,), bins=bins, batch=batch)
         network = build(case, seed=3)
         x, labels = inputs(case, seed=3)
-        exact = bptt_grads(network, x, labels)
+        exact = bptt.grads(network, x, labels)
         ours = stop_grads(network, x, labels)
         for name, grad in exact.items():  # the leak's is zero where there is no past
             torch.testing.assert_close(ours[name], grad, atol=1e-12, rtol=1e-12)
@@ -72,8 +72,8 @@ def test_last_layer_of_a_deep_network_equals_bptt(shape, layers):
     case = Case(shape, layers, bins=20)
     network = build(case)
     x, labels = inputs(case)
-    exact, ours = bptt_grads(network, x, labels), stop_grads(network, x, labels)
-    top = (network.names[-1], "readout")
+    exact, ours = bptt.grads(network, x, labels), stop_grads(network, x, labels)
+    top = (network.layer_names[-1], "readout")
     differences = {k: v for k, v in worst(ours, exact).items() if k.startswith(top)}
     assert len(differences) == 6
     assert max(differences.values()) < TOLERANCE, differences
@@ -88,10 +88,10 @@ def test_what_is_dropped_is_the_path_through_membranes_above(shape, layers, surr
     network = build(case)
     x, labels = inputs(case)
     ours = stop_grads(network, x, labels)
-    cut = worst(ours, bptt_grads(network, x, labels, same_step_only=True))
+    cut = worst(ours, bptt.grads(network, x, labels, same_step_only=True))
     assert max(cut.values()) < TOLERANCE, cut
-    whole = worst(ours, bptt_grads(network, x, labels))
-    lower = {k: v for k, v in whole.items() if k.startswith(tuple(network.names[:-1]))}
+    whole = worst(ours, bptt.grads(network, x, labels))
+    lower = {k: v for k, v in whole.items() if k.startswith(tuple(network.layer_names[:-1]))}
     assert len(lower) == 4 * (len(layers) - 1)
     assert min(lower.values()) > 0.3, lower
 
@@ -103,7 +103,7 @@ def test_direction_of_the_weights_stays_near_bptt(shape, layers, seed):
     case = Case(shape, layers, bins=20, batch=8)
     network = build(case, seed)
     x, labels = inputs(case, seed)
-    exact, ours = bptt_grads(network, x, labels), stop_grads(network, x, labels)
+    exact, ours = bptt.grads(network, x, labels), stop_grads(network, x, labels)
     cosines = {k: cosine(ours[k], exact[k]) for k in ours if k.endswith("weight")}
     assert min(cosines.values()) > (0.95 if len(layers) == 2 else 0.7), cosines
 
@@ -115,10 +115,10 @@ def test_parts_that_do_not_learn_change_no_gradient_of_those_that_do(learn):
     x, labels = inputs(case)
     exact = stop_grads(whole, x, labels)
     part = type(whole)(whole.spec, 0, learn=learn, dtype=torch.float64)
-    part.load(whole.parameters())
+    part.load_parameters(whole.parameters())
     ours = stop_grads(part, x, labels)
     kinds = {"w": ("weight", "bias"), "t": ("log_theta",), "l": ("leak_logit",)}
-    wanted = {f"{name}.{kind}" for name in part.names for c in learn for kind in kinds[c]}
+    wanted = {f"{name}.{kind}" for name in part.layer_names for c in learn for kind in kinds[c]}
     assert ours.keys() == wanted | {"readout.weight", "readout.bias"}
     for name, grad in ours.items():
         assert torch.equal(grad, exact[name]), name

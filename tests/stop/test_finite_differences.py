@@ -175,7 +175,7 @@ def differences(
 
 def layer_of(network: Network, x: Array, labels: NDArray[np.int64], reset: str) -> Layer:
     """The network's one layer, in numpy."""
-    (one,), (name,) = network.layers, network.names
+    (one,), (name,) = network.layers, network.layer_names
     x = x.reshape(*x.shape[:2], *one.in_shape)
     synapses = one.synapses
     edge = (synapses.pad, synapses.pad)
@@ -198,7 +198,7 @@ def draw(case: Case, spike: Spike) -> tuple[Layer, dict[str, Array]]:
         x, labels = inputs(case, seed, density=0.5)
         layer = layer_of(network, x.numpy(), labels.numpy(), case.reset)
         gaps = np.stack(loss(layer, spike)[1])
-        (name,) = network.names
+        (name,) = network.layer_names
         ours = {
             k.removeprefix(f"{name}."): v.numpy() for k, v in stop_grads(network, x, labels).items()
         }

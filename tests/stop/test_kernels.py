@@ -15,7 +15,7 @@ from torch import Tensor
 from streamstop.stop import _kernels as kernels
 from streamstop.stop.layer import LayerSpec, NeuronSpec, SpikingLayer, Threshold
 from streamstop.stop.neuron import SURROGATES
-from streamstop.stop.synapses import Traces
+from streamstop.stop.traces import Traces
 
 KINKS = {"rectangle": (-0.5, 0.0, 0.5)}
 """Of u - theta, where a rounding changes more than last digits; 0, where spikes begin, always."""
@@ -52,16 +52,16 @@ class Seen(NamedTuple):
 
 def drive(layer: SpikingLayer, x: Tensor, g: Tensor, traces: Traces) -> Seen:
     """Forward and, where there are traces, backward through bins x with errors g."""
-    layer.rest(x.shape[1])
+    layer.reset_state(x.shape[1])
     grads = {name: torch.zeros_like(value) for name, value in layer.parameters().items()}
     rows: list[tuple[Tensor, ...]] = []
     for now, error in zip(x, g, strict=True):
         out = layer.forward(now, traces).clone()
         delta = layer.error(error, grads) if traces != "none" else torch.zeros(())
         state = layer.state
-        rows.append((state.s, state.u, state.e_theta, state.e_leak, out, delta))
+        rows.append((state.spikes, state.v, state.trace_theta, state.trace_leak, out, delta))
         rows[-1] = tuple(t.clone() for t in rows[-1])
-    layer.flush(grads)
+    layer.flush_pending(grads)
     return Seen(*(torch.stack(column) for column in zip(*rows, strict=True)), grads)
 
 
@@ -130,7 +130,7 @@ def test_kernels_and_torch_do_the_same(shape, spec, surrogate, dtype):
 @pytest.mark.parametrize("spec", [LayerSpec("conv", 3, pool=2), LayerSpec("linear", 5)], ids=str)
 def test_rows_and_columns_that_the_pooling_left_out_get_no_error(spec):
     fused, _ = pair((2, 5, 5), spec, "exponential", torch.float64, "channel")
-    fused.rest(2)
+    fused.reset_state(2)
     fused.forward(torch.ones(2, 2, 5, 5, dtype=torch.float64), "stop")
     delta = fused.error(torch.ones(2, *fused.out_shape, dtype=torch.float64), {})
     kept = [n * spec.pool for n in fused.out_shape[1:]]
@@ -170,9 +170,9 @@ def surrogate_of(gaps: np.ndarray) -> np.ndarray:
     """exp(-|u - theta|) as the compiled kernel has it, in float32."""
     u, still = gaps[None].astype(np.float32), np.zeros((1, len(gaps)), np.float32)
     delta, sums, one = np.empty_like(u), np.zeros((3, len(gaps)), np.float32), np.float32(1)
-    deliver = kernels.deliver(np.float32, "exponential")
+    backward = kernels.backward(np.float32, "exponential")
     e_bias, theta = still[0, :1], still[0]
-    deliver(np.ones_like(u), u, still, still, e_bias, theta, 1, 1, 1, one, delta, sums)
+    backward(np.ones_like(u), u, still, still, e_bias, theta, 1, 1, 1, one, delta, sums)
     return delta[0].astype(np.float64)
 
 
@@ -202,7 +202,7 @@ def test_a_deep_network_learns_the_same_on_either_path():
     """Through pooling, a stride, a block and the global average, to 1e-12."""
     layers = (
         LayerSpec("conv", 5, pool=2),
-        LayerSpec("block", 6, stride=2, join="membrane"),
+        LayerSpec("block", 6, stride=2, residual="membrane"),
         LayerSpec("block", 6),
         LayerSpec("conv", 3, pool=2, pooling="max"),
     )

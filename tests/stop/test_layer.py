@@ -95,11 +95,11 @@ def test_starts_with_the_leak_and_threshold_asked_for(leak, theta):
 )
 def test_shapes_are_what_comes_out(spec, neurons, out):
     layer = layer_of(spec)
-    layer.rest(2)
+    layer.reset_state(2)
     spikes = layer.forward(torch.ones(2, 2, 9, 12), traces=True)
     assert (layer.neurons, layer.out_shape) == (neurons, out)
     assert spikes.shape == (2, *out)
-    assert layer.state.s.shape == (2, *neurons)
+    assert layer.state.spikes.shape == (2, *neurons)
 
 
 def test_initial_weights_spread_as_gain_over_root_fan_in():
@@ -111,13 +111,13 @@ def test_pooling_hands_the_error_to_the_neurons_it_averaged():
     """Error 1 on one pooled spike of a remainder-leaving pool reaches its four neurons, a quarter
     each, and no other: with inputs on one pixel only that pixel's weight column can tell."""
     layer = layer_of(LayerSpec("conv", 1, kernel=1, pool=2), (1, 3, 3), dtype=torch.float64)
-    layer.rest(1)
+    layer.reset_state(1)
     x = torch.arange(1.0, 10.0, dtype=torch.float64).view(1, 1, 3, 3)
     layer.forward(x, "stop")
-    phi = torch.exp(-(layer.state.u - layer.theta).abs())
+    phi = torch.exp(-(layer.state.v - layer.theta).abs())
     grads = {name: torch.zeros_like(value) for name, value in layer.parameters().items()}
     layer.backward(torch.ones(1, 1, 1, 1, dtype=torch.float64), grads, need_input=False)
-    layer.flush(grads)
+    layer.flush_pending(grads)
     wanted = (phi * x)[0, 0, :2, :2].sum() / 4
     assert float(grads["weight"]) == pytest.approx(float(wanted), rel=1e-12)
     assert float(grads["log_theta"]) == pytest.approx(-float(phi[0, 0, :2, :2].sum()) / 4)

@@ -13,10 +13,15 @@ from typer.testing import CliRunner
 
 from streamstop.cli import app
 from streamstop.errors import UsageError
-from streamstop.learning.factory import configured_network
+from streamstop.learning.factory import network_from_config
 from streamstop.pipeline.configure import load_config
-from streamstop.stop.architectures import ARCHITECTURES, MAX_CHANNELS, named_network, parse_layer
-from streamstop.stop.batch_gradients import sequence_gradients
+from streamstop.stop.architectures import (
+    ARCHITECTURES,
+    MAX_CHANNELS,
+    build_network,
+    parse_layer_spec,
+)
+from streamstop.stop.batch_gradients import batch_gradients
 from streamstop.stop.cost import network_cost
 from streamstop.stop.layer import LayerSpec
 from streamstop.stop.losses import Loss
@@ -41,14 +46,17 @@ runner = CliRunner()
         ("linear 3 dropout 0", LayerSpec("linear", 3)),
         ("block 128 stride 2", LayerSpec("block", 128, stride=2)),
         (
-            "block 16 join membrane dropout 0.1",
-            LayerSpec("block", 16, dropout=0.1, join="membrane"),
+            "block 16 residual membrane dropout 0.1",
+            LayerSpec("block", 16, dropout=0.1, residual="membrane"),
         ),
+        ("block 16 residual add", LayerSpec("block", 16)),
+        # As written up to schema 1.
+        ("block 16 join membrane", LayerSpec("block", 16, residual="membrane")),
         ("block 16 join spikes", LayerSpec("block", 16)),
     ],
 )
 def test_words_are_what_they_say(text, spec):
-    assert parse_layer(text) == spec
+    assert parse_layer_spec(text) == spec
 
 
 def words(spec: LayerSpec) -> list[str]:
@@ -86,7 +94,7 @@ MAX_POOLED = layers_of("conv", dropout=DROPOUTS).map(
     lambda spec: spec._replace(pool=3, pooling="max")
 )
 BLOCKS = layers_of(
-    "block", stride=SIZES, dropout=DROPOUTS, join=st.sampled_from(["spikes", "membrane"])
+    "block", stride=SIZES, dropout=DROPOUTS, residual=st.sampled_from(["add", "membrane"])
 )
 LINEAR = layers_of("linear", dropout=DROPOUTS)
 
@@ -95,7 +103,7 @@ LINEAR = layers_of("linear", dropout=DROPOUTS)
 def test_whatever_can_be_said_is_understood_in_any_order(spec, random):
     said = words(spec)
     random.shuffle(said)
-    assert parse_layer(" ".join([spec.kind, str(spec.channels), *said])) == spec
+    assert parse_layer_spec(" ".join([spec.kind, str(spec.channels), *said])) == spec
 
 
 WORDS = ["conv", "linear", "block", "8", "2", "pool", "pad", "-1", "0.2"]
@@ -105,7 +113,7 @@ WORDS = ["conv", "linear", "block", "8", "2", "pool", "pad", "-1", "0.2"]
 def test_anything_else_is_refused_and_never_worse(text):
     text = text if isinstance(text, str) else " ".join(text)
     try:
-        made = parse_layer(text)
+        made = parse_layer_spec(text)
     except UsageError as error:
         assert repr(text) in str(error)
     else:
@@ -129,11 +137,11 @@ REFUSALS = [
     ("conv 8 pool", r"'pool' has no value"),
     ("conv 8 pool 2 kernel", r"'kernel' has no value"),
     ("conv 8 pol 2", r"'pol' is not for a conv; kernel, stride, pad, groups, pool"),
-    ("conv 8 join membrane", r"'join' is not for a conv"),
+    ("conv 8 residual membrane", r"'residual' is not for a conv"),
     ("linear 8 pool 2", r"'pool' is not for a linear; dropout are"),
-    ("block 8 kernel 5", r"'kernel' is not for a block; stride, dropout, join are"),
+    ("block 8 kernel 5", r"'kernel' is not for a block; stride, dropout, residual are"),
     ("block 8 pool 2", r"'pool' is not for a block"),
-    ("block 8 join spike", r"join is spikes or membrane"),
+    ("block 8 residual spikes", r"residual is add or membrane"),
     ("conv 8 dropout 1", r"dropout is a share below 1, such as 0\.2"),
     ("conv 8 dropout 1.0", r"dropout is a share"),
     ("conv 8 dropout -0.1", r"dropout is a share"),
@@ -146,20 +154,20 @@ REFUSALS = [
     ("conv 8 stride 65537", r"stride is a whole number"),
     ("conv 8 groups 1.5", r"groups is a whole number"),
     ("conv 8 kernel 4", r"a kernel is odd"),
-    ("conv 8 pool 2 pool 3", r"pool is said twice"),
-    ("conv 8 pool 2 maxpool 2", r"pool is said twice"),
-    ("block 8 join spikes join membrane", r"join is said twice"),
+    ("conv 8 pool 2 pool 3", r"pool comes twice"),
+    ("conv 8 pool 2 maxpool 2", r"pool comes twice"),
+    ("block 8 join spikes residual membrane", r"residual comes twice"),
 ]
 
 
 @pytest.mark.parametrize(("text", "why"), REFUSALS, ids=[text[:40] for text, _ in REFUSALS])
 def test_a_refusal_says_what_is_wrong_and_how_it_is_written(text, why):
     with pytest.raises(UsageError, match=why + r".*[Ww]rite such as 'conv 32 kernel 5 pool 2'"):
-        parse_layer(text)
+        parse_layer_spec(text)
 
 
 def custom(*layers: str, shape: tuple[int, int, int] = (2, 16, 16)) -> NetworkSpec:
-    return named_network("custom", shape, 3, layers=layers)
+    return build_network("custom", shape, 3, layers=layers)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +192,7 @@ def test_layers_that_do_not_go_together_are_refused(layers, why):
 
 def test_layers_are_for_the_custom_network_alone():
     with pytest.raises(UsageError, match=r"the name is lenet5 and 1 layers"):
-        named_network("lenet5", (2, 32, 32), 3, layers=("conv 8",))
+        build_network("lenet5", (2, 32, 32), 3, layers=("conv 8",))
 
 
 def test_channels_below_are_those_of_the_layer_below_even_a_grouped_one():
@@ -198,26 +206,28 @@ def test_channels_below_are_those_of_the_layer_below_even_a_grouped_one():
 def test_a_named_network_said_in_words_is_that_network(name):
     """But for the average under the readout, which a list of layers cannot say."""
     layers = ARCHITECTURES[name].layers
-    said, named = custom(*layers, shape=(2, 32, 32)), named_network(name, (2, 32, 32), 3)
+    said, named = custom(*layers, shape=(2, 32, 32)), build_network(name, (2, 32, 32), 3)
     assert said.layers == named.layers
 
 
 SETS = [
     "network.architecture=custom",
-    'network.layers=["conv 8 pool 2", "block 16 stride 2 join membrane", "linear 20 dropout 0.2"]',
+    'network.layers=["conv 8 pool 2", "block 16 stride 2 residual membrane", '
+    '"linear 20 dropout 0.2"]',
 ]
 
 
 def test_a_recipe_may_list_its_layers():
     """Its readout, neurons and a hidden layer on top as of any network; and it learns."""
     more = ["network.readout=leaky", "network.readout_leak_init=0.7", "network.hidden=9"]
-    config = load_config(
+    sets = [*SETS, *more, "network.threshold_sharing=layer"]
+    config = load_config(None, sets, {"source.uri": ""})
         None, [*SETS, *more, "network.threshold_sharing=layer"], {"source.uri": ""}
     )
-    spec = configured_network(config.network, (2, 16, 16), 5)
+    spec = network_from_config(config.network, (2, 16, 16), 5)
     assert spec.layers == (
         LayerSpec("conv", 8, pool=2),
-        LayerSpec("block", 16, stride=2, join="membrane"),
+        LayerSpec("block", 16, stride=2, residual="membrane"),
         LayerSpec("linear", 20, dropout=0.2),
         LayerSpec("linear", 9),
     )
@@ -227,10 +237,10 @@ def test_a_recipe_may_list_its_layers():
         "layer",
     )
     network = Network(spec, 0)
-    assert network.names == ["conv1", "block2.a", "block2.b", "linear3", "linear4"]
+    assert network.layer_names == ["conv1", "block2.a", "block2.b", "linear3", "linear4"]
     assert float(network.readout.leak) == pytest.approx(0.7)
     bins = [10 * torch.rand(2, 2, 16, 16) for _ in range(4)]
-    loss, votes = sequence_gradients(network, bins, torch.tensor([0, 4]), Loss())
+    loss, votes = batch_gradients(network, bins, torch.tensor([0, 4]), Loss())
     assert math.isfinite(float(loss))
     assert votes.shape == (2, 5)
     assert all(bool(g.any()) for name, g in network.grads.items() if name.endswith("weight"))
@@ -239,7 +249,7 @@ def test_a_recipe_may_list_its_layers():
 def test_a_file_may_list_them_too(tmp_path):
     recipe = tmp_path / "own.toml"
     recipe.write_text('[network]\nname = "custom"\nlayers = ["conv 4 maxpool 2", "linear 7"]\n')
-    spec = configured_network(load_config(recipe).network, (1, 8, 8), 2)
+    spec = network_from_config(load_config(recipe).network, (1, 8, 8), 2)
     assert spec.layers == (LayerSpec("conv", 4, pool=2, pooling="max"), LayerSpec("linear", 7))
 
 
@@ -266,7 +276,7 @@ def test_the_command_shows_a_listed_network_in_its_order():
     lines = result.stdout.splitlines()
     assert all(len(line) <= 80 for line in lines)
     rows = [line.split("  ")[0] for line in lines[lines.index("") + 3 :]]
-    names = ["conv1", "block2.a", "block2.b", "block2.skip", "linear3", "readout", "all"]
+    names = ["conv1", "block2.a", "block2.b", "block2.skip", "linear3", "readout", "total"]
     assert [row for row in rows if row in names] == names
     (linear,) = (line for line in lines if line.startswith("linear3"))
     assert "linear, dropout 0.2" in linear
@@ -281,7 +291,7 @@ def test_the_figures_are_those_of_the_network_that_is_built(readout):
     args = [arg for one in sets for arg in ("--set", one)]
     told = json.loads(runner.invoke(app, ["model", "custom", "--json", *args]).stdout)
     config = load_config(None, [*SETS, sets[-1]], {"source.uri": ""})
-    spec = configured_network(config.network, (2, 32, 32), 11)
+    spec = network_from_config(config.network, (2, 32, 32), 11)
     network, cost = Network(spec, 0), network_cost(spec)
     parameters = sum(value.numel() for value in network.parameters().values())
     gradients = sum(value.numel() for value in network.grads.values())

@@ -14,7 +14,7 @@ CASE = Case((2, 8, 8), (LayerSpec("conv", 4, pool=2), LayerSpec("linear", 6)))
 
 def test_names_and_parameters():
     network = build(CASE)
-    assert network.names == ["conv1", "linear2"]
+    assert network.layer_names == ["conv1", "linear2"]
     shapes = {name: tuple(value.shape) for name, value in network.parameters().items()}
     assert shapes == {
         "conv1.weight": (4, 2, 3, 3),
@@ -35,12 +35,12 @@ def test_loaded_parameters_give_the_same_answers():
     one = build(CASE, seed=1)
     other = Network(one.spec, seed=2, dtype=torch.float64)
     x, _ = inputs(CASE)
-    one.rest(3)
-    other.rest(3)
+    one.reset_state(3)
+    other.reset_state(3)
     assert not torch.equal(one.forward(x[0]), other.forward(x[0]))
-    other.load(one.parameters())
-    one.rest(3)
-    other.rest(3)
+    other.load_parameters(one.parameters())
+    one.reset_state(3)
+    other.reset_state(3)
     for now in x:
         assert torch.equal(one.forward(now), other.forward(now))
     assert other.parameters()["conv1.weight"] is not one.parameters()["conv1.weight"]
@@ -50,12 +50,14 @@ def test_loading_refuses_what_does_not_fit():
     network = build(CASE)
     parameters = {k: v.clone() for k, v in network.parameters().items()}
     with pytest.raises(KeyError, match=r"conv1\.bias"):
-        network.load({k: v for k, v in parameters.items() if k != "conv1.bias"})
+        network.load_parameters({k: v for k, v in parameters.items() if k != "conv1.bias"})
     with pytest.raises(RuntimeError):
-        network.load(parameters | {"conv1.weight": torch.zeros(4, 2, 5, 5)})
+        network.load_parameters(parameters | {"conv1.weight": torch.zeros(4, 2, 5, 5)})
     before = {k: v.clone() for k, v in network.parameters().items()}
     with pytest.raises(RuntimeError, match="log_theta"):  # which would fit by broadcasting
-        network.load({k: v + 1 for k, v in parameters.items()} | {"conv1.log_theta": torch.ones(1)})
+        network.load_parameters(
+            {k: v + 1 for k, v in parameters.items()} | {"conv1.log_theta": torch.ones(1)}
+        )
     assert all(torch.equal(v, before[k]) for k, v in network.parameters().items())
 
 
@@ -63,7 +65,7 @@ def test_moving_to_a_device_forgets_gradients():
     network = build(CASE)
     stop_grads(network, *inputs(CASE))
     x, _ = inputs(CASE)
-    network.rest(3)
+    network.reset_state(3)
     network.backward(network.forward(x[0]).softmax(1))
     network.to("cpu")
     assert not any(grad.any() for grad in network.grads.values())
@@ -84,7 +86,7 @@ def test_traces_change_no_answer():
     x, _ = inputs(CASE)
     answers = []
     for traces in (True, False):
-        network.rest(3)
+        network.reset_state(3)
         answers.append([network.forward(now, traces=traces) for now in x])
     assert all(torch.equal(a, b) for a, b in zip(*answers, strict=True))
 
@@ -93,7 +95,7 @@ def test_state_does_not_grow():
     """2x8x8 in, 4x8x8 and 6 neurons: four numbers a neuron, a trace an input, one bias trace."""
     network = build(CASE)
     x, labels = inputs(CASE._replace(batch=1))
-    network.rest(1)
+    network.reset_state(1)
     numbers = 4 * (4 * 64 + 6) + (2 * 64 + 4 * 16) + 2
     assert network.state_bytes() == 8 * numbers
     for _ in range(5):

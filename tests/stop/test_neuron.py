@@ -9,11 +9,11 @@ import torch
 from helpers.neuron_by_hand import BY_HAND
 
 from streamstop.stop.neuron import SURROGATES, LIFState, lif_step_
-from streamstop.stop.synapses import Traces
+from streamstop.stop.traces import Traces
 
 
 def rest(*shape: int) -> LIFState:
-    return LIFState.rest(shape, torch.float64, torch.device("cpu"), "soft")
+    return LIFState.zeros(shape, torch.float64, torch.device("cpu"), "soft")
 
 
 def run(

@@ -7,7 +7,7 @@ import torch
 from helpers.nets import CLASSES, Case, build, by_rule, cosine, inputs, only, worst
 from torch.nn import functional
 
-from streamstop.stop.bptt import bptt_grads
+from streamstop.stop import bptt
 from streamstop.stop.cost import network_cost
 from streamstop.stop.layer import LayerSpec
 from streamstop.stop.losses import Loss
@@ -44,12 +44,12 @@ def test_the_readouts_own_parameters_are_exact_and_those_below_lose_one_path(cas
     and one at the end alone; everything equals BPTT without the path that STOP cuts."""
     network = build(case._replace(readout=readout))
     x, labels = inputs(case)
-    ours, exact = by_rule(network, x, labels, loss), bptt_grads(network, x, labels, loss)
+    ours, exact = by_rule(network, x, labels, loss), bptt.grads(network, x, labels, loss)
     own = {k: v for k, v in ours.items() if k.startswith("readout")}
     assert len(own) == {"linear": 2, "leaky": 3, "spiking": 4}[readout]
     assert min(float(g.abs().max()) for g in own.values()) > 1e-4  # none agrees by being zero
     assert max(worst(own, only(exact, own)).values()) < TOLERANCE
-    cut = worst(ours, bptt_grads(network, x, labels, loss, same_step_only=True))
+    cut = worst(ours, bptt.grads(network, x, labels, loss, same_step_only=True))
     assert max(cut.values()) < TOLERANCE, cut
 
 
@@ -58,7 +58,7 @@ def test_the_layer_under_a_linear_readout_is_exact_and_under_the_others_not(loss
     for readout in READOUTS:
         network = build(ONE._replace(readout=readout))
         x, labels = inputs(ONE)
-        differences = worst(by_rule(network, x, labels, loss), bptt_grads(network, x, labels, loss))
+        differences = worst(by_rule(network, x, labels, loss), bptt.grads(network, x, labels, loss))
         below = max(v for k, v in differences.items() if not k.startswith("readout"))
         assert below < TOLERANCE if readout == "linear" else below > 0.05, readout
 
@@ -67,7 +67,7 @@ def test_the_layer_under_a_linear_readout_is_exact_and_under_the_others_not(loss
 def test_without_layers_the_readout_is_all_there_is_and_exact(readout):
     network = build(NOTHING_BELOW._replace(readout=readout))
     x, labels = inputs(NOTHING_BELOW)
-    differences = worst(by_rule(network, x, labels), bptt_grads(network, x, labels))
+    differences = worst(by_rule(network, x, labels), bptt.grads(network, x, labels))
     assert max(differences.values()) < TOLERANCE
 
 
@@ -93,7 +93,7 @@ def test_under_a_leaky_readout_and_a_loss_at_the_end_earlier_bins_are_told_nothi
     network = build(case)
     x, labels = inputs(case)
     loss = Loss("half_mse", "end")
-    ours, exact = by_rule(network, x, labels, loss), bptt_grads(network, x, labels, loss)
+    ours, exact = by_rule(network, x, labels, loss), bptt.grads(network, x, labels, loss)
     sizes = {k: float(ours[k].norm() / exact[k].norm()) for k in ("conv1.weight", "readout.weight")}
     assert sizes["readout.weight"] == pytest.approx(1.0, abs=1e-9)
     assert sizes["conv1.weight"] < 0.5
@@ -125,7 +125,7 @@ def test_the_readouts_say_what_their_equations_say():
     said = {}
     for readout in READOUTS:
         network = build(ONE._replace(readout=readout))
-        network.rest(ONE.batch)
+        network.reset_state(ONE.batch)
         said[readout] = torch.stack([network.forward(now) for now in x])
     v = torch.zeros_like(said["linear"][0])
     for now, leaky in zip(said["linear"], said["leaky"], strict=True):
@@ -137,12 +137,12 @@ def test_the_readouts_say_what_their_equations_say():
 @every_readout
 def test_a_logit_once_said_does_not_change(readout):
     network = build(ONE._replace(readout=readout))
-    network.rest(ONE.batch)
+    network.reset_state(ONE.batch)
     x, _ = inputs(ONE)
     said = [network.forward(now) for now in x]
     kept = [one.clone() for one in said[:1]]
     assert torch.equal(said[0], kept[0])
-    network.rest(ONE.batch)
+    network.reset_state(ONE.batch)
     again = [network.forward(now).clone() for now in x]
     assert all(torch.equal(a, b) for a, b in zip(said, again, strict=True))
 
@@ -150,14 +150,14 @@ def test_a_logit_once_said_does_not_change(readout):
 @every_readout
 def test_a_twin_says_the_same_and_shares_nothing(readout):
     network = build(ONE._replace(readout=readout))
-    twin = network.readout.twin()
+    twin = network.readout.clone()
     own = network.readout.parameters()
     for name, value in twin.parameters().items():
         assert torch.equal(value, own[name])
         assert value.data_ptr() != own[name].data_ptr()
     features = torch.rand((7, 1, own["weight"].shape[1]), dtype=torch.float64)
-    network.readout.rest(1)
-    twin.rest(1)
+    network.readout.reset_state(1)
+    twin.reset_state(1)
     first = [network.readout.forward(f, "none") for f in features]
     second = [twin.forward(f, "none") for f in features]
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
@@ -165,7 +165,7 @@ def test_a_twin_says_the_same_and_shares_nothing(readout):
     for value in twin.parameters().values():
         value.fill_(0.3)
     twin.refresh()
-    network.readout.rest(1)
+    network.readout.reset_state(1)
     for f in features:
         twin.forward(f, "stop")
         after = network.readout.forward(f, "none")
@@ -177,7 +177,7 @@ def test_a_twin_says_the_same_and_shares_nothing(readout):
 def test_state_and_costs_are_counted_by_hand(readout):
     """4 channels of 3x2 pooled; potential and traces of the readout, no function of time."""
     network = build(ONE._replace(readout=readout))
-    network.rest(1)
+    network.reset_state(1)
     features = 4 * 3 * 2
     layer = 4 * (4 * 6 * 5) + 2 * 6 * 5 + 1
     own = {"linear": 0, "leaky": 2 * CLASSES + features + 1, "spiking": 4 * CLASSES + features + 1}

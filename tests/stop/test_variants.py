@@ -11,7 +11,7 @@ import torch
 from helpers.nets import CLASSES, Case, build, inputs, only, stop_grads, worst
 from torch.nn import functional
 
-from streamstop.stop.bptt import bptt_grads
+from streamstop.stop import bptt
 from streamstop.stop.layer import LayerSpec
 from streamstop.stop.network import Network
 from streamstop.stop.neuron import SURROGATES
@@ -41,7 +41,7 @@ ONE_LAYER = {
 def test_one_layer_equals_bptt(case):
     network = build(case)
     x, labels = inputs(case)
-    differences = worst(stop_grads(network, x, labels), bptt_grads(network, x, labels))
+    differences = worst(stop_grads(network, x, labels), bptt.grads(network, x, labels))
     assert max(differences.values()) < TOLERANCE, differences
 
 
@@ -50,7 +50,7 @@ def test_every_surrogate_equals_bptt(surrogate):
     case = Case((2, 6, 6), (CONV,), surrogate=surrogate)
     network = build(case)
     x, labels = inputs(case)
-    differences = worst(stop_grads(network, x, labels), bptt_grads(network, x, labels))
+    differences = worst(stop_grads(network, x, labels), bptt.grads(network, x, labels))
     assert max(differences.values()) < TOLERANCE, differences
 
 
@@ -68,7 +68,7 @@ def test_hard_reset_is_exact_for_all_but_the_weights():
     case = Case((2, 6, 6), (CONV,), reset="hard", bins=20)
     network = build(case)
     x, labels = inputs(case)
-    ours, exact = stop_grads(network, x, labels), bptt_grads(network, x, labels)
+    ours, exact = stop_grads(network, x, labels), bptt.grads(network, x, labels)
     differences = worst(ours, exact)
     inexact = differences.pop("conv1.weight")
     assert max(differences.values()) < TOLERANCE, differences
@@ -81,7 +81,7 @@ def test_reset_spikes_differ():
     for reset in ("soft", "hard"):
         case = Case((2, 6, 6), (CONV,), reset=reset, bins=30)
         network = build(case)
-        network.rest(case.batch)
+        network.reset_state(case.batch)
         counts.append(sum(float(_spikes(network, now).sum()) for now in inputs(case)[0]))
     assert counts[0] > counts[1] > 0
 
@@ -101,21 +101,24 @@ BLOCKS = {
 
 
 @pytest.mark.parametrize("norm", ["none", "weight"])
-@pytest.mark.parametrize("join", ["spikes", "membrane"])
+@pytest.mark.parametrize("residual", ["add", "membrane"])
 @pytest.mark.parametrize("layers", BLOCKS.values(), ids=BLOCKS.keys())
-def test_residual_blocks_drop_the_same_path_and_no_other(layers, join, norm):
-    joined = tuple(one._replace(join=join) if one.kind == "block" else one for one in layers)
-    case = Case((3, 6, 6), joined, bins=15, norm=norm)
+def test_residual_blocks_drop_the_same_path_and_no_other(layers, residual, norm):
+    layers = tuple(
+        one._replace(residual=residual) if one.kind == "block" else one for one in layers
+    )
+    case = Case((3, 6, 6), layers, bins=15, norm=norm)
     network = build(case)
     x, labels = inputs(case)
     ours = stop_grads(network, x, labels)
-    reference = bptt_grads(network, x, labels, same_step_only=True)
-    # A way of synapses without neurons: its bias would be its neurons' twice, and stays.
+    reference = bptt.grads(network, x, labels, same_step_only=True)
+    # A shortcut of synapses alone: its bias would be a second one of the same neurons, and stays.
     assert reference.keys() - ours.keys() == {f"{name}.bias" for name in network.skips}
-    assert bool(network.skips) == (join == "membrane" and any(b.way for b in blocks_of(network)))
+    has_skips = residual == "membrane" and any(b.shortcut for b in blocks_of(network))
+    assert bool(network.skips) == has_skips
     cut = worst(ours, only(reference, ours))
     assert max(cut.values()) < TOLERANCE, cut
-    assert max(worst(ours, only(bptt_grads(network, x, labels), ours)).values()) > 0.1
+    assert max(worst(ours, only(bptt.grads(network, x, labels), ours)).values()) > 0.1
 
 
 def blocks_of(network: Network) -> list[ResidualBlock]:
@@ -125,23 +128,23 @@ def blocks_of(network: Network) -> list[ResidualBlock]:
 def test_what_leaves_a_block_is_spikes_or_their_sum():
     """Where membranes are added, 0 or 1; where spikes are, up to 2."""
     largest = {}
-    for join in ("spikes", "membrane"):
-        layers = (LayerSpec("conv", 4), LayerSpec("block", 4, join=join))
+    for residual in ("add", "membrane"):
+        layers = (LayerSpec("conv", 4), LayerSpec("block", 4, residual=residual))
         network = build(Case((2, 6, 6), layers))
         x, _ = inputs(Case((2, 6, 6), layers), density=0.6)
-        network.rest(3)
+        network.reset_state(3)
         seen = []
         for now in x:
             network.forward(now)
             seen.append(network.features.clone())
         assert set(torch.stack(seen).unique().tolist()) <= {0.0, 1.0, 2.0}
-        largest[join] = float(torch.stack(seen).max())
-    assert largest == {"spikes": 2.0, "membrane": 1.0}
+        largest[residual] = float(torch.stack(seen).max())
+    assert largest == {"add": 2.0, "membrane": 1.0}
 
 
-def test_a_membrane_takes_up_the_way_as_current():
+def test_a_membrane_takes_up_the_shortcut_as_current():
     """With the block's second weights at nothing, its neurons integrate what came in, alone."""
-    layers = (LayerSpec("block", 2, join="membrane"),)
+    layers = (LayerSpec("block", 2, residual="membrane"),)
     case = Case((2, 4, 4), layers)
     network = build(case)
     (block,) = blocks_of(network)
@@ -149,13 +152,13 @@ def test_a_membrane_takes_up_the_way_as_current():
     b.weight.zero_()
     b.bias.zero_()
     network.refresh()
-    network.rest(case.batch)
-    u, s = torch.zeros_like(b.state.u), torch.zeros_like(b.state.s)
+    network.reset_state(case.batch)
+    u, s = torch.zeros_like(b.state.v), torch.zeros_like(b.state.spikes)
     for now in inputs(case)[0]:
         u = b.leak * (u - b.theta * s) + now
         s = (u >= b.theta).to(u.dtype)
         network.forward(now)
-        torch.testing.assert_close(b.state.u, u, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(b.state.v, u, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("more", ({"kernel": 5}, {"pool": 2}, {"groups": 2}, {"pad": 0}))
@@ -179,7 +182,9 @@ def test_sltt_is_stop_that_forgets_between_bins():
     for now in x:
         with torch.enable_grad():
             below = now
-            for i, (name, layer) in enumerate(zip(network.names, network.layers, strict=True)):
+            for i, (name, layer) in enumerate(
+                zip(network.layer_names, network.layers, strict=True)
+            ):
                 leak = 0.99 * torch.sigmoid(p[f"{name}.leak_logit"])
                 theta = torch.exp(p[f"{name}.log_theta"]).view_as(layer.theta)
                 kept = leak * (u[i] - theta.detach() * s[i])

@@ -19,7 +19,7 @@ from streamstop.config.training import load_train_config
 from streamstop.datasets.images import load_images
 from streamstop.datasets.samples import Samples
 from streamstop.errors import UsageError
-from streamstop.learning.factory import configured_network
+from streamstop.learning.factory import network_from_config
 from streamstop.learning.weights import read_weights
 from streamstop.stop.network import Network
 from streamstop.training.distributed import Workers
@@ -163,7 +163,7 @@ def test_a_loss_at_the_end_is_that_of_the_last_step_and_so_is_the_decision(tmp_p
     trainer = Trainer(config, samples, 3)
     x = (samples.x.float() - trainer.mean[0]) / trainer.deviation[0]
     network = trainer.network
-    network.rest(len(x))
+    network.reset_state(len(x))
     for _ in range(config.data.steps):
         logits = network.forward(x, traces=False)
     expected = torch.nn.functional.cross_entropy(logits, samples.y)
@@ -270,12 +270,12 @@ def test_what_is_kept_says_what_network_it_is(tmp_path: Path) -> None:
     assert about["epoch"] == result.summary["parts"][0]["best_epoch"]
     # A network made of the file alone scores on the test set what the training says of itself.
     section = {key: tuple(v) if isinstance(v, list) else v for key, v in about["network"].items()}
-    spec = configured_network(NetworkConfig(**section), (1, 8, 8), 3)
+    spec = network_from_config(NetworkConfig(**section), (1, 8, 8), 3)
     network = Network(spec, seed=5)
-    network.load(tensors)
+    network.load_parameters(tensors)
     test = load_images(tmp_path / "data", "test")
     x = (test.x.float() - about["mean"][0]) / about["deviation"][0]
-    network.rest(len(x))
+    network.reset_state(len(x))
     votes = sum(network.forward(x, traces=False) for _ in range(about["steps"]))
     assert isinstance(votes, torch.Tensor)
     assert int((votes.argmax(1) == test.y).sum()) == result.summary["test"]["correct"]

@@ -52,11 +52,11 @@ def model(
         config = load_config(None, sets or (), flags)
         # These import torch, which --help must not wait for.
         from streamstop.cli.display.model import model_cost, model_json, print_model
-        from streamstop.learning.factory import configured_network
+        from streamstop.learning.factory import network_from_config
 
         shape = (polarities, config.binning.height, config.binning.width)
         outputs = config.network.classes or UNLABELLED_CLASSES
-        spec = configured_network(config.network, shape, outputs)
+        spec = network_from_config(config.network, shape, outputs)
         cost = model_cost(spec, config.learner)
         if as_json:
             print(json.dumps(model_json(name, spec, cost), indent=2))

@@ -263,7 +263,7 @@ def test_a_model_is_shown_with_its_costs_in_80_columns() -> None:
 
 def test_a_model_as_json_is_exact_and_follows_the_settings() -> None:
     args = ["model", "compact", "--input", "1x6x8", "--classes", "3", "--json"]
-    sets = ["network.channels=[2, 3]", "learner.trainable=none", "learner.dtype=float64"]
+    sets = ["network.channels=[2, 3]", "learner.trainable=[]", "learner.dtype=float64"]
     result = runner.invoke(app, args + [word for text in sets for word in ("--set", text)])
     shown = json.loads(result.stdout)
     assert (shown["name"], shown["input"], shown["classes"]) == ("compact", [1, 6, 8], 3)

@@ -44,8 +44,8 @@ def test_what_is_asked_is_said_to_be_met_or_not() -> None:
     }
     lines = order.verdict(found)
     assert [("not met" in line) for line in lines] == [True, False, True, False]
-    said = [line.partition("it is ")[2][:6] for line in lines]
-    assert said == ["-0.010", "+0.250", "+0.100", "-0.020"]
+    leads = [line.partition("it is ")[2][:6] for line in lines]
+    assert leads == ["-0.010", "+0.250", "+0.100", "-0.020"]
     assert order.verdict({contest.W.name: {0: 0.5}}) == []
 
 

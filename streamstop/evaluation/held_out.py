@@ -15,7 +15,7 @@ from torch import Tensor
 from streamstop.evaluation.continual import Continual, HeldOut
 from streamstop.evaluation.prequential import TestThenTrain
 from streamstop.events.binning import Bin, Binner
-from streamstop.scenarios.stream import World
+from streamstop.scenarios.stream import ScenarioStream
 from streamstop.sources.base import Source
 
 
@@ -31,7 +31,7 @@ class Examination:
 
     def __init__(
         self,
-        world: World,
+        world: ScenarioStream,
         test: TestThenTrain,
         binner: Callable[[Source], Binner],
         encode: Callable[[Bin], Tensor],

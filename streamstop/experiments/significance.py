@@ -22,7 +22,7 @@ SHARE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class MeanInterval:
     """A figure over several runs: mean, standard deviation (n - 1), and the mean's 95 % interval.
 
     sd, low, high are None for a single run, which says nothing of how far another would be off.
@@ -35,19 +35,19 @@ class Spread:
     high: float | None
 
     @staticmethod
-    def of(values: Sequence[float]) -> Spread:
+    def of(values: Sequence[float]) -> MeanInterval:
         """Of one value a run, at least one.
 
-        >>> spread = Spread.of([0.90, 0.92, 0.94])
+        >>> spread = MeanInterval.of([0.90, 0.92, 0.94])
         >>> round(spread.mean, 2), round(spread.sd, 2), round(spread.low, 4)
         (0.92, 0.02, 0.8703)
         """
         mean, n = fmean(values), len(values)
         if n < 2:
-            return Spread(mean, None, n, None, None)
+            return MeanInterval(mean, None, n, None, None)
         sd = stdev(values)
         half = t_quantile((1 + SHARE) / 2, n - 1) * sd / math.sqrt(n)
-        return Spread(mean, sd, n, mean - half, mean + half)
+        return MeanInterval(mean, sd, n, mean - half, mean + half)
 
     def as_dict(self) -> dict[str, Any]:
         """As summaries have it: the interval as "ci95", None for a single run."""
@@ -82,7 +82,7 @@ def t_tails(t: float, freedom: int) -> float:
     return incomplete_beta(freedom / 2, 0.5, freedom / (freedom + t * t))
 
 
-def paired_t(differences: Sequence[float]) -> float | None:
+def paired_t_test(differences: Sequence[float]) -> float | None:
     """Paired t-test's p that the mean difference is 0; None where it has no say: fewer than two
     differences, or all of one size.
     """
@@ -94,13 +94,13 @@ def paired_t(differences: Sequence[float]) -> float | None:
     return t_tails(mean / (sd / math.sqrt(len(differences))), len(differences) - 1)
 
 
-def sign_flips(differences: Sequence[float]) -> float | None:
+def sign_flip_test(differences: Sequence[float]) -> float | None:
     """Exact sign-flip permutation test's p that differences are as often up as down.
 
     The share of all 2^n ways to set the signs whose sum is at least as far from 0 as the one seen;
-    with n pairs never below `least_p(n)`. None for more than `MAX_FLIPPED`, or for none.
+    with n pairs never below `min_p(n)`. None for more than `MAX_FLIPPED`, or for none.
 
-    >>> sign_flips([0.01, 0.02, 0.03])
+    >>> sign_flip_test([0.01, 0.02, 0.03])
     0.25
     """
     if not 0 < len(differences) <= MAX_FLIPPED:
@@ -113,19 +113,19 @@ def sign_flips(differences: Sequence[float]) -> float | None:
     return sum(abs(s) >= seen for s in sums) / len(sums)
 
 
-def least_p(pairs: int) -> float:
+def min_p(pairs: int) -> float:
     """The smallest p that the sign-flip test can give: 2 / 2^n, all differences of one sign.
 
-    >>> least_p(5)
+    >>> min_p(5)
     0.0625
     """
     return min(1.0, 2.0 ** (1 - pairs))
 
 
-def sign_test(first: int, second: int) -> float:
+def mcnemar_test(first: int, second: int) -> float:
     """Exact McNemar (sign) test's p, from how often only the first was right, only the second.
 
-    >>> round(sign_test(9, 1), 4)
+    >>> round(mcnemar_test(9, 1), 4)
     0.0215
     """
     n, low = first + second, min(first, second)
@@ -133,10 +133,10 @@ def sign_test(first: int, second: int) -> float:
     return min(1.0, 2 * incomplete_beta(n - low, low + 1, 0.5)) if n else 1.0
 
 
-def holm(values: Sequence[float | None]) -> list[float | None]:
+def holm_correction(values: Sequence[float | None]) -> list[float | None]:
     """p-values corrected for being several (Holm, Scand. J. Stat. 6, 1979); None stays None.
 
-    >>> holm([0.01, 0.04, None, 0.03])
+    >>> holm_correction([0.01, 0.04, None, 0.03])
     [0.03, 0.06, None, 0.06]
     """
     order = sorted((p, i) for i, p in enumerate(values) if p is not None)

@@ -33,9 +33,9 @@ from benchmarks.studies import contest
 from benchmarks.studies.contest import SEEDS, Job, Rule, Store
 from streamstop.config.recipe import built, given
 from streamstop.config.training import TrainConfig
-from streamstop.datasets.event_windows import load_events
+from streamstop.datasets.event_windows import load_event_windows
 from streamstop.datasets.load import load_test_set, load_training_set
-from streamstop.datasets.samples import Samples, deal
+from streamstop.datasets.samples import Samples, stratified_folds
 
 STORE, PAGE = ROOT / "runs" / "ablation.jsonl", ROOT / "docs" / "results" / "ablation.md"
 DATA = Path(os.environ.get("STREAMSTOP_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -47,15 +47,15 @@ RULES = (
 
 @cache
 def _nmnist(config: TrainConfig) -> Samples:
-    return load_events(config.data.uri, config.binning, config.data.time_steps)
+    return load_event_windows(config.data.uri, config.binning, config.data.time_steps)
 
 
 def nmnist(config: TrainConfig, seed: int) -> tuple[Samples, Samples]:
     """Fold number `seed` of five to test on, the others to train on."""
     samples = _nmnist(config)
-    dealt = deal(samples.y, len(SEEDS), 0)
+    dealt = stratified_folds(samples.y, len(SEEDS), 0)
     held = dealt == seed % len(SEEDS)
-    return samples.take(np.flatnonzero(~held)), samples.take(np.flatnonzero(held))
+    return samples.subset(np.flatnonzero(~held)), samples.subset(np.flatnonzero(held))
 
 
 @cache

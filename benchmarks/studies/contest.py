@@ -97,7 +97,7 @@ def train_once(config: TrainConfig, train: Samples, test: Samples) -> dict[str, 
             loss, seen = trainer.epoch(number)
     except DivergedError as error:
         return {**found, "accuracy": None, "diverged": str(error)}
-    with trainer.averaged() as network:
+    with trainer.ema_network() as network:
         accuracy = trainer.evaluate(test, network).accuracy
         leaks = [round(float(one.leak), 4) for one in network.layers]
         thresholds = [round(float(one.theta.mean()), 4) for one in network.layers]

@@ -28,7 +28,7 @@ from streamstop.sources.folder import FolderSource
 from streamstop.sources.open import open_source
 
 
-def load_events(
+def load_event_windows(
     uri: str,
     binning: BinningConfig,
     steps: int,

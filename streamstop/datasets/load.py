@@ -13,23 +13,29 @@ from pathlib import Path
 
 from streamstop.config.sections import BinningConfig
 from streamstop.config.training import DataConfig
-from streamstop.datasets.event_windows import load_events
+from streamstop.datasets.event_windows import load_event_windows
 from streamstop.datasets.idx import read_idx
 from streamstop.datasets.images import load_images
-from streamstop.datasets.samples import Indices, Samples, channel_statistics, deal, split
+from streamstop.datasets.samples import (
+    Indices,
+    Samples,
+    channel_statistics,
+    split,
+    stratified_folds,
+)
 from streamstop.errors import UsageError
 
 __all__ = [
     "Indices",
     "Samples",
     "channel_statistics",
-    "deal",
-    "load_events",
+    "load_event_windows",
     "load_images",
     "load_test_set",
     "load_training_set",
     "read_idx",
     "split",
+    "stratified_folds",
 ]
 
 
@@ -37,7 +43,7 @@ def load_training_set(data: DataConfig, binning: BinningConfig) -> Samples:
     """What a recipe's [data] section says to train on; raises as its reader does."""
     if data.kind == "images":
         return load_images(Path(data.uri), "train", data.max_samples)
-    return load_events(
+    return load_event_windows(
         data.uri,
         binning,
         data.time_steps,
@@ -57,7 +63,7 @@ def load_test_set(data: DataConfig, binning: BinningConfig, training: Samples) -
     if data.kind == "images":
         test = load_images(Path(data.test_uri or data.uri), "test", data.max_samples)
     elif data.test_uri or data.test_fraction:
-        test = load_events(
+        test = load_event_windows(
             data.test_uri or data.uri,
             binning,
             data.time_steps,

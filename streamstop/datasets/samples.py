@@ -33,7 +33,7 @@ class Samples(NamedTuple):
     classes: tuple[str, ...]
     simulated: bool = False
 
-    def take(self, which: Indices) -> Samples:
+    def subset(self, which: Indices) -> Samples:
         """The samples of these numbers, in this order."""
         chosen = torch.from_numpy(which)
         return self._replace(x=self.x[chosen], y=self.y[chosen])
@@ -56,7 +56,7 @@ def channel_statistics(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]
     return tuple(means), tuple(deviations)
 
 
-def deal(y: Tensor, parts: int, seed: int) -> Indices:
+def stratified_folds(y: Tensor, parts: int, seed: int) -> Indices:
     """The part, 0 to parts - 1, of each sample: equal in size, and so in each class, but for one.
 
     y : (n,) numbers of classes.

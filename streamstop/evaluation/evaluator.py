@@ -18,7 +18,7 @@ from streamstop.evaluation.prequential import PrequentialProtocol, ScoredSegment
 from streamstop.events.binning import Bin
 from streamstop.events.labels import LabelTrack, Segment
 from streamstop.scenarios.scenario import domain_at
-from streamstop.scenarios.stream import World
+from streamstop.scenarios.stream import ScenarioStream
 
 
 class SegmentListener(Protocol):
@@ -40,7 +40,7 @@ class PrequentialEvaluator:
         The learner, the untrained network beside it, and the baselines.
     labels : LabelTrack or None
         Of the stream; None: the learner only predicts.
-    world : World
+    world : ScenarioStream
         Spans and domains of the stream.
     scenario : ScenarioConfig
         How domains are told from names.
@@ -65,7 +65,7 @@ class PrequentialEvaluator:
         self,
         test: PrequentialProtocol,
         labels: LabelTrack | None,
-        world: World,
+        world: ScenarioStream,
         scenario: ScenarioConfig,
         examination: HeldOutEvaluation,
         response: DriftResponse,
@@ -155,14 +155,14 @@ class PrequentialEvaluator:
 
     def _is_new_task(self, segment: int) -> bool:
         began = max(self._begun, 0)
-        return any(began < one.first <= segment for one in self._world.course.spans)
+        return any(began < one.first <= segment for one in self._world.schedule.spans)
 
     def _score(self, verdicts: Sequence[ScoredSegment]) -> None:
         self.segments += len(verdicts)
         for v in verdicts:
             nth = bisect_right(self._track, v.segment.start_us, key=lambda s: s.start_us) - 1
             by = self._scenario.domain_from
-            domain = domain_at(self._world.course, by, nth, v.segment.recording)
+            domain = domain_at(self._world.schedule, by, nth, v.segment.recording)
             if domain is not None:
                 self.test.scores.domains.add(domain, nth, v.segment.label, v.said)
             rates = {EVENT_RATE: math.log1p(v.events / max(v.bins, 1))}

@@ -15,7 +15,7 @@ from torch import Tensor
 from streamstop.evaluation.continual import AccuracyMatrix, HeldOut
 from streamstop.evaluation.prequential import PrequentialProtocol
 from streamstop.events.binning import Bin, Binner
-from streamstop.scenarios.stream import World
+from streamstop.scenarios.stream import ScenarioStream
 from streamstop.sources.base import Source
 
 
@@ -31,7 +31,7 @@ class HeldOutEvaluation:
 
     def __init__(
         self,
-        world: World,
+        world: ScenarioStream,
         test: PrequentialProtocol,
         binner: Callable[[Source], Binner],
         encode: Callable[[Bin], Tensor],

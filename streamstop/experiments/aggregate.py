@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streamstop.experiments.significance import Spread
+from streamstop.experiments.significance import MeanInterval
 from streamstop.pipeline.summary_file import number
 
 KIND = "several seeds"
@@ -74,7 +74,7 @@ def seed_folders(folder: Path) -> list[Path]:
     return [one for m, one in sorted(found, key=lambda pair: int(pair[0][1])) if one.is_dir()]
 
 
-def joint_summary(runs: Sequence[SeedRun], *, command: str, name: str = "") -> dict[str, Any]:
+def aggregate_runs(runs: Sequence[SeedRun], *, command: str, name: str = "") -> dict[str, Any]:
     """The summary of runs that differ by their seed alone; plain data.
 
     Every figure becomes {"mean", "sd", "n", "ci95"}: standard deviation with n - 1, interval by
@@ -90,25 +90,25 @@ def joint_summary(runs: Sequence[SeedRun], *, command: str, name: str = "") -> d
         "command": command,
         "status": _status(runs),
         "message": "; ".join(
-            f"seed {run.seed}{'' if run.counts else ' is in no mean'}: {in_words(run)}"
+            f"seed {run.seed}{'' if run.counts else ' is in no mean'}: {describe_status(run)}"
             for run in told
         ),
         "seeds": [run.seed for run in runs],
         "n": len(counted),
         "runs": [_row(run) for run in runs],
-        "segments": spread([one.get("segments") for one in counted]),
-        **{key: spread([one.get(key) for one in counted]) for key in SPREAD},
+        "segments": mean_sd_tree([one.get("segments") for one in counted]),
+        **{key: mean_sd_tree([one.get(key) for one in counted]) for key in SPREAD},
         "learner_less_rivals": _margins(counted),
-        "continual": spread([_continual(one.get("continual")) for one in counted]),
-        "drift": spread([_without_lists(one.get("drift")) for one in counted]),
-        "operations": spread([one.get("operations") for one in counted]),
+        "continual": mean_sd_tree([_continual(one.get("continual")) for one in counted]),
+        "drift": mean_sd_tree([_without_lists(one.get("drift")) for one in counted]),
+        "operations": mean_sd_tree([one.get("operations") for one in counted]),
         "network": first.get("network"),
         "weights": first.get("weights"),
         "versions": first.get("versions"),
     }
 
 
-def in_words(run: SeedRun) -> str:
+def describe_status(run: SeedRun) -> str:
     """What became of a run that is in no mean, or what else is to be said of one."""
     if run.summary is None or run.counts:
         return run.message or "it failed"
@@ -117,25 +117,25 @@ def in_words(run: SeedRun) -> str:
     return f"{run.status} after {segments} segments" + (f" ({said})" if said else "")
 
 
-def spread(values: Sequence[Any]) -> Any:
+def mean_sd_tree(values: Sequence[Any]) -> Any:
     """The same tree with each figure's mean, deviation and interval in its place.
 
     values : one tree a run: figures, tables of them, or lists of rows that a text names. What is
     missing in a run counts for nothing; what is no figure in any is None.
 
-    >>> spread([{"a": 1.0, "b": None}, {"a": 3.0}])["a"]["mean"]
+    >>> mean_sd_tree([{"a": 1.0, "b": None}, {"a": 3.0}])["a"]["mean"]
     2.0
-    >>> spread([[{"class": "x", "recall": 0.5}], [{"class": "x", "recall": 1.0}]])[0]["class"]
+    >>> mean_sd_tree([[{"class": "x", "recall": 0.5}], [{"class": "x", "recall": 1.0}]])[0]["class"]
     'x'
     """
     there = [one for one in values if one is not None]
     if there and all(isinstance(one, Mapping) for one in there):
         keys = dict.fromkeys(key for one in there for key in one)
-        return {key: spread([one.get(key) for one in there]) for key in keys}
+        return {key: mean_sd_tree([one.get(key) for one in there]) for key in keys}
     if there and all(isinstance(one, list) for one in there):
         return _rows(there)
     figures = [known for one in there if (known := number(one)) is not None]
-    return Spread.of(figures).as_dict() if figures else None
+    return MeanInterval.of(figures).as_dict() if figures else None
 
 
 def _rows(lists: Sequence[Sequence[Any]]) -> list[dict[str, Any]] | None:
@@ -154,7 +154,7 @@ def _rows(lists: Sequence[Sequence[Any]]) -> list[dict[str, Any]] | None:
         if not isinstance(row[key], str | None):
             return None
         rows.setdefault(row[key], []).append({k: v for k, v in row.items() if k != key})
-    return [{key: name, **spread(found)} for name, found in rows.items()]
+    return [{key: name, **mean_sd_tree(found)} for name, found in rows.items()]
 
 
 def _status(runs: Sequence[SeedRun]) -> str:
@@ -189,7 +189,7 @@ def _margins(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 for rival, values in (one.get("baselines") or {}).items()
             }
         )
-    return spread(trees) or {}
+    return mean_sd_tree(trees) or {}
 
 
 def _less(ours: object, theirs: object) -> float | None:

@@ -16,20 +16,20 @@ from typing import Any
 from streamstop.errors import UsageError
 from streamstop.experiments.groups import (
     Group,
-    differing,
-    found_folders,
-    grouped,
+    config_differences,
+    disambiguate,
+    find_run_folders,
+    group_runs,
     read_run,
-    told_apart,
 )
 from streamstop.experiments.significance import (
     MAX_FLIPPED,
-    Spread,
-    holm,
-    least_p,
-    paired_t,
-    sign_flips,
-    sign_test,
+    MeanInterval,
+    holm_correction,
+    mcnemar_test,
+    min_p,
+    paired_t_test,
+    sign_flip_test,
 )
 from streamstop.pipeline.segments_file import count_shared
 
@@ -59,7 +59,7 @@ class Pair:
     unmatched: int = 0
     first_only: int = 0
     second_only: int = 0
-    difference: Spread | None = None
+    difference: MeanInterval | None = None
     by_seed: tuple[float, ...] = ()
     p_segments: float | None = None
     p_t: float | None = None
@@ -67,14 +67,14 @@ class Pair:
     corrected: tuple[float | None, float | None, float | None] | None = None
 
     @property
-    def tested(self) -> bool:
+    def is_comparable(self) -> bool:
         """Whether there was anything to test."""
         return not self.reasons
 
     @property
-    def least_p(self) -> float | None:
+    def min_p(self) -> float | None:
         """The smallest p that the sign-flip test could give with so many seeds."""
-        return least_p(len(self.seeds)) if self.p_flips is not None else None
+        return min_p(len(self.seeds)) if self.p_flips is not None else None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -83,7 +83,7 @@ class Pair:
         said["by_seed"] = dict(zip(map(str, self.seeds), self.by_seed, strict=False))
         names = ("p_segments", "p_t", "p_flips")
         said["corrected"] = self.corrected and dict(zip(names, self.corrected, strict=True))
-        return {**said, "least_p_flips": self.least_p}
+        return {**said, "least_p_flips": self.min_p}
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def compare(named: Sequence[str]) -> Comparison:
     Raises UsageError where one is not there, where none holds a finished run, or where they make
     more groups than there are letters.
     """
-    folders, notes = found_folders(named)
+    folders, notes = find_run_folders(named)
     runs = []
     for folder in folders:
         try:
@@ -139,16 +139,16 @@ def compare(named: Sequence[str]) -> Comparison:
     if not runs:
         told = notes[0].removeprefix("left out: ") if notes else "no folder was named"
         raise UsageError(f"nothing to compare: {told}")
-    groups, more = grouped(runs)
-    pairs = [paired(a, b) for a, b in combinations(groups, 2)]
+    groups, more = group_runs(runs)
+    pairs = [compare_pair(a, b) for a, b in combinations(groups, 2)]
     if len(groups) > 2:
-        pairs = corrected(pairs)
+        pairs = holm_correct(pairs)
     if len(groups) == 1:
         more.append("one group: these runs differ by nothing but their seed")
-    return Comparison(tuple(groups), differing(groups), tuple(pairs), (*notes, *more))
+    return Comparison(tuple(groups), config_differences(groups), tuple(pairs), (*notes, *more))
 
 
-def incomparable(a: Group, b: Group) -> list[str]:
+def reasons_not_comparable(a: Group, b: Group) -> list[str]:
     """Why two groups' decisions cannot be tested against each other; empty where they can."""
     reasons = []
     if (kinds := (a.summary.get("data"), b.summary.get("data"))) and kinds[0] != kinds[1]:
@@ -160,10 +160,10 @@ def incomparable(a: Group, b: Group) -> list[str]:
             continue
         if key == "source.uri":
             told = [str(group.summary.get("source") or "unknown") for group in (a, b)]
-            told = told if told[0] != told[1] else told_apart([ours, theirs])
+            told = told if told[0] != told[1] else disambiguate([ours, theirs])
             reasons.append(f"another source, {told[0]} and {told[1]}")
         else:
-            protocol.append(f"{key} {' and '.join(told_apart([ours, theirs]))}")
+            protocol.append(f"{key} {' and '.join(disambiguate([ours, theirs]))}")
     if protocol:
         reasons.append(f"another protocol, {', '.join(protocol)}")
     for group in (a, b):
@@ -174,9 +174,9 @@ def incomparable(a: Group, b: Group) -> list[str]:
     return reasons
 
 
-def paired(a: Group, b: Group) -> Pair:
+def compare_pair(a: Group, b: Group) -> Pair:
     """Two groups tested on what they share: segments, and seeds where there are enough."""
-    reasons = incomparable(a, b)
+    reasons = reasons_not_comparable(a, b)
     first, second = ({run.seed: run for run in group.runs} for group in (a, b))
     seeds = tuple(sorted(first.keys() & second.keys()))
     if not reasons and not seeds:
@@ -206,22 +206,22 @@ def paired(a: Group, b: Group) -> Pair:
         sum(one.alone for one in counts),
         wins,
         losses,
-        Spread.of(by_seed),
+        MeanInterval.of(by_seed),
         by_seed,
-        sign_test(wins, losses),
-        paired_t(by_seed) if enough else None,
-        sign_flips(by_seed) if enough and len(seeds) <= MAX_FLIPPED else None,
+        mcnemar_test(wins, losses),
+        paired_t_test(by_seed) if enough else None,
+        sign_flip_test(by_seed) if enough and len(seeds) <= MAX_FLIPPED else None,
     )
 
 
-def corrected(pairs: Sequence[Pair]) -> list[Pair]:
+def holm_correct(pairs: Sequence[Pair]) -> list[Pair]:
     """The same pairs with each kind of test corrected by Holm for being several."""
     columns = [
-        holm([pair.p_segments for pair in pairs]),
-        holm([pair.p_t for pair in pairs]),
-        holm([pair.p_flips for pair in pairs]),
+        holm_correction([pair.p_segments for pair in pairs]),
+        holm_correction([pair.p_t for pair in pairs]),
+        holm_correction([pair.p_flips for pair in pairs]),
     ]
     return [
-        replace(pair, corrected=(s, t, f)) if pair.tested else pair
+        replace(pair, corrected=(s, t, f)) if pair.is_comparable else pair
         for pair, s, t, f in zip(pairs, *columns, strict=True)
     ]

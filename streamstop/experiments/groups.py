@@ -16,7 +16,7 @@ from streamstop.config.aliases import current_section
 from streamstop.config.recipe import read_toml
 from streamstop.config.sections import Config
 from streamstop.errors import UsageError
-from streamstop.experiments.aggregate import SeedRun, in_words, joint_summary, seed_folders
+from streamstop.experiments.aggregate import SeedRun, aggregate_runs, describe_status, seed_folders
 from streamstop.pipeline.summary_file import number, read_summary
 
 MAX_GROUPS = 26
@@ -85,7 +85,7 @@ class Group:
     @property
     def rival(self) -> str | None:
         """The baseline that is best in the mean; between equals, the one better at the end."""
-        return strongest(self.summary)
+        return best_baseline(self.summary)
 
     def values(self, *keys: str) -> list[float | None]:
         """A figure of each run's own summary."""
@@ -98,7 +98,7 @@ class Group:
         return out
 
 
-def found_folders(named: Sequence[str]) -> tuple[list[Path], list[str]]:
+def find_run_folders(named: Sequence[str]) -> tuple[list[Path], list[str]]:
     """The run folders that are meant, each once, and notes on what is none.
 
     Raises UsageError where a name leads nowhere.
@@ -138,7 +138,7 @@ def read_run(folder: Path) -> Run:
     return Run(folder, seed, summary, _settings(folder / "config.toml"))
 
 
-def grouped(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
+def group_runs(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
     """Groups of runs that differ by their seed alone, in the order in which they were named.
 
     Of several runs with one seed the last counts. Raises UsageError where there are too many.
@@ -164,23 +164,25 @@ def grouped(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
             by_seed[run.seed] = run
         entries = [_entry(by_seed[seed]) for seed in sorted(by_seed)]
         notes += [
-            f"{letter}: seed {e.seed} is in no mean: {in_words(e)}" for e in entries if not e.counts
+            f"{letter}: seed {e.seed} is in no mean: {describe_status(e)}"
+            for e in entries
+            if not e.counts
         ]
         kept = tuple(by_seed[e.seed] for e in entries if e.counts)
-        summary = joint_summary(entries, command="")
+        summary = aggregate_runs(entries, command="")
         groups.append(Group(letter, "", kept, summary, same[0].settings))
     groups = [replace(group, label=_label(group, groups)) for group in groups]
     return groups, [*notes, *_versions(groups)]
 
 
-def differing(groups: Sequence[Group]) -> dict[str, tuple[Any, ...]]:
+def config_differences(groups: Sequence[Group]) -> dict[str, tuple[Any, ...]]:
     """Settings in which groups differ, with each group's value."""
     keys = dict.fromkeys(key for group in groups for key in group.settings)
     values = {key: tuple(group.settings.get(key) for group in groups) for key in keys}
     return {key: own for key, own in values.items() if any(one != own[0] for one in own)}
 
 
-def strongest(summary: Mapping[str, Any]) -> str | None:
+def best_baseline(summary: Mapping[str, Any]) -> str | None:
     """The baseline that is best in the mean of a joint summary; between equals, at the end."""
 
     def mean(values: Any, key: str) -> float:
@@ -195,20 +197,20 @@ def strongest(summary: Mapping[str, Any]) -> str | None:
     )
 
 
-def in_short(value: Any) -> str:
+def abbreviate(value: Any) -> str:
     """A setting's value in a few letters; of a path, its last part."""
     if isinstance(value, str):
         head, question, query = value.partition("?")
         text = (Path(head).name or head) + question + query
         return text or "none"
     if isinstance(value, list):
-        return "[" + ", ".join(map(in_short, value)) + "]"
+        return "[" + ", ".join(map(abbreviate, value)) + "]"
     return str(value).lower() if isinstance(value, bool) else f"{value}"
 
 
-def told_apart(values: Sequence[Any]) -> list[str]:
+def disambiguate(values: Sequence[Any]) -> list[str]:
     """Values of one setting in a few letters each, or in full where that would make two alike."""
-    short = [in_short(value) for value in values]
+    short = [abbreviate(value) for value in values]
     full = [str(value) for value in values]
     return short if len(set(short)) == len(set(full)) else full
 
@@ -218,10 +220,10 @@ def _label(group: Group, groups: Sequence[Group]) -> str:
     from others of its name, where they are few.
     """
     alike = [one for one in groups if one.name == group.name]
-    differ = differing(alike)
+    differ = config_differences(alike)
     place = alike.index(group)
     told = [
-        f"{key.partition('.')[2]} = {told_apart(values)[place]}" for key, values in differ.items()
+        f"{key.partition('.')[2]} = {disambiguate(values)[place]}" for key, values in differ.items()
     ]
     few = told if len(told) <= MAX_TOLD else []
     named = [group.name] if len(alike) < len(groups) or not few else []

@@ -30,7 +30,7 @@ from streamstop.config.recipe import to_toml
 from streamstop.config.sections import Config
 from streamstop.config.uri_paths import stem
 from streamstop.errors import StreamstopError, UsageError
-from streamstop.experiments.aggregate import SeedRun, joint_summary
+from streamstop.experiments.aggregate import SeedRun, aggregate_runs
 from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.summary_file import read_summary
 from streamstop.sources.live.registry import is_live
@@ -61,7 +61,7 @@ class SeedProgress(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SeveralResult:
+class SeedsResult:
     """What several seeds end with: the joint summary, its folder, the runs, the exit code."""
 
     summary: dict[str, Any]
@@ -121,7 +121,7 @@ def run_seeds(
     report: Callable[[Path], object] | None = None,
     progress: Callable[[SeedProgress], None] | None = None,
     run: Callable[..., RunResult] | None = None,
-) -> SeveralResult:
+) -> SeedsResult:
     """Run a configuration with each seed; leave a joint folder with a run folder for each.
 
     jobs : processes at a time; as many as there are cores for, if None.
@@ -155,10 +155,10 @@ def run_seeds(
         with suppress(OSError):  # unless a killed run left something in it
             folder.rmdir()
         raise KeyboardInterrupt if runs.interrupted else _as_error(done)
-    summary = joint_summary(done, command=command(None), name=name)
+    summary = aggregate_runs(done, command=command(None), name=name)
     write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
     code = max((130 if runs.interrupted else 0, *(run.exit_code for run in done)), key=_badness)
-    return SeveralResult(summary, folder, done, code)
+    return SeedsResult(summary, folder, done, code)
 
 
 @dataclass

@@ -25,7 +25,7 @@ from streamstop.learning.learner import StopLearner
 from streamstop.learning.pretrained import Pretrained
 from streamstop.pipeline.environment import versions
 from streamstop.pipeline.profiler import RunProfiler
-from streamstop.scenarios.stream import World
+from streamstop.scenarios.stream import ScenarioStream
 from streamstop.sources.base import Source
 from streamstop.sources.live.recorder import StreamRecorder
 from streamstop.sources.live.source import LiveSource
@@ -40,7 +40,7 @@ class RunParts:
     """
 
     config: Config
-    world: World
+    world: ScenarioStream
     classes: tuple[str, ...]
     trained: Pretrained | None
     learner: StopLearner
@@ -71,7 +71,7 @@ class RunParts:
         }
 
 
-def build_run(config: Config, world: World) -> RunParts:
+def build_run(config: Config, world: ScenarioStream) -> RunParts:
     """The parts of a run over an opened stream."""
     source, track = world.source, world.source.labels
     trained = load_pretrained(config)

@@ -30,7 +30,7 @@ from streamstop.pipeline.folder import RunFolder
 from streamstop.pipeline.logger import Progress as Progress
 from streamstop.pipeline.logger import RunLogger
 from streamstop.pipeline.summary import RunRecord, build_summary
-from streamstop.scenarios.stream import open_world
+from streamstop.scenarios.stream import open_stream
 from streamstop.sources.live.registry import is_live
 
 RECORDING = "recording.aedat4"
@@ -75,7 +75,7 @@ def run(
     uri = config.source.uri or str(bundled_path("recordings/gestures"))
     if is_live(uri) or config.source.speed:
         warm_up(config)
-    world = open_world(config, uri)
+    world = open_stream(config, uri)
     if config.labels.arrival == "delayed" and not config.labels.delay_us:
         raise UsageError(
             'labels.arrival = "delayed" needs labels.delay_us, from the beginning of a segment to '

@@ -160,13 +160,13 @@ def _labels_beside(config: Config, source: Source, labelled: bool) -> str | None
 
 def _scenario(parts: RunParts) -> dict[str, Any]:
     """What becomes of the world: spans as (first segment, last segment, name), and true drifts."""
-    course, wanted = parts.world.course, parts.config.scenario
+    schedule, wanted = parts.world.schedule, parts.config.scenario
     return {
         "name": wanted.name,
         "domain": wanted.domain_from if wanted.name in BY_DOMAIN else None,
-        "spans": [list(one) for one in course.spans[:MAX_SPANS]],
-        "drifts": list(course.drifts[:MAX_SPANS]),
-        "spans_in_all": len(course.spans),
+        "spans": [list(one) for one in schedule.spans[:MAX_SPANS]],
+        "drifts": list(schedule.drifts[:MAX_SPANS]),
+        "spans_in_all": len(schedule.spans),
         "held_out": sum(len(tasks) for _, tasks in parts.world.tests),
     }
 
@@ -178,7 +178,7 @@ def _of_the_stream(parts: RunParts) -> dict[str, str]:
         "recordings": "; ".join(parts.world.source.notes),
         "corruptions": "; ".join(parts.config.scenario.corruptions),
         "scenario": "" if parts.config.scenario.name == "none" else parts.config.scenario.name,
-        "spans": parts.world.course.in_words(SPANS_SAID),
+        "spans": parts.world.schedule.in_words(SPANS_SAID),
         "drift_alarms": "; ".join(
             f"segment {one.segment} ({one.detector}, {one.signal})" for one in drift.alarms[:8]
         ),

@@ -24,7 +24,7 @@ Key = tuple[int, int]
 """The run's seed, and which of its corruptions this is."""
 
 
-class Alteration(Protocol):
+class EventTransform(Protocol):
     """What happens to events."""
 
     def apply(self, events: Events, level: float, segment: int) -> Events:
@@ -118,7 +118,7 @@ class Mirror:
         return events
 
 
-ALTERED: dict[str, Callable[[SensorSize, float, Key], Alteration]] = {
+TRANSFORMS: dict[str, Callable[[SensorSize, float, Key], EventTransform]] = {
     "dead-pixels": lambda sensor, amount, key: DeadPixels(sensor, key, amount),
     "loss": lambda sensor, amount, key: Thinning(key, 1 - amount, 1 - amount),
     "flip": lambda sensor, amount, key: Flip(key, amount),
@@ -130,11 +130,11 @@ ALTERED: dict[str, Callable[[SensorSize, float, Key], Alteration]] = {
 }
 
 
-def altered(
+def alter_events(
     packets: Iterable[Packet],
     starts_us: NDArray[np.int64],
     levels: NDArray[np.float64],
-    alteration: Alteration,
+    alteration: EventTransform,
 ) -> Iterator[Packet]:
     """The packets with their events altered, each by the level of the segment its time lies in.
 

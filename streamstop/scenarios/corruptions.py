@@ -22,9 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamstop.errors import UsageError
-from streamstop.scenarios import alterations as altering
-from streamstop.scenarios import noise as adding
-from streamstop.scenarios.time_warp import TimeMap
+from streamstop.scenarios import alterations, noise
+from streamstop.scenarios.time_warp import TimeWarp
 from streamstop.sources.base import Source
 from streamstop.sources.transformed import TransformedSource
 
@@ -39,7 +38,7 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {
-    "hot-pixels": Kind(0.01, 0, 1, f"share of pixels that send {adding.HOT_HZ:g} ON events a s"),
+    "hot-pixels": Kind(0.01, 0, 1, f"share of pixels that send {noise.HOT_HZ:g} ON events a s"),
     "dead-pixels": Kind(0.2, 0, 1, "share of pixels that send nothing"),
     "noise": Kind(1.0, 0, 1000, "events a second of each pixel, of either polarity"),
     "loss": Kind(0.5, 0, 1, "share of events lost"),
@@ -183,17 +182,17 @@ def _corrupted(source: Source, one: Corruption, key: tuple[int, int], align_us: 
     levels = one.levels(count)
     starts_us = np.array([segment.start_us for segment in track], np.int64)
     if one.kind == "stretch":
-        times = TimeMap(track, one.amount**levels, align_us)
+        times = TimeWarp(track, one.amount**levels, align_us)
         return TransformedSource(source, times.packets, times.track)
-    if one.kind in adding.ADDED:
-        make = partial(adding.ADDED[one.kind], source.sensor, one.amount, key)
+    if one.kind in noise.ADDITIVE:
+        make = partial(noise.ADDITIVE[one.kind], source.sensor, one.amount, key)
         origin_us = source.origin_us
         return TransformedSource(
             source,
-            lambda packets: adding.added(packets, starts_us, levels, make(), origin_us),
+            lambda packets: noise.add_events(packets, starts_us, levels, make(), origin_us),
             track,
         )
-    alter = partial(altering.ALTERED[one.kind], source.sensor, one.amount, key)
+    alter = partial(alterations.TRANSFORMS[one.kind], source.sensor, one.amount, key)
     return TransformedSource(
-        source, lambda packets: altering.altered(packets, starts_us, levels, alter()), track
+        source, lambda packets: alterations.alter_events(packets, starts_us, levels, alter()), track
     )

@@ -28,7 +28,7 @@ _LIMIT_US = 1 << 60
 """Times beyond are damage; they are cut to this, so that no sum leaves 64 bits."""
 
 
-class Process(Protocol):
+class AdditiveNoise(Protocol):
     """Events that come by themselves, as many as a level of 1 has."""
 
     def slot(self, number: int, era: int) -> tuple[Events, NDArray[np.float64]]:
@@ -39,7 +39,7 @@ class Process(Protocol):
         ...
 
 
-class Noise:
+class BackgroundActivity:
     """Background activity: a Poisson process at each pixel, of either polarity."""
 
     def __init__(self, sensor: SensorSize, hz: float, key: Key) -> None:
@@ -48,7 +48,7 @@ class Noise:
         self._key = key
 
     def slot(self, number: int, era: int) -> tuple[Events, NDArray[np.float64]]:
-        """See `Process`."""
+        """See `AdditiveNoise`."""
         draw = _draw(self._key, number, era)
         events = _at_any_time(draw, self._mean, number)
         events["x"] = draw.integers(0, self._sensor.width, len(events))
@@ -67,7 +67,7 @@ class HotPixels:
         self._key = key
 
     def slot(self, number: int, era: int) -> tuple[Events, NDArray[np.float64]]:
-        """See `Process`."""
+        """See `AdditiveNoise`."""
         draw = _draw(self._key, number, era)
         events = _at_any_time(draw, HOT_HZ * len(self._hot) * SLOT_US / 1e6, number)
         which = draw.integers(0, max(len(self._hot), 1), len(events))
@@ -76,8 +76,8 @@ class HotPixels:
         return events, which / max(len(self._hot), 1)
 
 
-ADDED: dict[str, Callable[[SensorSize, float, Key], Process]] = {
-    "noise": Noise,
+ADDITIVE: dict[str, Callable[[SensorSize, float, Key], AdditiveNoise]] = {
+    "noise": BackgroundActivity,
     "hot-pixels": HotPixels,
 }
 
@@ -92,16 +92,16 @@ def _at_any_time(draw: np.random.Generator, mean: float, number: int) -> Events:
     return events
 
 
-def added(
+def add_events(
     packets: Iterable[Packet],
     starts_us: NDArray[np.int64],
     levels: NDArray[np.float64],
-    process: Process,
+    process: AdditiveNoise,
     origin_us: int | None,
 ) -> Iterator[Packet]:
     """The packets with events of `process` among theirs.
 
-    starts_us, levels : of the segments, shape (segments,); see `altering.altered`.
+    starts_us, levels : of the segments, shape (segments,); see `alterations.alter_events`.
     origin_us : where time begins; None: at the first event.
     """
     flow = _Flow(starts_us, levels, process, origin_us)
@@ -130,7 +130,7 @@ class _Flow:
         self,
         starts_us: NDArray[np.int64],
         levels: NDArray[np.float64],
-        process: Process,
+        process: AdditiveNoise,
         origin_us: int | None,
     ) -> None:
         self._starts_us, self._levels = starts_us, levels

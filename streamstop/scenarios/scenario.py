@@ -50,10 +50,10 @@ class Span(NamedTuple):
     name: str
 
 
-def domain_of(recording: str, by: Domain) -> str:
+def domain_from_name(recording: str, by: Domain) -> str:
     """The domain that the name of a recording, a path from its folder, tells.
 
-    >>> domain_of("user07_fluorescent_led/4.npy", "lighting")
+    >>> domain_from_name("user07_fluorescent_led/4.npy", "lighting")
     'fluorescent_led'
 
     Raises
@@ -82,20 +82,20 @@ class Scenario:
     name : see the module.
     domain : what a domain is.
     classes : of a task.
-    over : segments that a gradual change takes; 0: half as many as the smallest domain has.
-    rounds : times that a recurring domain comes.
+    transition_segments : of a gradual change; 0 for half as many as the smallest domain has.
+    repetitions : times that a recurring domain comes.
     held_out : share of each class of each task (or domain) that is kept out of the stream to test
         on: the last ones, in the order of files and time.
-    base : the order of "none" and "corrupted", of `orders.ORDERS`.
+    base_order : the order of "none" and "corrupted", of `orders.ORDERS`.
     """
 
     name: Name = "none"
     domain: Domain = "lighting"
     classes: int = 1
-    over: int = 0
-    rounds: int = 2
+    transition_segments: int = 0
+    repetitions: int = 2
     held_out: float = 0.0
-    base: str = "shuffled"
+    base_order: str = "shuffled"
 
     def order(self, offered: Sequence[Offered], seed: int) -> list[int]:
         """The stream: an `orders.Order`.
@@ -112,7 +112,7 @@ class Scenario:
         elif self.name in BY_DOMAIN:
             found = self._by_domain(pieces, seed)
         else:
-            base = ORDERS["shuffled" if self.name == "iid" else self.base]
+            base = ORDERS["shuffled" if self.name == "iid" else self.base_order]
             found = list(base(pieces, seed))
         return [kept[i] for i in found]
 
@@ -120,7 +120,7 @@ class Scenario:
         draw = np.random.default_rng(seed)
         of_domain: dict[str, list[int]] = {}
         for i in draw.permutation(len(pieces)).tolist():
-            of_domain.setdefault(domain_of(pieces[i].recording, self.domain), []).append(i)
+            of_domain.setdefault(domain_from_name(pieces[i].recording, self.domain), []).append(i)
         names = sorted_classes(of_domain)
         if len(names) < 2:
             raise UsageError(
@@ -131,9 +131,9 @@ class Scenario:
         if self.name == "recurring":
             return [
                 i
-                for nth in range(self.rounds)
+                for nth in range(self.repetitions)
                 for name in names
-                for i in np.array_split(np.array(of_domain[name]), self.rounds)[nth].tolist()
+                for i in np.array_split(np.array(of_domain[name]), self.repetitions)[nth].tolist()
             ]
         one_by_one = [i for name in names for i in of_domain[name]]
         if self.name != "gradual":
@@ -141,7 +141,7 @@ class Scenario:
         # A segment moved by up to half of `over` either way lands beyond the border with a
         # probability that rises in a straight line from one end of `over` to the other.
         smallest = min(map(len, of_domain.values()))
-        over = min(self.over or smallest // 2, smallest)
+        over = min(self.transition_segments or smallest // 2, smallest)
         place = np.arange(len(one_by_one)) + draw.uniform(-over / 2, over / 2, len(one_by_one))
         return [one_by_one[k] for k in np.argsort(place, kind="stable")]
 
@@ -149,7 +149,9 @@ class Scenario:
         """The pieces that are not held out."""
         groups: dict[tuple[str, str], list[int]] = {}
         for i, piece in enumerate(offered):
-            domain = domain_of(piece.recording, self.domain) if self.name in BY_DOMAIN else ""
+            domain = (
+                domain_from_name(piece.recording, self.domain) if self.name in BY_DOMAIN else ""
+            )
             groups.setdefault((domain, piece.label), []).append(i)
         # Rounded first: a share of 0.3 of 10 is 3, whatever binary fractions say.
         return sorted(
@@ -161,7 +163,7 @@ class Scenario:
     def tasks(self, track: LabelTrack) -> list[str]:
         """The task or domain of each segment of the stream; nothing where there is none."""
         if self.name in BY_DOMAIN:
-            return [domain_of(one.recording, self.domain) for one in track]
+            return [domain_from_name(one.recording, self.domain) for one in track]
         if self.name == "class-incremental":
             of_class = self.tasks_of_classes(track)
             return [of_class[one.label] for one in track]
@@ -188,7 +190,7 @@ def _by_task(pieces: Sequence[Offered], classes: int, seed: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Course:
+class Schedule:
     """What becomes of the world in one labelled stream.
 
     spans : end to end, in order; empty where nothing changes.
@@ -206,7 +208,9 @@ class Course:
         return "; ".join(said)
 
 
-def course(scenario: Scenario, track: LabelTrack, corruptions: Sequence[Corruption] = ()) -> Course:
+def make_schedule(
+    scenario: Scenario, track: LabelTrack, corruptions: Sequence[Corruption] = ()
+) -> Schedule:
     """The spans and drifts of the stream that came of a scenario and corruptions."""
     count = len(track)
     places = [place for one in corruptions for place in (one.begins(count), one.ends(count))]
@@ -227,7 +231,7 @@ def course(scenario: Scenario, track: LabelTrack, corruptions: Sequence[Corrupti
         )
     else:
         spans = []
-    return Course(tuple(spans), tuple(sorted(drifts | {one.first for one in spans[1:]})))
+    return Schedule(tuple(spans), tuple(sorted(drifts | {one.first for one in spans[1:]})))
 
 
 def _runs(names: Sequence[str]) -> list[Span]:
@@ -258,19 +262,19 @@ def _gradual(domains: Sequence[str]) -> list[Span]:
     ]
 
 
-def domain_at(course: Course, by: Domain, nth: int, recording: str) -> str | None:
+def domain_at(schedule: Schedule, by: Domain, nth: int, recording: str) -> str | None:
     """The domain of the nth segment of a stream, counted from 0; None where it has none.
 
     by : what a domain is where the world does not change; see `scenario.Scenario`.
 
-    >>> domain_at(Course((), ()), "lighting", 0, "user07_led/4.npy")
+    >>> domain_at(Schedule((), ()), "lighting", 0, "user07_led/4.npy")
     'led'
     """
-    if course.spans:
-        i = bisect_right(course.spans, nth, key=lambda span: span.first) - 1
-        inside = i >= 0 and nth <= course.spans[i].last
-        return course.spans[i].name if inside else None
+    if schedule.spans:
+        i = bisect_right(schedule.spans, nth, key=lambda span: span.first) - 1
+        inside = i >= 0 and nth <= schedule.spans[i].last
+        return schedule.spans[i].name if inside else None
     try:
-        return domain_of(recording, by)
+        return domain_from_name(recording, by)
     except UsageError:
         return None

@@ -13,7 +13,7 @@ from functools import partial
 from streamstop.config.sections import Config
 from streamstop.errors import UsageError
 from streamstop.scenarios.corruptions import Corruption, corrupted, parse_corruption
-from streamstop.scenarios.scenario import UNORDERED, Course, Scenario, Span, course
+from streamstop.scenarios.scenario import UNORDERED, Scenario, Schedule, Span, make_schedule
 from streamstop.sources.base import Source
 from streamstop.sources.folder import FolderSource
 from streamstop.sources.open import open_source, sensor_size
@@ -25,16 +25,16 @@ WHOLE = "all"
 
 
 @dataclass(frozen=True)
-class World:
+class ScenarioStream:
     """A stream and its tests.
 
     source : not yet entered.
-    course : spans and drifts; without spans where nothing changes.
+    schedule : spans and drifts; without spans where nothing changes.
     tests : sources of held-out segments, with the task of each segment.
     """
 
     source: Source
-    course: Course
+    schedule: Schedule
     tests: tuple[tuple[Source, Sequence[str]], ...] = ()
 
     @property
@@ -42,17 +42,17 @@ class World:
         """The spans after which there is a test: those in which one task is taught alone."""
         track = self.source.labels
         whole = (Span(0, len(track or ()) - 1, WHOLE),)
-        return tuple(one for one in self.course.spans or whole if one.name in self.tasks)
+        return tuple(one for one in self.schedule.spans or whole if one.name in self.tasks)
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks that are tested, in the order in which the stream comes to them."""
         tested = {name for _, tasks in self.tests for name in tasks}
-        came = [one.name for one in self.course.spans if one.name in tested]
+        came = [one.name for one in self.schedule.spans if one.name in tested]
         return tuple(dict.fromkeys([*came, *sorted(tested)]))
 
 
-def scenario_of(config: Config) -> Scenario:
+def scenario_from_config(config: Config) -> Scenario:
     """The scenario that a configuration describes."""
     c = config.scenario
     return Scenario(
@@ -66,13 +66,13 @@ def scenario_of(config: Config) -> Scenario:
     )
 
 
-def open_world(config: Config, uri: str) -> World:
+def open_stream(config: Config, uri: str) -> ScenarioStream:
     """Open the configured source as its scenario has it.
 
     Raises SourceError, UsageError and DamageError as `open_source`, and UsageError where a scenario
     does not fit the source.
     """
-    scenario = scenario_of(config)
+    scenario = scenario_from_config(config)
     corruptions = [parse_corruption(text) for text in config.scenario.corruptions]
     if scenario.name == "corrupted" and not corruptions:
         raise UsageError(
@@ -99,7 +99,7 @@ def open_world(config: Config, uri: str) -> World:
             f"parts the recordings of a folder, and this is one stream: {uri}"
         )
     track = opened.labels
-    found = course(scenario, track, corruptions) if track is not None else Course((), ())
+    found = make_schedule(scenario, track, corruptions) if track is not None else Schedule((), ())
     tests = _tests(config, scenario, opened, found, corruptions)
     source = _corrupted(config, opened, corruptions)
     if config.source.speed and not source.live:
@@ -108,7 +108,7 @@ def open_world(config: Config, uri: str) -> World:
             replay_realtime, speed=config.source.speed, tick_us=b.bin_us, gap_us=b.reset_gap_us
         )
         source = TransformedSource(source, replay)
-    return World(source, found, tests)
+    return ScenarioStream(source, found, tests)
 
 
 def _corrupted(config: Config, source: Source, corruptions: Sequence[Corruption]) -> Source:
@@ -120,7 +120,7 @@ def _tests(
     config: Config,
     scenario: Scenario,
     opened: Source,
-    found: Course,
+    found: Schedule,
     corruptions: Sequence[Corruption],
 ) -> tuple[tuple[Source, Sequence[str]], ...]:
     """What is held out: once, parted by task; or as often as the world has states, in full."""

@@ -16,7 +16,7 @@ from streamstop.events.labels import LabelTrack, Segment
 from streamstop.events.packet import Packet
 
 
-class TimeMap:
+class TimeWarp:
     """Old times to new ones, piece by piece: segments are stretched, gaps are moved.
 
     Parameters

@@ -1,7 +1,7 @@
 """Several processes that train one network together, through torch.distributed; or one alone.
 
-It promises that what `add` sums is the same bits in every process, so that processes which began
-alike stay alike; and that where one process fails, the others do not wait for it for ever. A
+It promises that what `all_reduce` sums is the same bits in every process, so that processes which
+began alike stay alike; and that where one process fails, the others do not wait for it for ever. A
 process finds its place in the environment, where `torchrun` writes it: RANK, LOCAL_RANK,
 WORLD_SIZE, MASTER_ADDR, MASTER_PORT. All processes are expected to see the same files. Nothing that
 is sent between processes is ever unpickled.
@@ -28,11 +28,11 @@ MAX_TOLD = 1 << 16
 """Bytes of the longest text that one process tells the others."""
 
 
-class Workers:
+class ProcessGroup:
     """This process's place among those that train one network.
 
     rank : its number, from 0.  count : how many there are.
-    device : where the tensors are that `add` gets.
+    device : where the tensors are that `all_reduce` gets.
     """
 
     def __init__(self, rank: int = 0, count: int = 1, device: torch.device | None = None) -> None:
@@ -41,19 +41,19 @@ class Workers:
         self.device = device or torch.device("cpu")
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
-    def share(self, samples: int) -> tuple[int, int]:
+    def shard(self, samples: int) -> tuple[int, int]:
         """First and end of this process's part of so many samples; parts differ by one at most.
 
-        >>> [Workers(rank, 3).share(4) for rank in range(3)]
+        >>> [ProcessGroup(rank, 3).shard(4) for rank in range(3)]
         [(0, 1), (1, 2), (2, 4)]
         """
         return samples * self.rank // self.count, samples * (self.rank + 1) // self.count
 
-    def add(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors, of one type and on one device, by their sums over all processes.
 
         Raises StreamstopError where another process is gone.
@@ -67,18 +67,18 @@ class Workers:
         for one, total in zip(tensors, sums, strict=True):
             one.copy_(total.view(one.shape))
 
-    def total(self, number: int) -> int:
+    def all_reduce_number(self, number: int) -> int:
         """The sum over all processes of a whole number."""
         sums = torch.tensor([number], dtype=torch.int64, device=self.device)
-        self.add([sums])
+        self.all_reduce([sums])
         return int(sums)
 
-    def told(self, text: str) -> str:
+    def broadcast_text(self, text: str) -> str:
         """What process 0 gave; the text of the others is not looked at."""
         if self.count == 1:
             return text
         line = torch.zeros(MAX_TOLD, dtype=torch.uint8, device=self.device)
-        if self.leads:
+        if self.is_main:
             said = os.fsencode(text)
             line[: len(said)] = torch.frombuffer(bytearray(said), dtype=torch.uint8)
         with _others_may_be_gone():
@@ -86,7 +86,7 @@ class Workers:
         return os.fsdecode(bytes(line.cpu().tolist()).rstrip(b"\0"))
 
 
-def chosen_device(name: str) -> torch.device:
+def select_device(name: str) -> torch.device:
     """What "auto", "cpu" or "cuda" stands for; each process of a machine takes a GPU of its own.
 
     Raises UsageError where there is no such device.
@@ -106,7 +106,7 @@ def chosen_device(name: str) -> torch.device:
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Workers]:
+def join_process_group(device: torch.device) -> Iterator[ProcessGroup]:
     """This process among its peers: alone unless the environment says otherwise.
 
     Raises UsageError where the environment makes no sense, StreamstopError where the others cannot
@@ -114,7 +114,7 @@ def joined(device: torch.device) -> Iterator[Workers]:
     """
     count, rank = _placed("WORLD_SIZE", 1), _placed("RANK", 0)
     if count == 1:
-        yield Workers(device=device)
+        yield ProcessGroup(device=device)
         return
     if rank >= count or not os.environ.get("MASTER_ADDR") or not os.environ.get("MASTER_PORT"):
         raise UsageError(
@@ -130,10 +130,10 @@ def joined(device: torch.device) -> Iterator[Workers]:
     backend = "nccl" if device.type == "cuda" else "gloo"
     with _others_may_be_gone():
         distributed.init_process_group(backend, rank=rank, world_size=count, timeout=PATIENCE)
-    made = Workers(rank, count, device)
+    made = ProcessGroup(rank, count, device)
     try:
         yield made
-        made.total(0)  # none leaves while another is still at work
+        made.all_reduce_number(0)  # none leaves while another is still at work
     except BaseException:
         # NCCL's would wait for the others, who may be in the midst of a sum.
         if backend == "gloo":

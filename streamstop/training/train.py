@@ -27,7 +27,7 @@ from safetensors.torch import load_file
 from streamstop.config.recipe import to_toml
 from streamstop.config.training import TrainConfig, limited, load_train_config
 from streamstop.datasets.load import load_test_set, load_training_set
-from streamstop.datasets.samples import Indices, Samples, deal, split
+from streamstop.datasets.samples import Indices, Samples, split, stratified_folds
 from streamstop.errors import UsageError
 from streamstop.learning.lda import StreamingLDA
 from streamstop.learning.learner import LearnerSpec
@@ -36,7 +36,7 @@ from streamstop.learning.weights import load_weights, save_weights
 from streamstop.pipeline.environment import versions
 from streamstop.pipeline.folder import new_folder, write_tensors, write_text
 from streamstop.stop.network import Network, NetworkSpec
-from streamstop.training.distributed import Workers, chosen_device, joined
+from streamstop.training.distributed import ProcessGroup, join_process_group, select_device
 from streamstop.training.trainer import Score, Trainer
 
 
@@ -57,12 +57,12 @@ class TrainProgress(NamedTuple):
 class TrainResult:
     """What a training ends with: train.json's content, and the folder.
 
-    leads : whether this process is the one, of several, that wrote the folder.
+    is_main : whether this process is the one, of several, that wrote the folder.
     """
 
     summary: dict[str, Any]
     folder: Path
-    leads: bool = True
+    is_main: bool = True
 
 
 def train(
@@ -81,8 +81,8 @@ def train(
     (another process of this training is gone).
     """
     torch.set_num_threads(config.run.num_threads)
-    with joined(chosen_device(config.train.device)) as workers:
-        return _train(config, folder, command, progress, workers)
+    with join_process_group(select_device(config.train.device)) as processes:
+        return _train(config, folder, command, progress, processes)
 
 
 def _train(
@@ -90,7 +90,7 @@ def _train(
     folder: Path | None,
     command: str,
     progress: Callable[[TrainProgress], None] | None,
-    workers: Workers,
+    processes: ProcessGroup,
 ) -> TrainResult:
     began = time.monotonic()
     samples = load_training_set(config.data, config.binning)
@@ -101,13 +101,14 @@ def _train(
         )
     if folder is None:
         made = Path()
-        if workers.leads:
+        if processes.is_main:
             made = new_folder(Path(config.run.output_dir), config.run.name, to_toml(config))
-        folder = Path(workers.told(str(made)))
+        folder = Path(processes.broadcast_text(str(made)))
     parts = _parts(config, samples)
-    told = _Told(progress, config.train.epochs * sum(len(part.train) for part in parts))
+    counter = _Progress(progress, config.train.epochs * sum(len(part.train) for part in parts))
     results = [
-        _one(config, samples, classes, folder / part.name, part, told, workers) for part in parts
+        _train_one(config, samples, classes, folder / part.name, part, counter, processes)
+        for part in parts
     ]
     summary: dict[str, Any] = {
         "name": config.run.name,
@@ -126,15 +127,15 @@ def _train(
         "test": _overall(results, "test"),
         "test_discriminant": _overall(results, "test_discriminant"),
         "parts": results,
-        "processes": workers.count,
-        "device": _device_name(workers.device),
+        "processes": processes.count,
+        "device": _device_name(processes.device),
         "seconds": round(time.monotonic() - began, 1),
         "versions": versions(),
     }
-    if workers.leads:
-        write_text(folder / "train.md", describe(summary))
+    if processes.is_main:
+        write_text(folder / "train.md", to_markdown(summary))
         write_text(folder / "train.json", json.dumps(summary, indent=2) + "\n")
-    return TrainResult(summary, folder, workers.leads)
+    return TrainResult(summary, folder, processes.is_main)
 
 
 def _limit(config: TrainConfig, samples: Samples, results: list[dict[str, Any]]) -> int | None:
@@ -144,7 +145,7 @@ def _limit(config: TrainConfig, samples: Samples, results: list[dict[str, Any]])
     return limit if limit and max(sizes) >= limit else None
 
 
-def unfinished(folder: Path) -> TrainConfig:
+def load_unfinished(folder: Path) -> TrainConfig:
     """The configuration of the training that was interrupted in `folder`.
 
     Raises UsageError where it was not, or where there is none.
@@ -166,7 +167,7 @@ class _Part(NamedTuple):
 
 
 @dataclass
-class _Told:
+class _Progress:
     """Counts samples for the progress line."""
 
     progress: Callable[[TrainProgress], None] | None
@@ -187,7 +188,7 @@ class _Told:
 def _parts(config: TrainConfig, samples: Samples) -> list[_Part]:
     data, seed = config.data, config.run.seed
     everything = np.arange(len(samples.y))
-    dealt = deal(samples.y, data.folds, seed) if data.folds else None
+    dealt = stratified_folds(samples.y, data.folds, seed) if data.folds else None
     parts = []
     for fold in range(max(data.folds, 1)):
         rest = everything if dealt is None else np.flatnonzero(dealt != fold)
@@ -207,59 +208,59 @@ def _parts(config: TrainConfig, samples: Samples) -> list[_Part]:
     return parts
 
 
-def _one(
+def _train_one(
     config: TrainConfig,
     samples: Samples,
     classes: int,
     folder: Path,
     part: _Part,
-    told: _Told,
-    workers: Workers,
+    progress: _Progress,
+    processes: ProcessGroup,
 ) -> dict[str, Any]:
     """Train one network, choose its best epoch, test it once; what there is to say of it."""
-    if workers.leads:
+    if processes.is_main:
         folder.mkdir(exist_ok=True)
-    trainer = Trainer(config, samples.take(part.train), classes, workers)
-    validation = samples.take(part.validation)
+    trainer = Trainer(config, samples.subset(part.train), classes, processes)
+    validation = samples.subset(part.validation)
     lines = _resume(trainer, folder)
-    told.part, told.validation = part.name, None
-    told.add(len(lines) * len(part.train))
+    progress.part, progress.validation = part.name, None
+    progress.add(len(lines) * len(part.train))
     best = max((line["validation"] or 0.0 for line in lines), default=-1.0)
     for number in range(len(lines), config.train.epochs):
         began = time.monotonic()
-        told.epoch = number + 1
-        loss, score = trainer.epoch(number, told.add)
-        with trainer.averaged() as network:
+        progress.epoch = number + 1
+        loss, score = trainer.epoch(number, progress.add)
+        with trainer.ema_network() as network:
             chosen = trainer.evaluate(validation).accuracy if len(validation.y) else None
-            told.validation = chosen
+            progress.validation = chosen
             lines.append(_line(trainer, number, loss, score, chosen, time.monotonic() - began))
-            if workers.leads:
+            if processes.is_main:
                 spec, parameters = network.folded()
                 about = _about(trainer, spec, samples.classes, number)
                 if chosen is None or chosen > best:
                     save_weights(folder / "best.safetensors", parameters, about)
                 save_weights(folder / "last.safetensors", parameters, about)
         best = max(best, chosen or 0.0)
-        if workers.leads:
+        if processes.is_main:
             text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
             write_text(folder / "epochs.jsonl", text)
             # Last: an epoch counts as done from here on. What else was written is written again.
             epochs = {"epochs": torch.tensor(number + 1)}
             write_tensors(folder / "resume.safetensors", {**trainer.state(), **epochs})
-    workers.total(0)  # until process 0 has written, the others wait here
-    network = _kept(trainer, folder)
-    test = samples.take(part.test) if part.test is not None else None
+    processes.all_reduce_number(0)  # until process 0 has written, the others wait here
+    network = _best_network(trainer, folder)
+    test = samples.subset(part.test) if part.test is not None else None
     test = test or load_test_set(config.data, config.binning, samples)
     discriminant: dict[str, Any] | None = None
     if config.train.fit_lda:
-        known = samples.take(np.sort(np.concatenate([part.train, part.validation])))
+        known = samples.subset(np.sort(np.concatenate([part.train, part.validation])))
         readout = _discriminant(trainer, network, known, classes)
-        if workers.leads:
+        if processes.is_main:
             best_file = folder / "best.safetensors"
             tensors, about = load_weights(best_file)
             save_weights(best_file, {**tensors, **lda_tensors(readout)}, about)
         if test is not None:
-            discriminant = _figure(_told(readout, trainer.rates(test, network), test))
+            discriminant = _figure(_lda_score(readout, trainer.firing_rates(test, network), test))
     reached = [line["validation"] or 0.0 for line in lines]
     best_epoch = reached.index(max(reached)) + 1 if len(validation.y) else len(lines)
     return {
@@ -278,12 +279,12 @@ def _one(
 def _discriminant(trainer: Trainer, network: Network, known: Samples, classes: int) -> StreamingLDA:
     """The second readout of a run, LDA on firing rates: one pass over all but the test set."""
     readout = StreamingLDA(classes, LearnerSpec.shrinkage)
-    for rates, label in zip(trainer.rates(known, network), known.y.tolist(), strict=True):
+    for rates, label in zip(trainer.firing_rates(known, network), known.y.tolist(), strict=True):
         readout.learn(rates, label)
     return readout
 
 
-def _told(readout: StreamingLDA, rates: NDArray[np.float64], samples: Samples) -> Score:
+def _lda_score(readout: StreamingLDA, rates: NDArray[np.float64], samples: Samples) -> Score:
     said = [int(readout.scores(one).argmax()) for one in rates]
     return Score(sum(a == b for a, b in zip(said, samples.y.tolist(), strict=True)), len(said))
 
@@ -309,11 +310,11 @@ def _about(
     return about | {"binning": asdict(config.binning)}
 
 
-def _kept(trainer: Trainer, folder: Path) -> Network:
+def _best_network(trainer: Trainer, folder: Path) -> Network:
     """The network of the best epoch, as its file has it."""
     spec, _ = trainer.network.folded()
     network = Network(spec, trainer.config.run.seed, learn="")
-    network.to(trainer.workers.device)
+    network.to(trainer.processes.device)
     network.autocast = trainer.network.autocast
     network.load_parameters(load_weights(folder / "best.safetensors")[0])
     return network
@@ -351,7 +352,7 @@ def _line(
         "loss": loss,
         "train": score.accuracy,
         "validation": chosen,
-        "lr": trainer.config.train.lr * trainer.factor(trainer.updates(number + 1) - 1),
+        "lr": trainer.config.train.lr * trainer.lr_factor(trainer.updates(number + 1) - 1),
         "leaks": {name: float(layer.leak) for name, layer in layers},
         "thresholds": {name: float(layer.theta.mean()) for name, layer in layers},
         "seconds": round(seconds, 2),
@@ -382,7 +383,7 @@ def _overall(results: list[dict[str, Any]], key: str) -> dict[str, Any] | None:
     return figure
 
 
-def describe(summary: dict[str, Any]) -> str:
+def to_markdown(summary: dict[str, Any]) -> str:
     """train.json's content as a page to read (Markdown)."""
     test = summary["test"]
     lines = [f"# Training {summary['name']}", "", f"    {summary['command']}", ""]

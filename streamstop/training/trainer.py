@@ -28,7 +28,7 @@ from streamstop.stop.batch_gradients import batch_gradients
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network, letters_of, pooled_rates
 from streamstop.training.augment import augment
-from streamstop.training.distributed import Workers
+from streamstop.training.distributed import ProcessGroup
 
 EVALUATION_BATCH = 250
 """Samples at once where nothing is learned."""
@@ -56,7 +56,7 @@ class Trainer:
     ----------
     samples : the training set; nothing else may be learned from.
     classes : outputs of the network.
-    workers : the processes that share each batch, and where they compute.
+    processes : the processes that share each batch, and where they compute.
 
     Attributes
     ----------
@@ -66,37 +66,41 @@ class Trainer:
     """
 
     def __init__(
-        self, config: TrainConfig, samples: Samples, classes: int, workers: Workers | None = None
+        self,
+        config: TrainConfig,
+        samples: Samples,
+        classes: int,
+        processes: ProcessGroup | None = None,
     ) -> None:
         self.config = config
         self.samples = samples
-        self.workers = workers or Workers()
+        self.processes = processes or ProcessGroup()
         rule, x = config.train, samples.x
         normal, last = (
             config.network.normalization == "batch",
             len(samples.y) % rule.batch_size or rule.batch_size,
         )
-        if normal and last < self.workers.count:
+        if normal and last < self.processes.count:
             raise UsageError(
-                f'network.normalization = "batch" needs a sample for each of {self.workers.count} '
-                "processes "
-                f"in every batch, and the last of each epoch has {last}: choose another "
+                'network.normalization = "batch" needs a sample for each of '
+                f"{self.processes.count} "
+                f"processes in every batch, and the last of each epoch has {last}: choose another "
                 "train.batch_size"
             )
         shape = (int(x.shape[-3]), int(x.shape[-2]), int(x.shape[-1]))
         spec = network_from_config(config.network, shape, classes)
         learn = letters_of(rule.trainable)
         self.network = Network(spec, config.run.seed, learn=learn, rule=rule.rule)
-        self.network.to(self.workers.device)
-        if normal and self.workers.count > 1:
-            self.network.sync_batch_norm(self.workers.add)
+        self.network.to(self.processes.device)
+        if normal and self.processes.count > 1:
+            self.network.sync_batch_norm(self.processes.all_reduce)
         if rule.precision == "mixed":
             self.network.autocast = torch.bfloat16
         self.loss = Loss(rule.loss, rule.loss_at, rule.label_smoothing)
         self.images = x.ndim == 4
         self.mean, self.deviation = channel_statistics(x) if self.images else ((), ())
         self._pixels = tuple(
-            torch.tensor(one, device=self.workers.device).view(-1, 1, 1)
+            torch.tensor(one, device=self.processes.device).view(-1, 1, 1)
             for one in (self.mean, self.deviation)
         )
         self._optimizer = self._make_optimizer()
@@ -111,7 +115,7 @@ class Trainer:
         rule, grads = self.config.train, self.network.grads
         rates = {"log_theta": rule.lr_threshold, "leak_logit": rule.lr_leak}
         alike: dict[tuple[float, float], list[Tensor]] = {}
-        for name, value in self._learned().items():
+        for name, value in self.trainable().items():
             value.grad = grads[name]
             kind = name.rpartition(".")[2]
             decay = rule.weight_decay if kind == "weight" else 0.0
@@ -128,7 +132,7 @@ class Trainer:
         """How many updates so many epochs take."""
         return epochs * self._batches
 
-    def factor(self, update: int) -> float:
+    def lr_factor(self, update: int) -> float:
         """The share of the highest learning rates that the update of this number, from 0, takes."""
         warm = self.config.train.warmup_epochs * self._batches
         if update < warm:
@@ -153,15 +157,15 @@ class Trainer:
         draw = torch.Generator().manual_seed(self._seed(number))
         self.network.masks.manual_seed(self._seed(number + (1 << 19)))
         order = torch.randperm(len(self.samples.y), generator=draw)
-        told = torch.zeros(2, dtype=torch.float64, device=self.workers.device)
+        told = torch.zeros(2, dtype=torch.float64, device=self.processes.device)
         batches = order.split(rule.batch_size)
         for i, which in enumerate(batches):
             update = self.updates(number) + i
-            factor = self.factor(update)
+            factor = self.lr_factor(update)
             for group in self._optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
             x, y = augment(self.samples.x[which], self.config.augment, draw), self.samples.y[which]
-            told += self.gather(x, y)
+            told += self.accumulate_gradients(x, y)
             if (i + 1) % LOOKED_AT == 0 or i + 1 == len(batches):
                 _look(told, number, i)
             self._optimizer.step()
@@ -172,7 +176,7 @@ class Trainer:
         return float(told[0]) / len(order), Score(int(told[1]), len(order))
 
     @torch.no_grad()
-    def gather(self, x: Tensor, y: Tensor) -> Tensor:
+    def accumulate_gradients(self, x: Tensor, y: Tensor) -> Tensor:
         """Gradients of the mean loss of one batch, in place of those before.
 
         x : uint8, a batch as in `Samples`, the whole of it in every process.  y : (batch,).
@@ -180,11 +184,11 @@ class Trainer:
         Returns (2,): that loss times samples, and how many samples were told right. Like the
         gradients, they are those of the whole batch, of which this process computes its share.
         """
-        network, (first, end), size = self.network, self.workers.share(len(y)), len(y)
-        told = torch.zeros(2, device=self.workers.device)
+        network, (first, end), size = self.network, self.processes.shard(len(y)), len(y)
+        told = torch.zeros(2, device=self.processes.device)
         spoken = 1 if self.loss.timing == "end" else self.config.data.time_steps
         if end > first:
-            labels = y[first:end].to(self.workers.device)
+            labels = y[first:end].to(self.processes.device)
             total, votes = batch_gradients(
                 network,
                 self._steps(x[first:end]),
@@ -202,7 +206,7 @@ class Trainer:
             network.reset_state(1, batch_size=size)
             network.draw_masks()
         grads = list(network.grads.values())
-        self.workers.add([*grads, told])
+        self.processes.all_reduce([*grads, told])
         for grad in grads:
             grad.div_(size * spoken)
         return told
@@ -215,11 +219,11 @@ class Trainer:
         share of the samples; the score is that of all.
         """
         network = network or self.network
-        first, end = self.workers.share(len(samples.y))
-        correct = torch.zeros((), dtype=torch.int64, device=self.workers.device)
+        first, end = self.processes.shard(len(samples.y))
+        correct = torch.zeros((), dtype=torch.int64, device=self.processes.device)
         for start in range(first, end, EVALUATION_BATCH):
             stop = min(start + EVALUATION_BATCH, end)
-            x, y = samples.x[start:stop], samples.y[start:stop].to(self.workers.device)
+            x, y = samples.x[start:stop], samples.y[start:stop].to(self.processes.device)
             network.reset_state(len(y))
             votes: Tensor | None = None
             for one in self._steps(x):
@@ -230,10 +234,10 @@ class Trainer:
                     votes += logits
             assert votes is not None
             correct += (votes.argmax(1) == y).sum()
-        return Score(self.workers.total(int(correct)), len(samples.y))
+        return Score(self.processes.all_reduce_number(int(correct)), len(samples.y))
 
     @torch.no_grad()
-    def rates(self, samples: Samples, network: Network) -> NDArray[np.float64]:
+    def firing_rates(self, samples: Samples, network: Network) -> NDArray[np.float64]:
         """What a discriminant readout sees of samples: square roots of firing rates, as in a run.
 
         Returns (n, features); every process computes all.
@@ -257,7 +261,7 @@ class Trainer:
 
         From bytes to float32 in the same pass that normalises, on the device.
         """
-        x = x.to(self.workers.device, non_blocking=True)
+        x = x.to(self.processes.device, non_blocking=True)
         if self.images:
             mean, deviation = self._pixels
             image = torch.sub(x, mean).div_(deviation)
@@ -278,7 +282,7 @@ class Trainer:
                 self._averages[name].lerp_(value, 1.0 - kept)
 
     @contextmanager
-    def averaged(self) -> Iterator[Network]:
+    def ema_network(self) -> Iterator[Network]:
         """The network with its averaged weights, where there are any; afterwards with its own."""
         if not self._averages:
             yield self.network
@@ -294,7 +298,7 @@ class Trainer:
         """All that the next epoch depends on, by name: parameters, averages, optimiser's state."""
         named = {f"network/{name}": value for name, value in self.network.parameters().items()}
         named |= {f"average/{name}": value for name, value in self._averages.items()}
-        for name, value in self._learned().items():
+        for name, value in self.trainable().items():
             for key, kept in self._optimizer.state[value].items():
                 if isinstance(kept, Tensor):
                     named[f"optimizer/{name}/{key}"] = kept
@@ -308,7 +312,7 @@ class Trainer:
         )
         for name, value in self._averages.items():
             value.copy_(state[f"average/{name}"])
-        for name, value in self._learned().items():
+        for name, value in self.trainable().items():
             prefix = f"optimizer/{name}/"
             kept = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
             self._optimizer.state[value] = {
@@ -318,7 +322,7 @@ class Trainer:
                 for key, one in kept.items()
             }
 
-    def _learned(self) -> dict[str, Tensor]:
+    def trainable(self) -> dict[str, Tensor]:
         grads = self.network.grads
         return {name: v for name, v in self.network.parameters().items() if name in grads}
 

@@ -26,11 +26,11 @@ from PIL import Image
 
 from streamstop.config.sections import BinningConfig
 from streamstop.config.training import DataConfig, load_train_config
-from streamstop.datasets.event_windows import load_events
+from streamstop.datasets.event_windows import load_event_windows
 from streamstop.datasets.idx import read_idx
 from streamstop.datasets.images import load_images
 from streamstop.datasets.load import load_test_set, load_training_set
-from streamstop.datasets.samples import Samples, channel_statistics, deal, split
+from streamstop.datasets.samples import Samples, channel_statistics, split, stratified_folds
 from streamstop.errors import SourceError, UsageError
 from streamstop.events.packet import make_events
 
@@ -74,7 +74,7 @@ def test_as_many_labels_as_images(tmp_path: Path) -> None:
 def test_recordings_become_their_first_bins(tmp_path: Path) -> None:
     write_bin(tmp_path / "a/1.bin", make_events([5, 14, 36], [0, 3, 0], [0, 3, 0], [1, 0, 1]))
     write_bin(tmp_path / "b/1.bin", make_events([7] * 300, [33] * 300, [33] * 300, [1] * 300))
-    samples = load_events(str(tmp_path), BinningConfig(bin_us=10, height=34, width=34), 2)
+    samples = load_event_windows(str(tmp_path), BinningConfig(bin_us=10, height=34, width=34), 2)
     assert samples.x.shape == (2, 2, 2, 34, 34)
     assert samples.y.tolist() == [0, 1] and samples.classes == ("a", "b")
     # The event at 36 us is in the fourth bin, past the last step; 300 events of a cell are 255.
@@ -88,7 +88,7 @@ def test_splits_are_whole_disjoint_fair_and_the_seeds() -> None:
     assert sorted([*train, *held]) == list(range(100))
     assert torch.bincount(y[held]).tolist() == [5, 3, 2]
     assert split(y, 0.1, 3)[1].tolist() == held.tolist() != split(y, 0.1, 4)[1].tolist()
-    dealt = deal(y, 5, 0)
+    dealt = stratified_folds(y, 5, 0)
     for part in range(5):
         assert torch.bincount(y[np.flatnonzero(dealt == part)]).tolist() == [10, 6, 4]
 
@@ -284,7 +284,9 @@ def test_windows_are_cut_and_the_last_are_the_test(tmp_path: Path) -> None:
     stream(tmp_path, "box", 640)
 
     def load(part: Any, limit: int = 0) -> Samples:
-        return load_events(str(tmp_path), TEN, 10, limit, window_us=100, test_share=0.25, part=part)
+        return load_event_windows(
+            str(tmp_path), TEN, 10, limit, window_us=100, test_share=0.25, part=part
+        )
 
     train, test = load("train"), load("test")
     # mug has 10 windows, 7.5 before the cut: one straddles. box has 6, 4.5 before it.
@@ -301,7 +303,7 @@ def test_windows_are_cut_and_the_last_are_the_test(tmp_path: Path) -> None:
         assert (part.x.sum((1, 2, 3)) > 0).sum(-1).eq(1).all()
     for part, limit in (("train", 3), ("test", 2)):
         assert torch.equal(load(part, limit).x, load(part).x[:limit])
-    whole = load_events(str(tmp_path), TEN, 10, window_us=100)
+    whole = load_event_windows(str(tmp_path), TEN, 10, window_us=100)
     assert len(whole.y) == 16 > len(train.y) + len(test.y)
 
 
@@ -312,7 +314,7 @@ def test_without_windows_the_last_recordings_of_each_class_are_the_test(tmp_path
             write_bin(tmp_path / label / f"cifar10_{label}_{i}.bin", events)
 
     def places(part: Any) -> list[tuple[int, ...]]:
-        samples = load_events(str(tmp_path), TEN, 1, test_share=0.25, part=part)
+        samples = load_event_windows(str(tmp_path), TEN, 1, test_share=0.25, part=part)
         cells = samples.x[:, 0, 1, :4, :4].flatten(1).argmax(1)
         return sorted(zip(samples.y.tolist(), cells.tolist(), strict=True))
 
@@ -323,7 +325,7 @@ def test_without_windows_the_last_recordings_of_each_class_are_the_test(tmp_path
 def test_an_empty_part_is_refused(tmp_path: Path) -> None:
     stream(tmp_path, "mug", 300)
     with pytest.raises(UsageError, match="leaves none in the test part"):
-        load_events(str(tmp_path), TEN, 10, window_us=100, test_share=0.1, part="test")
+        load_event_windows(str(tmp_path), TEN, 10, window_us=100, test_share=0.1, part="test")
 
 
 def test_gestures_as_tonic_unpacks_them(tmp_path: Path) -> None:
@@ -336,7 +338,7 @@ def test_gestures_as_tonic_unpacks_them(tmp_path: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, table.astype(np.float64))
     binning = BinningConfig(bin_us=1000, height=128, width=128)
-    samples = load_events(str(tmp_path / "ibmGestureTrain"), binning, 4)
+    samples = load_event_windows(str(tmp_path / "ibmGestureTrain"), binning, 4)
     assert samples.classes == ("0", "2", "10") and samples.y.tolist() == [0, 1, 2] * 2
     for x, y in zip(samples.x, samples.y.tolist(), strict=True):
         row = 10 * int(samples.classes[y])
@@ -399,7 +401,7 @@ def test_the_real_objects_in_windows(data_dir: Path) -> None:
     path = data_dir / "dvs128-objects"
     if not path.is_dir():
         pytest.skip(f"no DVS128 objects here: {path}")
-    samples = load_events(
+    samples = load_event_windows(
         str(path), BinningConfig(), 10, 21, window_us=100_000, test_share=0.3, part="test"
     )
     assert samples.x.shape == (21, 10, 2, 32, 32)

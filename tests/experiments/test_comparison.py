@@ -11,7 +11,7 @@ from helpers.made_runs import hits, make_run
 
 from streamstop.errors import UsageError
 from streamstop.experiments.comparison import Comparison, compare
-from streamstop.experiments.significance import sign_test
+from streamstop.experiments.significance import mcnemar_test
 
 SLTT = '[learner]\nrule = "sltt"'
 
@@ -68,11 +68,11 @@ def test_pairs_are_tested_over_segments_and_over_seeds(tmp_path: Path) -> None:
     pair = three(tmp_path).pairs[0]
     assert (pair.first, pair.second, pair.seeds, pair.segments) == ("A", "B", (0, 1, 2), 120)
     assert (pair.first_only, pair.second_only) == (10, 0)
-    assert pair.p_segments == sign_test(10, 0)
+    assert pair.p_segments == mcnemar_test(10, 0)
     assert pair.by_seed == (4 / 40, 3 / 40, 3 / 40)
     assert pair.difference is not None
     assert pair.difference.mean == pytest.approx(10 / 120)
-    assert pair.p_flips == pair.least_p == 0.25
+    assert pair.p_flips == pair.min_p == 0.25
     assert pair.p_t == pytest.approx(0.00990, abs=1e-4)  # t = 10 with 2 degrees of freedom
 
 
@@ -106,7 +106,7 @@ def test_with_two_seeds_there_is_no_test_over_seeds(tmp_path: Path) -> None:
         [seeds(tmp_path / "a", [20, 24]), seeds(tmp_path / "b", [28, 30], settings=SLTT)]
     )
     pair = found.pairs[0]
-    assert (pair.p_t, pair.p_flips, pair.least_p) == (None, None, None)
+    assert (pair.p_t, pair.p_flips, pair.min_p) == (None, None, None)
     assert pair.p_segments is not None
 
 
@@ -133,7 +133,7 @@ def test_what_is_not_comparable_is_said_and_not_tested(
         [seeds(tmp_path / "a", [9] * 3, 10), seeds(tmp_path / "b", [8] * 3, 10, **others)]
     )
     pair = found.pairs[0]
-    assert not pair.tested
+    assert not pair.is_comparable
     assert said in "; ".join(pair.reasons)
     assert (pair.p_segments, pair.p_t, pair.p_flips, pair.difference) == (None,) * 4
 
@@ -148,7 +148,7 @@ def test_bins_of_another_length_are_a_setting_not_another_stream(tmp_path: Path)
     a = make_run(tmp_path / "a", hits(5, 10))
     b = make_run(tmp_path / "b", hits(6, 10), bin_us=30_000)
     pair = compare([str(a), str(b)]).pairs[0]
-    assert (pair.tested, pair.segments, pair.second_only) == (True, 10, 1)
+    assert (pair.is_comparable, pair.segments, pair.second_only) == (True, 10, 1)
 
 
 def test_globs_joint_folders_and_folders_are_each_taken_once(tmp_path: Path) -> None:

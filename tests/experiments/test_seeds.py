@@ -19,7 +19,7 @@ from helpers.made_runs import broken_report, fake_run, note_report
 from streamstop.config.sections import Config, RunConfig
 from streamstop.errors import StreamstopError, UsageError
 from streamstop.experiments import seeds as several
-from streamstop.experiments.seeds import SeveralResult, parse_seeds, run_seeds
+from streamstop.experiments.seeds import SeedsResult, parse_seeds, run_seeds
 from streamstop.pipeline import run as pipeline
 from streamstop.pipeline.configure import load_config
 
@@ -28,7 +28,7 @@ def config(tmp_path: Path, name: str) -> Config:
     return Config(run=RunConfig(output_dir=str(tmp_path / "runs"), name=name))
 
 
-def faked(tmp_path: Path, name: str, seeds: str = "0-2", jobs: int = 3) -> SeveralResult:
+def faked(tmp_path: Path, name: str, seeds: str = "0-2", jobs: int = 3) -> SeedsResult:
     return run_seeds(
         config(tmp_path, name),
         parse_seeds(seeds),

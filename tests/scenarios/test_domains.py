@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streamstop.scenarios.scenario import Course, Span, domain_at
+from streamstop.scenarios.scenario import Schedule, Span, domain_at
 
-SPANS = Course((Span(0, 4, "clean"), Span(5, 9, "flip 0.5"), Span(12, 13, "clean")), (5,))
+SPANS = Schedule((Span(0, 4, "clean"), Span(5, 9, "flip 0.5"), Span(12, 13, "clean")), (5,))
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,9 @@ def test_a_span_s_name_goes_before_the_recording_s(nth: int, domain: str | None)
     [("user01_led/0.npy", "led"), ("user23_fluorescent_led.aedat", "fluorescent_led")],
 )
 def test_without_spans_the_recording_tells(recording: str, domain: str) -> None:
-    assert domain_at(Course((), ()), "lighting", 0, recording) == domain
+    assert domain_at(Schedule((), ()), "lighting", 0, recording) == domain
 
 
 def test_a_name_that_tells_nothing_has_no_domain() -> None:
-    assert domain_at(Course((), ()), "lighting", 0, "box/12.bin") is None
-    assert domain_at(Course((), ()), "folder", 0, "box/12.bin") == "box"
+    assert domain_at(Schedule((), ()), "lighting", 0, "box/12.bin") is None
+    assert domain_at(Schedule((), ()), "folder", 0, "box/12.bin") == "box"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streamstop.errors import UsageError
 from streamstop.events.labels import LabelTrack, Segment
 from streamstop.scenarios.corruptions import Corruption
-from streamstop.scenarios.scenario import Scenario, Span, course, domain_of
+from streamstop.scenarios.scenario import Scenario, Span, domain_from_name, make_schedule
 from streamstop.sources.ordering import Offered
 
 NAMES = ["iid", "class-incremental", "domain-incremental", "gradual", "recurring", "corrupted"]
@@ -53,7 +53,7 @@ def stream(scenario: Scenario, offered: list[Offered], seed: int = 0) -> LabelTr
 def test_every_piece_comes_once_or_is_held_out_and_spans_lie_end_to_end(
     name: str, held_out: float, lights: int, classes: int, over: int, seed: int
 ) -> None:
-    scenario = Scenario(name, classes=classes, over=over, held_out=held_out)  # type: ignore[arg-type]
+    scenario = Scenario(name, classes=classes, transition_segments=over, held_out=held_out)  # type: ignore[arg-type]
     offered = gestures(lights)
     order = scenario.order(offered, seed)
     assert len(set(order)) == len(order)
@@ -63,7 +63,7 @@ def test_every_piece_comes_once_or_is_held_out_and_spans_lie_end_to_end(
     assert set(left_out.values()) <= {groups * int(held_out * of_each / groups + 1e-6)}
     assert scenario.order(offered, seed) == order
     track = stream(scenario, offered, seed)
-    spans = course(scenario, track).spans
+    spans = make_schedule(scenario, track).spans
     covered = [i for one in spans for i in range(one.first, one.last + 1)]
     assert covered == (list(range(len(order))) if name not in ("iid", "corrupted") else [])
 
@@ -81,7 +81,7 @@ def test_classes_come_task_by_task_as_the_seed_draws() -> None:
     drawn = set()
     for seed in range(8):
         track = stream(scenario, offered, seed)
-        spans = course(scenario, track).spans
+        spans = make_schedule(scenario, track).spans
         assert [one.last - one.first + 1 for one in spans] == [60, 60, 60]
         for one in spans:
             assert {track.classes[s.label] for s in track.segments[one.first : one.last + 1]} == {
@@ -93,24 +93,24 @@ def test_classes_come_task_by_task_as_the_seed_draws() -> None:
     assert len(drawn) > 2
     pairs = Scenario("class-incremental", classes=2)
     track = stream(pairs, offered)
-    spans = course(pairs, track).spans
+    spans = make_schedule(pairs, track).spans
     assert [one.last - one.first + 1 for one in spans] == [120, 60]
     assert len(spans[0].name.split(", ")) == 2
 
 
 def test_domains_come_by_name() -> None:
     scenario = Scenario("domain-incremental")
-    found = course(scenario, stream(scenario, gestures()))
+    found = make_schedule(scenario, stream(scenario, gestures()))
     assert found.spans == (Span(0, 59, "lab"), Span(60, 119, "led"), Span(120, 179, "natural"))
     assert found.drifts == (60, 120)
     by_user = Scenario("domain-incremental", domain="user")
-    spans = course(by_user, stream(by_user, gestures())).spans
+    spans = make_schedule(by_user, stream(by_user, gestures())).spans
     assert [one.name for one in spans] == ["user01", "user02", "user03", "user04"]
 
 
 def test_recurring_domains_come_again() -> None:
-    scenario = Scenario("recurring", rounds=2)
-    found = course(scenario, stream(scenario, gestures(lights=2)))
+    scenario = Scenario("recurring", repetitions=2)
+    found = make_schedule(scenario, stream(scenario, gestures(lights=2)))
     assert [(one.first, one.last, one.name) for one in found.spans] == [
         (0, 29, "lab"),
         (30, 59, "led"),
@@ -121,12 +121,12 @@ def test_recurring_domains_come_again() -> None:
 
 def test_a_gradual_change_rises_in_a_straight_line() -> None:
     offered = gestures(lights=2, users=20, pieces=5)  # 300 of each
-    scenario = Scenario("gradual", over=200)
+    scenario = Scenario("gradual", transition_segments=200)
     share = np.zeros(600)
     for seed in range(200):
         track = stream(scenario, offered, seed)
         share += np.array([one.recording.endswith("led.aedat") for one in track])
-        spans = course(scenario, track).spans
+        spans = make_schedule(scenario, track).spans
         assert [one.name for one in spans] == ["lab", "lab to led", "led"]
         assert 180 <= spans[1].first <= 260 and 340 <= spans[1].last <= 420
     share /= 200
@@ -140,7 +140,7 @@ def test_corruptions_are_spans_and_drifts_where_the_order_has_none() -> None:
     scenario = Scenario("corrupted")
     track = stream(scenario, gestures())  # 180 segments
     loss, flip = Corruption("loss", 0.5, 0.5), Corruption("flip", 1.0, 100, 5, 0.75)
-    found = course(scenario, track, [loss, flip])
+    found = make_schedule(scenario, track, [loss, flip])
     assert found.drifts == (90, 100, 135)
     assert found.spans == (
         Span(0, 89, "clean"),
@@ -148,8 +148,8 @@ def test_corruptions_are_spans_and_drifts_where_the_order_has_none() -> None:
         Span(100, 134, "loss 0.5 at 0.5; flip 1 at 100 ramp 5 until 0.75"),
         Span(135, 179, "loss 0.5 at 0.5"),
     )
-    assert course(Scenario("iid"), track) == course(Scenario(), track)
-    assert course(Scenario("iid"), track).spans == ()
+    assert make_schedule(Scenario("iid"), track) == make_schedule(Scenario(), track)
+    assert make_schedule(Scenario("iid"), track).spans == ()
 
 
 @pytest.mark.parametrize(
@@ -165,13 +165,13 @@ def test_corruptions_are_spans_and_drifts_where_the_order_has_none() -> None:
     ],
 )
 def test_domains_of_names(recording: str, by: str, domain: str) -> None:
-    assert domain_of(recording, by) == domain  # type: ignore[arg-type]
+    assert domain_from_name(recording, by) == domain  # type: ignore[arg-type]
 
 
 def test_names_that_tell_no_domain_are_refused() -> None:
     with pytest.raises(UsageError, match="user07_led"):
-        domain_of("mug.aedat", "lighting")
+        domain_from_name("mug.aedat", "lighting")
     with pytest.raises(UsageError, match="lie in folders"):
-        domain_of("mug.aedat", "folder")
+        domain_from_name("mug.aedat", "folder")
     with pytest.raises(UsageError, match="tells only led"):
         Scenario("gradual").order(gestures(lights=1), 0)

@@ -15,7 +15,7 @@ from streamstop.evaluation.held_out import HeldOutEvaluation
 from streamstop.events.packet import make_events
 from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.run import RunResult, run
-from streamstop.scenarios.stream import open_world
+from streamstop.scenarios.stream import open_stream
 
 SETS = ["network.channels=[4]", "binning.height=8", "binning.width=8", "binning.bin_us=10000"]
 SETS += ["segments.length_us=20000"]
@@ -184,4 +184,4 @@ def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
     for path, sets, words in cases:
         config = load_config(None, [*SETS, *sets], {"source.uri": str(path)})
         with pytest.raises(UsageError, match=words):
-            open_world(config, str(path))
+            open_stream(config, str(path))

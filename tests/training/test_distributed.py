@@ -19,7 +19,7 @@ from streamstop.config.training import load_train_config
 from streamstop.datasets.images import load_images
 from streamstop.errors import UsageError
 from streamstop.learning.weights import load_weights
-from streamstop.training.distributed import Workers, chosen_device, joined
+from streamstop.training.distributed import ProcessGroup, join_process_group, select_device
 from streamstop.training.train import train
 from streamstop.training.trainer import Trainer
 
@@ -132,14 +132,14 @@ FAILING = """
 import os, sys
 from streamstop.cli import main
 from streamstop.errors import SourceError
-from streamstop.trainer import Trainer
-gather, done = Trainer.gather, []
+from streamstop.training.trainer import Trainer
+accumulate, done = Trainer.accumulate_gradients, []
 def fails(self, *batch):
     done.append(batch)
-    if self.workers.rank == 1 and len(done) == 4:
+    if self.processes.rank == 1 and len(done) == 4:
         {how}
-    return gather(self, *batch)
-Trainer.gather = fails
+    return accumulate(self, *batch)
+Trainer.accumulate_gradients = fails
 main()
 """
 
@@ -163,9 +163,11 @@ def test_where_one_fails_the_other_ends_too(how: str, code: int, tmp_path: Path)
 def test_what_cannot_be_shared_is_refused(tmp_path: Path) -> None:
     config = load_train_config(str(recipe(tmp_path, "sgd")), ["network.normalization=batch"])
     samples = load_images(tmp_path / "data", "train")
-    assert Trainer(config, samples, 3, Workers(0, 1)).network.spec.neuron.normalization == "batch"
+    assert (
+        Trainer(config, samples, 3, ProcessGroup(0, 1)).network.spec.neuron.normalization == "batch"
+    )
     with pytest.raises(UsageError, match="choose another"):
-        Trainer(config, samples, 3, Workers(0, len(samples.y) % 10 + 1))
+        Trainer(config, samples, 3, ProcessGroup(0, len(samples.y) % 10 + 1))
 
 
 @pytest.mark.parametrize(
@@ -183,14 +185,14 @@ def test_an_environment_that_makes_no_sense(
         monkeypatch.delenv(name, raising=False)
     for name, value in {"WORLD_SIZE": "2", **place}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UsageError), joined(torch.device("cpu")):
+    with pytest.raises(UsageError), join_process_group(torch.device("cpu")):
         pass
 
 
 @pytest.mark.parametrize("samples", [0, 1, 2, 3, 10, 101])
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_shares_are_whole_and_even(samples: int, count: int) -> None:
-    shares = [Workers(rank, count).share(samples) for rank in range(count)]
+    shares = [ProcessGroup(rank, count).shard(samples) for rank in range(count)]
     assert [i for first, end in shares for i in range(first, end)] == list(range(samples))
     sizes = [end - first for first, end in shares]
     assert max(sizes) - min(sizes) <= 1
@@ -201,12 +203,12 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     for name in there:
         monkeypatch.setattr(torch.cuda, name, lambda name=name: there[name])
     monkeypatch.setenv("LOCAL_RANK", "0")
-    assert chosen_device("auto") == chosen_device("cuda") == torch.device("cuda", 0)
-    assert chosen_device("cpu").type == "cpu"
+    assert select_device("auto") == select_device("cuda") == torch.device("cuda", 0)
+    assert select_device("cpu").type == "cpu"
     monkeypatch.setenv("LOCAL_RANK", "1")
     with pytest.raises(UsageError, match="1 of this machine finds 1"):
-        chosen_device("cuda")
+        select_device("cuda")
     there["is_available"] = False
-    assert chosen_device("auto").type == "cpu"
+    assert select_device("auto").type == "cpu"
     with pytest.raises(UsageError, match="no GPU"):
-        chosen_device("cuda")
+        select_device("cuda")

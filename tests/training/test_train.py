@@ -22,8 +22,8 @@ from streamstop.errors import UsageError
 from streamstop.learning.network_section import network_from_config
 from streamstop.learning.weights import load_weights
 from streamstop.stop.network import Network
-from streamstop.training.distributed import Workers
-from streamstop.training.train import describe, train, unfinished
+from streamstop.training.distributed import ProcessGroup
+from streamstop.training.train import load_unfinished, to_markdown, train
 from streamstop.training.trainer import Trainer
 
 
@@ -66,7 +66,7 @@ def test_a_part_of_the_samples_is_said_to_be_one_where_it_is(tmp_path: Path) -> 
     for limit, cut in ((0, None), (30, 30), (1000, None)):
         result = train(settings(tmp_path, **{"train.epochs": 1, "data.max_samples": limit}))
         assert result.summary["limit"] == cut
-        said = describe(result.summary)
+        said = to_markdown(result.summary)
         assert ("At most 30 samples of each set" in said) == (cut == 30)
 
 
@@ -75,10 +75,10 @@ def test_a_batchs_gradient_is_the_mean_of_its_samples(tmp_path: Path) -> None:
     trainer = Trainer(settings(tmp_path), samples, 3)
     singles: dict[str, torch.Tensor] = {}
     for i in range(5):
-        trainer.gather(samples.x[i : i + 1], samples.y[i : i + 1])
+        trainer.accumulate_gradients(samples.x[i : i + 1], samples.y[i : i + 1])
         for name, grad in trainer.network.grads.items():
             singles[name] = singles.get(name, torch.zeros_like(grad)) + grad / 5
-    trainer.gather(samples.x[:5], samples.y[:5])
+    trainer.accumulate_gradients(samples.x[:5], samples.y[:5])
     assert {"conv1.leak_logit", "conv2.log_theta", "readout.bias"} < singles.keys()
     for name, grad in trainer.network.grads.items():
         torch.testing.assert_close(grad, singles[name], rtol=1e-4, atol=1e-6)
@@ -122,8 +122,8 @@ def test_resuming_gives_the_bytes_of_an_uninterrupted_training(
         train(config)
     monkeypatch.undo()
     (cut,) = (one for one in (tmp_path / "runs").iterdir() if one != whole)
-    assert unfinished(cut) == config and not (cut / "train.json").exists()
-    train(unfinished(cut), folder=cut)
+    assert load_unfinished(cut) == config and not (cut / "train.json").exists()
+    train(load_unfinished(cut), folder=cut)
     for name in ("best.safetensors", "last.safetensors", "resume.safetensors"):
         assert (cut / name).read_bytes() == (whole / name).read_bytes(), name
     told = [[json.loads(line) for line in (f / "epochs.jsonl").open()] for f in (cut, whole)]
@@ -131,7 +131,7 @@ def test_resuming_gives_the_bytes_of_an_uninterrupted_training(
         del line["seconds"]
     assert told[0] == told[1]
     with pytest.raises(UsageError, match="complete"):
-        unfinished(cut)
+        load_unfinished(cut)
 
 
 def samples_of(tmp_path: Path) -> Samples:
@@ -169,7 +169,7 @@ def test_a_loss_at_the_end_is_that_of_the_last_step_and_so_is_the_decision(tmp_p
     expected = torch.nn.functional.cross_entropy(logits, samples.y)
     right = int((logits.argmax(1) == samples.y).sum())
     assert trainer.evaluate(samples) == (right, len(x))
-    told = trainer.gather(samples.x, samples.y)
+    told = trainer.accumulate_gradients(samples.x, samples.y)
     assert float(told[0]) / len(x) == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -198,7 +198,7 @@ def test_the_average_is_that_of_the_weights_after_each_update(tmp_path: Path) ->
         kept = min(0.5, (1 + number) / (10 + number))
         mean = kept * mean + (1 - kept) * weight
     before = weight.clone()
-    with trainer.averaged() as network:
+    with trainer.ema_network() as network:
         torch.testing.assert_close(network.parameters()["readout.weight"], mean)
     assert torch.equal(weight, before)
 
@@ -211,7 +211,7 @@ def test_steps_that_go_together_give_the_same_gradients(tmp_path: Path) -> None:
             tmp_path, **{"train.steps_per_forward": together, "network.normalization": "batch"}
         )
         trainer = Trainer(config, samples, 3)
-        told = trainer.gather(samples.x[:20], samples.y[:20])
+        told = trainer.accumulate_gradients(samples.x[:20], samples.y[:20])
         found.append({"told": told, **{k: g.clone() for k, g in trainer.network.grads.items()}})
     for other in found[1:]:
         for name, grad in found[0].items():
@@ -223,7 +223,7 @@ def test_mixed_precision_computes_nearly_the_same(tmp_path: Path) -> None:
     found = []
     for precision in ("float32", "mixed"):
         trainer = Trainer(settings(tmp_path, **{"train.precision": precision}), samples, 3)
-        trainer.gather(samples.x[:20], samples.y[:20])
+        trainer.accumulate_gradients(samples.x[:20], samples.y[:20])
         found.append(trainer.network.grads["readout.weight"].clone())
         assert all(value.dtype == torch.float32 for value in trainer.network.parameters().values())
     assert not torch.equal(*found)
@@ -254,11 +254,11 @@ def test_nothing_stays_behind_on_another_device(others: dict[str, Any], tmp_path
     """The "meta" device computes shapes only, and like a GPU refuses most tensors of the CPU."""
     samples = samples_of(tmp_path)
     config = settings(tmp_path, **{"network.channels": [], **others})
-    trainer = Trainer(config, samples, 3, Workers(device=torch.device("meta")))
+    trainer = Trainer(config, samples, 3, ProcessGroup(device=torch.device("meta")))
     before = len(trainer.state())
-    assert trainer.gather(samples.x[:4], samples.y[:4]).device.type == "meta"
+    assert trainer.accumulate_gradients(samples.x[:4], samples.y[:4]).device.type == "meta"
     trainer._optimizer.step()
-    with trainer.averaged() as network:
+    with trainer.ema_network() as network:
         kept = network.folded()[1]
     state = trainer.state()
     assert len(state) > before

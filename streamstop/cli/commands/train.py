@@ -81,7 +81,7 @@ def train(
         from streamstop.training import train as training
 
         if resume is not None:
-            config = training.unfinished(Path(resume))
+            config = training.load_unfinished(Path(resume))
         else:
             assert recipe is not None
             flags = {"run.seed": seed, "run.output_dir": out}
@@ -92,11 +92,11 @@ def train(
             command = f"torchrun --nproc-per-node {peers()} -m {command}"
         with TrainLine(quiet=quiet or peer() > 0) as line, redirect_stdout(sys.stderr):
             result = training.train(config, folder=folder, command=command, progress=line.update)
-        if not result.leads:
+        if not result.is_main:
             return
         page = write_train_page(result.folder)
         if as_json:
             print(json.dumps(result.summary, indent=2))
         else:
-            print(training.describe(result.summary) + f"\nReport: {page}")
+            print(training.to_markdown(result.summary) + f"\nReport: {page}")
         sys.stdout.flush()

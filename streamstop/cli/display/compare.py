@@ -19,7 +19,7 @@ from rich.text import Text
 
 from streamstop.cli.display.text import plain, print_paragraph, print_path
 from streamstop.experiments.comparison import Comparison
-from streamstop.experiments.groups import KEPT, Group, strongest, told_apart
+from streamstop.experiments.groups import KEPT, Group, best_baseline, disambiguate
 from streamstop.report.formatting import NBSP, NONE, p_value, percent, plural, points, shorten
 from streamstop.report.names import INITIAL_NETWORK, LDA_COUNTS, name_of
 from streamstop.report.text import seeds as seeds_text
@@ -48,7 +48,7 @@ def print_comparison(
     if baselines := _best_baselines(comparison.groups):
         print_paragraph(console, baselines, "dim")
         console.print()
-    if any(pair.tested for pair in comparison.pairs):
+    if any(pair.is_comparable for pair in comparison.pairs):
         console.print(Padding(_pairs(comparison), (0, 0, 1, 2)))
         for text in _explained(comparison):
             print_paragraph(console, text, "dim")
@@ -83,7 +83,7 @@ def _best_baselines(groups: Sequence[Group]) -> str:
     """The names of the strongest baselines, each with the letters of its groups."""
     letters: dict[str, list[str]] = {}
     for group in groups:
-        if best := strongest(group.summary):
+        if best := best_baseline(group.summary):
             name = name_of(best, pretrained=bool(group.summary.get("weights")))
             letters.setdefault(name, []).append(group.letter)
     named = [f"{name} ({', '.join(of)})" for name, of in letters.items()]
@@ -103,7 +103,7 @@ def _short(found: Mapping[str, Any] | None) -> str:
 
 
 def _best_baseline(group: Group) -> str:
-    best = strongest(group.summary)
+    best = best_baseline(group.summary)
     return _short(group.figure("baselines", best, "segment")) if best else NONE
 
 
@@ -123,7 +123,7 @@ def _pairs(comparison: Comparison) -> Table:
     for head in ("points", "95 % interval", "one correct", "sign test", "paired t", "flips"):
         table.add_column(head, justify="right", no_wrap=True)
     for pair in comparison.pairs:
-        if pair.tested and pair.difference is not None:
+        if pair.is_comparable and pair.difference is not None:
             shown = pair.corrected or (pair.p_segments, pair.p_t, pair.p_flips)
             table.add_row(
                 f"{pair.first} - {pair.second}",
@@ -136,7 +136,7 @@ def _pairs(comparison: Comparison) -> Table:
 
 
 def _explained(comparison: Comparison) -> list[str]:
-    pairs = [pair for pair in comparison.pairs if pair.tested]
+    pairs = [pair for pair in comparison.pairs if pair.is_comparable]
     how = "p-values, corrected by Holm: " if pairs[0].corrected else "p-values: "
     text = f"{how}sign test over {_range([pair.segments for pair in pairs])} shared segments"
     if any(pair.p_t is not None or pair.p_flips is not None for pair in pairs):
@@ -158,7 +158,9 @@ def _differ(console: Console, comparison: Comparison) -> None:
     for group in comparison.groups:
         table.add_column(group.letter, overflow="fold")
     for key, values in list(comparison.differ.items())[:MAX_DIFFER]:
-        table.add_row(Text(plain(key)), *(Text(shorten(plain(v), 60)) for v in told_apart(values)))
+        table.add_row(
+            Text(plain(key)), *(Text(shorten(plain(v), 60)) for v in disambiguate(values))
+        )
     console.print(Padding(table, (0, 0, 1, 2)))
     if (left := len(comparison.differ) - MAX_DIFFER) > 0:
         print_paragraph(console, f"{plural(left, 'setting')} more, with --json or --out.", "dim")

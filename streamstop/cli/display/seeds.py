@@ -21,7 +21,7 @@ from rich.text import Text
 
 from streamstop.cli.display.live_line import Line
 from streamstop.cli.display.text import plain, print_paragraph, print_path
-from streamstop.experiments.groups import strongest
+from streamstop.experiments.groups import best_baseline
 from streamstop.experiments.seeds import SeedProgress
 from streamstop.report.formatting import percent, points, shorten
 from streamstop.report.names import HEADLINE, MARGINS, name_of
@@ -117,7 +117,7 @@ def _scores(summary: Mapping[str, Any]) -> Table:
         table.add_column(head, justify="right", no_wrap=True)
     rows = [(HEADLINE, "bold blue", summary["accuracy"])]
     rows += [(k, "blue", v) for k, v in (summary.get("accuracy_by_readout") or {}).items()]
-    best = strongest(summary)
+    best = best_baseline(summary)
     rows += [
         (k, "yellow" if k == best else "", v) for k, v in (summary.get("baselines") or {}).items()
     ]

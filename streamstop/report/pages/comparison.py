@@ -14,7 +14,7 @@ from typing import Any
 from markupsafe import Markup
 
 from streamstop.experiments.comparison import Comparison, Pair
-from streamstop.experiments.groups import KEPT, Group, strongest, told_apart
+from streamstop.experiments.groups import KEPT, Group, best_baseline, disambiguate
 from streamstop.pipeline.segments_file import WINDOW
 from streamstop.report.charts.seeds import Dots, curves_chart, dot_plot
 from streamstop.report.formatting import NONE
@@ -67,10 +67,10 @@ def render(comparison: Comparison, command: str = "") -> str:
             curves=group_curves(groups[:MAX_LINES]),
             window=WINDOW,
             caution=seeds_text.CAUTION,
-            tested=[_tested(pair) for pair in comparison.pairs if pair.tested],
+            tested=[_tested(pair) for pair in comparison.pairs if pair.is_comparable],
             limits=list(_limits(comparison)),
             differ=[
-                (key, told_apart(values))
+                (key, disambiguate(values))
                 for key, values in list(comparison.differ.items())[:MAX_DIFFER]
             ],
             command=command,
@@ -95,7 +95,7 @@ def dots(groups: tuple[Group, ...]) -> Markup:
                 layer_style(i)[0],
             )
         )
-        best = strongest(group.summary)
+        best = best_baseline(group.summary)
         theirs = group.figure("baselines", best, "segment") if best else None
         if best and theirs:
             rows.append(
@@ -136,7 +136,7 @@ def _plain(*path: str) -> Callable[[Group], Cell]:
 
 
 def _best_baseline(group: Group) -> Cell:
-    best = strongest(group.summary)
+    best = best_baseline(group.summary)
     if best is None:
         return NONE, ""
     return seeds_text.percent_sd(group.figure("baselines", best, "segment")), _name(best, group)

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from streamstop.errors import UsageError
 from streamstop.experiments.aggregate import KIND
-from streamstop.experiments.groups import Group, grouped, read_run, strongest
+from streamstop.experiments.groups import Group, best_baseline, group_runs, read_run
 from streamstop.pipeline.segments_file import WINDOW
 from streamstop.pipeline.summary_file import read_summary
 from streamstop.report.charts.lines import line_key
@@ -63,7 +63,7 @@ def write_joint_report(folder: Path | str) -> Path:
         raise UsageError(f"not the folder of several seeds: {folder}")
     try:
         names = [run["folder"] for run in summary["runs"] if run["folder"]]
-        groups, _ = grouped([read_run(folder / name) for name in names]) if names else ([], [])
+        groups, _ = group_runs([read_run(folder / name) for name in names]) if names else ([], [])
         page = render(summary, groups[0] if groups else None)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(
@@ -103,7 +103,7 @@ def render(summary: Mapping[str, Any], group: Group | None) -> str:
 
 def _makers(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Decision makers with their figures, best first; on a tie the learner comes last."""
-    best = strongest(summary)
+    best = best_baseline(summary)
     margins = summary.get(MARGINS) or {}
     rows = []
     for key, kind, path, values in (
@@ -163,7 +163,7 @@ def _curves(summary: Mapping[str, Any], group: Group | None) -> Markup:
     if group is None or not summary.get("accuracy"):
         return Markup()
     lines = [(group, HEADLINE, name_of(HEADLINE), style_of(HEADLINE))]
-    if best := strongest(summary):
+    if best := best_baseline(summary):
         lines.append((group, best, _name(best, summary), style_of(best)))
     return curves_chart(lines, key="accuracy", title="Accuracy over the run, mean of the seeds")
 
@@ -180,7 +180,7 @@ def _tables(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, list[list[st
     percent_sd, figure_sd = seeds_text.percent_sd, seeds_text.figure_sd
     domains = [row for row in summary.get("per_domain") or () if row.get(HEADLINE)]
     if domains:
-        baselines = [key for key in (strongest(summary), LDA_COUNTS, INITIAL_NETWORK) if key]
+        baselines = [key for key in (best_baseline(summary), LDA_COUNTS, INITIAL_NETWORK) if key]
         baselines = [
             key for key in dict.fromkeys(baselines) if any(row.get(key) for row in domains)
         ]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamstop.experiments.comparison import Comparison, Pair
-from streamstop.experiments.groups import Group, strongest
+from streamstop.experiments.groups import Group, best_baseline
 from streamstop.report.formatting import (
     MINUS,
     NBSP,
@@ -97,7 +97,7 @@ def seeds_sentence(summary: Mapping[str, Any]) -> str:
     text = f"{over}, the learner predicts {percent_sd(own['segment'])} of {kind} segments correctly"
     if own.get("segment_last_third"):
         text += f" (last third {percent_sd(own['segment_last_third'])})"
-    baseline = strongest(summary)
+    baseline = best_baseline(summary)
     if baseline is None:
         return f"{text}."
     theirs = summary["baselines"][baseline]["segment"]
@@ -109,7 +109,7 @@ def seeds_sentence(summary: Mapping[str, Any]) -> str:
 
 def margin_sentence(summary: Mapping[str, Any]) -> str:
     """The learner's margin over its strongest baseline, seed by seed."""
-    baseline = strongest(summary)
+    baseline = best_baseline(summary)
     if baseline is None:
         return ""
     margin = (summary.get(MARGINS) or {}).get(baseline, {}).get("segment")
@@ -130,7 +130,7 @@ def comparison_sentence(comparison: Comparison) -> str:
     groups = comparison.groups
     if len(groups) == 1:
         return seeds_sentence(groups[0].summary)
-    if not any(pair.tested for pair in comparison.pairs):
+    if not any(pair.is_comparable for pair in comparison.pairs):
         return (
             f"These {len(groups)} groups are not comparable: they differ in their stream or their "
             "protocol, so no test was made."
@@ -139,11 +139,11 @@ def comparison_sentence(comparison: Comparison) -> str:
         return pair_sentence(comparison.pairs[0], *groups)
     best = max(groups, key=lambda group: group.mean)
     pairs = [p for p in comparison.pairs if best.letter in (p.first, p.second)]
-    clear = [(p, _ahead(p, best)) for p in pairs if p.tested and _significant(p)]
+    clear = [(p, _ahead(p, best)) for p in pairs if p.is_comparable and _significant(p)]
     sure = [_other(p, best) for p, by in clear if by >= 0]
     behind = [_other(p, best) for p, by in clear if by < 0]
-    unsure = [_other(p, best) for p in pairs if p.tested and not _significant(p)]
-    apart = [_other(p, best) for p in pairs if not p.tested]
+    unsure = [_other(p, best) for p in pairs if p.is_comparable and not _significant(p)]
+    apart = [_other(p, best) for p in pairs if not p.is_comparable]
     text = (
         f"Of {len(groups)} groups, {_named(best)} is the most accurate: "
         f"{percent_sd(best.figure('accuracy', 'segment'))}."
@@ -162,7 +162,7 @@ def comparison_sentence(comparison: Comparison) -> str:
 
 def pair_sentence(pair: Pair, a: Group, b: Group) -> str:
     """The result of the tests on two groups."""
-    if not pair.tested or pair.difference is None:
+    if not pair.is_comparable or pair.difference is None:
         return f"{_named(a)} and {_named(b)} are not comparable: {'; '.join(pair.reasons)}."
     mean = pair.difference.mean
     if not pair.first_only and not pair.second_only:
@@ -182,7 +182,7 @@ def untested_pairs(comparison: Comparison) -> list[tuple[str, str]]:
     """(pairs, reason) of the pairs that were not tested, grouped by reason."""
     found: dict[str, list[str]] = {}
     for pair in comparison.pairs:
-        if not pair.tested:
+        if not pair.is_comparable:
             why = "; ".join(pair.reasons)
             found.setdefault(why, []).append(f"{pair.first} and {pair.second}")
     return [("; ".join(pairs), f"Not comparable: {why}.") for why, pairs in found.items()]
@@ -190,9 +190,9 @@ def untested_pairs(comparison: Comparison) -> list[tuple[str, str]]:
 
 def least_p_text(pair: Pair) -> str:
     """The smallest p of a sign-flip test over this number of seeds; empty without a test."""
-    if pair.least_p is None:
+    if pair.min_p is None:
         return ""
-    return f"with {len(pair.seeds)} seeds at least {p_value(pair.least_p)}"
+    return f"with {len(pair.seeds)} seeds at least {p_value(pair.min_p)}"
 
 
 def final_p(pair: Pair) -> float | None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
 from streamstop.errors import UsageError
-from streamstop.experiments.significance import sign_test
+from streamstop.experiments.significance import mcnemar_test
 from streamstop.pipeline.segments_file import rows
 from streamstop.pipeline.summary_file import number
 from streamstop.report.names import HEADLINE
@@ -138,7 +138,7 @@ class Paired:
 
     def p_value(self) -> float:
         """Two-sided sign test of equal accuracy; treats segments as independent."""
-        return sign_test(self.learner_only, self.baseline_only)
+        return mcnemar_test(self.learner_only, self.baseline_only)
 
 
 def read_curves(path: Path, *, bin_us: int | None = None) -> Curves:

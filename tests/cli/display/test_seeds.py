@@ -12,7 +12,7 @@ from rich.console import Console
 
 from streamstop.cli.display.compare import print_comparison
 from streamstop.cli.display.seeds import SeedsLine, print_joint
-from streamstop.experiments.aggregate import SeedRun, joint_summary
+from streamstop.experiments.aggregate import SeedRun, aggregate_runs
 from streamstop.experiments.comparison import compare
 from streamstop.experiments.seeds import SeedProgress
 from streamstop.pipeline.summary_file import read_summary
@@ -40,7 +40,7 @@ def content(console: Console) -> str:
 def test_the_learner_stands_beside_its_baselines_with_means_and_deviations(tmp_path: Path) -> None:
     runs = [*group(tmp_path, [48, 51, 54]), SeedRun(9, 3, message="no such camera")]
     out = console()
-    print_joint(joint_summary(runs, command=""), "runs/x/report.html", out)
+    print_joint(aggregate_runs(runs, command=""), "runs/x/report.html", out)
     text = content(out)
     assert "85.0 ± 5.0 %" in text
     assert "+35.0" in text
@@ -53,7 +53,7 @@ def test_the_learner_stands_beside_its_baselines_with_means_and_deviations(tmp_p
 @pytest.mark.parametrize("others", [{"accuracy": None}, {"status": "interrupted"}])
 def test_without_a_score_it_says_so(tmp_path: Path, others: dict[str, Any]) -> None:
     out = console()
-    print_joint(joint_summary(group(tmp_path, [30], **others), command=""), None, out)
+    print_joint(aggregate_runs(group(tmp_path, [30], **others), command=""), None, out)
     assert "nothing was scored" in content(out) or "there is no mean" in content(out)
 
 
@@ -62,7 +62,7 @@ def test_what_was_kept_stands_beside_where_there_are_tasks(tmp_path: Path) -> No
     continual = {"tasks": ["x"], "taught": [0], "makers": {"decided": own}}
     out = console()
     runs = group(tmp_path, [48, 51], continual=continual)
-    print_joint(joint_summary(runs, command=""), None, out)
+    print_joint(aggregate_runs(runs, command=""), None, out)
     (line,) = [one for one in content(out).splitlines() if "headline prediction" in one]
     assert "75.0 ± 0 %" in line
     assert "0.125 ± 0.000" in line

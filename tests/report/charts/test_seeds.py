@@ -8,12 +8,12 @@ from pathlib import Path
 from helpers.made_runs import hits, make_run
 
 from streamstop.experiments.comparison import compare
-from streamstop.experiments.significance import Spread
+from streamstop.experiments.significance import MeanInterval
 from streamstop.report.charts.seeds import Dots, curves_chart, dot_plot
 
 
 def row(values: list[float], label: str = "x") -> Dots:
-    return Dots(label, Spread.of(values).as_dict(), values, "note", 0)
+    return Dots(label, MeanInterval.of(values).as_dict(), values, "note", 0)
 
 
 def test_every_seed_has_a_ring_and_the_mean_a_dot() -> None:

@@ -12,7 +12,7 @@ from helpers.html_page import Page
 from helpers.made_runs import hits, make_run
 
 from streamstop.errors import UsageError
-from streamstop.experiments.aggregate import SeedRun, joint_summary
+from streamstop.experiments.aggregate import SeedRun, aggregate_runs
 from streamstop.pipeline.summary_file import read_summary
 from streamstop.report.pages.seeds import write_joint_report
 
@@ -22,7 +22,7 @@ def joint(folder: Path, right: list[int], failed: tuple[SeedRun, ...] = (), **ot
     for seed, count in enumerate(right):
         made = make_run(folder / f"seed-{seed}", hits(count, 60), seed=seed, **others)
         runs.append(SeedRun(seed, 0, made.name, read_summary(made)))
-    summary = joint_summary([*runs, *failed], command="streamstop run --seeds 0-2", name="x")
+    summary = aggregate_runs([*runs, *failed], command="streamstop run --seeds 0-2", name="x")
     folder.mkdir(exist_ok=True)
     (folder / "summary.json").write_text(json.dumps(summary))
     return folder
@@ -94,7 +94,7 @@ def test_a_damaged_segments_file_costs_only_its_curve(tmp_path: Path) -> None:
 def test_the_page_stays_small_however_long_the_runs(tmp_path: Path) -> None:
     folder = tmp_path / "j"
     made = make_run(folder / "seed-0", hits(2_000, 20_000))
-    summary = joint_summary([SeedRun(0, 0, "seed-0", read_summary(made))], command="")
+    summary = aggregate_runs([SeedRun(0, 0, "seed-0", read_summary(made))], command="")
     (folder / "summary.json").write_text(json.dumps(summary))
     assert write_joint_report(folder).stat().st_size < 200_000
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from helpers.made_runs import hits, make_run
 
-from streamstop.experiments.aggregate import SeedRun, joint_summary
+from streamstop.experiments.aggregate import SeedRun, aggregate_runs
 from streamstop.experiments.comparison import compare
 from streamstop.pipeline.summary_file import read_summary
 from streamstop.report.text import seeds as seeds_text
@@ -19,7 +19,7 @@ def joint(tmp_path: Path, right: list[int], **others: Any) -> dict[str, Any]:
     for seed, count in enumerate(right):
         folder = make_run(tmp_path / f"seed-{seed}", hits(count, 100), seed=seed, **others)
         runs.append(SeedRun(seed, 0, folder.name, read_summary(folder)))
-    return joint_summary(runs, command="")
+    return aggregate_runs(runs, command="")
 
 
 def spaces(text: str) -> str:

@@ -120,7 +120,7 @@ def _train(
         "classes": list(samples.classes),
         "network": config.network.architecture,
         "rule": config.train.rule,
-        "learn": config.train.trainable,
+        "learn": list(config.train.trainable),
         "steps": config.data.time_steps,
         "epochs": config.train.epochs,
         "limit": _limit(config, samples, results),
@@ -294,12 +294,11 @@ def _about(
 ) -> dict[str, Any]:
     """What a weights file says of the network in it."""
     config = trainer.config
-    section = asdict(config.network) | {"norm": spec.neuron.normalization}
+    section = asdict(config.network) | {"normalization": spec.neuron.normalization}
     about: dict[str, Any] = {
         "network": section,
         "input": list(spec.input_shape),
         "classes": list(classes),
-        "encoding": config.network.input_transform,
         "steps": config.data.time_steps,
         "epoch": number + 1,
         "bin_us": 0 if trainer.images else config.binning.bin_us,

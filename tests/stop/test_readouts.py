@@ -16,7 +16,7 @@ TOLERANCE = 1e-10
 
 LOSSES = {
     f"{kind}, {at}, {smoothing}": Loss(kind, at, smoothing)
-    for kind in ("ce", "mse", "mix")
+    for kind in ("ce", "half_mse", "mean_ce_mse")
     for at in ("step", "end")
     for smoothing in (0.0, 0.1)
 }
@@ -72,7 +72,7 @@ def test_without_layers_the_readout_is_all_there_is_and_exact(readout):
 
 
 @every_readout
-@pytest.mark.parametrize("kind", ["ce", "mse", "mix"])
+@pytest.mark.parametrize("kind", ["ce", "half_mse", "mean_ce_mse"])
 def test_a_loss_at_the_end_is_the_last_bins_share_of_one_at_each_step(kind, readout):
     """The error comes down through the last bin alone; traces bring what came before to it."""
     network = build(DEEP._replace(readout=readout))
@@ -108,15 +108,18 @@ def test_losses_are_those_of_torch_and_their_errors_their_derivatives(loss):
     torch.testing.assert_close(target.sum(1), torch.ones(6, dtype=torch.float64))
     assert torch.equal(target.argmax(1), labels)
     entropy = functional.cross_entropy(
-        logits, labels, reduction="sum", label_smoothing=loss.smoothing
+        logits, labels, reduction="sum", label_smoothing=loss.label_smoothing
     )
     squares = functional.mse_loss(logits, target, reduction="sum") / 2
-    expected = {"ce": entropy, "mse": squares, "mix": (entropy + squares) / 2}[loss.kind]
+    mean = (entropy + squares) / 2
+    expected = {"ce": entropy, "half_mse": squares, "mean_ce_mse": mean}[loss.kind]
+        loss.kind
+    ]
     (slope,) = torch.autograd.grad(expected, [logits])
     value, error = loss.error(logits.detach(), target)
     torch.testing.assert_close(value, expected.detach(), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(error, slope, rtol=1e-12, atol=1e-12)
-    assert (loss.speaks(last=False), loss.speaks(last=True)) == (loss.at == "step", True)
+    assert (loss.speaks(last=False), loss.speaks(last=True)) == (loss.timing == "step", True)
 
 
 def test_the_readouts_say_what_their_equations_say():

@@ -76,7 +76,7 @@ def binner_of(case: Case, reorder_us: int = 0) -> Binner:
         height=case.height,
         width=case.width,
         origin_us=0,
-        reorder_us=reorder_us,
+        reorder_window_us=reorder_us,
     )
 
 

@@ -156,7 +156,7 @@ def run_pipeline(steps: int, stream: Path) -> dict[str, Any]:
         "source.labels": str(stream.with_suffix(".csv")),
         "binning.bin_us": BIN_US,
         "network.channels": list(CHANNELS["pipeline"]),
-        "run.out": str(stream.parent),
+        "run.output_dir": str(stream.parent),
     }
     result = pipeline.run(
         load_config(sets=[f"{key}={json.dumps(value)}" for key, value in sets.items()]),

@@ -60,7 +60,7 @@ class Contender(NamedTuple):
 
 def spec_of(network: str, side: int, theta: float = 1.0) -> NetworkSpec:
     """A network by name on a square input of two polarities, its thresholds at `theta`."""
-    return build_network(network, (2, side, side), CLASSES, NeuronSpec(theta=theta))
+    return build_network(network, (2, side, side), CLASSES, NeuronSpec(threshold_init=theta))
 
 
 def one_bin(spec: NetworkSpec, batch: int, draw: torch.Generator) -> Tensor:

@@ -47,7 +47,7 @@ RULES = (
 
 @cache
 def _nmnist(config: TrainConfig) -> Samples:
-    return load_event_windows(config.data.uri, config.binning, config.data.steps)
+    return load_event_windows(config.data.uri, config.binning, config.data.time_steps)
 
 
 def nmnist(config: TrainConfig, seed: int) -> tuple[Samples, Samples]:
@@ -84,7 +84,7 @@ class Task:
 
 
 COMMON = {
-    "network.leak": 0.5,
+    "network.leak_init": 0.5,
     "train.lr": 2e-3,
     "train.lr_threshold": 2e-3,
     "train.warmup_epochs": 1,
@@ -93,9 +93,9 @@ COMMON = {
 }
 EVENTS = {
     "data.kind": "events",
-    "network.name": "compact",
-    "augment.shift": 2,
-    "train.batch": 32,
+    "network.architecture": "compact",
+    "augment.max_shift": 2,
+    "train.batch_size": 32,
     "train.lr_leak": 1e-2,
 }
 """Leaks that begin at the paper's 0.5 want to grow in streams, and may: at five times the rate."""
@@ -107,11 +107,11 @@ TASKS = {
         DATA / "mnist",
         {
             "data.kind": "images",
-            "data.limit": 4_000,
-            "data.steps": 4,
-            "network.name": "lenet5",
+            "data.max_samples": 4_000,
+            "data.time_steps": 4,
+            "network.architecture": "lenet5",
             "train.epochs": 3,
-            "train.batch": 64,
+            "train.batch_size": 64,
             "train.lr_leak": 2e-3,
         },
         as_configured,
@@ -122,7 +122,7 @@ TASKS = {
         DATA / "nmnist-small" / "Train",
         {
             **EVENTS,
-            "data.steps": 10,
+            "data.time_steps": 10,
             "binning.bin_us": 30_000,
             "binning.height": 34,
             "binning.width": 34,
@@ -138,8 +138,8 @@ TASKS = {
         {
             **EVENTS,
             "data.window_us": 100_000,
-            "data.test_share": 0.3,
-            "data.steps": 5,
+            "data.test_fraction": 0.3,
+            "data.time_steps": 5,
             "binning.bin_us": 20_000,
             "train.epochs": 3,
         },
@@ -203,9 +203,10 @@ def section(name: str, store: Store, sets: Sequence[str]) -> list[str]:
         f"## {task.title}",
         "",
         f"{run['train_samples']} samples to train on, {run['test_samples']} to test on. "
-        f"{task.about} T = {config.data.steps}, leak "
-        f"{config.network.leak:g} and threshold {config.network.theta:g} at the start; "
-        f"{learning.epochs} epochs, batch {learning.batch}, rates {learning.lr:g} (weights), "
+        f"{task.about} T = {config.data.time_steps}, leak "
+        f"{config.network.leak_init:g} and threshold {config.network.threshold_init:g} at the "
+        "start; "
+        f"{learning.epochs} epochs, batch {learning.batch_size}, rates {learning.lr:g} (weights), "
         f"{learning.lr_threshold:g} (thresholds), {learning.lr_leak:g} (leaks), the last epoch's "
         "weights.",
         "",

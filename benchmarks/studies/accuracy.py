@@ -78,7 +78,7 @@ def run_once(stream: Stream, seed: int, sets: Sequence[str]) -> dict[str, Score]
         chosen = {
             "source.uri": str(stream.path),
             "run.seed": seed,
-            "run.out": out,
+            "run.output_dir": out,
         }
         result = run(load_config(stream.recipe, list(sets), chosen))
         with (result.run_dir / "segments.csv").open(encoding="utf-8", newline="") as file:

@@ -32,7 +32,7 @@ SEEDS = range(5)
 class Rule(NamedTuple):
     """A way to learn: its name in the tables, and the settings that make it.
 
-    gain : whether leaks have their gain (`network.leak_gain`); None: as the task has it.
+    gain : whether leaks have their gain (`network.decay_input`); None: as the task has it.
     """
 
     name: str
@@ -43,8 +43,8 @@ class Rule(NamedTuple):
     @property
     def settings(self) -> dict[str, Any]:
         """As overrides of a training's configuration."""
-        made: dict[str, Any] = {"train.learn": self.learn, "train.rule": self.rule}
-        return made if self.gain is None else {**made, "network.leak_gain": self.gain}
+        made: dict[str, Any] = {"train.trainable": self.learn, "train.rule": self.rule}
+        return made if self.gain is None else {**made, "network.decay_input": self.gain}
 
 
 W = Rule("STOP: weights (the same as OTTT)", "w", "stop")

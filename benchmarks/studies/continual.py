@@ -34,17 +34,17 @@ DATA = Path(os.environ.get("STREAMSTOP_TEST_DATA", ROOT.parent / "shared" / "dat
 SLOW = "learner.lr=3e-5", "learner.lr_threshold=3e-5", "learner.lr_leak=3e-5"
 VARIATIONS: dict[str, tuple[str, ...]] = {
     "the recipe": (),
-    "the weights decide, no slow average": ("learner.slow=0",),
-    "softmax over classes seen": ("learner.loss_among=seen",),
-    "softmax over classes of the last 10 segments": ("learner.loss_among=present",),
-    "a row's rate falls as 1 / n": ("learner.cool=1",),
-    "other classes' rows stand still": ("learner.others=0",),
-    "begun anew with each class": ("learner.reset=span",),
+    "the weights decide, no slow average": ("learner.ema_decay=0",),
+    "softmax over classes seen": ("learner.loss_classes=seen",),
+    "softmax over classes of the last 10 segments": ("learner.loss_classes=present",),
+    "a row's rate falls as 1 / n": ("learner.class_lr_decay=1",),
+    "other classes' rows stand still": ("learner.other_class_lr_scale=0",),
+    "begun anew with each class": ("learner.reinitialize=span",),
     "OTTT: weights alone": ("learner.rule=ottt",),
     "SLTT: without traces": ("learner.rule=sltt",),
 }
 AVERAGES = (0.0, 0.9, 0.99, 0.999)
-"""Candidates for `learner.slow`."""
+"""Candidates for `learner.ema_decay`."""
 
 CHOOSING = (10, 11)
 """Seeds that settings are chosen with; figures are of others."""
@@ -81,7 +81,7 @@ HEADS = ("average accuracy", "forgetting", "backward transfer", "forward transfe
 def once(recipe: str, source: Path, sets: Sequence[str], seed: int, **flags: Any) -> dict[str, Any]:
     """The figures of one run by decision maker."""
     with tempfile.TemporaryDirectory() as folder:
-        chosen = {"source.uri": str(source), "run.seed": seed, "run.out": folder}
+        chosen = {"source.uri": str(source), "run.seed": seed, "run.output_dir": folder}
         chosen |= {f"scenario.{key}": value for key, value in flags.items()}
         summary = run(load_config(recipe, sets, chosen)).summary
     makers: dict[str, Any] = summary["continual"]["makers"]
@@ -149,7 +149,7 @@ STREAMS = {
         partial(digits, 0),
         f"N-MNIST, real: {DIGITS} recordings of each digit, of every other one of nmnist-small by "
         "name; the last quarter of each held out",
-        ("segments.length_us=0", "scenario.held_out=0.25"),
+        ("segments.length_us=0", "scenario.held_out_fraction=0.25"),
     ),
     "simulated gestures": Stream(
         "gestures-incremental",
@@ -197,7 +197,7 @@ def choosing(seeds: int) -> Iterator[list[str]]:
     base = STREAMS["N-MNIST"]
     stream = replace(base, source=partial(digits, 1))
     for slow in AVERAGES:
-        found = [stream.run((*SLOW, f"learner.slow={slow}"), seed) for seed in CHOOSING]
+        found = [stream.run((*SLOW, f"learner.ema_decay={slow}"), seed) for seed in CHOOSING]
         cells = [spread([one[m]["average_accuracy"] for one in found]) for m in ("lda", "linear")]
         rows.append([f"{slow:g}", *cells])
         print(*rows[-1:], flush=True)

@@ -85,7 +85,12 @@ RESPONSE_SECTION = "What a response is worth"
 def once(stream: Stream, seed: int, flags: dict[str, Any]) -> tuple[dict[str, Any], list[bool]]:
     """One run: its summary, and whether each segment was decided right."""
     with tempfile.TemporaryDirectory() as folder:
-        chosen = {"source.uri": str(stream.path), "run.seed": seed, "run.out": folder, **flags}
+        chosen = {
+            "source.uri": str(stream.path),
+            "run.seed": seed,
+            "run.output_dir": folder,
+            **flags,
+        }
         chosen["scenario.corruptions"] = (stream.corruption,)
         done = run(load_config(stream.recipe, stream.sets, chosen))
         with (done.run_dir / "segments.csv").open(encoding="utf-8", newline="") as file:
@@ -186,7 +191,7 @@ def responses(stream: Stream, seeds: int) -> list[str]:
     for response in RESPONSES:
         for detector in LISTENED if response != "none" else ("-",):
             soon, late, count = [], [], []
-            flags = {"drift.on_drift": response}
+            flags = {"drift.response": response}
             if detector != "-":
                 flags["drift.detector"] = detector
             for seed in range(seeds):
@@ -204,7 +209,7 @@ def responses(stream: Stream, seeds: int) -> list[str]:
     return [
         *provenance("benchmarks.studies.drift", "streamstop", "river", "torch", "numpy")[2:],
         f"- {stream.section}: recipe `{stream.recipe}`, {stream.corruption}; seeds 0-{seeds - 1}",
-        "- `drift.on_drift`, with its settings as they are by default: five times the rates for 30 "
+        "- `drift.response`, with its settings as they are by default: five times the rates for 30 "
         "segments; the discriminant readout forgets all",
         "",
         *table(heads, rows),

@@ -122,8 +122,8 @@ def in_one_light(asked: argparse.Namespace) -> list[str]:
 def one_training(asked: argparse.Namespace, uri: str, name: str, seed: int) -> dict[str, Any]:
     """Train, unless that was done; the content of train.json."""
     place = asked.out / f"train-{name}-{seed}"
-    places = {"data.uri": uri, "data.test": f"dvs-gesture:{asked.set}?split=test"}
-    chosen = {**places, "run.seed": seed, "run.out": str(place)}
+    places = {"data.uri": uri, "data.test_uri": f"dvs-gesture:{asked.set}?split=test"}
+    chosen = {**places, "run.seed": seed, "run.output_dir": str(place)}
     config = load_train_config("dvs-gesture-compact", overrides=chosen)
     if not list(place.glob("*/train.json")):
         train(config)
@@ -181,9 +181,9 @@ def one_stream(
     out = asked.out / f"stream-{name}-{seed}"
     flags = {
         "source.uri": f"dvs-gesture:{asked.set}?split=test",
-        "learner.weights": str(weights),
+        "learner.pretrained": str(weights),
         "run.seed": seed,
-        "run.out": str(out),
+        "run.output_dir": str(out),
     }
     config = load_config("dvs-gesture-adapt", (), flags)
     if not list(out.glob("*/summary.json")):
@@ -214,7 +214,7 @@ def on_real(asked: argparse.Namespace) -> list[str]:
         trained = Trained.read(str(next((asked.out / f"train-{name}").glob("*/best.safetensors"))))
         section = NetworkConfig(**trained.network)
         spec = network_from_config(section, trained.input_shape, len(trained.classes))
-        learner = StopLearner(spec, LearnerSpec(learn=""))
+        learner = StopLearner(spec, LearnerSpec(trainable=()))
         trained.give(learner, prior=1.0)
         said: dict[str, list[str]] = {"linear": [], "lda": []}
         for path, _ in recordings.values():

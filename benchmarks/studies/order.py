@@ -56,9 +56,9 @@ SUBJECTS = (range(4_000, 4_032), range(5_000, 5_012))
 """Neither was looked at when settings were chosen."""
 SPEAKS = {"step": "in every bin", "end": "in the last bin alone"}
 COMMON = {
-    "network.name": "custom",
-    "network.leak": 0.9,
-    "network.leak_gain": True,
+    "network.architecture": "custom",
+    "network.leak_init": 0.9,
+    "network.decay_input": True,
     "train.device": "cpu",
     "train.warmup_epochs": 0.5,
 }
@@ -128,15 +128,15 @@ TASKS = {
             "network.layers": ["conv 16 kernel 5 pool 2", "conv 32 pool 2"],
             "network.readout": "leaky",
             "train.loss_at": "end",
-            "data.steps": MOVING.steps,
+            "data.time_steps": MOVING.steps,
             "train.epochs": 6,
-            "train.batch": 32,
+            "train.batch_size": 32,
             "train.lr": 1e-2,
             "train.lr_threshold": 1e-2,
             "train.lr_leak": 5e-3,
         },
         plain={"train.lr_leak": 1e-4},
-        found={"network.leak": 0.77, "network.gain": 3.45},
+        found={"network.leak_init": 0.77, "network.init_gain": 3.45},
     ),
     "gestures": Task(
         "Turns of an arm, forwards and backwards (simulated gestures)",
@@ -149,16 +149,16 @@ TASKS = {
         (GESTURES, list(map(list, SUBJECTS))),
         {
             "network.layers": ["conv 16 kernel 5 stride 2 pool 2", "conv 32 pool 2"],
-            "data.steps": GESTURES.steps,
+            "data.time_steps": GESTURES.steps,
             "train.epochs": 14,
-            "train.batch": 32,
+            "train.batch_size": 32,
             "train.lr": 5e-3,
             "train.lr_threshold": 5e-3,
             "train.lr_leak": 4e-2,
-            "augment.shift": 2,
+            "augment.max_shift": 2,
         },
         plain={"train.lr_leak": 1.5e-3},
-        found={"network.leak": 0.66, "network.gain": 5.1},
+        found={"network.leak_init": 0.66, "network.init_gain": 5.1},
     ),
 }
 
@@ -245,8 +245,9 @@ def section(name: str, store: Store, sets: Sequence[str]) -> list[str]:
         task.about,
         "",
         f"Network {' / '.join(config.network.layers)}, {config.network.readout} readout, leak "
-        f"{config.network.leak:g} at the start; a loss {SPEAKS[config.train.loss_at]}; "
-        f"{config.train.epochs} epochs, batch {config.train.batch}, Adam at {config.train.lr:g} "
+        f"{config.network.leak_init:g} at the start; a loss {SPEAKS[config.train.loss_at]}; "
+        f"{config.train.epochs} epochs, batch {config.train.batch_size}, Adam at "
+        f"{config.train.lr:g} "
         f"(thresholds {config.train.lr_threshold:g}, leaks {config.train.lr_leak:g}, without "
         f"their gain {plain.train.lr_leak:g}), the last epoch's weights.",
         "",

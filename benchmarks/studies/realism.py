@@ -65,22 +65,22 @@ OPTIONS = SetOptions(gesture_s=(2.9, 2.9), gap_s=(0.5, 0.8))
 USERS, LIGHTINGS = 20, 2
 RECIPE = {
     "data.kind": "events",
-    "data.steps": 28,
+    "data.time_steps": 28,
     "data.window_us": 1_400_000,
-    "data.validation": 0.0,
+    "data.validation_fraction": 0.0,
     "binning.bin_us": 50_000,
     "binning.height": 32,
     "binning.width": 32,
-    "network.name": "compact",
-    "network.leak": 0.7,
-    "network.norm": "batch",
-    "augment.shift": 4,
-    "augment.rotate": 10.0,
+    "network.architecture": "compact",
+    "network.leak_init": 0.7,
+    "network.normalization": "batch",
+    "augment.max_shift": 4,
+    "augment.max_rotation": 10.0,
     "augment.scale": 0.25,
     "train.epochs": 16,
-    "train.batch": 32,
+    "train.batch_size": 32,
     "train.lr": 4e-3,
-    "train.average": 0.95,
+    "train.ema_decay": 0.95,
     "train.warmup_epochs": 1.0,
     "train.weight_decay": 1e-2,
     "train.device": "cpu",
@@ -131,15 +131,15 @@ def simulated(gesture: str, person: int, lighting: str) -> Events:
 
 ROWS: tuple[tuple[str, Callable[[Measures], float], str], ...] = (
     ("events, thousands a second", lambda m: m.rate_hz / 1000, ".1f"),
-    ("ON share", lambda m: m.on_share, ".3f"),
-    ("read twice, share of events", lambda m: m.twice_share, ".3f"),
-    ("pixels with any event, share", lambda m: m.active_share, ".3f"),
-    ("pixels with nine of ten events, share", lambda m: m.busy_share, ".3f"),
+    ("ON share", lambda m: m.on_fraction, ".3f"),
+    ("read twice, share of events", lambda m: m.twice_fraction, ".3f"),
+    ("pixels with any event, share", lambda m: m.active_fraction, ".3f"),
+    ("pixels with nine of ten events, share", lambda m: m.busy_fraction, ".3f"),
     ("interval at a pixel, first quartile, ms", lambda m: m.intervals_us[0] / 1000, ".2f"),
     ("interval, median, ms", lambda m: m.intervals_us[1] / 1000, ".2f"),
     ("interval, third quartile, ms", lambda m: m.intervals_us[2] / 1000, ".1f"),
     ("interval, 95 %, ms", lambda m: m.intervals_us[3] / 1000, ".0f"),
-    ("of those, between one polarity", lambda m: m.same_share, ".3f"),
+    ("of those, between one polarity", lambda m: m.same_fraction, ".3f"),
     ("top rows, events a pixel a second", lambda m: m.quiet_hz, ".2f"),
     ("middle, column", lambda m: m.middle[0], ".0f"),
     ("middle, row", lambda m: m.middle[1], ".0f"),
@@ -267,7 +267,7 @@ def _config(folder: Path) -> TrainConfig:
                 link.symlink_to((folder / name).resolve())
     recipe = folder.with_name(f"{folder.name}.toml")
     recipe.write_text("")
-    places = {"data.uri": str(parts["train"]), "data.test": str(parts["test"])}
+    places = {"data.uri": str(parts["train"]), "data.test_uri": str(parts["test"])}
     return load_train_config(str(recipe), overrides={**RECIPE, **places})
 
 
@@ -300,7 +300,7 @@ def real_recordings() -> dict[str, tuple[Path, str]]:
 def _decide(network: Network, events: Events, swap: bool) -> list[int]:
     """The class of each whole window."""
     bin_us, steps, side = (
-        RECIPE[key] for key in ("binning.bin_us", "data.steps", "binning.height")
+        RECIPE[key] for key in ("binning.bin_us", "data.time_steps", "binning.height")
     )
     assert isinstance(bin_us, int) and isinstance(steps, int) and isinstance(side, int)
     cell = SENSOR.width // side

@@ -42,16 +42,16 @@ class Setting(NamedTuple):
     neuron: NeuronSpec
 
     def __str__(self) -> str:
-        return f"T {self.bins}, leak {self.neuron.leak:g}"
+        return f"T {self.bins}, leak {self.neuron.leak_init:g}"
 
 
-MAIN = Setting(30, NeuronSpec(leak=0.9))
-SWEEP = [Setting(bins, NeuronSpec(leak=leak)) for leak in (0.5, 0.9) for bins in (10, 50)]
+MAIN = Setting(30, NeuronSpec(leak_init=0.9))
+SWEEP = [Setting(bins, NeuronSpec(leak_init=leak)) for leak in (0.5, 0.9) for bins in (10, 50)]
 VARIANTS = {
     "as above": MAIN.neuron,
     "surrogate triangle": MAIN.neuron._replace(surrogate="triangle"),
     "surrogate sigmoid": MAIN.neuron._replace(surrogate="sigmoid"),
-    "standardised weights": MAIN.neuron._replace(norm="weight"),
+    "standardised weights": MAIN.neuron._replace(normalization="weight_standardization"),
     "hard reset": MAIN.neuron._replace(reset="hard"),
 }
 
@@ -172,7 +172,7 @@ def figure(every: Every, measure: str, y: Axis, title: str, desc: str) -> str:
                 means, weight = [fmean(v) for v in values], 1.2 + 1.1 * (depth - 1)
                 series.append(Series(f"depth {depth}", above, means, depth - 1, weight, low, high))
             if measure == "length":
-                kept = [(1 - setting.neuron.leak) ** k for k in range(max(DEPTHS))]
+                kept = [(1 - setting.neuron.leak_init) ** k for k in range(max(DEPTHS))]
                 theory = Series("(1 − leak)^k", range(max(DEPTHS)), kept, 4, 1.4, dash="3 4")
                 series.append(theory)
             cells[f"{kind} layers", str(setting)] = series

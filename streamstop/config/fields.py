@@ -30,6 +30,7 @@ def setting(
     above: float | None = None,
     below: float | None = None,
     form: tuple[str, str] | None = None,
+    may_be_empty: bool = False,
 ) -> Any:
     """A field of a section.
 
@@ -38,9 +39,13 @@ def setting(
         They hold for each item where the value is a list.
     form : a regular expression that a text must match in full, unless it is empty, and the same
         said in words.
+    may_be_empty : whether a list may be, though its default is not.
     """
     limits = {"at_least": at_least, "at_most": at_most, "above": above, "below": below}
-    return field(default=default, metadata={"help": help, "form": form, **limits})
+    return field(
+        default=default,
+        metadata={"help": help, "form": form, "may_be_empty": may_be_empty, **limits},
+    )
 
 
 @cache
@@ -105,13 +110,23 @@ def check(section: type, name: str, key: str, value: Any, origin: str) -> Any:
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
         # A list may be empty where the default is: that is how it says "as it comes".
-        if not isinstance(value, list | tuple) or not (value or not default):
-            each = "text in quotes" if item is str else _allowed(item, limits)
-            raise refuse(f"a list, each item {each}")
+        empty = not default or limits["may_be_empty"]
+        if not isinstance(value, list | tuple) or not (value or empty):
+            raise refuse(f"a list, each item {_each(item, limits)}")
+        if get_origin(item) is Literal:
+            if any(one not in get_args(item) for one in value) or len(set(value)) < len(value):
+                raise refuse(f"a list, each item {_each(item, limits)}, each once")
+            return tuple(one for one in get_args(item) if one in value)
         if item is str:
             return tuple(_text(one, limits, refuse) for one in value)
         return tuple(_number(one, item, limits, refuse) for one in value)
     return _number(value, kind, limits, refuse)
+
+
+def _each(item: Any, limits: Mapping[str, Any]) -> str:
+    if get_origin(item) is Literal:
+        return f"one of {', '.join(get_args(item))}"
+    return "text in quotes" if item is str else _allowed(item, limits)
 
 
 def _text(value: Any, limits: Mapping[str, Any], refuse: Callable[[str], UsageError]) -> str:

@@ -18,6 +18,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from streamstop.config.aliases import ADDED, ALIASES, SCHEMA, current_key, current_value
 from streamstop.config.fields import check, choices, read_text, to_toml_value
 from streamstop.config.uri_paths import found_from
 from streamstop.errors import UsageError
@@ -34,16 +35,19 @@ def given(
     whole : the dataclass whose fields are the sections. Raises UsageError as `load_config`.
     """
     chosen: Values = {}
+    names: dict[tuple[str, str], str] = {}
     for text in sets:
         dotted, equals, raw = text.partition("=")
         if not equals:
             raise UsageError(f"--set wants section.key=value, such as run.seed=1, not {text!r}")
         name, key = _known(whole, dotted.strip(), f"--set {text}")
-        value = read_text(_sections(whole)[name], key, raw)
+        value = current_value(name, key, read_text(_sections(whole)[name], key, raw))
+        _refuse_both(dotted.strip(), (name, key), names, f"--set {text}")
         chosen[name, key] = _checked(whole, name, key, value, f"--set {text}")
     for dotted, value in (overrides or {}).items():
         if value is not None:
             name, key = _known(whole, dotted, "a flag")
+            value = current_value(name, key, value)
             chosen[name, key] = _checked(whole, name, key, value, "a flag")
     return chosen
 
@@ -61,7 +65,7 @@ def to_toml(config: Any, *, explain: bool = False) -> str:
 
     explain : put each section's and each key's help and choices beside it, as comments.
     """
-    lines: list[str] = []
+    lines = [f"schema = {SCHEMA}", ""]
     for name, section in _sections(type(config)).items():
         lines += [f"[{name}]"] + ([f"# {section.__doc__}"] if explain else [])
         for spec in fields(section):
@@ -93,6 +97,8 @@ def _known(whole: type, dotted: str, origin: str) -> tuple[str, str]:
     every = [f"{s}.{spec.name}" for s, section in sections.items() for spec in fields(section)]
     if dotted in every:
         return name, key
+    if f"{name}.{ALIASES.get(name, {}).get(key)}" in every:
+        return name, current_key(name, key)
     inside = [known for known in every if known.partition(".")[0] == name]
     # A key that exists elsewhere was put in the wrong section; else it is a slip of the pen, in
     # this section rather than in another.
@@ -119,7 +125,13 @@ def read_recipe(whole: type, path: Path, paths: Sequence[tuple[str, str]]) -> Va
     """
     origin = f"the recipe {path}"
     values: Values = {("run", "name"): _name_of(path)}
-    for name, table in read_toml(path).items():
+    names: dict[tuple[str, str], str] = {}
+    tables = read_toml(path)
+    schema = _schema_of(tables.pop("schema", 1), origin)
+    for added in range(schema + 1, SCHEMA + 1):
+        older = ADDED.get(added, {}).items()
+        values |= {where: value for where, value in older if where[0] in _sections(whole)}
+    for name, table in tables.items():
         if name not in _sections(whole):
             dotted = ".".join([name, *table][:2]) if isinstance(table, dict) else name
             _known(whole, dotted, origin)
@@ -127,11 +139,33 @@ def read_recipe(whole: type, path: Path, paths: Sequence[tuple[str, str]]) -> Va
             raise UsageError(f"{name} must be a section, [{name}]. From {origin}")
         for key, value in table.items():
             where = _known(whole, f"{name}.{key}", origin)
-            values[where] = _checked(whole, *where, value, origin)
+            _refuse_both(f"{name}.{key}", where, names, origin)
+            values[where] = _checked(whole, *where, current_value(*where, value), origin)
     for which in paths:
         if text := values.get(which, ""):
             values[which] = found_from(text, path.parent)
     return values
+
+
+def _schema_of(value: Any, origin: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= SCHEMA:
+        raise UsageError(
+            f"schema = {value!r}: this version reads schemas 1 to {SCHEMA}; use the version that "
+            f"wrote it, or a newer one. From {origin}"
+        )
+    return value
+
+
+def _refuse_both(
+    written: str, where: tuple[str, str], names: dict[tuple[str, str], str], origin: str
+) -> None:
+    """Raise UsageError where a setting comes under its old name and its new one."""
+    before = names.setdefault(where, written)
+    if before != written:
+        raise UsageError(
+            f"{before} and {written} are two names of one setting; keep {'.'.join(where)}. "
+            f"From {origin}"
+        )
 
 
 def read_toml(path: Path, what: str = "The recipe") -> dict[str, Any]:

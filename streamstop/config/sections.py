@@ -41,11 +41,11 @@ class SourceConfig:
         at_least=0.0,
         at_most=1e6,
     )
-    seconds: float = setting(
+    duration_s: float = setting(
         0.0, "end a live run after so long; 0: when the source ends, or Ctrl-C", at_least=0.0
     )
     record: bool = setting(True, "keep what a live source sent in the run folder, to replay it")
-    record_mb: int = setting(4096, "megabytes that may be kept so", at_least=1)
+    record_max_mb: int = setting(4096, "megabytes that may be kept so", at_least=1)
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class SegmentsConfig:
     length_us: int = setting(
         0, "length of a segment; 0: whole recordings", at_least=0, at_most=MAX_US
     )
-    order: Literal["iid", "round-robin", "by-class"] = setting(
-        "iid", "drawn from the seed, turn by turn in time order, or class after class"
+    order: Literal["shuffled", "round-robin", "by-class"] = setting(
+        "shuffled", "drawn from the seed, turn by turn in time order, or class after class"
     )
-    limit: int = setting(0, "stop after so many segments; 0: all", at_least=0)
+    max_segments: int = setting(0, "stop after so many segments; 0: all", at_least=0)
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,15 @@ class ScenarioConfig:
         "recurring",
         "corrupted",
     ] = setting("none", "the order of tasks or domains; none: segments.order alone")
-    domain: Literal["lighting", "user", "folder", "recording"] = setting(
+    domain_from: Literal["lighting", "user", "folder", "recording"] = setting(
         "lighting", "what makes a domain, by the recordings' names; folder: the top one"
     )
-    classes: int = setting(1, "classes of a task, where class-incremental", at_least=1)
-    over: int = setting(
+    classes_per_task: int = setting(1, "classes of a task, where class-incremental", at_least=1)
+    transition_segments: int = setting(
         0, "segments that a gradual change takes; 0: half the smallest domain", at_least=0
     )
-    rounds: int = setting(2, "times that each domain comes, where recurring", at_least=1)
-    held_out: float = setting(
+    repetitions: int = setting(2, "times that each domain comes, where recurring", at_least=1)
+    held_out_fraction: float = setting(
         0.0,
         "share of each class of a task, its last, kept out of the stream to test on",
         at_least=0,
@@ -100,14 +100,14 @@ class BinningConfig:
     bin_us: int = setting(50_000, "width of a time bin", at_least=1, at_most=MAX_US)
     height: int = setting(32, "rows of the network's input", at_least=1, at_most=4096)
     width: int = setting(32, "columns of the network's input", at_least=1, at_most=4096)
-    fit: Literal["letterbox", "crop", "stretch"] = setting(
+    resize_mode: Literal["letterbox", "crop", "stretch"] = setting(
         "letterbox", "how the sensor's aspect meets the input's"
     )
-    values: Literal["counts", "binary"] = setting("counts", "events per cell, or 1 where any")
-    reorder_us: int = setting(
+    representation: Literal["count", "binary"] = setting("count", "events per cell, or 1 where any")
+    reorder_window_us: int = setting(
         0, "events late by no more than this are sorted in", at_least=0, at_most=MAX_US
     )
-    gap_us: int = setting(
+    reset_gap_us: int = setting(
         1_000_000, "a longer gap in time resets the neurons", at_least=1, at_most=MAX_US
     )
 
@@ -116,7 +116,7 @@ class BinningConfig:
 class NetworkConfig:
     """The spiking network."""
 
-    name: Literal["compact", "lenet5", "vgg11", "resnet18", "custom"] = setting(
+    architecture: Literal["compact", "lenet5", "vgg11", "resnet18", "custom"] = setting(
         "compact", "which architecture; streamstop model NAME shows its layers"
     )
     layers: tuple[str, ...] = setting(
@@ -131,14 +131,16 @@ class NetworkConfig:
     classes: int = setting(
         0, "classes of the readout; 0: as many as the labels name", at_least=0, at_most=MAX_OUTPUTS
     )
-    theta: float = setting(1.0, "firing threshold at the start", at_least=1e-3)
-    leak: float = setting(  # below streamstop.stop.layer.LEAK_MAX, which would import torch here
-        0.9, "share of the membrane potential kept per bin", above=0, below=0.99
+    threshold_init: float = setting(1.0, "firing threshold at the start", at_least=1e-3)
+    leak_init: float = (
+        setting(  # below streamstop.stop.layer.LEAK_MAX, which would import torch here
+            0.9, "share of the membrane potential kept per bin", above=0, below=0.99
+        )
     )
-    gain: float = setting(
+    init_gain: float = setting(
         1.5, "initial weights have standard deviation gain / sqrt(fan-in)", above=0
     )
-    leak_gain: bool = setting(
+    decay_input: bool = setting(
         False,
         "scale what synapses do by (1 - leak), 1 at the start: a leak sets memory, not drive",
     )
@@ -148,18 +150,22 @@ class NetworkConfig:
     reset: Literal["soft", "hard"] = setting(
         "soft", "a spike takes the threshold off the membrane potential, or sets it to 0"
     )
-    threshold: Literal["layer", "channel", "neuron"] = setting(
+    threshold_sharing: Literal["layer", "channel", "neuron"] = setting(
         "channel", "what shares one firing threshold"
     )
-    norm: Literal["none", "weight", "batch"] = setting(
+    normalization: Literal["none", "weight_standardization", "batch"] = setting(
         "none",
         "of synapses: none, each output's weights standardised, or batches' (train alone)",
     )
-    readout: Literal["linear", "leaky", "spiking"] = setting(
+    readout: Literal["linear", "leaky_integrator", "spiking"] = setting(
         "linear", "what decides: of the bin alone, leaky integrators, or a neuron a class"
     )
-    readout_leak: float = setting(0.9, "of the leaky readout, at the start", above=0, below=0.99)
-    encoding: Literal["log", "linear"] = setting("log", "log(1 + count) or the count, as input")
+    readout_leak_init: float = setting(
+        0.9, "of the leaky readout, at the start", above=0, below=0.99
+    )
+    input_transform: Literal["log1p", "none"] = setting(
+        "log1p", "log(1 + count) or the count, as input"
+    )
 
 
 @dataclass(frozen=True)
@@ -169,22 +175,24 @@ class LearnerConfig:
     rule: Literal["stop", "ottt", "sltt", "bptt"] = setting(
         "stop", "or to compare: on weights alone, without traces, by autograd over whole segments"
     )
-    learn: Literal["w", "wt", "wl", "wtl", "none"] = setting(
-        "wtl", "what it moves: weights, thresholds, leaks; the readout always learns"
+    trainable: tuple[Literal["weights", "thresholds", "leaks"], ...] = setting(
+        ("weights", "thresholds", "leaks"),
+        "what the rule moves below the readout, which always learns; []: nothing",
+        may_be_empty=True,
     )
-    loss: Literal["ce", "mse", "mix"] = setting(
+    loss: Literal["ce", "half_mse", "mean_ce_mse"] = setting(
         "ce", "cross-entropy, half the squared distance from the target, or the mean of both"
     )
     loss_at: Literal["step", "end"] = setting(
         "step", "a loss in every bin that has a label, or in the last one of the segment alone"
     )
-    smoothing: float = setting(
+    label_smoothing: float = setting(
         0.0, "share of each label spread over all classes", at_least=0, below=1
     )
-    loss_among: Literal["all", "seen", "present"] = setting(
+    loss_classes: Literal["all", "seen", "recent"] = setting(
         "all", "classes that the loss compares: all, those named so far, or those named lately"
     )
-    present: int = setting(
+    recent_segments: int = setting(
         10, 'segments back that is lately, where loss_among = "present"', at_least=0
     )
     lr: float = setting(3e-4, "learning rate of weights and biases", at_least=0)
@@ -193,13 +201,13 @@ class LearnerConfig:
     lr_readout: float = setting(
         1e-2, "learning rate of the linear readout; 1e-3 where `weights` are given", at_least=0
     )
-    cool: float = setting(
+    class_lr_decay: float = setting(
         0.0,
         "a class's row of the readout moves at n^-cool times lr_readout after n segments of it",
         at_least=0,
         at_most=10,
     )
-    others: float = setting(
+    other_class_lr_scale: float = setting(
         1.0,
         "share of lr_readout at which the rows of other classes than the segment's move",
         at_least=0,
@@ -208,18 +216,19 @@ class LearnerConfig:
     update: Literal["segment", "step"] = setting(
         "segment", "one update at a segment's end, or within it"
     )
-    every: int = setting(1, 'steps between two updates where update = "step"', at_least=1)
-    slow: float = setting(
+    update_interval: int = setting(1, 'steps between two updates where update = "step"', at_least=1)
+    ema_decay: float = setting(
         0.0,
         "decide by a slow average of the weights that keeps this share per segment; 0: no average",
         at_least=0,
         below=1,
     )
-    reset: Literal["none", "span"] = setting(
-        "none", "span: begin anew with each task or domain, a control that knows the last one alone"
+    reinitialize: Literal["never", "per_task"] = setting(
+        "never",
+        "per_task: begin again with each task or domain, a control that knows the last one alone",
     )
-    precision: Literal["float32", "float64"] = setting("float32", "numbers that it computes with")
-    weights: str = setting(
+    dtype: Literal["float32", "float64"] = setting("float32", "numbers that it computes with")
+    pretrained: str = setting(
         "", "weights file of a trained network to start from; empty: drawn from the seed"
     )
     frozen: bool = setting(False, "nothing learns, the network of `weights` only predicts")
@@ -229,15 +238,15 @@ class LearnerConfig:
 class ReadoutConfig:
     """What turns the last spikes into a decision."""
 
-    decide: Literal["auto", "linear", "lda"] = setting(
+    decision: Literal["auto", "linear", "lda"] = setting(
         "auto", "which readout decides; auto: the one with the better record so far"
     )
-    shrinkage: float = setting(
+    lda_shrinkage: float = setting(
         0.1, "of the discriminant's covariance towards a multiple of unity", above=0, at_most=1
     )
-    prior: float = setting(
+    lda_prior_count: float = setting(
         10.0,
-        "segments of a class that a discriminant in `learner.weights` counts for; 0: none",
+        "segments of a class that a discriminant in `learner.pretrained` counts for; 0: none",
         at_least=0,
         at_most=1_000_000,
     )
@@ -247,8 +256,8 @@ class ReadoutConfig:
 class LabelsConfig:
     """When labels arrive."""
 
-    arrival: Literal["concurrent", "delayed"] = setting(
-        "concurrent", "right after each bin was predicted, or delay_us after the segment began"
+    arrival: Literal["immediate", "delayed"] = setting(
+        "immediate", "right after each bin was predicted, or delay_us after the segment began"
     )
     delay_us: int = setting(
         0,
@@ -262,15 +271,15 @@ class LabelsConfig:
 class DriftConfig:
     """What is done where the stream seems to have changed."""
 
-    on_drift: Literal["none", "boost", "reset-readout"] = setting(
+    response: Literal["none", "boost", "reset-readout"] = setting(
         "none", "learn faster for a while, or let the discriminant readout forget"
     )
     detector: Literal["adwin", "page-hinkley", "hddm-a", "hddm-w", "kswin"] = setting(
         "adwin", "whose alarms over the errors count for that"
     )
-    boost: float = setting(5.0, "times the learning rates", above=0)
-    segments: int = setting(30, "how long a boost lasts", at_least=1)
-    keep: float = setting(
+    lr_boost: float = setting(5.0, "times the learning rates", above=0)
+    boost_segments: int = setting(30, "how long a boost lasts", at_least=1)
+    lda_keep_fraction: float = setting(
         0.0, "share of its statistics that the discriminant keeps", at_least=0, at_most=1
     )
 
@@ -280,8 +289,8 @@ class RunConfig:
     """The run itself."""
 
     seed: int = setting(0, "of every random draw", at_least=0)
-    threads: int = setting(1, "threads that torch computes on", at_least=1, at_most=1024)
-    out: str = setting("runs", "the folder that run folders are made in")
+    num_threads: int = setting(1, "threads that torch computes on", at_least=1, at_most=1024)
+    output_dir: str = setting("runs", "the folder that run folders are made in")
     name: str = setting(
         "",
         "in the run folder's name; empty: the recipe's",

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from streamstop.config.aliases import noting_old_names
 from streamstop.config.bundled import find_recipe
 from streamstop.config.fields import setting
 from streamstop.config.recipe import built, given, read_recipe
@@ -28,10 +29,10 @@ class DataConfig:
         "", "folder or tar of images (MNIST, CIFAR, train/CLASS/*.jpg), or folder of recordings"
     )
     kind: Literal["images", "events"] = setting("images", "static images, or event recordings")
-    test: str = setting(
+    test_uri: str = setting(
         "", "where the test set is; empty: in uri for images, and for events as test_share says"
     )
-    test_share: float = setting(
+    test_fraction: float = setting(
         0.0,
         "last share of each recording's windows, or of each class's recordings, to test on",
         at_least=0,
@@ -43,8 +44,8 @@ class DataConfig:
         at_least=0,
         at_most=MAX_US,
     )
-    steps: int = setting(4, "time steps of a sample, T", at_least=1, at_most=10_000)
-    validation: float = setting(
+    time_steps: int = setting(4, "time steps of a sample, T", at_least=1, at_most=10_000)
+    validation_fraction: float = setting(
         0.1,
         "share of the training set that chooses the best epoch: drawn, or the last windows",
         at_least=0,
@@ -53,24 +54,24 @@ class DataConfig:
     folds: int = setting(
         0, "cross-validation on the training set in so many parts; 0: none", at_least=0, at_most=100
     )
-    limit: int = setting(0, "use no more samples than this of each set; 0: all", at_least=0)
+    max_samples: int = setting(0, "use no more samples than this of each set; 0: all", at_least=0)
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
     """How training samples are changed at random, each time they are seen anew."""
 
-    shift: int = setting(0, "moved by up to so many pixels each way", at_least=0, at_most=64)
-    rotate: float = setting(0.0, "turned by up to so many degrees", at_least=0, at_most=180)
+    max_shift: int = setting(0, "moved by up to so many pixels each way", at_least=0, at_most=64)
+    max_rotation: float = setting(0.0, "turned by up to so many degrees", at_least=0, at_most=180)
     scale: float = setting(0.0, "made larger or smaller by up to this share", at_least=0, below=1)
-    shear: float = setting(0.0, "sheared by up to so many degrees", at_least=0, at_most=60)
+    max_shear: float = setting(0.0, "sheared by up to so many degrees", at_least=0, at_most=60)
     elastic: float = setting(
         0.0, "bent: standard deviation of a pixel's displacement, in pixels", at_least=0, at_most=64
     )
     elastic_sigma: float = setting(
         4.0, "smoothness of the bending: width of its bumps in pixels", at_least=1, at_most=256
     )
-    flip: bool = setting(False, "left and right exchanged in one half of all cases")
+    horizontal_flip: bool = setting(False, "left and right exchanged in one half of all cases")
     cutout: int = setting(0, "side of a square of zeros, in pixels; 0: none", at_least=0)
 
 
@@ -79,7 +80,7 @@ class LearningConfig:
     """How the network is trained."""
 
     epochs: int = setting(10, "passes over the training set", at_least=1)
-    batch: int = setting(64, "samples an update", at_least=1)
+    batch_size: int = setting(64, "samples an update", at_least=1)
     optimizer: Literal["adam", "sgd"] = setting(
         "adam", "Adam with decoupled weight decay, or gradient descent with momentum"
     )
@@ -91,33 +92,35 @@ class LearningConfig:
     warmup_epochs: float = setting(
         0.0, "epochs in which the rate rises, before it falls as a cosine", at_least=0
     )
-    loss: Literal["ce", "mse", "mix"] = setting(
+    loss: Literal["ce", "half_mse", "mean_ce_mse"] = setting(
         "ce", "cross-entropy, half the squared distance from the target, or the mean of both"
     )
     loss_at: Literal["step", "end"] = setting(
         "step", "a loss at every step, or at the last one alone, whose logits then decide"
     )
-    smoothing: float = setting(
+    label_smoothing: float = setting(
         0.0, "share of each label spread over all classes", at_least=0, below=1
     )
-    average: float = setting(
+    ema_decay: float = setting(
         0.0,
         "keep, and score, an average of the weights that keeps this share an update; 0: none",
         at_least=0,
         below=1,
     )
-    discriminant: bool = setting(
+    fit_lda: bool = setting(
         False, "when trained, fit a discriminant readout on firing rates, and test it beside"
     )
-    learn: Literal["w", "wt", "wl", "wtl", "none"] = setting(
-        "wtl", "what moves: weights, thresholds, leaks; the readout always learns"
+    trainable: tuple[Literal["weights", "thresholds", "leaks"], ...] = setting(
+        ("weights", "thresholds", "leaks"),
+        "what the rule moves below the readout, which always learns; []: nothing",
+        may_be_empty=True,
     )
     rule: Literal["stop", "ottt", "sltt", "bptt"] = setting(
         "stop",
         "STOP; the same on weights alone; without traces; or backpropagation through time, to "
         "compare with",
     )
-    together: int = setting(
+    steps_per_forward: int = setting(
         1,
         "steps that go through the network at once: more memory, the same gradients; faster where "
         "batches are small for their network; not with bptt, which keeps all steps anyway",
@@ -144,7 +147,7 @@ class TrainConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
 
-SMOKE = {"data.limit": 20, "train.epochs": 1, "train.batch": 10}
+SMOKE = {"data.max_samples": 20, "train.epochs": 1, "train.batch_size": 10}
 """What `--smoke` overrides: a handful of samples, seconds. Their size is bounded too."""
 
 SMOKE_STEPS = 3
@@ -166,23 +169,26 @@ def load_train_config(
 
     Raises UsageError as that does, and where the settings exclude each other.
     """
-    paths = (("data", "uri"), ("data", "test"))
-    values = read_recipe(TrainConfig, find_recipe(recipe, RECIPES), paths)
-    overrides = {**(overrides or {}), **(SMOKE if smoke else {})}
-    config = TrainConfig(**built(TrainConfig, {**values, **given(TrainConfig, sets, overrides)}))
+    paths = (("data", "uri"), ("data", "test_uri"))
+    with noting_old_names():
+        values = read_recipe(TrainConfig, find_recipe(recipe, RECIPES), paths)
+        overrides = {**(overrides or {}), **(SMOKE if smoke else {})}
+        values |= given(TrainConfig, sets, overrides)
+    config = TrainConfig(**built(TrainConfig, values))
     if not config.data.uri:
         raise UsageError("data.uri is empty: say where the training set is")
     _check_data(config.data, config.binning.bin_us)
-    if config.train.together > 1 and config.train.rule == "bptt":
+    if config.train.steps_per_forward > 1 and config.train.rule == "bptt":
         raise UsageError(
-            f'train.together = {config.train.together} has no meaning with train.rule = "bptt", '
+            f"train.steps_per_forward = {config.train.steps_per_forward} has no meaning with "
+            'train.rule = "bptt", '
             "which keeps every step of a sequence anyway; leave it out"
         )
     return _smaller(config) if smoke else config
 
 
 def limited(limit: int) -> str:
-    """What a training that `data.limit` cut must say of its figures."""
+    """What a training that `data.max_samples` cut must say of its figures."""
     return (
         f"At most {limit:,} samples of each set were used. That shows that it works, not how "
         "well; the figure is to be compared with nothing."
@@ -192,12 +198,12 @@ def limited(limit: int) -> str:
 def _smaller(config: TrainConfig) -> TrainConfig:
     """The same with few steps a sample and few cells a bin."""
     data, binning = config.data, config.binning
-    steps = min(data.steps, SMOKE_STEPS)
+    steps = min(data.time_steps, SMOKE_STEPS)
     window_us = steps * binning.bin_us if data.window_us else 0
     height, width = (min(cells, SMOKE_CELLS) for cells in (binning.height, binning.width))
     return replace(
         config,
-        data=replace(data, steps=steps, window_us=window_us),
+        data=replace(data, time_steps=steps, window_us=window_us),
         binning=replace(binning, height=height, width=width),
     )
 
@@ -206,28 +212,29 @@ def _check_data(data: DataConfig, bin_us: int) -> None:
     """Raise UsageError where the settings of [data] exclude each other."""
     if data.folds == 1:
         raise UsageError("data.folds = 1: cross-validation needs at least 2 folds, 0 is none")
-    for key in ("test", "test_share"):
+    for key in ("test_uri", "test_fraction"):
         if data.folds and getattr(data, key):
             raise UsageError(
                 f"data.folds and data.{key} exclude each other: each fold is tested in turn"
             )
-    if data.kind == "images" and (data.window_us or data.test_share):
+    if data.kind == "images" and (data.window_us or data.test_fraction):
         raise UsageError(
-            'data.window_us and data.test_share cut recordings; with data.kind = "images" there '
+            'data.window_us and data.test_fraction cut recordings; with data.kind = "images" there '
             "are none"
         )
-    if data.test and data.test_share:
+    if data.test_uri and data.test_fraction:
         raise UsageError(
-            "data.test and data.test_share exclude each other: one test set, in a place of its own "
+            "data.test_uri and data.test_fraction exclude each other: one test set, in a place of "
+            "its own "
             "or cut from the training set's end"
         )
     if data.window_us and data.folds:
         raise UsageError(
             "data.folds and data.window_us exclude each other: drawn folds would test on windows "
-            "whose neighbours in time were trained on; take data.test_share"
+            "whose neighbours in time were trained on; take data.test_fraction"
         )
-    if data.window_us and data.window_us != data.steps * bin_us:
+    if data.window_us and data.window_us != data.time_steps * bin_us:
         raise UsageError(
-            f"data.window_us = {data.window_us} must be data.steps * binning.bin_us, here "
-            f"{data.steps} * {bin_us}"
+            f"data.window_us = {data.window_us} must be data.time_steps * binning.bin_us, here "
+            f"{data.time_steps} * {bin_us}"
         )

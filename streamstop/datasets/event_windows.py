@@ -73,14 +73,14 @@ def load_event_windows(
         chosen = _in_turn(segments, chosen)[: limit or None]
         if not chosen:
             raise UsageError(
-                f"data.test_share = {test_share} of {len(segments)} samples leaves none in the "
+                f"data.test_fraction = {test_share} of {len(segments)} samples leaves none in the "
                 f"{part} part: {uri}"
             )
     shape = (len(chosen), steps, 2, binning.height, binning.width)
     if math.prod(shape) > MAX_CACHE_BYTES:
         raise UsageError(
             f"{len(chosen)} samples of {steps} bins take {math.prod(shape)} bytes, more than "
-            f"{MAX_CACHE_BYTES}; choose fewer data.steps or a smaller grid: {uri}"
+            f"{MAX_CACHE_BYTES}; choose fewer data.time_steps or a smaller grid: {uri}"
         )
     counts = np.zeros(shape, np.uint8)
     row = {which: i for i, which in enumerate(chosen)}

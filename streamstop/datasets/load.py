@@ -42,15 +42,15 @@ __all__ = [
 def load_training_set(data: DataConfig, binning: BinningConfig) -> Samples:
     """What a recipe's [data] section says to train on; raises as its reader does."""
     if data.kind == "images":
-        return load_images(Path(data.uri), "train", data.limit)
+        return load_images(Path(data.uri), "train", data.max_samples)
     return load_event_windows(
         data.uri,
         binning,
-        data.steps,
-        data.limit,
+        data.time_steps,
+        data.max_samples,
         window_us=data.window_us,
-        test_share=data.test_share,
-        part="train" if data.test_share else "all",
+        test_share=data.test_fraction,
+        part="train" if data.test_fraction else "all",
     )
 
 
@@ -61,20 +61,20 @@ def load_test_set(data: DataConfig, binning: BinningConfig, training: Samples) -
     and UsageError where it does not fit.
     """
     if data.kind == "images":
-        test = load_images(Path(data.test or data.uri), "test", data.limit)
-    elif data.test or data.test_share:
+        test = load_images(Path(data.test_uri or data.uri), "test", data.max_samples)
+    elif data.test_uri or data.test_fraction:
         test = load_event_windows(
-            data.test or data.uri,
+            data.test_uri or data.uri,
             binning,
-            data.steps,
-            data.limit,
+            data.time_steps,
+            data.max_samples,
             window_us=data.window_us,
-            test_share=data.test_share,
-            part="test" if data.test_share else "all",
+            test_share=data.test_fraction,
+            part="test" if data.test_fraction else "all",
         )
     else:
         return None
-    where = data.test or data.uri
+    where = data.test_uri or data.uri
     if test.x.shape[1:] != training.x.shape[1:]:
         shapes = [" x ".join(map(str, one.x.shape[1:])) for one in (test, training)]
         raise UsageError(

@@ -79,7 +79,7 @@ def still_copy(learner: StopLearner) -> StopLearner:
 
     The discriminant readout's statistics and the counts of classes are shared, and only looked at.
     """
-    spec = replace(learner.spec, learn="", rule="stop", update="segment", slow=0.0)
+    spec = replace(learner.spec, trainable=(), rule="stop", update="segment", ema_decay=0.0)
     copy = StopLearner(learner.network.spec, spec, 0, learner.dtype)
     parameters = learner.decider.parameters()
     copy.network.load_parameters(parameters)

@@ -161,7 +161,7 @@ class PrequentialEvaluator:
         self.segments += len(verdicts)
         for v in verdicts:
             nth = bisect_right(self._track, v.segment.start_us, key=lambda s: s.start_us) - 1
-            by = self._scenario.domain
+            by = self._scenario.domain_from
             domain = domain_at(self._world.schedule, by, nth, v.segment.recording)
             if domain is not None:
                 self.test.scores.domains.add(domain, nth, v.segment.label, v.said)

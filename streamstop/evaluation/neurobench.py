@@ -33,6 +33,7 @@ from torch.nn.grad import conv2d_input
 from streamstop.learning.learner import StopLearner
 from streamstop.stop.cost import network_cost
 from streamstop.stop.layer import SpikingLayer
+from streamstop.stop.network import letters_of
 from streamstop.stop.readouts import SpikingReadout
 
 ADAM_OPERATIONS = 7
@@ -320,7 +321,7 @@ class Operations:
             more through the segment.
         """
         learner, spec = self.learner, self.learner.spec
-        letters = "" if spec.learn == "none" else spec.learn
+        letters = letters_of(spec.trainable)
         cost = network_cost(learner.network.spec, letters, learner.dtype, spec.rule)
         again = learner.traced if learner.network is not self.network else 0
         again += learner.taught if spec.rule == "bptt" else 0

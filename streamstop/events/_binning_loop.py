@@ -38,8 +38,8 @@ def bin_events(
     start: int,
     last: int,
     bin_us: int,
-    reorder_us: int,
-    gap_us: int,
+    reorder_window_us: int,
+    reset_gap_us: int,
     tally: Any,
 ) -> int:
     """Count events from index `i` on; return the index of the first one that was not consumed.
@@ -81,19 +81,19 @@ def bin_events(
             elif t < floor:
                 if t < -TIME_LIMIT_US:
                     tally[BAD_TIME] += 1
-                elif now - t > gap_us:
+                elif now - t > reset_gap_us:
                     break
                 else:
                     tally[LATE] += 1
             else:
                 tally[CROPPED] += 1
                 now = max(now, t)
-                floor = max(floor, t - reorder_us)
+                floor = max(floor, t - reorder_window_us)
             i += 1
             continue
         i += 1
         now = max(now, t)
-        floor = max(floor, t - reorder_us)
+        floor = max(floor, t - reorder_window_us)
         # Outside the slot's window, in one comparison: a negative difference wraps to a huge one.
         if np.uint64(t - slot_start) >= np.uint64(bin_us):
             filled[slot] += in_slot

@@ -27,8 +27,8 @@ from streamstop.events._binning_loop import (
 )
 from streamstop.events.packet import EVENT_DTYPE, Events, SensorSize
 
-Fit = Literal["letterbox", "crop", "stretch"]
-Values = Literal["counts", "binary"]
+ResizeMode = Literal["letterbox", "crop", "stretch"]
+Representation = Literal["count", "binary"]
 
 MAX_DESCRIBED_JUMPS = 16
 """Further jumps are counted, not described: a damaged file can hold any number of them."""
@@ -61,7 +61,7 @@ class Bin(NamedTuple):
 
 
 class Jump(NamedTuple):
-    """A jump in time: back, or forward by more than `gap_us`.
+    """A jump in time: back, or forward by more than `reset_gap_us`.
 
     event : index, among all events pushed, of the event that jumped (or would have come next,
         where `advance` jumped).
@@ -81,7 +81,7 @@ class Jump(NamedTuple):
 
 
 def cell_map(
-    sensor: SensorSize, height: int, width: int, fit: Fit
+    sensor: SensorSize, height: int, width: int, resize_mode: ResizeMode
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The column and row of the grid that each sensor column and row falls in, -1 where cropped.
 
@@ -107,13 +107,13 @@ def cell_map(
     pixels_x, pixels_y = sensor
     # The sensor is the wider of the two where its width is what limits a common scale.
     wider = sensor.width * height > sensor.height * width
-    if fit == "letterbox" and wider:
+    if resize_mode == "letterbox" and wider:
         cells_y = max(1, _rounded(sensor.height * width, sensor.width))
-    elif fit == "letterbox":
+    elif resize_mode == "letterbox":
         cells_x = max(1, _rounded(sensor.width * height, sensor.height))
-    elif fit == "crop" and wider:
+    elif resize_mode == "crop" and wider:
         pixels_x = max(1, _rounded(sensor.height * width, height))
-    elif fit == "crop":
+    elif resize_mode == "crop":
         pixels_y = max(1, _rounded(sensor.width * height, width))
     return (
         _axis_map(sensor.width, pixels_x, width, cells_x),
@@ -147,25 +147,26 @@ class Binner:
 
     - off the sensor: rejected as `out_of_range`; a time beyond +-2**60 us: rejected as `bad_time`.
       Neither moves time.
-    - earlier than `now - gap_us`: time has jumped back. The open bins close; the next bin has the
-      next index and begins at this event.
-    - else earlier than `now - reorder_us`, than the start of the stream or of its part since the
-      last jump, or than what `advance` was told: rejected as `late`, wherever its bin is.
-    - later than `now + gap_us`: time has jumped forward. The open bins close, those in between are
-      left out, and binning goes on in the bin that holds the event.
-    - outside the part of the sensor that `fit="crop"` keeps: rejected as `cropped`, but time moves.
-    - else it is counted in its bin. A bin closes once `now - reorder_us` reaches its end.
+    - earlier than `now - reset_gap_us`: time has jumped back. The open bins close; the next bin has
+      the next index and begins at this event.
+    - else earlier than `now - reorder_window_us`, than the start of the stream or of its part since
+      the last jump, or than what `advance` was told: rejected as `late`, wherever its bin is.
+    - later than `now + reset_gap_us`: time has jumped forward. The open bins close, those in
+      between are left out, and binning goes on in the bin that holds the event.
+    - outside the part of the sensor that `resize_mode="crop"` keeps: rejected as `cropped`, but
+    time moves.
+    - else it is counted in its bin. A bin closes once `now - reorder_window_us` reaches its end.
 
     Parameters
     ----------
     sensor : width and height of the sensor in pixels.
     bin_us : length of a bin.
     height, width : rows and columns of the grid.
-    fit : how the sensor is laid on the grid, see `cell_map`.
-    values : "counts", or "binary" for 0 and 1.
-    reorder_us : how far out of order an event may come and still be counted. Bins close that much
-        later.
-    gap_us : at least bin_us + reorder_us; a longer step in time is a jump.
+    resize_mode : how the sensor is laid on the grid, see `cell_map`.
+    representation : "count", or "binary" for 0 and 1.
+    reorder_window_us : how far out of order an event may come and still be counted. Bins close that
+        much later.
+    reset_gap_us : at least bin_us + reorder_window_us; a longer step in time is a jump.
     origin_us : where bin 0 begins; None for the time of the first event on the sensor.
 
     Raises
@@ -199,26 +200,40 @@ class Binner:
         bin_us: int = 10_000,
         height: int = 32,
         width: int = 32,
-        fit: Fit = "letterbox",
-        values: Values = "counts",
-        reorder_us: int = 0,
-        gap_us: int = 1_000_000,
+        resize_mode: ResizeMode = "letterbox",
+        representation: Representation = "count",
+        reorder_window_us: int = 0,
+        reset_gap_us: int = 1_000_000,
         origin_us: int | None = None,
     ) -> None:
-        _check_settings(sensor, bin_us, height, width, fit, values, reorder_us, gap_us, origin_us)
-        self.bin_us, self.reorder_us, self.gap_us = bin_us, reorder_us, gap_us
+        _check_settings(
+            sensor,
+            bin_us,
+            height,
+            width,
+            resize_mode,
+            representation,
+            reorder_window_us,
+            reset_gap_us,
+            origin_us,
+        )
+        self.bin_us, self.reorder_window_us, self.reset_gap_us = (
+            bin_us,
+            reorder_window_us,
+            reset_gap_us,
+        )
         self.origin_us: int | None = None
         self.binned = 0
         self.jumps = 0
         self.first_jumps: list[Jump] = []
 
-        columns, rows = cell_map(sensor, height, width, fit)
+        columns, rows = cell_map(sensor, height, width, resize_mode)
         self._columns = _for_any_coordinate(columns)
         self._rows = _for_any_coordinate(np.where(rows < 0, CROPPED_AWAY, rows * width))
         self._plane = height * width
-        self._binary = values == "binary"
-        # Times from the oldest open bin's start to reorder_us past its end leave it open.
-        slots = 1 - (-reorder_us // bin_us)
+        self._binary = representation == "binary"
+        # Times from the oldest open bin's start to reorder_window_us past its end leave it open.
+        slots = 1 - (-reorder_window_us // bin_us)
         self._grids = np.zeros((slots, 2, height, width), np.int32)
         self._counts = self._grids.reshape(slots, -1)
         self._filled = np.zeros(slots, np.int64)
@@ -272,7 +287,7 @@ class Binner:
             raise UsageError(
                 f"the open bins would hold more than {MAX_OPEN_EVENTS} events after event "
                 f"{self._received}; nothing of this packet was binned. "
-                f"Use smaller packets, bin_us or reorder_us"
+                f"Use smaller packets, bin_us or reorder_window_us"
             )
         self._enter()
         self._received += len(events)
@@ -284,7 +299,7 @@ class Binner:
         """Time has come to `until_us`: yield the bins that end by then, with or without events.
 
         `until_us` vouches that no later event is earlier; one that is will be rejected as late. As
-        with events, more than `gap_us` at once is a jump. A time that has passed already, one
+        with events, more than `reset_gap_us` at once is a jump. A time that has passed already, one
         beyond +-2**60 us, or any time before the origin is known, says nothing and does nothing.
         """
         self._enter()
@@ -312,8 +327,8 @@ class Binner:
         while True:
             i = self._loop(
                 words, i, self._columns, self._rows, self._plane, self._counts, self._filled,
-                self._head, self._clock, self._start, self._last, self.bin_us, self.reorder_us,
-                self.gap_us, self._tally,
+                self._head, self._clock, self._start, self._last, self.bin_us,
+                self.reorder_window_us, self.reset_gap_us, self._tally,
             )  # fmt: skip
             self._in_hand = n - i
             if i == n:
@@ -326,15 +341,15 @@ class Binner:
         now, floor = self._clock.tolist()
         if self.origin_us is None:
             self._begin(t)
-        elif abs(t - now) > self.gap_us:
-            yield from self._jump(t, t - self.reorder_us)
+        elif abs(t - now) > self.reset_gap_us:
+            yield from self._jump(t, t - self.reorder_window_us)
         else:
-            yield from self._pass(t, max(floor, t - self.reorder_us))
+            yield from self._pass(t, max(floor, t - self.reorder_window_us))
 
     def _advance(self, until_us: int) -> Iterator[Bin]:
         now, floor = self._clock.tolist()
         if self.origin_us is not None and floor < until_us <= TIME_LIMIT_US:
-            if until_us - now > self.gap_us:
+            if until_us - now > self.reset_gap_us:
                 yield from self._jump(until_us, until_us)
             else:
                 yield from self._pass(max(now, until_us), until_us)
@@ -399,7 +414,7 @@ class Binner:
 
     def _open_at(self, start: int) -> None:
         self._start = start
-        self._last = min(start + self.bin_us + self.reorder_us - 1, TIME_LIMIT_US)
+        self._last = min(start + self.bin_us + self.reorder_window_us - 1, TIME_LIMIT_US)
 
 
 def _check_settings(
@@ -407,10 +422,10 @@ def _check_settings(
     bin_us: int,
     height: int,
     width: int,
-    fit: str,
-    values: str,
-    reorder_us: int,
-    gap_us: int,
+    resize_mode: str,
+    representation: str,
+    reorder_window_us: int,
+    reset_gap_us: int,
     origin_us: int | None,
 ) -> None:
     sizes: dict[str, Any] = {
@@ -425,16 +440,22 @@ def _check_settings(
             raise UsageError(f"{name} must be at least 1, not {size}")
     if max(sensor) > 1 << 16:
         raise UsageError(f"a sensor of {sensor} has pixels that 16-bit coordinates cannot name")
-    if fit not in get_args(Fit):
-        raise UsageError(f"fit must be one of {', '.join(get_args(Fit))}, not {fit!r}")
-    if values not in get_args(Values):
-        raise UsageError(f"values must be one of {', '.join(get_args(Values))}, not {values!r}")
-    if reorder_us < 0:
-        raise UsageError(f"reorder_us must not be negative, not {reorder_us}")
-    if not bin_us + reorder_us <= gap_us <= TIME_LIMIT_US:
+    if resize_mode not in get_args(ResizeMode):
         raise UsageError(
-            f"gap_us must be at least bin_us + reorder_us ({bin_us + reorder_us}) and at most "
-            f"2**60, not {gap_us}: a jump in time is longer than what is binned or sorted in"
+            f"resize_mode must be one of {', '.join(get_args(ResizeMode))}, not {resize_mode!r}"
+        )
+    if representation not in get_args(Representation):
+        raise UsageError(
+            f"representation must be one of {', '.join(get_args(Representation))}, not "
+            f"{representation!r}"
+        )
+    if reorder_window_us < 0:
+        raise UsageError(f"reorder_window_us must not be negative, not {reorder_window_us}")
+    if not bin_us + reorder_window_us <= reset_gap_us <= TIME_LIMIT_US:
+        raise UsageError(
+            "reset_gap_us must be at least bin_us + reorder_window_us "
+            f"({bin_us + reorder_window_us}) and at most "
+            f"2**60, not {reset_gap_us}: a jump in time is longer than what is binned or sorted in"
         )
     if origin_us is not None and abs(origin_us) > TIME_LIMIT_US:
         raise UsageError(f"origin_us must lie within +-2**60 us, not {origin_us}")

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from streamstop.config.aliases import current_section
 from streamstop.config.recipe import read_toml
 from streamstop.config.sections import Config
 from streamstop.errors import UsageError
@@ -27,7 +28,7 @@ MAX_TOLD = 3
 KEPT = ("continual", "makers", "decided")
 """Where a summary has the learner's figures on what is held out."""
 
-NOT_THE_CONFIGURATION = ("run.seed", "run.out", "run.name")
+NOT_THE_CONFIGURATION = ("run.seed", "run.output_dir", "run.name")
 """Settings in which runs of one group may differ."""
 
 
@@ -247,7 +248,8 @@ def _settings(path: Path) -> dict[str, Any]:
     }
     for section, table in read_toml(path, "config.toml").items():
         if isinstance(table, dict):
-            found |= {f"{section}.{key}": value for key, value in table.items()}
+            settings = current_section(section, table).items()
+            found |= {f"{section}.{k}": list(v) if isinstance(v, tuple) else v for k, v in settings}
     return {key: value for key, value in found.items() if key not in NOT_THE_CONFIGURATION}
 
 

@@ -142,8 +142,8 @@ def run_seeds(
     from streamstop.pipeline.folder import new_folder, write_text  # torch comes with it
 
     name = config.run.name or stem(config.source.uri) or "run"
-    folder = new_folder(Path(config.run.out), f"{name}-seeds", to_toml(config))
-    jobs = jobs or max(1, _cores() // config.run.threads)
+    folder = new_folder(Path(config.run.output_dir), f"{name}-seeds", to_toml(config))
+    jobs = jobs or max(1, _cores() // config.run.num_threads)
     runs = _Runs(config, folder, command, progress, (report, run))
     try:
         runs.all(seeds, jobs)
@@ -216,10 +216,12 @@ class _Runs:
 
     def _begin(self, seed: int) -> None:
         ours, theirs = multiprocessing.Pipe(duplex=False)
-        config = replace(self.config, run=replace(self.config.run, seed=seed, out=str(self.folder)))
+        config = replace(
+            self.config, run=replace(self.config.run, seed=seed, output_dir=str(self.folder))
+        )
         process = multiprocessing.get_context("spawn").Process(
             target=_run_one,
-            args=(config, self.config.run.out, self.command(seed), theirs, *self.calls),
+            args=(config, self.config.run.output_dir, self.command(seed), theirs, *self.calls),
         )
         # What starts on its own unblocks signals; it shall have done so before.
         resource_tracker.ensure_running()
@@ -227,7 +229,7 @@ class _Runs:
         # it: the mask is inherited, and a signal that is blocked is not lost.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            with _environment({name: str(self.config.run.threads) for name in THREADS}):
+            with _environment({name: str(self.config.run.num_threads) for name in THREADS}):
                 process.start()
             self.running.append(_Child(seed, process, ours))
         finally:
@@ -356,7 +358,9 @@ def _put_back(config_toml: Path, out: str) -> None:
     """Have a run's config.toml say the folder for runs, not the joint one that it lies in."""
     config = load_config(config_toml)
     part = config_toml.with_name("config.toml.part")
-    part.write_text(to_toml(replace(config, run=replace(config.run, out=out))), encoding="utf-8")
+    part.write_text(
+        to_toml(replace(config, run=replace(config.run, output_dir=out))), encoding="utf-8"
+    )
     part.replace(config_toml)
 
 

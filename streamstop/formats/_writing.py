@@ -1,4 +1,4 @@
-"""What writers of files share: pieces of a size, what no file can say, a file that is whole."""
+"""What the writers of all formats share: chunking, checks before writing, atomic files."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ STDOUT = "-"
 
 
 def iter_chunks(packets: Events | Iterable[Events]) -> Iterator[Events]:
-    """The events in arrays of bounded size, none of them empty."""
+    """The events in arrays of at most MAX_PACKET_EVENTS, none of them empty."""
     for packet in [packets] if isinstance(packets, np.ndarray) else packets:
         for first in range(0, len(packet), MAX_PACKET_EVENTS):
             yield packet[first : first + MAX_PACKET_EVENTS]
 
 
 def repacketize(parts: Iterable[Events], packet_events: int) -> Iterator[Events]:
-    """The same events in arrays of `packet_events`, padding bytes zero."""
+    """The same events in arrays of `packet_events`, the last one shorter; padding bytes zero."""
     packet, filled = empty_events(packet_events), 0
     for part in parts:
         taken = 0
@@ -43,7 +43,7 @@ def repacketize(parts: Iterable[Events], packet_events: int) -> Iterator[Events]
 
 
 class _Flushed:
-    """Standard output, each block of it handed on at once: who reads it may be waiting."""
+    """Standard output, flushed after each block, since a reader may be waiting for it."""
 
     def write(self, block: bytes) -> int:
         written = sys.stdout.buffer.write(block)
@@ -52,9 +52,15 @@ class _Flushed:
 
 
 def atomic_file(path: str | Path, write: Callable[[BinaryIO], T]) -> T:
-    """A file that appears when `write` has written all of it, and replaces what stood there.
+    """Write a file that appears under its name only when it is complete.
 
-    Of "-", standard output, what was written is gone; `write` must not go back there.
+    It replaces an older file of that name. Where the path is "-", standard output, blocks go out at
+    once; `write` must not seek there.
+
+    Parameters
+    ----------
+    path : the file.
+    write : writes the content to the open file it is given; its result is returned.
     """
     if str(path) == STDOUT:
         return write(cast(BinaryIO, _Flushed()))
@@ -70,7 +76,10 @@ def atomic_file(path: str | Path, write: Callable[[BinaryIO], T]) -> T:
 
 
 def raise_on_outside(events: Events, sensor: SensorSize, before: int) -> None:
-    """Raise UsageError where an event lies outside the sensor; `before` were written already."""
+    """Raise UsageError where an event lies outside the sensor.
+
+    before : number of events already written.
+    """
     outside = (events["x"] >= sensor.width) | (events["y"] >= sensor.height)
     if outside.any():
         at = int(np.argmax(outside))
@@ -81,17 +90,18 @@ def raise_on_outside(events: Events, sensor: SensorSize, before: int) -> None:
 
 
 def reference_time(event: int) -> str:
-    """What the time of event number so many is measured from, in a file whose clock is short."""
+    """What the time of the event of this number is measured from, where a counter is short."""
     if event:
-        return "what lies before it"
+        return "the event before it"
     return "time 0, where such a file begins (--from-zero counts from the first event)"
 
 
 def raise_on_far(events: Events, last_us: int | None, before: int, bits: int, name: str) -> None:
-    """Raise UsageError where a counter of so many bits could not tell a time from a wrap.
+    """Raise UsageError where a counter of `bits` bits cannot tell a time step from a wrap.
 
-    last_us : the time before; None at the start, where the counter has to hold the time itself.
-    before : events written already.  name : of the format.
+    last_us : time of the event before; None at the start, where the counter holds the time itself.
+    before : number of events already written.
+    name : of the format.
     """
     t = events["t"]
     far = np.abs(np.diff(t, prepend=t[0] if last_us is None else last_us)) >= 1 << (bits - 1)

@@ -1,8 +1,12 @@
-"""What every file format offers: a recording whose packets can be read from any cursor on.
+"""The protocol that every file format implements: `Recording`, read in packets from any cursor.
 
-A recording is opened to learn what it is; its events are read afresh by each call of `packets`,
-in bounded memory, so one recording can be read in pieces and in any order. It never raises for
-damage inside the file: what can be read is read, and the packet says what was lost.
+Opening a recording finds out what it is; each call of `packets` reads its events from the file.
+
+Guarantees:
+
+- Memory is bounded, and a recording can be read in parts and in any order.
+- Damage inside a file raises no error: what can be read is read, and the packet reports what was
+  lost.
 """
 
 from __future__ import annotations
@@ -16,19 +20,26 @@ from streamstop.events.packet import Cursor, Packet, SensorSize
 from streamstop.formats.byte_reader import open_bytes
 
 SIMULATED_SOURCE = "streamstop-simulate"
-"""What a file's header calls the source of events that no camera made."""
+"""The `source` in a file's header that marks events as made by no camera."""
 
 MAX_HELD = 64
-"""So many packets of damage wait for the event after them, which tells how long it lasted."""
+"""At most this many damage-only packets wait for the next event, which gives the damage's duration.
+"""
 
 
 class Recording(Protocol):
     """A file of events.
 
-    path : the file.
-    format : short name of its format.
-    sensor : pixels of the sensor; None where the file does not say.
-    simulated : True where the file says that no camera made these events.
+    Attributes
+    ----------
+    path
+        The file.
+    format
+        Short name of its format.
+    sensor
+        Size in pixels; None where the file does not contain it.
+    simulated
+        True where the file states that no camera made these events.
     """
 
     path: str
@@ -37,21 +48,21 @@ class Recording(Protocol):
     simulated: bool
 
     def packets(self, start: Cursor | None = None) -> Iterator[Packet]:
-        """Packets of the file from `start`, the cursor of an earlier packet of this file, on.
+        """Packets of the file, from `start` (the cursor of an earlier packet of this file) on.
 
         Time wraps are undone, and the events that follow do not depend on `start`. Events are in
-        file order. Damage is met again each time the stretch that holds it is read.
+        file order. Damage is reported again each time the part that holds it is read.
         """
         ...
 
 
 def read_packets(recording: Recording, start: Cursor | None = None) -> Iterator[Packet]:
-    """The packets of a recording, damage with the time it took, errors told as ours.
+    """The packets of a recording, with the duration of damage filled in and OSError converted.
 
     Raises
     ------
     SourceError
-        If the file is gone or no longer readable; the packets before that were handed over.
+        If the file is gone or no longer readable; the packets before that were yielded.
     """
     last_us = start.t_us if start is not None and start.event else None
     held: list[Packet] = []
@@ -69,11 +80,11 @@ def read_packets(recording: Recording, start: Cursor | None = None) -> Iterator[
         yield from held
     except OSError as error:
         yield from held
-        raise SourceError(f"could not be read on: {error.strerror}: {recording.path}") from error
+        raise SourceError(f"reading stopped: {error.strerror}: {recording.path}") from error
 
 
 def _timed(packet: Packet, last_us: int | None, first_us: int | None) -> Packet:
-    """The packet, its damage told from the event before to the one after."""
+    """The packet, the duration of its damage set to the time between the events around it."""
     if not packet.damage or last_us is None or first_us is None:
         return packet
     took = max(first_us - last_us, 0)
@@ -84,16 +95,23 @@ def _timed(packet: Packet, last_us: int | None, first_us: int | None) -> Packet:
 
 
 def read_head(path: str, most: int, is_whole: Callable[[bytes], bool]) -> bytes:
-    """The start of a file, decompressed, with a header of unknown length; at most `most` bytes.
+    """The start of a file, decompressed, that holds a header of unknown length.
 
-    No more is read than it takes to hold it by a few times, and of a pipe no more is waited for.
+    It reads at most a few times the header's length, and does not wait for more from a pipe.
 
-    is_whole : whether what was read holds the header.
+    Parameters
+    ----------
+    path
+        The file.
+    most
+        Maximum number of bytes.
+    is_whole
+        Whether the bytes read so far hold the whole header.
 
     Raises
     ------
     SourceError
-        If the file is missing, no file, or not readable.
+        If the file is missing, not a file, or not readable.
     """
     held, size = 0, 1 << 12
     while True:
@@ -105,12 +123,12 @@ def read_head(path: str, most: int, is_whole: Callable[[bytes], bool]) -> bytes:
 
 
 def read_start(path: str, size: int) -> bytes:
-    """The first `size` bytes of a file, decompressed, or fewer where it is shorter.
+    """The first `size` bytes of a file, decompressed; fewer where it is shorter.
 
     Raises
     ------
     SourceError
-        If the file is missing, no file, or not readable.
+        If the file is missing, not a file, or not readable.
     """
     return _read_ready(path, size, size)
 

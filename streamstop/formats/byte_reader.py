@@ -1,10 +1,13 @@
-"""The bytes of a recording by offset: of a file, of a compressed file, of standard input.
+"""The bytes of a recording by offset, from a file, a compressed file or standard input.
 
-Formats read their bytes through here, so that each of them can be compressed with gzip, zstd or xz
-and come through a pipe. Offsets count in what was decompressed. It promises bounded memory: what
-was not released is kept, which is a format's look-ahead; and that the bytes before a fault of the
-compression are handed over, the fault told after them (of a pipe, which has no second reading, all
-but those that came in one bite with it).
+All formats read through this module, so that each of them can be compressed (gzip, zstd, xz) and
+can come through a pipe. Offsets count decompressed bytes.
+
+Guarantees:
+
+- Memory is bounded: only bytes that were not released are kept, i.e. a format's look-ahead.
+- All bytes before damage in the compression are returned, and then the damage is reported. (From a
+  pipe, which cannot be read a second time, bytes in the same input block as the damage are lost.)
 """
 
 from __future__ import annotations
@@ -28,24 +31,26 @@ STDIN = "-"
 """The path that means standard input."""
 
 COMPRESSIONS = {b"\x1f\x8b\x08": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz"}
-"""What a compressed file begins with."""
+"""The first bytes of a compressed file, by compression."""
 
 SUFFIXES = (".gz", ".zst", ".xz")
 
 _PIECE = 1 << 20
 _MEMORY = 1 << 27
-"""What a compressed file may ask for to be unpacked; the usual levels need an eighth of it."""
+"""Largest decompression window allowed; the usual levels need an eighth of it."""
 _BITE = 1 << 16
 _NEAR_BYTES = 1 << 18
 _SMALL_BITE = 1 << 8
-"""A compressed file is unpacked by so much, and what holds a fault byte by byte."""
+"""Input block of the decompressors; a block with damage in it is decompressed byte by byte."""
 _MAGIC_BYTES = max(map(len, COMPRESSIONS))
 _FAULTS = (EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
 def inner_suffix(path: str) -> str:
-    """The suffix of what is inside, in lower case.
+    """The suffix without that of the compression, in lower case.
 
+    Examples
+    --------
     >>> inner_suffix("a/rec.csv.gz"), inner_suffix("rec.BIN"), inner_suffix("-")
     ('.csv', '.bin', '')
     """
@@ -56,10 +61,10 @@ def inner_suffix(path: str) -> str:
 
 
 class ByteReader:
-    """Bytes of one recording, by offset; `open_bytes` opens it.
+    """The bytes of one recording, by offset; `open_bytes` opens it.
 
-    Bytes of a plain file can be read at any offset at any time. Of a compressed one, or of a pipe,
-    they are read onwards, and back as far as they were not released.
+    A plain file can be read at any offset at any time. A compressed file or a pipe is read
+    forwards, and back only as far as bytes were not released.
     """
 
     def __init__(self, path: str, file: BinaryIO) -> None:
@@ -88,7 +93,7 @@ class ByteReader:
 
     @property
     def size(self) -> int | None:
-        """Bytes in all; None where only the end will tell."""
+        """Total number of bytes; None where only the end will tell."""
         if self._seekable:
             return os.fstat(self._file.fileno()).st_size
         return self._start + len(self._kept) if self._ended else None
@@ -100,27 +105,27 @@ class ByteReader:
 
     @property
     def fault(self) -> tuple[Damage, ...]:
-        """What was wrong with the compression, once reading has come to it; until then empty.
+        """Damage in the compression, once reading has reached it; until then empty.
 
-        Its offset is among the decompressed bytes; how many are lost there cannot be known.
+        Its offset counts decompressed bytes; how many are lost after it is unknown.
         """
         if not self._fault:
             return ()
         end = self._start + len(self._kept)
-        reason = f"{self.compression or 'the pipe'} cannot be read on: {self._fault}"
+        reason = f"{self.compression or 'the pipe'} cannot be read further: {self._fault}"
         return (Damage(end, 0, reason, self.path),)
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """`size` bytes from `offset` on, fewer only where they end.
+        """`size` bytes from `offset` on; fewer only at the end.
 
-        The first read of a compressed file may begin anywhere: what lies before is not kept.
+        The first read of a compressed file may start anywhere: bytes before it are not kept.
 
         Raises
         ------
         SourceError
-            If they were released and there is no second reading of them.
+            If the bytes were released and the input cannot be read a second time.
         OSError
-            If the file cannot be read on.
+            If reading the file fails.
         """
         if self._seekable:
             self._file.seek(offset)
@@ -130,8 +135,8 @@ class ByteReader:
             return block
         if offset < self._start:
             raise SourceError(
-                "standard input can be read once only, and this needs a second pass; save it to a "
-                f"file, or say the sensor with ?sensor=WIDTHxHEIGHT: {self.path}"
+                "standard input can be read only once, and this needs a second pass; save it to a "
+                f"file, or give the sensor with ?sensor=WIDTHxHEIGHT: {self.path}"
             )
         passes = self._untouched and self.path != STDIN
         self._untouched = False
@@ -143,9 +148,9 @@ class ByteReader:
         return bytes(memoryview(self._kept)[first : first + size])
 
     def read_ready(self, offset: int, least: int, most: int) -> bytes:
-        """At least `least` bytes from `offset` on, and up to `most`; fewer only where they end.
+        """At least `least` bytes from `offset` on, and up to `most`; fewer only at the end.
 
-        Of a pipe what is there already, so that a slow one is not waited for longer than need be.
+        From a pipe it returns what has already arrived, so that it waits no longer than needed.
         """
         if self.path != STDIN:
             return self.read_at(offset, most)
@@ -153,7 +158,7 @@ class ByteReader:
         return self.read_at(offset, min(max(self._start + len(self._kept) - offset, least), most))
 
     def reaches(self, offset: int) -> bool:
-        """Whether there are bytes up to `offset`; what lies before it is kept."""
+        """Whether there are bytes up to `offset`; bytes before it are kept."""
         if self._seekable:
             return offset <= os.fstat(self._file.fileno()).st_size
         self._untouched = False
@@ -162,7 +167,7 @@ class ByteReader:
         return offset <= self._start + len(self._kept)
 
     def release(self, offset: int) -> None:
-        """Promise that nothing before `offset` will be asked for again."""
+        """Promise that no byte before `offset` will be asked for again."""
         gone = offset - self._start
         if not self._seekable and gone >= min(_PIECE, len(self._kept)):
             gone = min(gone, len(self._kept))
@@ -170,7 +175,7 @@ class ByteReader:
             self._start += gone
 
     def close(self) -> None:
-        """Close the file. Standard input stays as it is, with what was not released of it."""
+        """Close the file. Standard input stays open, with the bytes that were not released."""
         if self.path != STDIN:
             self._file.close()
 
@@ -195,10 +200,10 @@ class ByteReader:
         self._kept += piece
 
     def _salvaged(self) -> bytes:
-        """What the unpacker had made of the bite that holds the fault when it came upon it.
+        """What the decompressor had produced of the input block with the damage before it failed.
 
-        It does not hand that over itself, so all is unpacked again, that bite in small ones, and
-        once more, the small one that holds the fault byte by byte.
+        It does not return that itself, so the file is decompressed again, that block in small
+        parts, and then once more, the part with the damage byte by byte.
         """
         if self.path == STDIN or not self.compression:
             return b""
@@ -216,10 +221,10 @@ class ByteReader:
 
 
 class NearBytes:
-    """The bytes around one place, so that small blocks cost no call to the system each.
+    """The bytes around one offset, so that small reads do not cost a system call each.
 
-    They are read once: of a file that grows meanwhile the new bytes are seen when reading comes
-    to the end of what was there.
+    They are read once; in a file that grows, new bytes are seen when reading reaches the end of
+    the bytes held.
     """
 
     def __init__(self, data: ByteReader) -> None:
@@ -231,7 +236,7 @@ class NearBytes:
         return bytes(self.view_at(offset, size))
 
     def view_at(self, offset: int, size: int) -> memoryview:
-        """As `read_at`, without a copy: what keeps it keeps all that lies around it."""
+        """As `read_at`, without a copy: keeping the view keeps all bytes around it in memory."""
         at = offset - self._first
         if at < 0 or at + size > len(self._block):
             block = self._data.read_ready(offset, size, max(size, _NEAR_BYTES))
@@ -239,14 +244,14 @@ class NearBytes:
         return self._block[at : at + size]
 
     def peek(self, offset: int, size: int) -> bytes:
-        """As `read_at`, but what lies elsewhere is read apart, and what is near stays so."""
+        """As `read_at`, but bytes far away are read separately, and the bytes held stay."""
         at = offset - self._first
         if at >= 0 and at + size <= len(self._block):
             return bytes(self._block[at : at + size])
         return self._data.read_at(offset, size)
 
     def unpack_at(self, layout: struct.Struct, offset: int) -> tuple[Any, ...] | None:
-        """What stands at `offset`; None where the bytes end before."""
+        """The values at `offset`; None where the bytes end before."""
         at = offset - self._first
         if at < 0 or at + layout.size > len(self._block):
             if len(self.view_at(offset, layout.size)) < layout.size:
@@ -265,12 +270,13 @@ _standard_input: ByteReader | None = None
 def open_bytes(path: str) -> ByteReader:
     """The bytes of a file, decompressed, or of standard input where the path is "-".
 
-    Standard input is one reader, however often it is opened: what was not released is there again.
+    Standard input has a single reader, however often it is opened: bytes that were not released can
+    be read again.
 
     Raises
     ------
     SourceError
-        If the file is missing, no file, or not readable.
+        If the file is missing, not a file, or not readable.
     """
     global _standard_input
     if path == STDIN:
@@ -284,7 +290,7 @@ def open_bytes(path: str) -> ByteReader:
 
 
 def _read(file: BinaryIO) -> bytes:
-    """What comes next, without waiting for a whole piece where less is there already."""
+    """The next bytes, without waiting for a full block where fewer have already arrived."""
     read = getattr(file, "read1", file.read)
     piece: bytes = read(_PIECE)
     return piece
@@ -296,9 +302,9 @@ def _rest(file: BinaryIO) -> Iterator[bytes]:
 
 
 class _Bites:
-    """What is to be unpacked, in bites, and where the one that was taken last begins.
+    """Compressed input in blocks, and the offset of the block taken last.
 
-    From `fine_from` on they are of `step` bytes.
+    From `fine_from` on, blocks have `step` bytes.
     """
 
     def __init__(
@@ -324,12 +330,12 @@ class _Bites:
 
 
 def _unpacked(compression: str, packed: Iterator[bytes]) -> Iterator[bytes]:
-    """The content of a compressed stream of one or more members, in pieces of bounded size.
+    """The content of a compressed stream of one or more members, in parts of bounded size.
 
     Raises
     ------
     EOFError, zlib.error, lzma.LZMAError
-        Where it is cut short or damaged, after what came before.
+        Where it is truncated or damaged, after the content before that.
     """
     block = next(packed, b"")
     while block:
@@ -370,13 +376,13 @@ class _Xz:
         return self._unpacker.eof
 
     def __call__(self, packed: bytes) -> tuple[bytes, bytes]:
-        piece = self._unpacker.decompress(packed, _PIECE)  # it keeps what it does not use yet
+        piece = self._unpacker.decompress(packed, _PIECE)  # it keeps input it has not used yet
         return piece, self._unpacker.unused_data
 
 
 class _Zstd:
     _BITE = 1 << 8
-    """It has no bound on what it returns: at most 8 MB of this much."""
+    """Its output is not limited: this much input gives at most 8 MB."""
 
     def __init__(self) -> None:
         import zstandard  # when a file needs it

@@ -1,8 +1,10 @@
-"""Columns of other people's making become events: their names, types and ranges are settled here.
+"""Converts columns of numbers (names, types, ranges as other software writes them) to events.
 
-It promises that no value is wrapped into a range where it would look right: a coordinate that does
-not fit becomes 65535, which every sensor rejects; polarity is ON for anything above zero. Times are
-whole microseconds unless the unit is said; a table in seconds is refused, not guessed at.
+Guarantees:
+
+- No value wraps into a valid range: a coordinate that does not fit becomes 65535, which every
+  sensor rejects; polarity is ON for anything above zero.
+- Times are whole microseconds unless a unit is given; times in seconds are refused, not guessed.
 """
 
 from __future__ import annotations
@@ -22,20 +24,22 @@ NAMES = {
     "y": ("y", "ys", "y_coordinate"),
     "p": ("p", "ps", "pol", "polarity", "polarities", "on"),
 }
-"""What the four columns are called elsewhere, in lower case."""
+"""Names of the four columns in other software, in lower case."""
 
 UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000}
-"""What times may be in."""
+"""Microseconds per unit of time."""
 
 MAX_TIME = 1 << 62
-"""Times beyond this become this, which is too late for any stream."""
+"""Later times are clipped to this, which is too late for any stream."""
 
 _OUTSIDE = 0xFFFF
 
 
 def find_columns(names: Sequence[str]) -> dict[str, str] | None:
-    """Which of `names` is t, x, y and p; None where one of them is missing.
+    """Which of `names` are t, x, y and p; None where one of them is missing.
 
+    Examples
+    --------
     >>> find_columns(["Timestamp", "x", "y", "pol", "id"])
     {'t': 'Timestamp', 'x': 'x', 'y': 'y', 'p': 'pol'}
     """
@@ -49,46 +53,58 @@ def find_columns(names: Sequence[str]) -> dict[str, str] | None:
 
 
 def column_order(order: str, path: str) -> str:
-    """`order`, if it is the letters t, x, y and p in some order.
+    """Check that `order` holds the letters t, x, y and p in some order, and return it.
 
     Raises
     ------
     SourceError
-        If it is not.
+        If it does not.
     """
     if sorted(order) != sorted("txyp"):
         raise SourceError(
-            f"columns are the letters t, x, y, p in some order, not {order!r}: {path}"
+            f"columns are given as the letters t, x, y, p in some order, not {order!r}: {path}"
         )
     return order
 
 
 def time_unit(unit: str, path: str) -> int:
-    """Microseconds in a unit.
+    """Microseconds per unit.
 
     Raises
     ------
     SourceError
-        If it is not one of UNITS_US.
+        If the unit is not in UNITS_US.
     """
     if unit not in UNITS_US:
-        raise SourceError(f"times are in {', '.join(UNITS_US)}, not in {unit!r}: {path}")
+        raise SourceError(f"the unit is one of {', '.join(UNITS_US)}, not {unit!r}: {path}")
     return UNITS_US[unit]
 
 
 def events_from(
     t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any], unit_us: int = 1
 ) -> Events:
-    """Events from four numeric columns of equal length, shape (n,).
+    """Events from four numeric columns of equal length.
 
-    unit_us : microseconds in the unit of `t`. In a larger unit times may have a fraction; they are
+    Parameters
+    ----------
+    t, x, y, p
+        Columns, shape (n,).
+    unit_us
+        Microseconds per unit of `t`. Times in a larger unit may have a fraction; they are
         rounded to the nearest microsecond.
+
+    Returns
+    -------
+    events : Events
+        Array of EVENT_DTYPE, shape (n,).
 
     Raises
     ------
     ValueError
         If a time is not finite, or has a fraction of a microsecond where that is the unit.
 
+    Examples
+    --------
     >>> events_from(*np.array([[0.0038115], [96], [133], [0]]), unit_us=1_000_000)["t"].tolist()
     [3812]
     """
@@ -96,7 +112,7 @@ def events_from(
         raise ValueError("times are not finite")
     if t.dtype.kind == "f" and unit_us == 1 and not (t == np.floor(t)).all():
         raise ValueError(
-            "times are not whole numbers of microseconds; if they are seconds, say ?unit=s"
+            "times are not whole numbers of microseconds; if they are seconds, give ?unit=s"
         )
     if t.dtype.kind == "f":
         times = np.rint(t.astype(np.float64) * unit_us).clip(-MAX_TIME, MAX_TIME).astype(np.int64)

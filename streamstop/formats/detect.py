@@ -1,7 +1,7 @@
-"""Recognises a file's format, by its content first and by its name where content cannot tell.
+"""Detects a file's format, from its content first and from its name where content cannot tell.
 
-One table, `FORMATS`, says what is read and by which module; a module is imported when a file needs
-it. Formats that are known but not read are named in the message, so that nobody has to guess.
+The table `FORMATS` lists what can be read and the module that reads it; a module is imported when
+a file needs it. Formats that are known but not supported are named in the error message.
 """
 
 from __future__ import annotations
@@ -27,12 +27,18 @@ _Test = Callable[[bytes, str], bool]
 
 
 class FileFormat(NamedTuple):
-    """One kind of file.
+    """One file format.
 
-    name : as people call it.
-    opens : "module:class" in `streamstop.formats`; "" where this version does not read it.
-    test : whether a file that begins with these bytes and has this suffix is one.
-    options : what may be asked for after `?` in the URI, beside COMMON_OPTIONS.
+    Attributes
+    ----------
+    name
+        As users know it.
+    opens
+        "module:class" in `streamstop.formats`; "" where this version does not read it.
+    test
+        Whether a file with these first bytes and this suffix has the format.
+    options
+        Keys allowed after `?` in the URI, besides COMMON_OPTIONS.
     """
 
     name: str
@@ -46,13 +52,13 @@ def _begins(*magic: bytes) -> _Test:
 
 
 def _percent_line(pattern: bytes) -> _Test:
-    """Prophesee's headers: lines that begin with %, one of which matches."""
+    """Prophesee's headers: lines that start with %, one of which matches."""
     line = re.compile(rb"(?:^|\n)% *(?:" + pattern + rb")", re.IGNORECASE)
     return lambda head, _: head.startswith(b"%") and line.search(head) is not None
 
 
 def _is_table(head: bytes) -> bool:
-    """Whether the first line, comments left out, may be of events: a .txt may be anything."""
+    """Whether the first line that is no comment may hold events: a .txt may be anything."""
     lines = [line for line in head.splitlines() if not line.startswith(b"#")]
     cells = re.split(rb"[,;\s]+", (lines or [b""])[0].strip())
     numbers = [re.fullmatch(rb"[-+]?[\d.]+(e[-+]?\d+)?|true|false", one.lower()) for one in cells]
@@ -61,7 +67,7 @@ def _is_table(head: bytes) -> bool:
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether the first line is text: damage further on costs its own lines only."""
+    """Whether the first line is text; damage in later lines costs only those lines."""
     line = head.split(b"\n", 1)[0]
     return bool(line) and not re.search(rb"[\x00-\x08\x0e-\x1f]", line)
 
@@ -136,10 +142,10 @@ SHORT = {
     "csv": "events as .csv",
     "txt": "events as .csv",
 }
-"""What may be asked for with `?format=`, and the name in `FORMATS` of each."""
+"""Values of `?format=`, each with its name in `FORMATS`."""
 
 COMMON_OPTIONS = ("sensor", "format", "start_us", "stop_us")
-"""What may be asked for of any file."""
+"""Keys allowed after `?` in the URI of any file."""
 
 
 def _stated(format: str, path: str) -> FileFormat:
@@ -148,19 +154,19 @@ def _stated(format: str, path: str) -> FileFormat:
     Raises
     ------
     UsageError
-        If there is none of that name.
+        If there is no format of that name.
     """
     name = SHORT.get(format.lower())
     if name is None:
         near = difflib.get_close_matches(format.lower(), SHORT, n=1, cutoff=0.4)
         meant = f"; did you mean {near[0]}?" if near else ""
         known = ", ".join(SHORT)
-        raise UsageError(f"no format is called {format!r}{meant} (known: {known}): {path}")
+        raise UsageError(f"unknown format {format!r}{meant} (known: {known}): {path}")
     return next(one for one in FORMATS if one.name == name)
 
 
 def _tells(head: bytes) -> bool:
-    """Whether the start of a pipe tells its format: a magic, or all of a header of % lines."""
+    """Whether the start of a pipe suffices: a magic number, or a complete header of % lines."""
     if head.startswith(b"%"):
         lines = re.match(rb"(?:%[^\n]*\n)*", head)
         return lines is not None and not b"%".startswith(head[lines.end() :][:1])
@@ -170,7 +176,13 @@ def _tells(head: bytes) -> bool:
 def detect_format(path: str, *, known: bool = False) -> FileFormat | None:
     """The format of a file, None where it is unknown.
 
-    known : it is told otherwise, so that of a pipe no more is waited for than errors take.
+    Parameters
+    ----------
+    path
+        The file.
+    known
+        The caller knows the format, so that from a pipe no more is waited for than the checks
+        for errors need.
 
     Raises
     ------
@@ -190,18 +202,23 @@ def detect_format(path: str, *, known: bool = False) -> FileFormat | None:
 
 
 def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recording:
-    """The recording in a file.
+    """Open the recording in a file.
 
-    options : the format's own, as text, and `format`, a short name of it, which is then not asked
-        of the content.
+    Parameters
+    ----------
+    path
+        The file.
+    options
+        The format's own options, as text, and `format`, a short name that overrides the
+        detection.
 
     Raises
     ------
     SourceError
-        If the file cannot be opened, is of no known format or of one that is not read, or an
-        option is not one of the format's.
+        If the file cannot be opened, its format is unknown or not supported, or an option does not
+        belong to the format.
     UsageError
-        If no format is called as stated.
+        If `format` names no format.
     """
     options = dict(options or {})
     stated = options.pop("format", "")
@@ -211,12 +228,13 @@ def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recor
     if known is None:
         if is_label_csv(read_start(path, HEAD_BYTES)):
             raise SourceError(
-                f"these are labels, not events; give the recording, and this with --labels: {path}"
+                "this file holds labels, not events; give the recording, and this file with "
+                f"--labels: {path}"
             )
         read = ", ".join(one.name for one in FORMATS if one.opens)
         raise SourceError(
-            f"unknown format; known are {read}; if it is one of these, say ?format= with one of "
-            f"{', '.join(SHORT)}: {path}"
+            f"unknown format; supported are {read}; if it is one of these, give ?format= with one "
+            f"of {', '.join(SHORT)}: {path}"
         )
     if not known.opens:
         raise SourceError(f"recognised as {known.name}, which this version does not read: {path}")

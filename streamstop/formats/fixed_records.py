@@ -1,8 +1,11 @@
-"""Files of a header and then records of one size, one for each event: AEDAT 1.0 and 2.0, .bin.
+"""Files of a header and records of fixed size, one per event: AEDAT 1.0 and 2.0, .bin.
 
-It promises bounded memory, entry at any record, and times without wraps. A time counter of n bits
-is taken to have moved by less than half its range from one record to the next, forwards or back;
-a silence longer than that (35 minutes for 32 bits, 4.2 s for 23) cannot be told from a step back.
+Guarantees:
+
+- Memory is bounded, reading can start at any record, and wraps of the time are undone.
+
+A time counter of n bits is assumed to move by less than half its range from one record to the next,
+forwards or back; a longer silence (35 minutes for 32 bits, 4.2 s for 23) looks like a step back.
 """
 
 from __future__ import annotations
@@ -27,10 +30,16 @@ from streamstop.formats.byte_reader import open_bytes
 class Columns(NamedTuple):
     """A block of records, decoded.
 
-    time : counter value of every record, shape (n,), not negative.
-    x, y, p : columns of every record, shape (n,).
-    keep : which records are events, shape (n,); None where all are.
-    dropped : records that are events but no brightness changes, by cause.
+    Attributes
+    ----------
+    time
+        Counter value of every record, shape (n,), not negative.
+    x, y, p
+        Columns of every record, shape (n,).
+    keep
+        Which records are events, shape (n,); None where all are.
+    dropped
+        Number of special events (not brightness changes), by cause.
     """
 
     time: NDArray[Any]
@@ -42,11 +51,25 @@ class Columns(NamedTuple):
 
 
 def unwrap(time: NDArray[Any], bits: int, last_us: int | None) -> NDArray[np.int64]:
-    """Times without wraps from a counter of `bits` bits, shape (n,) as `time`.
+    """Undo the wraps of a time counter.
 
-    last_us : time of the record before, wraps undone; None at the start of the file, where the
+    Parameters
+    ----------
+    time
+        Counter values, shape (n,).
+    bits
+        Width of the counter.
+    last_us
+        Time of the record before, wraps undone; None at the start of the file, where the
         counter's first value is the time.
 
+    Returns
+    -------
+    time_us : NDArray[np.int64]
+        Shape (n,).
+
+    Examples
+    --------
     >>> unwrap(np.array([250, 3, 2, 9]), 8, None).tolist()
     [250, 259, 258, 265]
     """
@@ -68,7 +91,7 @@ def record_packets(
     time_bits: int,
     decode: Callable[[bytes], Columns],
 ) -> Iterator[Packet]:
-    """Packets of a file of records; see `Recording.packets`."""
+    """Packets of a file of fixed-size records; see `Recording.packets`."""
     offset, index, last_us = header_bytes, 0, None
     if start is not None and start.offset > header_bytes:
         offset, index, last_us = start.offset, start.event, start.t_us

@@ -1,9 +1,15 @@
-"""A stretch of a recording's time as a recording of its own: `?start_us=` and `?stop_us=`.
+"""A time range of a recording as a recording of its own: `?start_us=` and `?stop_us=`.
 
-It promises the events of [start, stop) with their own times, in the file's order. What lies outside
-was not asked for: it is neither handed over nor counted as dropped, nor is damage before the first
-packet with an event inside told. Reading ends at the first packet whose events all lie at the stop
-or beyond, so events that come back from beyond it after that are not met.
+Guarantees:
+
+- Events in [start, stop) keep their own times and the file's order.
+
+Does not:
+
+- Count what lies outside as dropped: it was not asked for. Damage before the first packet with an
+  event inside is not reported either.
+- Read on after the first packet whose events all lie at or after the stop, so later events that
+  step back into the range are missed.
 """
 
 from __future__ import annotations
@@ -19,18 +25,20 @@ from streamstop.formats.byte_reader import STDIN
 
 
 class TimeRange:
-    """A stretch of a recording; see `streamstop.formats.base.Recording`.
+    """A time range of a recording; see `streamstop.formats.base.Recording`.
 
     Parameters
     ----------
-    whole : the recording.
-    start, stop : in us of the recording's own time, or with a plus sign in front counted from its
-        first event; "" for none.
+    whole
+        The recording.
+    start, stop
+        In us of the recording's own time, or with a plus sign in front counted from its first
+        event; "" for none.
 
     Raises
     ------
     UsageError
-        If they are no times, or (of standard input when it is read) no event lies inside.
+        If they are no times, or no event lies inside (for standard input: raised while reading).
     """
 
     def __init__(self, whole: Recording, start: str, stop: str) -> None:
@@ -65,7 +73,7 @@ class TimeRange:
             raise self._empty(first_us, last_us)
 
     def clip(self, intervals: Sequence[Interval]) -> list[Interval]:
-        """Intervals of the recording as far as they lie inside, others left out."""
+        """The parts of labelled intervals that lie inside; intervals outside are left out."""
         clipped = [
             one._replace(
                 start_us=one.start_us
@@ -78,7 +86,7 @@ class TimeRange:
         return [one for one in clipped if one.start_us < one.end_us]
 
     def _find(self) -> None:
-        """Where the first event inside is: all readings begin at its packet."""
+        """Find the packet of the first event inside, where all readings start."""
         first_us = last_us = None
         before: Cursor | None = None
         passed = False
@@ -97,7 +105,7 @@ class TimeRange:
         raise self._empty(first_us, last_us)
 
     def _settle(self, first_us: int) -> None:
-        """What was asked, in the recording's own time; the first reading that meets events says."""
+        """Convert the limits to the recording's own time, at the first event that is read."""
         if self.start_us is not None or self.stop_us is not None:
             return
         self.start_us, self.stop_us = (
@@ -106,8 +114,8 @@ class TimeRange:
         start_us, stop_us = self.start_us, self.stop_us
         if start_us is not None and stop_us is not None and start_us >= stop_us:
             raise UsageError(
-                f"start_us lies at {start_us} us, and stop_us not after it, at {stop_us} us; the "
-                f"recording begins at {first_us} us: {self.path}"
+                f"start_us = {start_us} us is not before stop_us = {stop_us} us; the "
+                f"recording starts at {first_us} us: {self.path}"
             )
 
     def _inside(self, packet: Packet) -> Packet:
@@ -131,14 +139,14 @@ class TimeRange:
         start = "its beginning" if self.start_us is None else f"{self.start_us} us"
         stop = "its end" if self.stop_us is None else f"{self.stop_us} us"
         return UsageError(
-            f"no event lies from {start} to {stop}; the recording's lie from {first_us} to "
+            f"no event lies from {start} to {stop}; the recording's events lie from {first_us} to "
             f"{last_us} us. Times with a plus sign in front (start_us=+500000) count from its "
             f"first event: {self.path}"
         )
 
 
 def _time(name: str, text: str, path: str) -> tuple[int, bool] | None:
-    """A time and whether it counts from the first event."""
+    """A time in us, and whether it counts from the first event."""
     if not text:
         return None
     if not re.fullmatch(r"[-+]?\d{1,18}", text):

@@ -1,7 +1,7 @@
-"""Which formats are written, and by what: one table, and one function that writes them all.
+"""Writes events to a file of any supported format; the table `WRITERS` lists them.
 
-A file's name tells the format by its suffix, where that is no question; `.gz`, `.zst` or `.xz`
-after it compress the file.
+The suffix of the file's name selects the format where it is unambiguous; a further `.gz`, `.zst` or
+`.xz` compresses the file.
 """
 
 from __future__ import annotations
@@ -45,37 +45,39 @@ BY_SUFFIX = {
     ".csv": "csv",
     ".bin": "bin",
 }
-"""What a suffix stands for. `.aedat` is of several versions, and has to be told."""
+"""Format by suffix. `.aedat` has several versions, so it needs a format."""
 
 
 STREAMED = tuple(one for one in WRITERS if one not in ("aedat4", "npz", "npy"))
-"""What can be written to standard output: these three end in what their beginning tells."""
+"""Formats that can go to standard output: in the other three the start of the file depends on its
+end.
+"""
 
 
 def format_of(path: str | Path, format: str = "") -> str:
-    """The short name of the format that a file of this name is written in.
+    """The short name of the format in which a file of this name is written.
 
     Raises
     ------
     UsageError
-        If it is not known, or not told by the name alone.
+        If it is unknown, or the name alone does not tell it.
     """
     known = ", ".join(WRITERS)
     if str(path) == STDOUT and format not in STREAMED:
         raise UsageError(
-            f"what goes to standard output has no name to tell its format, and no way back; say "
+            f"standard output has no file name to tell the format, and cannot seek; give "
             f"--format, one of {', '.join(STREAMED)}: {path}"
         )
     if format:
         if format not in WRITERS:
-            raise UsageError(f"format {format!r} is not written; written are {known}: {path}")
+            raise UsageError(f"format {format!r} cannot be written; supported are {known}: {path}")
         return format
     suffix = inner_suffix(str(path))
     if suffix == ".aedat":
-        raise UsageError(f".aedat may be AEDAT 2.0 or 3.1; say --format aedat2 or aedat3: {path}")
+        raise UsageError(f".aedat may be AEDAT 2.0 or 3.1; give --format aedat2 or aedat3: {path}")
     if suffix not in BY_SUFFIX:
         raise UsageError(
-            f"the name does not tell the format; end it in {', '.join(BY_SUFFIX)}, or say "
+            f"the name does not tell the format; use a suffix of {', '.join(BY_SUFFIX)}, or give "
             f"--format, one of {known}: {path}"
         )
     return BY_SUFFIX[suffix]
@@ -90,23 +92,34 @@ def write_recording(
     simulated: bool = False,
     on_bit: int = 0,
 ) -> int:
-    """Write events to a file of any known format; returns how many.
+    """Write events to a file of any supported format.
 
     Parameters
     ----------
-    path : file to write; it appears when complete and replaces what stood there. "-" is standard
+    path
+        File to write; it appears when complete and replaces an older one. "-" is standard
         output, to which events go as they come.
-    packets : an array of EVENT_DTYPE, shape (n,), or any number of them in turn.
-    sensor : pixels of the sensor.
-    format : a key of WRITERS; "" for what the suffix says.
-    simulated : marks the events as made by no camera, where the format has a place for it.
-    on_bit : of AEDAT 2.0 alone, the address bit of an ON event; see
+    packets
+        An array of EVENT_DTYPE, shape (n,), or an iterable of such arrays.
+    sensor
+        Size in pixels.
+    format
+        A key of WRITERS; "" for what the suffix selects.
+    simulated
+        Marks the events as made by no camera, where the format has a field for it.
+    on_bit
+        AEDAT 2.0 only: the address bit of an ON event; see
         `streamstop.formats.aedat.aedat2_writer.write_aedat2`.
+
+    Returns
+    -------
+    count : int
+        Number of events written.
 
     Raises
     ------
     UsageError
-        If the format is not known, or cannot say these events. No file is left then.
+        If the format is unknown, or cannot represent these events. No file is left then.
     """
     format = format_of(path, format)
     module, _, name = WRITERS[format].partition(":")
@@ -115,7 +128,7 @@ def write_recording(
     if format == "aedat2":
         options["on_bit"] = on_bit
     elif on_bit:
-        raise UsageError(f"the bit of an ON event is AEDAT 2.0's, and this is {format}: {path}")
+        raise UsageError(f"on_bit is AEDAT 2.0's option, and this is {format}: {path}")
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         return write(path, packets, sensor, **options)
@@ -134,7 +147,7 @@ def write_recording(
 
 
 def _packing(file: BinaryIO, suffix: str) -> AbstractContextManager[Any]:
-    """What is written there, compressed into `file`."""
+    """A file object that compresses into `file` what is written to it."""
     if suffix == ".gz":
         return gzip.GzipFile("", "wb", 6, file, mtime=0)
     if suffix == ".xz":

@@ -21,32 +21,34 @@ from streamstop.stop.losses import Loss
 from streamstop.stop.network import NetworkSpec
 
 
-def build_learner(config: Config, classes: int, learn: str | None = None) -> StopLearner:
+def build_learner(
+    config: Config, classes: int, trainable: tuple[str, ...] | None = None
+) -> StopLearner:
     """The learner that a configuration describes.
 
-    learn : overrides `learner.learn`; "" for a network that is not to learn.
+    trainable : overrides `learner.trainable`; () for a network that is not to learn.
     """
     rule = config.learner
     input_shape = (2, config.binning.height, config.binning.width)
     spec = network_from_config(config.network, input_shape, classes)
     learning = LearnerSpec(
-        learn=rule.learn if learn is None else learn,
+        trainable=rule.trainable if trainable is None else trainable,
         lr=rule.lr,
         lr_threshold=rule.lr_threshold,
         lr_leak=rule.lr_leak,
         lr_readout=rule.lr_readout,
         update=rule.update,
-        every=rule.every,
-        slow=rule.slow,
-        among=rule.loss_among,
-        present=rule.present,
-        cool=rule.cool,
-        others=rule.others,
-        shrinkage=config.readout.shrinkage,
+        update_interval=rule.update_interval,
+        ema_decay=rule.ema_decay,
+        loss_classes=rule.loss_classes,
+        recent_segments=rule.recent_segments,
+        class_lr_decay=rule.class_lr_decay,
+        other_class_lr_scale=rule.other_class_lr_scale,
+        shrinkage=config.readout.lda_shrinkage,
         rule=rule.rule,
-        loss=Loss(rule.loss, rule.loss_at, rule.smoothing),
+        loss=Loss(rule.loss, rule.loss_at, rule.label_smoothing),
     )
-    dtype = torch.float64 if rule.precision == "float64" else torch.float32
+    dtype = torch.float64 if rule.dtype == "float64" else torch.float32
     return StopLearner(spec, learning, config.run.seed, dtype)
 
 
@@ -55,17 +57,17 @@ def network_from_config(
 ) -> NetworkSpec:
     """The network that a recipe's [network] section describes; raises as `build_network` does."""
     neuron = NeuronSpec(
-        theta=config.theta,
-        leak=config.leak,
-        gain=config.gain,
+        threshold_init=config.threshold_init,
+        leak_init=config.leak_init,
+        init_gain=config.init_gain,
         surrogate=config.surrogate,
         reset=config.reset,
-        threshold=config.threshold,
-        norm=config.norm,
-        leak_gain=config.leak_gain,
+        threshold_sharing=config.threshold_sharing,
+        normalization=config.normalization,
+        decay_input=config.decay_input,
     )
     return build_network(
-        config.name,
+        config.architecture,
         input_shape,
         classes,
         neuron,
@@ -73,13 +75,13 @@ def network_from_config(
         config.hidden,
         config.layers,
         config.readout,
-        config.readout_leak,
+        config.readout_leak_init,
     )
 
 
 def frozen(config: Config) -> Config:
     """The same, but for a learner that learns nothing and so needs no shadow beside it."""
-    learner = replace(config.learner, learn="none", update="segment", slow=0.0)
+    learner = replace(config.learner, trainable=(), update="segment", ema_decay=0.0)
     return replace(config, learner=learner)
 
 
@@ -89,22 +91,23 @@ def trained_network(config: Config) -> Trained | None:
     Raises SourceError where its file cannot be read, UsageError where the configuration says
     anything else of the network than the file does, or wants a readout that it does not have.
     """
-    if not config.learner.weights:
+    if not config.learner.pretrained:
         return None
-    trained = Trained.read(config.learner.weights)
+    trained = Trained.read(config.learner.pretrained)
     trained.settings(
         {
             (section, key): getattr(getattr(config, section), key)
             for section, key in trained.settings({})
         }
     )
-    if config.learner.frozen and config.readout.decide == "lda":
-        lacks = "readout.prior is 0" if config.readout.prior == 0 else ""
+    if config.learner.frozen and config.readout.decision == "lda":
+        lacks = "readout.lda_prior_count is 0" if config.readout.lda_prior_count == 0 else ""
         if trained.discriminant is None:
-            lacks = "these weights have no discriminant (train.discriminant keeps one with them)"
+            lacks = "these weights have no discriminant (train.fit_lda keeps one with them)"
         if lacks:
             raise UsageError(
-                f'readout.decide = "lda": {lacks}, and with learner.frozen none is learned; decide '
+                f'readout.decision = "lda": {lacks}, and with learner.frozen none is learned; '
+                "decide "
                 f'"linear", or leave it out: {trained.path}'
             )
     return trained

@@ -33,8 +33,8 @@ from torch.nn import functional
 from streamstop.errors import DivergedError, UsageError
 from streamstop.learning.lda import StreamingLDA, Vector
 from streamstop.stop import bptt
-from streamstop.stop.losses import Loss, LossAmong
-from streamstop.stop.network import Network, NetworkSpec, Rule, pooled_rates
+from streamstop.stop.losses import Loss, LossClasses
+from streamstop.stop.network import Network, NetworkSpec, Rule, letters_of, pooled_rates
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -70,7 +70,7 @@ class LearnerSpec:
     naive : decide with weights that the segment's own label moves. Never honest.
     """
 
-    learn: str = "wtl"
+    trainable: tuple[str, ...] = ("weights", "thresholds", "leaks")
     rule: Rule = "stop"
     loss: Loss = field(default_factory=Loss)
     lr: float = 3e-4
@@ -79,14 +79,14 @@ class LearnerSpec:
     lr_readout: float = 1e-2
     betas: tuple[float, float] = (0.5, 0.99)
     update: str = "segment"
-    every: int = 1
-    slow: float = 0.0
-    among: LossAmong = "all"
-    present: int = 10
-    cool: float = 0.0
-    others: float = 1.0
+    update_interval: int = 1
+    ema_decay: float = 0.0
+    loss_classes: LossClasses = "all"
+    recent_segments: int = 10
+    class_lr_decay: float = 0.0
+    other_class_lr_scale: float = 1.0
     shrinkage: float = 0.1
-    naive: bool = False
+    predict_while_training: bool = False
 
 
 def _of_a_bin(method: Callable[P, T]) -> Callable[P, T]:
@@ -147,19 +147,26 @@ class StopLearner:
     ) -> None:
         self.spec = spec
         self._seed = seed
-        self.network = Network(network, seed, learn=spec.learn, rule=spec.rule, dtype=dtype)
+        self.network = Network(
+            network, seed, learn=letters_of(spec.trainable), rule=spec.rule, dtype=dtype
+        )
         self.dtype = dtype
-        if network.neuron.norm == "batch":
+        if network.neuron.normalization == "batch":
             raise UsageError(
-                'network.norm = "batch" has no meaning in a stream, which has no batch: take '
+                'network.normalization = "batch" has no meaning in a stream, which has no batch: '
+                "take "
                 '"weight", or start from the folded weights that a training leaves'
             )
         if spec.rule == "bptt" and spec.update == "step":
             raise UsageError(
                 'learner.rule = "bptt" needs whole segments: learner.update must be "segment"'
             )
-        apart = spec.update == "step" or spec.slow > 0 or any(one.dropout for one in network.layers)
-        self._shadowed = apart and not spec.naive
+        apart = (
+            spec.update == "step"
+            or spec.ema_decay > 0
+            or any(one.dropout for one in network.layers)
+        )
+        self._shadowed = apart and not spec.predict_while_training
         self.decider = (
             Network(network, seed, learn="", dtype=dtype) if self._shadowed else self.network
         )
@@ -221,7 +228,7 @@ class StopLearner:
     def _known(self) -> NDArray[np.bool_] | None:
         """The classes that the linear readout may decide for, (classes,); None: all."""
         known = self.counts > 0
-        return known if self.spec.among != "all" and known.any() else None
+        return known if self.spec.loss_classes != "all" and known.any() else None
 
     def begin_segment(self) -> None:
         """Start an unrelated piece of stream: neurons at rest, nothing gathered."""
@@ -287,19 +294,19 @@ class StopLearner:
         self._learned += 1
         if self.spec.rule != "bptt" and self.spec.loss.speaks(last=False):
             self._deliver()
-            if self.spec.update == "step" and self._since_update >= self.spec.every:
+            if self.spec.update == "step" and self._since_update >= self.spec.update_interval:
                 self._update()
 
     def _meet(self, label: int) -> None:
         """Count the segment's label; the loss compares the classes that `among` says."""
         self.counts[label] += 1
         self._last[label] = now = self._last.max() + 1
-        if self.spec.among == "all":
+        if self.spec.loss_classes == "all":
             return
         among = self.counts > 0
-        if self.spec.among == "present":
-            among &= self._last >= now - self.spec.present
-        self._loss_now = replace(self.spec.loss, among=tuple(np.flatnonzero(among).tolist()))
+        if self.spec.loss_classes == "recent":
+            among &= self._last >= now - self.spec.recent_segments
+        self._loss_now = replace(self.spec.loss, classes=tuple(np.flatnonzero(among).tolist()))
 
     def _deliver(self) -> None:
         """Send the error of the last bin down."""
@@ -369,7 +376,9 @@ class StopLearner:
         grads = self.network.grads if through_time else self.network.finish_grads()
         for grad in grads.values():
             grad.div_(self._since_update)
-        rows = self._rows() if self.spec.cool or self.spec.others < 1.0 else []
+        rows = (
+            self._rows() if self.spec.class_lr_decay or self.spec.other_class_lr_scale < 1.0 else []
+        )
         before = [row.clone() for row in rows]
         self._optimizer.step()
         if rows:
@@ -389,14 +398,14 @@ class StopLearner:
 
     def _pace(self) -> Vector:
         """The share of its step that each class's row takes, (classes,)."""
-        pace = np.maximum(self.counts, 1).astype(np.float64) ** -self.spec.cool
-        pace[np.arange(len(pace)) != self._label] *= self.spec.others
+        pace = np.maximum(self.counts, 1).astype(np.float64) ** -self.spec.class_lr_decay
+        pace[np.arange(len(pace)) != self._label] *= self.spec.other_class_lr_scale
         return pace
 
     def _follow(self) -> None:
         """Move the deciding weights: all the way, or as a slow average that starts as a mean."""
         self._follows += 1
-        keep = min(self.spec.slow, 1 - 1 / self._follows)
+        keep = min(self.spec.ema_decay, 1 - 1 / self._follows)
         fast = self.network.parameters()
         for name, value in self.decider.parameters().items():
             value.mul_(keep).add_(fast[name], alpha=1 - keep)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from streamstop.config.aliases import current_section
 from streamstop.config.fields import check, to_toml_value
 from streamstop.config.sections import BinningConfig, NetworkConfig
 from streamstop.errors import SourceError, UsageError
@@ -46,7 +47,7 @@ class Trained:
     input_shape : (polarities, height, width).
     classes : a name for each output.
     bin_us : of the bins it was trained on, 0 where it was not trained on bins.
-    values : what the cells of its input hold, as in [binning].
+    representation : what the cells of its input hold, as in [binning].
     discriminant : what a discriminant readout learned on this network; None if the file has none.
     """
 
@@ -57,7 +58,7 @@ class Trained:
     input_shape: tuple[int, int, int]
     classes: tuple[str, ...]
     bin_us: int
-    values: str = "counts"
+    representation: str = "count"
     discriminant: StreamingLDA | None = None
 
     @classmethod
@@ -74,13 +75,14 @@ class Trained:
 
         try:
             # A key that an older version did not have is at its default: what it was then.
-            section = asdict(NetworkConfig()) | dict(about["network"])
+            stated = {"encoding": about.get("encoding", "log"), **dict(about["network"])}
+            section = asdict(NetworkConfig()) | current_section("network", stated)
             del section["classes"]
-            section["encoding"] = about.get("encoding", section.get("encoding", "log"))
             shape = tuple(int(side) for side in about["input"])
             named = tuple(str(name) for name in about["classes"])
             bin_us = int(about.get("bin_us") or 0)
-            values = str(dict(about.get("binning") or {}).get("values", "counts"))
+            binned = current_section("binning", dict(about.get("binning") or {}))
+            representation = str(binned.get("representation", "count"))
         except (KeyError, TypeError, ValueError) as error:
             raise refuse(
                 f"the file does not say what network it holds ({type(error).__name__}: {error})"
@@ -100,7 +102,7 @@ class Trained:
             }
             for key, side in zip(("height", "width"), shape[1:], strict=True):
                 check(BinningConfig, "binning", key, side, origin)
-            check(BinningConfig, "binning", "values", values, origin)
+            check(BinningConfig, "binning", "representation", representation, origin)
             if bin_us:
                 check(BinningConfig, "binning", "bin_us", bin_us, origin)
         except UsageError as error:
@@ -122,7 +124,9 @@ class Trained:
         except ValueError as error:
             raise refuse(str(error)) from error
         tensors = {k: v for k, v in tensors.items() if not k.startswith(DISCRIMINANT)}
-        return cls(path, digest, tensors, network, shape, names, bin_us, values, discriminant)
+        return cls(
+            path, digest, tensors, network, shape, names, bin_us, representation, discriminant
+        )
 
     def settings(self, beside: Values) -> Values:
         """What the file says, by section and key.
@@ -132,7 +136,7 @@ class Trained:
         """
         said: Values = {("network", key): value for key, value in self.network.items()}
         said["binning", "height"], said["binning", "width"] = self.input_shape[1:]
-        said["binning", "values"] = self.values
+        said["binning", "representation"] = self.representation
         if self.bin_us:
             said["binning", "bin_us"] = self.bin_us
         for (section, key), value in said.items():

@@ -65,7 +65,7 @@ class RunParts:
             "network": asdict(config.network),
             "input": list(self.learner.network.spec.input_shape),
             "classes": list(self.classes),
-            "encoding": config.network.encoding,
+            "encoding": config.network.input_transform,
             "bin_us": config.binning.bin_us,
             "binning": asdict(config.binning),
             "versions": versions(),
@@ -79,15 +79,15 @@ def build_run(config: Config, world: ScenarioStream) -> RunParts:
     classes = output_names(config, track, trained)
     still = config.learner.frozen
     learner = build_learner(frozen(config) if still else config, len(classes))
-    twin = build_learner(config, len(classes), learn="")
+    twin = build_learner(config, len(classes), trainable=())
     if trained is not None:
-        trained.give(learner, config.readout.prior)
-        trained.give(twin, config.readout.prior)
+        trained.give(learner, config.readout.lda_prior_count)
+        trained.give(twin, config.readout.lda_prior_count)
     test = TestThenTrain(
         learner,
         twin,
         classes,
-        decide=config.readout.decide,
+        decide=config.readout.decision,
         delay_us=config.labels.delay_us if config.labels.arrival == "delayed" else None,
         trained=trained is not None,
         learns=not still,
@@ -102,7 +102,7 @@ def build_run(config: Config, world: ScenarioStream) -> RunParts:
     def begin_anew() -> None:
         learner.start_over()
         if trained is not None:
-            trained.give(learner, config.readout.prior)
+            trained.give(learner, config.readout.lda_prior_count)
 
     d = config.drift
     evaluator = PrequentialEvaluator(
@@ -113,14 +113,14 @@ def build_run(config: Config, world: ScenarioStream) -> RunParts:
         Examination(world, test, make_binner, encode, outputs),
         DriftResponse(
             learner,
-            "none" if still else d.on_drift,
+            "none" if still else d.response,
             detector=d.detector,
-            boost=d.boost,
-            segments=d.segments,
-            keep=d.keep,
+            boost=d.lr_boost,
+            segments=d.boost_segments,
+            keep=d.lda_keep_fraction,
         ),
         encode,
-        None if still or config.learner.reset == "none" else begin_anew,
+        None if still or config.learner.reinitialize == "never" else begin_anew,
     )
     bins = BinStream(source, make_binner(source))
     return RunParts(
@@ -130,7 +130,7 @@ def build_run(config: Config, world: ScenarioStream) -> RunParts:
 
 def encoder(config: Config, dtype: torch.dtype) -> Callable[[Bin], Tensor]:
     """What makes a bin the network's input, (1, 2, height, width)."""
-    log = config.network.encoding == "log"
+    log = config.network.input_transform == "log1p"
 
     def encode(one: Bin) -> Tensor:
         x = torch.from_numpy(one.counts)[None].to(dtype)
@@ -147,7 +147,7 @@ def record(source: Source, config: Config, path: Path) -> StreamRecorder | None:
     tee = StreamRecorder(
         path,
         source.sensor,
-        max_bytes=wanted.record_mb * 1_000_000,
+        max_bytes=wanted.record_max_mb * 1_000_000,
         simulated=source.simulated,
     )
     source.recorder = tee

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from streamstop.config.aliases import noting_old_names
 from streamstop.config.bundled import bundled_path, find_recipe
 from streamstop.config.recipe import built, given, read_recipe
 from streamstop.config.sections import Config
@@ -17,7 +18,7 @@ TRAINED_LR_READOUT = 1e-3
 """Of a run that begins with trained weights and says no other: Adam's first steps are as large as
 its rate, and from scratch's 1e-2 makes a trained readout forget before it learns."""
 
-SOURCE_PATHS = (("source", "uri"), ("source", "labels"), ("learner", "weights"))
+SOURCE_PATHS = (("source", "uri"), ("source", "labels"), ("learner", "pretrained"))
 """What of a run's recipe is a path."""
 
 
@@ -36,11 +37,11 @@ def load_config(
         wants text, it is taken as it stands.
     overrides : values by "section.key"; None means not given.
 
-    A relative `source.uri`, `source.labels` or `learner.weights` in a recipe is looked for from the
-    current directory first, then from the recipe's own folder.
+    A relative `source.uri`, `source.labels` or `learner.pretrained` in a recipe is looked for from
+    the current directory first, then from the recipe's own folder.
 
-    Where there is a `learner.weights`, that file says what the network and its input are. What is
-    said of them beside it (in the same recipe, or on the command line where the file was named
+    Where there is a `learner.pretrained`, that file says what the network and its input are. What
+    is said of them beside it (in the same recipe, or on the command line where the file was named
     there) must agree; what a recipe says that the file was not chosen for gives way.
 
     Raises
@@ -56,6 +57,13 @@ def load_config(
     >>> config.binning.bin_us, config.run.seed, config.run.name
     (5000, 7, 'demo')
     """
+    with noting_old_names():
+        return _load(recipe, sets, overrides)
+
+
+def _load(
+    recipe: Path | str | None, sets: Sequence[str], overrides: Mapping[str, Any] | None
+) -> Config:
     chosen = given(Config, sets, overrides)
     path = None if recipe is None else find_recipe(recipe)
     if path is None and ("source", "uri") not in chosen:
@@ -63,10 +71,10 @@ def load_config(
     if path is not None:
         recipes, typed = read_recipe(Config, path, SOURCE_PATHS), chosen
         chosen = {**recipes, **typed}
-        beside = typed if ("learner", "weights") in typed else chosen
+        beside = typed if ("learner", "pretrained") in typed else chosen
     else:
         beside = chosen
-    if weights := chosen.get(("learner", "weights")):
+    if weights := chosen.get(("learner", "pretrained")):
         from streamstop.learning.pretrained import (
             Trained,  # torch, which --help has no need to wait for
         )
@@ -75,7 +83,7 @@ def load_config(
         chosen = {**advised, **chosen, **Trained.read(weights).settings(beside)}
     config = Config(**built(Config, chosen))
     learner = config.learner
-    if learner.frozen and not learner.weights:
+    if learner.frozen and not learner.pretrained:
         raise UsageError(
             "learner.frozen: a network as it was drawn, that learns nothing, can only guess; say "
             "which trained network shall predict with --weights FILE.safetensors"
@@ -92,9 +100,9 @@ def absolute_paths(config: Config) -> Config:
     """The configuration with its paths made absolute: a run folder may be read from anywhere."""
     named = config.source
     labels = str(Path(named.labels).resolve()) if named.labels else ""
-    weights = config.learner.weights and str(Path(config.learner.weights).resolve())
+    weights = config.learner.pretrained and str(Path(config.learner.pretrained).resolve())
     return replace(
         config,
         source=replace(named, uri=replaced(named.uri, Path.resolve), labels=labels),
-        learner=replace(config.learner, weights=weights),
+        learner=replace(config.learner, pretrained=weights),
     )

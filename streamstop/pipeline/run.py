@@ -71,7 +71,7 @@ def run(
     SourceError, UsageError
         Nothing was run; where a folder is left, it is an unfinished one.
     """
-    torch.set_num_threads(config.run.threads)
+    torch.set_num_threads(config.run.num_threads)
     uri = config.source.uri or str(bundled_path("recordings/gestures"))
     if is_live(uri) or config.source.speed:
         warm_up(config)
@@ -84,7 +84,9 @@ def run(
     with world.source:
         parts = build_run(config, world)
         name = config.run.name or stem(uri) or "run"
-        with RunFolder(Path(config.run.out), name, to_toml(absolute_paths(config))) as folder:
+        with RunFolder(
+            Path(config.run.output_dir), name, to_toml(absolute_paths(config))
+        ) as folder:
             recorder = record(world.source, config, folder.path / RECORDING)
             logger = RunLogger(folder, parts.bins, parts.evaluator, parts.meters, progress)
             status, message = _stream(parts, logger)

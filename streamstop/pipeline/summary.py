@@ -74,9 +74,9 @@ def build_summary(record: RunRecord) -> dict[str, Any]:
         "seed": config.run.seed,
         "protocol": {
             "update": config.learner.update,
-            "every": config.learner.every,
+            "every": config.learner.update_interval,
             "rule": config.learner.rule,
-            "learn": config.learner.learn,
+            "learn": config.learner.trainable,
             "loss": f"{config.learner.loss}, {LOSS_AT[config.learner.loss_at]}",
             "arrival": config.labels.arrival,
             "delay_us": config.labels.delay_us,
@@ -126,12 +126,14 @@ def build_summary(record: RunRecord) -> dict[str, Any]:
         },
         "operations": parts.operations.as_dict(),
         "network": {
-            "name": config.network.name,
+            "name": config.network.architecture,
             "input": list(network.spec.input_shape),
             "layers": layers,
             "parameters": _size(network.parameters()),
         },
-        "weights": (None if parts.trained is None else parts.trained.as_dict(config.readout.prior)),
+        "weights": (
+            None if parts.trained is None else parts.trained.as_dict(config.readout.lda_prior_count)
+        ),
         "versions": versions(),
     }
 
@@ -161,7 +163,7 @@ def _scenario(parts: RunParts) -> dict[str, Any]:
     schedule, wanted = parts.world.schedule, parts.config.scenario
     return {
         "name": wanted.name,
-        "domain": wanted.domain if wanted.name in BY_DOMAIN else None,
+        "domain": wanted.domain_from if wanted.name in BY_DOMAIN else None,
         "spans": [list(one) for one in schedule.spans[:MAX_SPANS]],
         "drifts": list(schedule.drifts[:MAX_SPANS]),
         "spans_in_all": len(schedule.spans),

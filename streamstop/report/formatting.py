@@ -1,7 +1,8 @@
 """Numbers and names for reading: percentages, rates, durations, counts with their nouns.
 
 Guarantees:
-- A rounded percentage is 100 % or 0 % only where the figure is exactly that."""
+- A rounded percentage is 100 % or 0 % only where the figure is exactly that.
+"""
 
 from __future__ import annotations
 

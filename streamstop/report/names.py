@@ -18,6 +18,16 @@ INITIAL_LDA = "frozen_discriminant"
 MAJORITY = "majority"
 NO_CHANGE = "no_change"
 
+N_SEGMENTS = "segments"
+N_BINS = "bins"
+"""Keys of the totals in summary.json."""
+
+TEST_LDA = "test_discriminant"
+"""Key of the LDA readout's test score in train.json."""
+
+INITIAL_LDA_SEGMENTS = "discriminant_segments"
+"""Key of the weight of a loaded LDA readout, in segments per class, in summary.json."""
+
 MARGINS = "learner_less_rivals"
 """Key of the learner's margin over each baseline in the summary of several seeds."""
 

@@ -2,7 +2,8 @@
 
 Guarantees:
 - Only the page is written, as a whole or not at all.
-- Any other folder, or an unfinished one, is a UsageError that says what to do."""
+- Any other folder, or an unfinished one, is a UsageError that says what to do.
+"""
 
 from __future__ import annotations
 

@@ -70,7 +70,9 @@ def domain_from_name(recording: str, by: Domain) -> str:
     if by == "lighting" and (found := _LIGHTING.search(recording)):
         return found[1]
     wants = {"folder": "that lie in folders"}.get(by, "named like user07_led")
-    raise UsageError(f"scenario.domain = {by!r} wants recordings {wants}, and this is {recording}")
+    raise UsageError(
+        f"scenario.domain_from = {by!r} wants recordings {wants}, and this is {recording}"
+    )
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Scenario:
     transition_segments: int = 0
     repetitions: int = 2
     held_out: float = 0.0
-    base_order: str = "iid"
+    base_order: str = "shuffled"
 
     def order(self, offered: Sequence[Offered], seed: int) -> list[int]:
         """The stream: an `orders.Order`.
@@ -110,7 +112,7 @@ class Scenario:
         elif self.name in BY_DOMAIN:
             found = self._by_domain(pieces, seed)
         else:
-            base = ORDERS["iid" if self.name == "iid" else self.base_order]
+            base = ORDERS["shuffled" if self.name == "iid" else self.base_order]
             found = list(base(pieces, seed))
         return [kept[i] for i in found]
 
@@ -122,7 +124,8 @@ class Scenario:
         names = sorted_classes(of_domain)
         if len(names) < 2:
             raise UsageError(
-                f"scenario.name = {self.name!r} wants two domains or more, and scenario.domain = "
+                f"scenario.name = {self.name!r} wants two domains or more, and "
+                "scenario.domain_from = "
                 f"{self.domain!r} tells only {', '.join(names) or 'none'}"
             )
         if self.name == "recurring":

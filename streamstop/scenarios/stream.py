@@ -56,7 +56,13 @@ def scenario_from_config(config: Config) -> Scenario:
     """The scenario that a configuration describes."""
     c = config.scenario
     return Scenario(
-        c.name, c.domain, c.classes, c.over, c.rounds, c.held_out, config.segments.order
+        c.name,
+        c.domain_from,
+        c.classes_per_task,
+        c.transition_segments,
+        c.repetitions,
+        c.held_out_fraction,
+        config.segments.order,
     )
 
 
@@ -82,13 +88,14 @@ def open_stream(config: Config, uri: str) -> ScenarioStream:
         seed=config.run.seed,
         length_us=config.segments.length_us,
         order=scenario.order if orders else config.segments.order,
-        limit=config.segments.limit,
+        limit=config.segments.max_segments,
         align_us=config.binning.bin_us,
-        seconds=config.source.seconds,
+        seconds=config.source.duration_s,
     )
     if orders and not isinstance(opened, FolderSource):
         raise UsageError(
-            f"scenario.name = {scenario.name!r} with held_out = {scenario.held_out:g} orders and "
+            f"scenario.name = {scenario.name!r} with held_out = {scenario.held_out:g} "
+            "orders and "
             f"parts the recordings of a folder, and this is one stream: {uri}"
         )
     track = opened.labels
@@ -98,7 +105,7 @@ def open_stream(config: Config, uri: str) -> ScenarioStream:
     if config.source.speed and not source.live:
         b = config.binning
         replay = partial(
-            replay_realtime, speed=config.source.speed, tick_us=b.bin_us, gap_us=b.gap_us
+            replay_realtime, speed=config.source.speed, tick_us=b.bin_us, gap_us=b.reset_gap_us
         )
         source = TransformedSource(source, replay)
     return ScenarioStream(source, found, tests)
@@ -123,7 +130,8 @@ def _tests(
     track, stream = held.labels, opened.labels
     if track is None or stream is None or not len(track):
         raise UsageError(
-            f"scenario.held_out = {scenario.held_out:g} holds nothing out: no class of a task has "
+            f"scenario.held_out_fraction = {scenario.held_out:g} holds nothing out: no "
+            "class of a task has "
             f"so many segments; cut them shorter with segments.length_us: {opened.name}"
         )
     if scenario.name == "class-incremental":

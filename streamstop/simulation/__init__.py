@@ -1,8 +1,15 @@
-"""Recordings without a camera: a pixel model of an event camera in front of moving scenes.
+"""Simulated recordings: a pixel model of an event camera in front of moving scenes.
 
-What comes out of here is simulated, and whatever keeps it must say so. It promises events that
-are the same for the same seed, with the flaws a real sensor has (`pixel`), and scenes whose truth
-is known (`gestures`). It does not promise the statistics of any particular camera.
+Whatever stores events made here must mark them as simulated.
+
+Guarantees:
+
+- The same seed gives the same events, with the flaws of a real sensor (`pixel`).
+- The ground truth of the scenes is known (`gestures`).
+
+Does not:
+
+- Reproduce the statistics of any particular camera.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m streamstop.simulation OUT --seed 0` makes the bundled recordings anew."""
+"""Makes the bundled recordings: `python -m streamstop.simulation OUT --seed 0`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streamstop.simulation.bundled import write_bundle
 
 
 def main() -> None:
-    """Read the command line and write the bundle, saying what has been done."""
+    """Read the command line and write the bundle, with a line of output for each part."""
     parser = argparse.ArgumentParser(prog="python -m streamstop.simulation", description=__doc__)
     parser.add_argument("out", type=Path, help="folder to write to, e.g. recordings")
     parser.add_argument("--seed", type=int, default=0, help="0 makes the bundled recordings")

@@ -1,10 +1,17 @@
-"""The inner loops of the simulated sets: capsules painted, pixels stepped, compiled on first use.
+"""The inner loops of the simulated sets: paint capsules, step pixels; compiled on first use.
 
-They promise the pictures of `figure.paint_figure` to a grey level in a thousand and the pixel of
-`pixel.DvsPixelModel` in single precision, with two flaws of the readout that it lacks, and the same
-events for the same seed on one machine. They do not promise the same last digit on another one.
-They check no input: `streamstop.simulation.fast_sensor` is their only caller. Importing this
-imports numba.
+Guarantees:
+
+- The pictures of `figure.paint_figure` to one part in a thousand, and the pixel of
+  `pixel.DvsPixelModel` in single precision, with two more flaws of the readout.
+- The same events for the same seed on one machine.
+
+Does not:
+
+- Give the same last digit on another machine.
+- Check its input: `streamstop.simulation.fast_sensor` is the only caller.
+
+Importing this module imports numba.
 """
 
 from __future__ import annotations
@@ -15,10 +22,10 @@ import numba
 import numpy as np
 
 ROW = 8
-"""Numbers a capsule: ax, ay, bx, by, radius at a, radius at b, reflectance, row of its texture."""
+"""Numbers per capsule: ax, ay, bx, by, radius at a and at b, reflectance, row of its texture."""
 
 THETA_ON, THETA_OFF, LEAK_PER_US, LEVEL, DIFFERENCE, LOG, GAIN, SEEN = range(8)
-"""Rows of `cells`: thresholds, leakage, state; then what the light last seen was and came to."""
+"""Rows of `cells`: thresholds, leakage, state; then the last light and its level."""
 
 (
     WHITE,
@@ -32,17 +39,18 @@ THETA_ON, THETA_OFF, LEAK_PER_US, LEVEL, DIFFERENCE, LOG, GAIN, SEEN = range(8)
     RETURN,
     RETURN_US,
 ) = range(10)
-"""Places in `knobs`."""
+"""Indices into `knobs`."""
 
 _UNIT = 1.0 / (1 << 53)
 
 
 @numba.njit(error_model="numpy")
 def paint(canvas: Any, capsules: Any, textures: Any, edge_px: float) -> None:
-    """Lay capsules over the canvas, one after the other.
+    """Paint capsules over the canvas, one after the other.
 
-    canvas : (height, width) float32, in and out. capsules : (n, ROW) float64; the row of a texture
-    is -1 where there is none. textures : (rows, points) float64, relative brightness.
+    canvas : (height, width) float32, in and out.
+    capsules : (n, ROW) float64; the row of a texture is -1 where there is none.
+    textures : (rows, points) float64, relative brightness.
     """
     height, width = canvas.shape
     points = textures.shape[1]
@@ -69,16 +77,17 @@ def paint(canvas: Any, capsules: Any, textures: Any, edge_px: float) -> None:
                     if row >= 0:
                         place = along * (points - 1)
                         lower = min(int(place), points - 2)
-                        share = place - lower
+                        fraction = place - lower
                         colour = value * (
-                            textures[row, lower] * (1.0 - share) + textures[row, lower + 1] * share
+                            textures[row, lower] * (1.0 - fraction)
+                            + textures[row, lower + 1] * fraction
                         )
                     canvas[y, x] += cover * (colour - canvas[y, x])
 
 
 @numba.njit(error_model="numpy")
 def uniform(draws: Any) -> float:
-    """A number from 0 to 1, 1 left out: splitmix64 on the counter in `draws`, (1,) uint64."""
+    """A number in [0, 1): splitmix64 on the counter in `draws`, (1,) uint64."""
     draws[0] += np.uint64(0x9E3779B97F4A7C15)
     z = draws[0]
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -95,7 +104,7 @@ def wait(mean: float, draws: Any) -> float:
 
 @numba.njit(error_model="numpy")
 def put(t: float, pixel: int, on: bool, out: Any, n: int) -> int:
-    """Write one event; the number of events then written. Where `out` is full, it is lost."""
+    """Write one event, unless `out` is full; returns the number of events written."""
     if n < out.shape[0]:
         out[n, 0], out[n, 1], out[n, 2] = np.int64(t), pixel, on
         n += 1
@@ -106,15 +115,15 @@ def put(t: float, pixel: int, on: bool, out: Any, n: int) -> int:
 def report(
     t: float, pixel: int, on: bool, held: Any, knobs: Any, draws: Any, out: Any, n: int
 ) -> int:
-    """Write an event and what the readout adds to it; the number of events then written.
+    """Write an event and what the readout adds to it; returns the number of events written.
 
-    An ON event may be read twice, and its reset may swing past zero: an OFF event soon after, and
+    An ON event may be read twice, and its reset may overshoot: an OFF event soon after, and
     perhaps an ON event after that.
     """
     n = put(t, pixel, on, out, n)
     if on:
         if uniform(draws) < knobs[TWICE]:
-            # Two of three such pairs are a microsecond apart, the others show the same time.
+            # Two of three such pairs are 1 us apart, the others have equal times.
             n = put(t + (uniform(draws) < 0.67), pixel, True, out, n)
         if uniform(draws) < knobs[REBOUND]:
             t += 0.5 * knobs[REBOUND_US] + wait(0.5 * knobs[REBOUND_US], draws)
@@ -142,12 +151,15 @@ def expose(
     out: Any,
     n: int,
 ) -> int:
-    """Show the sensor one frame; the number of events in `out` then.
+    """Show the sensor one frame; returns the number of events in `out`.
 
-    reflectance : (pixels,) float32. veil, lamp, across : luminance is (reflectance + veil) * lamp *
-    across, across being (width,) float32.
-    cells : (8, pixels) float32, as named above. held : (pixels,) int64, when each may fire again.
-    noise_us : (1,) float64, when the next noise event is due. out : (size, 3) int64: t, pixel, ON.
+    reflectance : (pixels,) float32.
+    veil, lamp, across : luminance is (reflectance + veil) * lamp * across; across is (width,)
+        float32.
+    cells : (8, pixels) float32, rows as named above.
+    held : (pixels,) int64, when each pixel may fire again.
+    noise_us : (1,) float64, when the next noise event is due.
+    out : (size, 3) int64: t, pixel, ON.
     before_us : time of the frame before; equal to t_us for the first, which sets the level.
     """
     pixels, width = reflectance.shape[0], across.shape[0]
@@ -161,7 +173,7 @@ def expose(
             cells[SEEN, pixel] = grey
             light = (grey + veil) * column
             cells[LOG, pixel] = np.log(light)
-            # The lamp's flicker is left out of the corner: it moves it by a few per cent.
+            # The lamp's flicker is ignored here: it changes the corner by a few per cent.
             bright = max(light * lamp / knobs[WHITE], 0.02)
             corner = 2e-6 * np.pi * knobs[CUTOFF_HZ] * bright * dt
             cells[GAIN, pixel] = 1.0 - np.exp(-corner) if knobs[CUTOFF_HZ] > 0.0 else 1.0

@@ -1,12 +1,20 @@
-"""The recordings that come with streamstop: made, written and described.
+"""Makes, writes and describes the recordings that are shipped with streamstop.
 
-Promises: the same seed, numpy and zstd give the same files, byte for byte, and with another zstd
-at least the same events (`events_sha256` of the manifest); every recording's header and the
-manifest say that it is simulated. Does not promise the same bytes for another `GENERATOR`.
+Guarantees:
+
+- The same seed, numpy and zstd give the same files, byte for byte; with another zstd at least the
+  same events (`events_sha256` of the manifest).
+- Every recording's header and the manifest say that it is simulated.
+
+Does not:
+
+- Keep the bytes for another `GENERATOR`.
+
+Files:
 
     OUT/gestures/simulated_user01_lab.aedat4 and simulated_user01_lab_labels.csv, and so on
-    OUT/gestures/gesture_mapping.csv, the names of the classes as the DVS-Gesture set has them
-    OUT/damaged/   small files that no reader may trip over
+    OUT/gestures/gesture_mapping.csv, the names of the classes, as in the DVS-Gesture set
+    OUT/damaged/   small damaged files that every reader must survive
     OUT/manifest.toml
 """
 
@@ -28,7 +36,7 @@ from streamstop.simulation.gestures import GESTURES, SENSOR
 from streamstop.simulation.recordings import Label, Plan, record
 
 GENERATOR = 1
-"""Grows with every change that alters an event of the bundled recordings."""
+"""Raised with every change that alters an event of the bundled recordings."""
 
 USERS = range(1, 7)
 BUNDLED_LIGHTINGS = ("lab", "fluorescent")
@@ -45,7 +53,7 @@ def bundled_plans(seed: int) -> list[Plan]:
 
 
 def damaged_plan(seed: int) -> Plan:
-    """The recording whose first moments the damaged files are made from."""
+    """The recording from whose first moments the damaged files are made."""
     return Plan(90, "led", seed)
 
 
@@ -54,8 +62,10 @@ def write_bundle(out: Path, seed: int) -> Iterator[str]:
 
     Parameters
     ----------
-    out : folder to write to; what has the same name is replaced.
-    seed : draws subjects, movements and noise.
+    out
+        Folder to write to; files of the same name are replaced.
+    seed
+        Draws subjects, movements and noise.
     """
     (out / "gestures").mkdir(parents=True, exist_ok=True)
     entries: list[tuple[str, Fields]] = []
@@ -75,7 +85,7 @@ def write_bundle(out: Path, seed: int) -> Iterator[str]:
 
 
 def events_sha256(events: Events) -> str:
-    """Digest of t, x, y and p, one column after the other, whatever container they came in."""
+    """Digest of t, x, y and p, one column after the other, independent of the file format."""
     digest = hashlib.sha256()
     for name, kind in (("t", "<i8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")):
         digest.update(events[name].astype(kind).tobytes())
@@ -83,7 +93,7 @@ def events_sha256(events: Events) -> str:
 
 
 def write_damaged(out: Path, seed: int) -> list[Fields]:
-    """Write the damaged files to `out`/damaged; returns what the manifest says of each."""
+    """Write the damaged files to `out`/damaged; returns their entries in the manifest."""
     folder = out / "damaged"
     folder.mkdir(parents=True, exist_ok=True)
     plan = damaged_plan(seed)
@@ -134,7 +144,7 @@ def write_damaged(out: Path, seed: int) -> list[Fields]:
 
 
 def _write_recording(out: Path, plan: Plan, events: Events, labels: list[Label]) -> Fields:
-    """Write one recording and its labels; returns what the manifest says of them."""
+    """Write one recording and its labels; returns their entry in the manifest."""
     path = out / "gestures" / f"{plan.name}.aedat4"
     write_events(path, plan, events)
     rows = [",".join(CSV_COLUMNS), *(",".join(str(v) for v in label) for label in labels)]
@@ -163,7 +173,7 @@ def _write_recording(out: Path, plan: Plan, events: Events, labels: list[Label])
 
 
 def write_events(path: Path, plan: Plan, events: Events, packet_events: int = 1 << 14) -> None:
-    """Write a recording's events as they are bundled: zstd at its best, marked as simulated."""
+    """Write a recording as bundled: best zstd compression, marked as simulated."""
     write_aedat4(
         path,
         events,

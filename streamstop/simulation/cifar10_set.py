@@ -1,10 +1,16 @@
-"""A simulated stand-in of CIFAR10-DVS: the layout and file format of the real set.
+"""Makes a simulated stand-in for CIFAR10-DVS, in the layout and file format of the real set.
 
-Promises `airplane/cifar10_airplane_0.aedat` and so on (AEDAT 2.0), a folder a class, each recording
-a still image moved along a closed path before a model of a DVS128; a README that says SIMULATED, as
-every header does. A recording depends on its image, seed and options alone, not on the order or
-number of processes; one that stands is kept. Does not promise that what works here works on the
-real set: `image_motion` says what is assumed.
+Guarantees:
+
+- `airplane/cifar10_airplane_0.aedat` and so on (AEDAT 2.0), a folder per class, each recording a
+  still image moved along a closed path in front of a model of a DVS128; a README that says
+  SIMULATED, as every header does.
+- A recording depends on its image, seed and options alone, not on the order or number of
+  processes; a recording that exists is kept.
+
+Does not:
+
+- Promise that what works here works on the real set: `image_motion` lists the assumptions.
 
 The real set: Li et al. (2017), CIFAR10-DVS: an event-stream dataset for object classification.
 """
@@ -22,7 +28,7 @@ from streamstop.datasets.images import load_images
 from streamstop.errors import UsageError
 from streamstop.events.packet import Events
 from streamstop.formats.aedat.aedat2_writer import write_aedat2
-from streamstop.simulation.fast_sensor import QuickSensor
+from streamstop.simulation.fast_sensor import FastSensor
 from streamstop.simulation.gestures import SENSOR
 from streamstop.simulation.image_motion import Motion, still_frames
 from streamstop.simulation.performers import HAND_OVER_US, READOUT, STEP_US
@@ -30,10 +36,10 @@ from streamstop.simulation.pixel import PixelParams
 from streamstop.simulation.set_folder import Progress, claim, in_processes
 
 GENERATOR = 1
-"""Grows with every change that alters an event; a set begun by another is not taken up again."""
+"""Raised with every change that alters an event; a set with another value is not continued."""
 
 MAX_PER_CLASS = 5000
-"""As many images of a class as CIFAR-10 has to train on; CIFAR10-DVS has 1000."""
+"""Training images per class of CIFAR-10; CIFAR10-DVS has 1000."""
 
 LAMP = 60.0
 """Luminance of the monitor's white; 100 is full light for the pixel model."""
@@ -49,11 +55,11 @@ PIXELS = PixelParams(
     hot_fraction=0.0004,
     hot_hz=6.0,
 )
-"""The gesture set's camera, before a monitor."""
+"""The camera of the gesture set, in front of a monitor."""
 
 
 class _Plan(NamedTuple):
-    """One recording: where it is to be, its image, and the seeds of camera and recording."""
+    """One recording: its path, its image, and the seeds of camera and recording."""
 
     path: Path
     image: NDArray[np.uint8]
@@ -70,16 +76,26 @@ def write_cifar10_set(
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> int:
-    """Write the set, or what is missing of it; returns how many recordings were written.
+    """Write the set, or the missing recordings of it.
 
     Parameters
     ----------
-    out : folder to write to, made where it is not there.
-    images : folder or tar of images, as `streamstop.datasets.load` reads them; those to train on
-        are taken, of each class the first.
-    per_class : recordings of each class.
-    seed : draws the camera and its noise.
-    jobs : processes to record in.
+    out
+        Folder to write to, created if missing.
+    images
+        Folder or tar of images, as `streamstop.datasets.load` reads them; the first training
+        images of each class are taken.
+    per_class
+        Recordings per class.
+    seed
+        Draws the camera and its noise.
+    jobs
+        Number of processes.
+
+    Returns
+    -------
+    count : int
+        Number of recordings written.
 
     Raises
     ------
@@ -94,7 +110,7 @@ def write_cifar10_set(
         raise UsageError(f"seed = {seed} is out of range, 0 to {(1 << 31) - 1}")
     chosen = _images(Path(images), per_class)
     folder = Path(out)
-    # Not the number of recordings: a set may grow.
+    # Without the number of recordings: a set may grow.
     claim(
         folder,
         "CIFAR10-DVS set (Li et al. 2017), AEDAT 2.0,",
@@ -108,13 +124,13 @@ def write_cifar10_set(
             noise = (((seed << 10) + label) << 13) + number
             path = folder / name / f"cifar10_{name}_{number}.aedat"
             plans.append(_Plan(path, image, seed, noise))
-    # Class after class in turn, so that a set broken off holds all of them.
+    # Classes alternate, so that an interrupted set holds all of them.
     plans.sort(key=lambda plan: (plan.noise & 0x1FFF, plan.noise))
     return in_processes(plans, [plan.path for plan in plans], write_still, jobs, progress)
 
 
 def write_still(plan: _Plan) -> None:
-    """Write one recording; it appears when it is whole."""
+    """Write one recording; it appears when it is complete."""
     parts = record_still(plan.image, plan.camera, plan.noise)
     write_aedat2(plan.path, parts, SENSOR, simulated=True)
 
@@ -124,17 +140,23 @@ def record_still(
 ) -> Iterator[Events]:
     """Events of one image, in parts; times from 0.
 
-    image : (channels, height, width). camera, noise : seeds, of the sensor and of chance.
-    motion : None takes the default.
+    Parameters
+    ----------
+    image
+        (channels, height, width).
+    camera, noise
+        Seeds of the sensor and of the noise.
+    motion
+        None takes the default.
     """
-    sensor = QuickSensor(SENSOR, PIXELS, READOUT, camera, noise, veil=0.0)
+    sensor = FastSensor(SENSOR, PIXELS, READOUT, camera, noise, veil=0.0)
     frames = still_frames(image, SENSOR, motion or Motion(), LAMP, STEP_US)
     return sensor.film(frames, STEP_US, HAND_OVER_US)
 
 
 def _images(path: Path, per_class: int) -> dict[str, NDArray[np.uint8]]:
     """The first images of each class, (per_class, channels, height, width), by the class's name."""
-    # Class folders are read a class in turn, so that as many suffice; other kinds are mixed.
+    # Class folders are read alternating, so this many suffice; other kinds are mixed.
     for limit in (10 * per_class, 0):
         samples = load_images(path, "train", limit)
         y = samples.y.numpy()
@@ -146,6 +168,6 @@ def _images(path: Path, per_class: int) -> dict[str, NDArray[np.uint8]]:
         if len(rows[fewest]) == per_class:
             return {name: samples.x[chosen].numpy() for name, chosen in rows.items()}
     raise UsageError(
-        f"the class {fewest} has {len(rows[fewest])} images to train on, and {per_class} are asked "
+        f"the class {fewest} has {len(rows[fewest])} training images, and {per_class} are asked "
         f"for: {path}"
     )

@@ -1,9 +1,15 @@
-"""Films made quickly: the figure and the pixels compiled, for sets of many hours.
+"""A faster simulation, for sets of many hours: figure and pixels in compiled loops.
 
-Promises the same events for the same frames, seed and machine, however they are asked for; pictures
-like `figure.paint_figure` and pixels like `pixel.DvsPixelModel`, about ten times as fast, with the
-flaws of a DVS128's readout beside those of its pixels. Does not promise the same events on another
-kind of machine, nor those of the bundled recordings: single precision is not kept on a grid here.
+Guarantees:
+
+- The same events for the same frames, seed and machine, however they are asked for.
+- Pictures like `figure.paint_figure` and pixels like `pixel.DvsPixelModel`, about ten times as
+  fast, with the flaws of a DVS128's readout beside those of its pixels.
+
+Does not:
+
+- Give the same events on another kind of machine, or those of the bundled recordings: single
+  precision is not kept on a grid here.
 """
 
 from __future__ import annotations
@@ -35,17 +41,22 @@ from streamstop.simulation.pixel import DvsPixelModel, PixelParams
 Picture = NDArray[np.float32]
 
 _OUT = 8
-"""Room for so many events a pixel between two times that events are handed over."""
+"""Capacity in events per pixel between two parts of the output."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadoutParams:
-    """What a DVS128 adds to its pixels' events when they are read; the zeros switch a flaw off.
+    """What a DVS128's readout adds to its pixels' events; zero switches a flaw off.
 
-    twice : share of ON events that are read twice, at the same time or a microsecond later.
-    rebound, rebound_us : share of ON events whose reset swings past zero and gives an OFF event,
-        and how long after, on average; never under half of that.
-    returns, returns_us : share of such OFF events that an ON event follows, and how long after.
+    Attributes
+    ----------
+    twice
+        Fraction of ON events that are read twice, at the same time or a microsecond later.
+    rebound, rebound_us
+        Fraction of ON events whose reset overshoots and gives an OFF event, and its mean delay;
+        never less than half of that.
+    returns, returns_us
+        Fraction of such OFF events that an ON event follows, and its delay.
     """
 
     twice: float = 0.0
@@ -55,9 +66,9 @@ class ReadoutParams:
     returns_us: float = 900.0
 
     def __post_init__(self) -> None:
-        """Raise `UsageError` where a share is none, or a time is negative."""
-        if not all(0 <= share <= 1 for share in (self.twice, self.rebound, self.returns)):
-            raise UsageError("twice, rebound and returns are shares, from 0 to 1.")
+        """Raise `UsageError` if a fraction is not in [0, 1], or a time is negative."""
+        if not all(0 <= fraction <= 1 for fraction in (self.twice, self.rebound, self.returns)):
+            raise UsageError("twice, rebound and returns are fractions, from 0 to 1.")
         if min(self.rebound_us, self.returns_us) < 0:
             raise UsageError("rebound_us and returns_us must not be negative.")
 
@@ -66,8 +77,12 @@ class ReadoutParams:
 class Frame:
     """What the sensor is shown.
 
-    reflectance : (height, width).
-    lamp : luminance of a white surface at this moment, in the middle of the picture.
+    Attributes
+    ----------
+    reflectance
+        (height, width).
+    lamp
+        Luminance of a white surface at this moment, in the middle of the picture.
     """
 
     reflectance: Picture
@@ -75,9 +90,14 @@ class Frame:
 
 
 def paint_figure_fast(pose: Pose, look: Look, *, hands: float = 1.0, fingers: int = 0) -> Picture:
-    """Reflectance of the scene as `figure.paint_figure` has it, shape of `look.backdrop`.
+    """Reflectance of the scene as in `figure.paint_figure`, with the shape of `look.backdrop`.
 
-    hands : size of the hands, 1 as there. fingers : on each hand, spread; 0 as there.
+    Parameters
+    ----------
+    hands
+        Size of the hands, 1 as there.
+    fingers
+        Number on each hand, spread; 0 as there.
     """
     from streamstop.simulation import _scene_loop
 
@@ -87,7 +107,7 @@ def paint_figure_fast(pose: Pose, look: Look, *, hands: float = 1.0, fingers: in
 
 
 def _capsules(pose: Pose, look: Look, hands: float, fingers: int) -> Floats:
-    """The figure's parts from back to front; shape (parts, 8), as the loop has them."""
+    """The figure's parts from back to front; shape (parts, 8), in the loop's order of numbers."""
     joints = np.round(pose.joints * 4096.0) / 4096.0
     (hx, hy), (px, py) = joints[HEAD].tolist(), joints[HIP].tolist()
     (rx, ry), (lx, ly) = joints[R_SHOULDER].tolist(), joints[L_SHOULDER].tolist()
@@ -116,18 +136,25 @@ def _capsules(pose: Pose, look: Look, hands: float, fingers: int) -> Floats:
     return np.array(parts)
 
 
-class QuickSensor:
-    """An array of event-camera pixels, with the readout's flaws, shown frames evenly spaced.
+class FastSensor:
+    """An array of event-camera pixels with the readout's flaws, shown evenly spaced frames.
 
     Parameters
     ----------
-    sensor : columns and rows.
-    params : settings of the pixels.
-    readout : what the readout adds.
-    seed : draws thresholds and leakage, as `DvsPixelModel` does: which camera it is.
-    noise_seed : draws noise and the readout's flaws: which recording it is.
-    veil : stray light, as a share of white.
-    across : (width,), light on each column, 1 in the middle.
+    sensor
+        Columns and rows.
+    params
+        Settings of the pixels.
+    readout
+        What the readout adds.
+    seed
+        Draws thresholds and leakage, as `DvsPixelModel` does: which camera it is.
+    noise_seed
+        Draws noise and the readout's flaws: which recording it is.
+    veil
+        Stray light, as a fraction of white.
+    across
+        (width,), light on each column, 1 in the middle.
     """
 
     def __init__(
@@ -175,9 +202,15 @@ class QuickSensor:
     def film(self, frames: Iterable[Frame], step_us: int, hand_over_us: int) -> Iterator[Events]:
         """Events of frames `step_us` apart, the first at time 0, sorted, in parts.
 
-        hand_over_us : parts end about that often. How it is chosen does not change the events.
+        Parameters
+        ----------
+        hand_over_us
+            Approximate length of a part. It does not change the events.
 
-        Raises UsageError where a frame brings more events than there is room for: no scene does.
+        Raises
+        ------
+        UsageError
+            If a frame gives more events than fit, which no scene does.
         """
         from streamstop.simulation import _scene_loop
 
@@ -193,7 +226,7 @@ class QuickSensor:
                 raise UsageError(f"more than {n} events at {t_us} us; choose a shorter step")
             if n > len(self._out) // 2 or t_us // hand_over_us > before_us // hand_over_us:
                 waiting, n = np.concatenate([waiting, self._out[:n]]), 0
-                # What a swing of the readout brings after this frame waits for those beside it.
+                # Events of the readout after this frame wait for the other events of that time.
                 due = waiting[:, 0] < t_us
                 yield self._sorted(waiting[due])
                 waiting = waiting[~due]

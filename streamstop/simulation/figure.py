@@ -1,8 +1,15 @@
-"""A figure of capsules: joints in, an anti-aliased picture out.
+"""A figure of capsules: from joints to an anti-aliased picture.
 
-Promises: the same picture for the same joints on every machine (only basic arithmetic and square
-roots after the joints are put on a grid), edges soft by about a pixel as a lens makes them, so
-that slow movement gives smooth changes of luminance. Does not promise anatomy or perspective.
+Guarantees:
+
+- The same picture for the same joints on every machine (only basic arithmetic and square roots
+  after the joints are put on a grid).
+- Edges soft by about a pixel, as a lens makes them, so that slow movement gives smooth changes of
+  luminance.
+
+Does not:
+
+- Model anatomy or perspective.
 """
 
 from __future__ import annotations
@@ -15,35 +22,43 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 EDGE_PX = 1.6
-"""Width over which a capsule's edge fades into what lies behind it."""
+"""Width over which a capsule's edge fades into the background."""
 
 HEAD, HIP, R_SHOULDER, R_ELBOW, R_WRIST, L_SHOULDER, L_ELBOW, L_WRIST = range(8)
 
 
 class Pose(NamedTuple):
-    """Where the figure's joints are.
+    """The positions of the figure's joints.
 
-    joints : shape (8, 2), columns x (to the right) and y (down) in pixels, rows named above. The
+    Attributes
+    ----------
+    joints
+        Shape (8, 2), columns x (to the right) and y (down) in pixels, rows named above. The
         figure faces the camera, so its right arm is on the left of the picture.
-    nearness : shape (2,), how near the right and the left hand are: 1 is beside the body, more is
+    nearness
+        Shape (2,), how near the right and the left hand are: 1 is beside the body, more is
         nearer and larger. The nearer arm is painted last.
     """
 
     joints: Floats
     nearness: Floats
 
-    def blend(self, other: Pose, share: float) -> Pose:
-        """The pose `share` of the way to `other`, joint by joint."""
-        joints = self.joints + share * (other.joints - self.joints)
-        return Pose(joints, self.nearness + share * (other.nearness - self.nearness))
+    def blend(self, other: Pose, fraction: float) -> Pose:
+        """The pose that is `fraction` of the way to `other`, joint by joint."""
+        joints = self.joints + fraction * (other.joints - self.joints)
+        return Pose(joints, self.nearness + fraction * (other.nearness - self.nearness))
 
 
 class Look(NamedTuple):
-    """What the figure is made of: radii in pixels, reflectances from 0 to 1.
+    """The figure's appearance: radii in pixels, reflectances from 0 to 1.
 
-    texture : shape (5, 12), relative brightness along torso, right and left upper arm, right and
-        left forearm; it moves with them.
-    backdrop : shape (height, width), what is behind the figure.
+    Attributes
+    ----------
+    texture
+        Shape (5, 12), relative brightness along torso, right and left upper arm, right and left
+        forearm; it moves with them.
+    backdrop
+        Shape (height, width), the picture behind the figure.
     """
 
     head_px: float
@@ -65,7 +80,7 @@ def bend_arm(
 ) -> tuple[Floats, Floats]:
     """Elbow and wrist of an arm that reaches for `target`; it stops where it is fully stretched.
 
-    `bend` is 1 where the elbow lies clockwise of the way from shoulder to wrist as the camera sees
+    `bend` is 1 where the elbow lies clockwise of the line from shoulder to wrist as the camera sees
     it, -1 where it lies on the other side.
     """
     start = np.array(shoulder)
@@ -80,7 +95,7 @@ def bend_arm(
 
 
 def paint_figure(pose: Pose, look: Look) -> Floats:
-    """Reflectance of the scene, shape of `look.backdrop`."""
+    """Reflectance of the scene, with the shape of `look.backdrop`."""
     joints = np.round(pose.joints * 4096.0) / 4096.0
     canvas = look.backdrop.copy()
     head, hip = joints[HEAD], joints[HIP]
@@ -115,7 +130,7 @@ def _paint(
     value: float,
     texture: Floats | None,
 ) -> None:
-    """Lay one capsule from `a` to `b` over the canvas; `texture` runs along it."""
+    """Paint one capsule from `a` to `b` over the canvas; `texture` runs along it."""
     height, width = canvas.shape
     reach = max(radius_a, radius_b) + EDGE_PX
     left = max(int(min(a[0], b[0]) - reach), 0)
@@ -139,7 +154,7 @@ def _paint(
     if texture is not None:
         place = along * (len(texture) - 1)
         lower = np.minimum(place.astype(np.int64), len(texture) - 2)
-        share = place - lower
-        colour = value * (texture[lower] * (1.0 - share) + texture[lower + 1] * share)
+        fraction = place - lower
+        colour = value * (texture[lower] * (1.0 - fraction) + texture[lower + 1] * fraction)
     patch = canvas[top:bottom, left:right]
     patch += cover * (colour - patch)

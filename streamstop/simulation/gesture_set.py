@@ -1,11 +1,17 @@
-"""A simulated stand-in of the DVS-Gesture set, in the layout and file format of the real one.
+"""Makes a simulated stand-in for the DVS-Gesture set, in the layout and format of the real one.
 
-Promises what the archive holds once unpacked: `user01_fluorescent.aedat` (AEDAT 3.1) with
-`user01_fluorescent_labels.csv` for each user and lighting, `trials_to_train.txt`,
-`trials_to_test.txt` and `gesture_mapping.csv`; and with them a README that says SIMULATED, as the
-header of every recording does. A recording depends on its user, lighting, seed and options alone,
-not on the order or number of processes; one that stands is kept, so that writing can be taken up
-again. Does not promise that what works here works on the real set: people are capsules.
+Guarantees:
+
+- The files of the unpacked archive: `user01_fluorescent.aedat` (AEDAT 3.1) with
+  `user01_fluorescent_labels.csv` for each user and lighting, `trials_to_train.txt`,
+  `trials_to_test.txt` and `gesture_mapping.csv`; and a README that says SIMULATED, as the header of
+  every recording does.
+- A recording depends on its user, lighting, seed and options alone, not on the order or number of
+  processes; a recording that exists is kept, so that writing can be continued.
+
+Does not:
+
+- Promise that what works here works on the real set: people are capsules.
 
 The real set: Amir et al. (2017), A low power, fully event-based gesture recognition system.
 """
@@ -37,21 +43,29 @@ from streamstop.simulation.recordings import Label, between
 from streamstop.simulation.set_folder import Progress, claim, in_processes
 
 GENERATOR = 1
-"""Grows with every change that alters an event; a set begun by another is not taken up again."""
+"""Raised with every change that alters an event; a set with another value is not continued."""
 
 MAX_USERS = 99
 
 
 @dataclass(frozen=True, slots=True)
 class SetOptions:
-    """What the recordings of a set have in common.
+    """Settings that all recordings of a set share.
 
-    seed : draws everything.
-    trials : how often a recording goes through the eleven gestures.
-    gesture_s : shortest and longest gesture, seconds. gap_s : the same of what lies between them,
-        unlabelled: arms down, rest, arms up.
-    mains_hz : 50 or 60; fluorescent lamps flicker at twice that.
-    generator : `GENERATOR`.
+    Attributes
+    ----------
+    seed
+        Draws everything.
+    trials
+        Number of times that a recording goes through the eleven gestures.
+    gesture_s
+        Shortest and longest gesture, seconds.
+    gap_s
+        The same for the unlabelled gaps between gestures: arms down, rest, arms up.
+    mains_hz
+        50 or 60; fluorescent lamps flicker at twice that.
+    generator
+        `GENERATOR`.
     """
 
     seed: int = 0
@@ -62,7 +76,7 @@ class SetOptions:
     generator: int = GENERATOR
 
     def __post_init__(self) -> None:
-        """Raise `UsageError` where there is no such set."""
+        """Raise `UsageError` if a setting is out of range."""
         if not 0 <= self.seed < 1 << 31:
             raise UsageError(f"seed = {self.seed} is out of range, 0 to {(1 << 31) - 1}")
         if not 1 <= self.trials <= 100:
@@ -70,7 +84,7 @@ class SetOptions:
         for name, (shortest, longest) in (("gesture_s", self.gesture_s), ("gap_s", self.gap_s)):
             if not 0.1 <= shortest <= longest <= 60:
                 raise UsageError(
-                    f"{name} = {shortest} to {longest} s is not within 0.1 to 60 s, or upside down"
+                    f"{name} = {shortest} to {longest} s is not within 0.1 to 60 s, or not in order"
                 )
         set_lighting(LIGHTING_NAMES[0], self.mains_hz)
 
@@ -85,7 +99,7 @@ class _Plan(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Where it is, by the real set's names."""
+        """Its path, named as in the real set."""
         return self.folder / f"user{self.user:02d}_{self.lighting}.aedat"
 
 
@@ -98,14 +112,23 @@ def write_gesture_set(
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> int:
-    """Write the set, or what is missing of it; returns how many recordings were written.
+    """Write the set, or the missing recordings of it.
 
     Parameters
     ----------
-    out : folder to write to, made where it is not there.
-    options : what the recordings have in common; None takes the defaults.
-    users, lightings : how many subjects, and how many of the five lightings, in the order of names.
-    jobs : processes to record in.
+    out
+        Folder to write to, created if missing.
+    options
+        Settings that all recordings share; None takes the defaults.
+    users, lightings
+        Number of subjects, and of the five lightings, in the order of their names.
+    jobs
+        Number of processes.
+
+    Returns
+    -------
+    count : int
+        Number of recordings written.
 
     Raises
     ------
@@ -120,7 +143,7 @@ def write_gesture_set(
         if not 1 <= value <= most:
             raise UsageError(f"{name} = {value} is out of range, 1 to {most}")
     folder = Path(out)
-    # Not the number of users: a set may grow.
+    # Without the number of users: a set may grow.
     claim(
         folder,
         "DVS-Gesture set (Amir et al. 2017), AEDAT 3.1 with label CSVs,",
@@ -137,7 +160,7 @@ def write_gesture_set(
 
 
 def write_recording(plan: _Plan) -> None:
-    """Write one recording and its labels; it appears when it is whole."""
+    """Write one recording and its labels; it appears when it is complete."""
     parts, labels = record_user(plan.user, plan.lighting, plan.options)
     rows = [",".join(CSV_COLUMNS), *(",".join(str(v) for v in label) for label in labels)]
     path = plan.path
@@ -150,7 +173,7 @@ def record_user(
 ) -> tuple[Iterator[Events], list[Label]]:
     """Events of one recording, in parts, and its labels, in the events' own times.
 
-    Subject and camera are the same in all recordings of a user, or of the set.
+    The subject is the same in all recordings of a user, and the camera in all of the set.
     """
     light = set_lighting(lighting, options.mains_hz)
     person = (options.seed << 10) + user
@@ -160,7 +183,7 @@ def record_user(
     order = [int(i) for _ in range(options.trials) for i in draw.permutation(len(GESTURES))]
     gestures = draw.uniform(*options.gesture_s, len(order))
     gaps = draw.uniform(*options.gap_s, len(order) + 1)
-    # Whole steps, so that a label's edges are where the movement's are.
+    # Whole steps, so that labels start and end exactly with the movements.
     lengths = [_whole_steps(s) for s in gestures]
     rests = [_whole_steps(s) for s in gaps]
     start_us = 1_000_000 * int(draw.integers(2, 60))
@@ -199,7 +222,7 @@ def _poses(
         for step in range(length):
             last = pose_at(name, build, step * STEP_US * 1e-6, occasion)
             yield last
-    # After the last label too: a recording that ended with it would end at its last event.
+    # Also after the last label: the recording must not end with its last event.
     yield from between(last, standing, rests[-1])
 
 
@@ -217,4 +240,4 @@ def _write_lists(folder: Path, plans: Sequence[_Plan], users: int) -> None:
         path = folder / f"trials_to_{part}.txt"
         path.write_text("".join(f"{plan.path.name}\n" for plan in chosen))
         if not chosen:
-            path.unlink()  # readers take an empty file for a damaged one
+            path.unlink()  # readers treat an empty file as damaged

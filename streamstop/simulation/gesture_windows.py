@@ -1,10 +1,16 @@
-"""Gestures as training samples: simulated on the spot, cut into overlapping windows of bins.
+"""Gestures as training samples, simulated in memory and cut into overlapping windows of bins.
 
-Simulated, and whatever keeps it must say so. It promises the same samples for the same subjects,
-seed and settings; windows of one occasion side by side, so that a split by subject is a split; and,
-where polarities are swapped by chance, that the side of a limb on which light grows does not tell
-which way it moves. It does not promise the events of `simulate_gesture`: frames are fewer, to be
-quick.
+Whatever stores these samples must mark them as simulated.
+
+Guarantees:
+
+- The same samples for the same subjects, seed and settings.
+- Windows of one occasion are adjacent, so that a split by subject separates them.
+- Where polarities are swapped at random, the polarity at a limb's edge does not tell its direction.
+
+Does not:
+
+- Give the events of `simulate_gesture`: there are fewer frames, for speed.
 """
 
 from __future__ import annotations
@@ -29,18 +35,28 @@ ARM_TURNS = (
     "left_arm_clockwise",
     "left_arm_counter_clockwise",
 )
-"""Two pairs of gestures, each the other backwards in time."""
+"""Two pairs of gestures, each the time reversal of the other."""
 
 
 class WindowParams(NamedTuple):
     """How gestures are filmed and cut.
 
-    occasion_us : length of each occasion.  window_us, stride_us : of the windows cut from it.
-    bin_us : width of a bin, of which all of those are multiples.  step_us : from frame to frame.
-    side : rows and columns of a bin.
-    swap : whether each window's polarities are swapped by chance, as if limbs were darker than what
-        is behind them as often as brighter. Where they never are, ON runs ahead of a limb and OFF
-        behind it, and a single bin tells which way it moves.
+    Attributes
+    ----------
+    occasion_us
+        Length of each occasion.
+    window_us, stride_us
+        Length and stride of the windows cut from it.
+    bin_us
+        Width of a bin, of which all of those are multiples.
+    step_us
+        Time from frame to frame.
+    side
+        Rows and columns of a bin.
+    swap
+        Whether each window's polarities are swapped at random, as if limbs were darker than the
+        background as often as brighter. Without it, ON runs ahead of a limb and OFF behind it,
+        and a single bin tells its direction.
     """
 
     occasion_us: int = 2_000_000
@@ -54,14 +70,17 @@ class WindowParams(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """Bins a window."""
+        """Bins per window."""
         return self.window_us // self.bin_us
 
 
 def mirrored(samples: Samples) -> Samples:
-    """Arm turns as a mirror shows them: left is right, and clockwise is counter-clockwise.
+    """Arm turns as in a mirror: left is right, and clockwise is counter-clockwise.
 
-    samples : of `ARM_TURNS`, all four classes in that order.
+    Parameters
+    ----------
+    samples
+        Of `ARM_TURNS`, all four classes in that order.
     """
     assert samples.classes == ARM_TURNS
     return samples._replace(x=samples.x.flip(-1), y=len(ARM_TURNS) - 1 - samples.y)
@@ -70,18 +89,34 @@ def mirrored(samples: Samples) -> Samples:
 def gesture_windows(
     gestures: Sequence[str], subjects: Sequence[int], seed: int, params: WindowParams
 ) -> Samples:
-    """Windows of one occasion of each gesture by each subject, x (n, steps, 2, side, side).
+    """Windows of one occasion of each gesture by each subject.
 
-    gestures : names of `GESTURES`; they are the classes, in this order.
-    subjects : seeds of subjects.  seed : draws occasions, sensors and swaps.
+    Parameters
+    ----------
+    gestures
+        Names of `GESTURES`; they are the classes, in this order.
+    subjects
+        Seeds of subjects.
+    seed
+        Draws occasions, sensors and swaps.
+    params
+        How gestures are filmed and cut.
 
-    Raises UsageError for an unknown gesture, or lengths that do not fit each other.
+    Returns
+    -------
+    samples : Samples
+        x has shape (n, steps, 2, side, side).
+
+    Raises
+    ------
+    UsageError
+        If a gesture is unknown, or lengths do not fit each other.
     """
     lengths = (params.occasion_us, params.window_us, params.stride_us)
     if any(length % params.bin_us for length in lengths) or params.bin_us % params.step_us:
         raise UsageError(
             f"occasions, windows and strides of {lengths} us are not all whole bins of "
-            f"{params.bin_us} us, or those not whole steps of {params.step_us} us"
+            f"{params.bin_us} us, or bins are not whole steps of {params.step_us} us"
         )
     if params.window_us > params.occasion_us or SENSOR.width % params.side:
         raise UsageError(
@@ -115,7 +150,7 @@ def _bins(gesture: str, subject: Subject, occasion: int, params: WindowParams) -
         pose = pose_at(gesture, subject.build, t_us * 1e-6, performance)
         luminance = light.apply(paint_figure(pose, subject.look), t_us * 1e-6)
         events = sensor.step(luminance, t_us)
-        # An event at the very end of the occasion belongs to a bin that is not there.
+        # An event at the very end of the occasion belongs to the next bin, which does not exist.
         events = events[events["t"] < params.occasion_us]
         at = (events["t"] // params.bin_us, events["p"].astype(np.int64))
         np.add.at(counts, (*at, events["y"] // cell, events["x"] // cell), 1)

@@ -1,11 +1,18 @@
 """The eleven classes of the DVS-Gesture set, performed by a figure in front of a simulated sensor.
 
-Promises: the same events for the same subject, lighting and seed; subjects who differ in build,
-pace, reach and manner; and that a counter-clockwise turn of an arm is the clockwise one run
-backwards in time, exactly, so that whoever only counts events over whole turns cannot tell the two
-apart. Does not promise that a learner trained here knows the real set: the classes carry its names
-and the idea of each movement, no more. The real set: Amir et al. (2017), A low power, fully
-event-based gesture recognition system.
+Guarantees:
+
+- The same events for the same subject, lighting and seed.
+- Subjects differ in build, pace, reach and manner.
+- A counter-clockwise turn of an arm is exactly the time reversal of the clockwise one, so that
+  event counts over whole turns cannot tell the two apart.
+
+Does not:
+
+- Promise that a learner trained here recognises the real gestures: the classes share their names
+  and the idea of each movement, no more.
+
+The real set: Amir et al. (2017), A low power, fully event-based gesture recognition system.
 """
 
 from __future__ import annotations
@@ -23,7 +30,7 @@ from streamstop.simulation.pixel import DvsPixelModel, PixelParams
 
 SENSOR = SensorSize(128, 128)
 STEP_US = 2_000
-"""Time from frame to frame: the fastest hand moves less than half a pixel in it."""
+"""Time between frames: the fastest hand moves less than half a pixel in it."""
 
 GESTURES: tuple[str, ...] = (
     "hand_clapping",
@@ -43,10 +50,14 @@ GESTURES: tuple[str, ...] = (
 
 @dataclass(frozen=True)
 class Subject:
-    """A person: how they are built, how they look and how they move.
+    """A person: build, appearance and movement.
 
-    build : proportions, place in the picture, pace and manner.
-    look : radii and reflectances, the backdrop with them.
+    Attributes
+    ----------
+    build
+        Proportions, place in the picture, pace and manner.
+    look
+        Radii and reflectances, including the backdrop.
     """
 
     build: Build
@@ -92,11 +103,18 @@ class Subject:
 class Lighting:
     """Light on the scene, and the sensor settings that go with it.
 
-    level : luminance of a white surface; 100 is full light for the pixel model.
-    veil : stray light, as a share of white; it takes away contrast.
-    slope : relative change of light from the left to the right of the picture.
-    flicker, flicker_hz : relative depth and rate of the lamp's flicker.
-    params : the pixels.
+    Attributes
+    ----------
+    level
+        Luminance of a white surface; 100 is full light for the pixel model.
+    veil
+        Stray light, as a fraction of white; it reduces contrast.
+    slope
+        Relative change of light from the left to the right of the picture.
+    flicker, flicker_hz
+        Relative depth and rate of the lamp's flicker.
+    params
+        The pixels.
     """
 
     level: float
@@ -135,7 +153,7 @@ LIGHTINGS: dict[str, Lighting] = {
         45.0, 0.03, 0.3, 0.03, 100.0, replace(_PIXELS, cutoff_hz=200.0, shot_noise_hz=0.02)
     ),
 }
-"""Named as in the DVS-Gesture set."""
+"""The lightings of the DVS-Gesture set, by name."""
 
 
 def render(
@@ -143,7 +161,7 @@ def render(
 ) -> Floats:
     """Reflectance of the scene `t_s` seconds into a gesture, shape (128, 128).
 
-    `performance` is one occasion of a gesture (phase, pace, wobble); without it, the plain one.
+    `performance` is one occasion of a gesture (phase, pace, wobble); None takes the standard one.
     A time may be negative, and a counter-clockwise turn at t is the clockwise one at -t.
     """
     pose = pose_at(gesture, subject.build, t_s, performance or Performance())
@@ -157,11 +175,16 @@ def simulate_gesture(
 
     Parameters
     ----------
-    gesture : a name of `GESTURES`.
-    subject : who performs it.
-    lighting : a name of `LIGHTINGS`.
-    duration_us : length of the recording.
-    seed : draws the occasion (phase, pace, wobble) and the sensor with its noise.
+    gesture
+        A name of `GESTURES`.
+    subject
+        Who performs it.
+    lighting
+        A name of `LIGHTINGS`.
+    duration_us
+        Length of the recording.
+    seed
+        Draws the occasion (phase, pace, wobble) and the sensor with its noise.
     """
     performance = Performance.draw(seed)
     poses = (
@@ -184,7 +207,7 @@ def film(poses: Iterator[Pose], subject: Subject, lighting: str, seed: int) -> E
 
 
 def _blur(values: NDArray[np.float64], passes: int) -> Floats:
-    """Neighbours averaged along both axes `passes` times, scaled back to a largest value of 1."""
+    """Average with the neighbours along both axes `passes` times, scaled to a maximum of 1."""
     for _ in range(passes):
         for axis in range(2):
             values = (np.roll(values, 1, axis) + 2 * values + np.roll(values, -1, axis)) / 4

@@ -1,10 +1,17 @@
-"""A still image moved before a sensor along a closed path, again and again.
+"""A still image that moves along a closed path in front of a sensor, several times.
 
-Promises the same frames for the same image; a path that ends each loop where it began, along four
-legs at 45 degrees, slowing at its corners. What Li et al. (2017), CIFAR10-DVS: an event-stream
-dataset for object classification, call repeated closed-loop smooth movement is the model; the
-lengths here are assumptions, because their paper was not at hand: see `Motion`. Does not promise
-their monitor: neither its refresh nor its colours.
+Guarantees:
+
+- The same frames for the same image.
+- A path that ends each loop where it started, along four legs at 45 degrees, slower at its corners.
+
+Does not:
+
+- Model the refresh or the colours of a real monitor.
+
+The model is what Li et al. (2017), CIFAR10-DVS: an event-stream dataset for object classification,
+call repeated closed-loop smooth movement. The lengths are assumptions, because the paper was not
+available: see `Motion`.
 """
 
 from __future__ import annotations
@@ -21,22 +28,33 @@ from streamstop.events.packet import SensorSize
 from streamstop.simulation.fast_sensor import Frame, Picture
 
 GAMMA = 2.2
-"""A monitor's light is the pixel's value to this power."""
+"""Gamma: a monitor's light is the pixel's value to this power."""
 
 BLACK = 0.06
-"""What a monitor shows for black, as a share of white; room light on it is part of that."""
+"""Light of the monitor's black as a fraction of white, including reflected room light."""
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
 class Motion(NamedTuple):
-    """How an image moves: assumptions all, but for six loops in 1.2 s and legs at 45 degrees, which
-    are from memory of the paper.
+    """How an image moves.
 
-    side_px : rows and columns that the image takes up on the sensor, the rest being the monitor's
-        background, of reflectance `ground`.
-    leg_px : length of a leg along rows and along columns. loop_us : time of a loop of four legs.
-    loops : how many. rest_us : standing still, half before and half after.
+    All values are assumptions, except six loops in 1.2 s and legs at 45 degrees, which are from
+    memory of the paper.
+
+    Attributes
+    ----------
+    side_px
+        Rows and columns of the image on the sensor; the rest is the monitor's background, of
+        reflectance `ground`.
+    leg_px
+        Length of a leg along rows and along columns.
+    loop_us
+        Time of a loop of four legs.
+    loops
+        Number of loops.
+    rest_us
+        Time without movement, half before and half after.
     """
 
     side_px: int = 112
@@ -48,23 +66,25 @@ class Motion(NamedTuple):
 
     @property
     def duration_us(self) -> int:
-        """Time of a recording."""
+        """Duration of a recording."""
         return self.loops * self.loop_us + self.rest_us
 
     def place(self, t_us: int) -> tuple[float, float]:
-        """Where the image is at a time, from where it stands, in columns and rows.
+        """Offset of the image at a time from its start, in columns and rows.
 
+        Examples
+        --------
         >>> Motion().place(50_000), Motion().place(150_000)
         ((0.0, 0.0), (0.0, 6.0))
         """
         t_us = min(max(t_us - self.rest_us // 2, 0), self.loops * self.loop_us)
         leg, done = divmod(4 * (t_us % self.loop_us) / self.loop_us, 1.0)
-        share = 0.5 - 0.5 * cos(pi * done)
+        fraction = 0.5 - 0.5 * cos(pi * done)
         corners = ((0, 0), (1, 1), (0, 2), (-1, 1), (0, 0))
         (ax, ay), (bx, by) = corners[int(leg)], corners[int(leg) + 1]
         return (
-            self.leg_px * (ax + share * (bx - ax)),
-            self.leg_px * (ay + share * (by - ay)),
+            self.leg_px * (ax + fraction * (bx - ax)),
+            self.leg_px * (ay + fraction * (by - ay)),
         )
 
 
@@ -73,17 +93,20 @@ def still_frames(
 ) -> Iterator[Frame]:
     """Frames of an image, shape (channels, height, width), `step_us` apart, the first at time 0.
 
-    lamp : luminance of white on the monitor.
+    Parameters
+    ----------
+    lamp
+        Luminance of white on the monitor.
     """
     canvas = _canvas(image, sensor, motion)
     for t_us in range(0, motion.duration_us + 1, step_us):
-        # Half the path lies on either side of where the image would be in the middle.
+        # Half the path lies on either side of the centred position.
         x, y = motion.place(t_us)
         yield Frame(_moved(canvas, x, y - motion.leg_px, sensor), lamp)
 
 
 def _canvas(image: NDArray[np.uint8], sensor: SensorSize, motion: Motion) -> Picture:
-    """What the monitor shows, in light, wider than the sensor by the way it moves on all sides."""
+    """The light of the monitor, larger than the sensor by the path's extent on all sides."""
     grey = np.tensordot(_LUMA, image, 1) if image.shape[0] == 3 else image.mean(0)
     shown = Image.fromarray(np.asarray(grey, np.float32))
     side = motion.side_px
@@ -93,7 +116,7 @@ def _canvas(image: NDArray[np.uint8], sensor: SensorSize, motion: Motion) -> Pic
     canvas = np.full((sensor.height + 2 * margin, sensor.width + 2 * margin), motion.ground)
     top, left = (canvas.shape[0] - side) // 2, (canvas.shape[1] - side) // 2
     canvas[top : top + side, left : left + side] = light
-    # A lens blurs: the image's edge too.
+    # A lens blurs, also at the image's edge.
     for axis in range(2):
         canvas = (np.roll(canvas, 1, axis) + 2 * canvas + np.roll(canvas, -1, axis)) / 4
     return np.asarray(canvas, np.float32)
@@ -104,7 +127,7 @@ def _margin(motion: Motion) -> int:
 
 
 def _moved(canvas: Picture, x: float, y: float, sensor: SensorSize) -> Picture:
-    """What the sensor sees where the canvas has moved by (x, y), between pixels bilinearly."""
+    """What the sensor sees of the canvas moved by (x, y), bilinear between pixels."""
     margin = (canvas.shape[1] - sensor.width) // 2
     left, top = margin - x, margin - y
     column, row = int(np.floor(left)), int(np.floor(top))

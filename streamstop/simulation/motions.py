@@ -1,8 +1,14 @@
-"""How the figure moves: for each gesture, the joints as a function of time.
+"""The figure's movements: for each gesture, the joints as a function of time.
 
-Promises: every movement is a smooth function of time, defined before and after time 0, and a
-counter-clockwise turn at time t has exactly the joints of the clockwise turn at time -t, sway and
-wobble included. Does not promise muscles: arms are two links bent to reach a point.
+Guarantees:
+
+- Every movement is a smooth function of time, defined before and after time 0.
+- A counter-clockwise turn at time t has exactly the joints of the clockwise turn at time -t,
+  including sway and wobble.
+
+Does not:
+
+- Model muscles: arms are two links bent to reach a point.
 """
 
 from __future__ import annotations
@@ -19,22 +25,41 @@ from streamstop.simulation.figure import Pose, bend_arm
 Point = tuple[float, float]
 
 OTHERS = 5
-"""Kinds of movement that "other_gestures" is drawn from."""
+"""The movements from which "other_gestures" is drawn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
     """A subject's proportions in pixels and manner of moving.
 
-    centre_px : between the shoulders. shoulder_px : half the shoulders' width.
-    pace_hz : turns of an arm in a second. reach : size of movements, 1 is middling.
-    slant : how far circles lean, radians. flatness : height of a circle over its width.
-    lift_px : how much higher or lower than usual the hands are held.
-    sway_px, sway_hz : movement of the whole body while standing.
-    low_px : how much lower than usual hands work together or wave. out_px : how much further out a
-        hand waves. turn : size of an arm's turns, beside reach.
-    uneven : how much more the right hand claps than the left, -1 to 1. rise : how much the hands
-        rise on parting, as a share of the way.
+    Attributes
+    ----------
+    centre_px
+        Position between the shoulders.
+    shoulder_px
+        Half the shoulders' width.
+    pace_hz
+        Turns of an arm per second.
+    reach
+        Size of movements, 1 is average.
+    slant
+        Tilt of circles, radians.
+    flatness
+        Height of a circle over its width.
+    lift_px
+        How much higher or lower than usual the hands are held.
+    sway_px, sway_hz
+        Movement of the whole body while standing.
+    low_px
+        How much lower than usual the hands work or wave.
+    out_px
+        How much further out a hand waves.
+    turn
+        Size of an arm's turns, in addition to reach.
+    uneven
+        How much more the right hand claps than the left, -1 to 1.
+    rise
+        How much the hands rise when they part, as a fraction of the way.
     """
 
     centre_px: Point
@@ -61,11 +86,20 @@ class Build:
 class Performance:
     """One occasion of a gesture.
 
-    phase : where in its turn the movement starts, in turns. pace, reach : relative to the subject.
-    shift_px : where the hands are, relative to the subject's usual place.
-    wobble : phases of the slow changes of pace, reach and sway, in turns.
-    unsteady : size of the changes of pace and reach; 0 is a machine, 1 a person.
-    kind : which of the `OTHERS` this is.
+    Attributes
+    ----------
+    phase
+        Where the movement starts, in turns.
+    pace, reach
+        Relative to the subject.
+    shift_px
+        Position of the hands, relative to the subject's usual one.
+    wobble
+        Phases of the slow changes of pace, reach and sway, in turns.
+    unsteady
+        Size of the changes of pace and reach; 0 is a machine, 1 a person.
+    kind
+        Which of the `OTHERS` this is.
     """
 
     phase: float = 0.0
@@ -94,7 +128,7 @@ class Performance:
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """What a movement needs to know of now: turns done at the arm's pace, size, body and hands."""
+    """The inputs of a movement at one time: turns at the arm's pace, size, body and hands."""
 
     build: Build
     turns: float
@@ -104,11 +138,11 @@ class _Moment:
     kind: int
 
     def wave(self, per_turn: float, ahead: float = 0.0) -> float:
-        """A sine of `per_turn` periods a turn, `ahead` of it by a share of a period."""
+        """A sine with `per_turn` periods per turn, advanced by the fraction `ahead` of a period."""
         return sin(2 * pi * (per_turn * self.turns + ahead))
 
     def hand(self, x: float, y: float) -> Point:
-        """A place given from the neck, with the subject's and the occasion's own offset."""
+        """A position relative to the neck, with the subject's and the occasion's offset."""
         lift = self.build.lift_px + self.shift_px[1]
         return self.neck[0] + self.shift_px[0] + x, self.neck[1] - lift + y
 
@@ -116,7 +150,7 @@ class _Moment:
         return self.neck[0] + side * self.build.shoulder_px, self.neck[1]
 
     def resting(self, side: float) -> Point:
-        """Where the hand of a hanging arm is."""
+        """Position of the hand of a hanging arm."""
         length = 0.97 * (self.build.upper_px + self.build.fore_px)
         shoulder = self.shoulder(side)
         return shoulder[0] + side * 0.18 * length, shoulder[1] + 0.98 * length
@@ -124,10 +158,10 @@ class _Moment:
 
 @dataclass(slots=True)
 class _Hands:
-    """What a movement says: where the hands reach, how near they are, how head and body move.
+    """The result of a movement: the hands' targets, their nearness, movement of head and body.
 
-    raised : for each arm, whether it is held up, with the elbow under it, or hangs with the elbow
-    to the outside.
+    raised : for each arm, whether it is held up, with the elbow below it, or hangs with the elbow
+    outside.
     """
 
     right: Point
@@ -139,7 +173,7 @@ class _Hands:
 
 
 def pose_at(gesture: str, build: Build, t_s: float, performance: Performance) -> Pose:
-    """The figure's joints `t_s` seconds into a gesture; `UsageError` for an unknown name."""
+    """The figure's joints `t_s` seconds into a gesture; raises `UsageError` for an unknown name."""
     backwards = gesture.endswith("_counter_clockwise")
     name = gesture.replace("_counter_clockwise", "_clockwise")
     if name not in _MOTIONS:

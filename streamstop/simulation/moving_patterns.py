@@ -1,13 +1,21 @@
-"""A pattern that moves one of eight ways: what it does is told by the order of bins alone.
+"""Patterns that move in one of eight directions, which only the order of the bins reveals.
 
-Simulated, with neither camera nor pixel model, and whatever keeps it must say so. In a sample a
-small pattern, drawn anew for it, crosses a plane whose edges are joined, at a speed, from a place
-and with a polarity of its own; cells of it fail to fire, and others fire without it. It promises
-that a single bin is drawn alike for all directions, and that nobody can tell a direction from its
-opposite by how often each cell fired, because one is the other backwards in time; that the mean
-count of every cell is the same for all directions, so that a linear rule on counts, or on any
-function of each cell's count, knows nothing at all. Which of four axes a pattern moved along, its
-streak over the whole sample does tell, to a rule that is not linear.
+The samples are simulated, without camera or pixel model; whatever stores them must say so. In each
+sample a small random pattern crosses a plane whose opposite edges are joined, with a random speed,
+start and polarity; some of its cells fail to fire, and other cells fire at random.
+
+Guarantees:
+
+- A single bin has the same distribution for all directions.
+- A direction and its opposite have the same counts per cell, since one is the time reversal of the
+  other.
+- The mean count of every cell is the same for all directions, so that a linear rule on counts, or
+  on any function of each cell's count, is at chance.
+
+Does not:
+
+- Hide which of the four axes a pattern moved along: its streak over the sample reveals that to a
+  nonlinear rule.
 """
 
 from __future__ import annotations
@@ -25,17 +33,26 @@ DIRECTIONS = (
     *("right", "down_right", "down", "down_left"),
     *("left", "up_left", "up", "up_right"),
 )
-"""Names of the classes, an eighth of a turn from one to the next, clockwise as it is seen."""
+"""Names of the classes, clockwise in steps of an eighth of a turn."""
 
 
 class MovingParams(NamedTuple):
-    """What the samples are like.
+    """Settings of the samples.
 
-    steps : bins a sample.  side : rows and columns of the plane.
-    pattern : rows and columns of the pattern, of whose cells half are lit, on average.
-    speed : slowest and fastest, cells a bin.
-    fires : chance of a lit cell to fire in a bin.  noise : chance of any cell, of each polarity, to
-    fire without it.
+    Attributes
+    ----------
+    steps
+        Bins per sample.
+    side
+        Rows and columns of the plane.
+    pattern
+        Rows and columns of the pattern, of whose cells half are lit, on average.
+    speed
+        Slowest and fastest, cells per bin.
+    fires
+        Probability that a lit cell fires in a bin.
+    noise
+        Probability that any cell fires at random in a bin, per polarity.
     """
 
     steps: int = 16
@@ -53,15 +70,33 @@ def moving_patterns(
     *,
     directions: NDArray[np.int64] | None = None,
 ) -> Samples:
-    """Labelled samples, x (samples, steps, 2, side, side), each direction as often as any other.
+    """Labelled samples, with every direction equally often.
 
-    seed : draws everything.
-    directions : (samples,), numbers in `DIRECTIONS`, in place of those that would be drawn; all
-        else is drawn as it would be. Opposite directions are then each other's samples with time
-        reversed, but for failures and noise.
+    Parameters
+    ----------
+    samples
+        Number of samples.
+    seed
+        Draws everything.
+    params
+        Settings of the samples.
+    directions
+        (samples,), indices into `DIRECTIONS` that replace the drawn ones; all else is drawn as
+        without it. Opposite directions then give time-reversed samples, except for failures and
+        noise.
 
-    Raises UsageError where the pattern does not fit on the plane.
+    Returns
+    -------
+    samples : Samples
+        x has shape (samples, steps, 2, side, side).
 
+    Raises
+    ------
+    UsageError
+        If the pattern does not fit on the plane.
+
+    Examples
+    --------
     >>> moving_patterns(5, seed=0).x.shape
     torch.Size([5, 16, 2, 16, 16])
     """
@@ -82,7 +117,7 @@ def moving_patterns(
     x = draw.random((samples, steps, 2, side, side), np.float32) < params.noise
 
     angle = y * (2 * np.pi / len(DIRECTIONS))
-    way = np.stack([np.sin(angle), np.cos(angle)], 1) * speed[:, None]  # rows go down
+    way = np.stack([np.sin(angle), np.cos(angle)], 1) * speed[:, None]  # rows count downwards
     since = np.arange(steps) - (steps - 1) / 2
     place = middle[:, None] + since[:, None] * way[:, None]
     first = np.round(place).astype(np.int64)[..., None] + np.arange(pattern)

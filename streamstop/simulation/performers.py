@@ -1,10 +1,17 @@
-"""The people and lights of the simulated gesture set, before a sensor with a DVS128's flaws.
+"""The people and lightings of the simulated gesture set, seen by a sensor with a DVS128's flaws.
 
-Promises performers who differ in build, place, pace, clothing, hands and the manner of each
-gesture, the same for the same seed; and lightings that differ in level, contrast, noise, bandwidth
-and the flicker of lamps. Contrasts, thresholds, noise and pace were chosen so that rate, polarity
-and intervals of events come near those of three real recordings (`docs/results/realism.md`); on
-others nothing is promised.
+Guarantees:
+
+- Performers differ in build, place, pace, clothing, hands and the manner of each gesture, and are
+  the same for the same seed.
+- Lightings differ in level, contrast, noise, bandwidth and flicker of the lamps.
+
+Contrasts, thresholds, noise and pace were chosen so that rate, polarity and intervals of events are
+close to those of three real recordings (`docs/results/realism.md`).
+
+Does not:
+
+- Match other recordings.
 """
 
 from __future__ import annotations
@@ -16,21 +23,21 @@ import numpy as np
 
 from streamstop.errors import UsageError
 from streamstop.events.packet import Events
-from streamstop.simulation.fast_sensor import Frame, QuickSensor, ReadoutParams, paint_figure_fast
+from streamstop.simulation.fast_sensor import FastSensor, Frame, ReadoutParams, paint_figure_fast
 from streamstop.simulation.figure import Pose
 from streamstop.simulation.gestures import SENSOR, Lighting, Subject
 from streamstop.simulation.motions import Build, Performance
 from streamstop.simulation.pixel import PixelParams
 
 STEP_US = 2_000
-"""Time from frame to frame."""
+"""Time between frames."""
 
 HAND_OVER_US = 100_000
-"""Events of so long a time are handed over at once."""
+"""Approximate length of the parts in which events are returned."""
 
 READOUT = ReadoutParams(twice=0.42, rebound=0.36, rebound_us=420.0, returns=0.45, returns_us=850.0)
-"""Shares and times as in the real recordings: intervals of 0 and 1 us between ON events of a pixel,
-and OFF events 200 to 700 us after ON events, are too many there to be the scene's."""
+"""Fractions and times as in the real recordings, which have more intervals of 0 and 1 us between ON
+events of a pixel, and more OFF events 200 to 700 us after ON events, than a scene can cause."""
 
 _PIXELS = PixelParams(
     theta_on=0.32,
@@ -45,15 +52,21 @@ _PIXELS = PixelParams(
 )
 
 LIGHTING_NAMES = ("fluorescent", "fluorescent_led", "lab", "led", "natural")
-"""As in the names of the real set's recordings."""
+"""As in the file names of the real set."""
 
 
 def set_lighting(name: str, mains_hz: int = 60) -> Lighting:
     """One of the set's lightings.
 
-    mains_hz : 50 or 60; fluorescent lamps flicker at twice that.
+    Parameters
+    ----------
+    mains_hz
+        50 or 60; fluorescent lamps flicker at twice that.
 
-    Raises UsageError for an unknown lighting or mains.
+    Raises
+    ------
+    UsageError
+        For an unknown lighting or mains frequency.
     """
     if mains_hz not in (50, 60):
         raise UsageError(f"mains_hz = {mains_hz} is not 50 or 60")
@@ -78,9 +91,16 @@ def _pixels(cutoff_hz: float, shot_noise_hz: float) -> PixelParams:
 class Performer:
     """A person of the set.
 
-    subject : build and look, more varied than `Subject.draw` alone has them.
-    hands : size of the hands, 1 as the bundled recordings have them. fingers : spread on each.
-    loose_px, loose : how far occasions of a gesture lie apart in place, and in size.
+    Attributes
+    ----------
+    subject
+        Build and look, with more variation than `Subject.draw`.
+    hands
+        Size of the hands, 1 as in the bundled recordings.
+    fingers
+        Number of spread fingers on each hand.
+    loose_px, loose
+        Variation between occasions of a gesture in place, and in size.
     """
 
     subject: Subject
@@ -152,10 +172,13 @@ def film_poses(
 ) -> Iterator[Events]:
     """Events of poses, one every `STEP_US`, the first at time 0, in parts of about HAND_OVER_US.
 
-    camera, noise : seeds of the sensor and of what is by chance in the recording.
+    Parameters
+    ----------
+    camera, noise
+        Seeds of the sensor and of the randomness in the recording.
     """
     across = 1.0 + light.slope * (np.arange(SENSOR.width) / SENSOR.width - 0.5)
-    sensor = QuickSensor(
+    sensor = FastSensor(
         SENSOR, light.params, READOUT, camera, noise, veil=light.veil, across=across
     )
     look = performer.subject.look

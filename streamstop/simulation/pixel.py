@@ -1,19 +1,24 @@
-"""The pixels of an event camera: luminance in, events out, with the flaws of real silicon.
+"""The pixels of an event camera: from luminance to events, with the flaws of real silicon.
 
-Promises: events sorted by time, the same for the same seed however the run was interrupted, no two
-events of one pixel closer than the refractory period, and between two frames a pixel's level taken
-as a straight line, so that a change spanning several thresholds gives several events at their own
-times. Does not promise the behaviour of one particular chip: no second pole, no parasitic
-photocurrent, no arbiter that saturates.
+Guarantees:
+
+- Events are sorted by time, and the same for the same seed, however the run was interrupted.
+- No two events of one pixel are closer than the refractory period.
+- Between two frames a pixel's level is a straight line, so that a change over several thresholds
+  gives several events at their own times.
+
+Does not:
+
+- Model one particular chip: no second pole, no parasitic photocurrent, no arbiter that saturates.
 
 The pixel is that of Lichtsteiner, Posch and Delbruck (2008), A 128x128 120 dB 15 us latency
 asynchronous temporal contrast vision sensor: a logarithmic photoreceptor, a differencing amplifier
-that is reset at every event, two comparators. Noise and mismatch follow the accounts in Hu, Liu
-and Delbruck (2021), v2e: from video frames to realistic DVS events; the straight line between
-frames is that of Rebecq, Gehrig and Scaramuzza (2018), ESIM: an open event camera simulator.
+that is reset at every event, two comparators. Noise and mismatch follow Hu, Liu and Delbruck
+(2021), v2e: from video frames to realistic DVS events; the straight line between frames is that of
+Rebecq, Gehrig and Scaramuzza (2018), ESIM: an open event camera simulator.
 
-Levels are kept on a grid of 2^-20, because `log` and `exp` differ in their last digit from one
-processor to the next and events should not.
+Levels are kept on a grid of 2^-20, because the last digit of `log` and `exp` differs between
+processors, and events should not.
 """
 
 from __future__ import annotations
@@ -36,20 +41,32 @@ _NEVER = np.inf
 
 @dataclass(frozen=True, slots=True)
 class PixelParams:
-    """Settings of the pixel; the zeros switch a flaw off.
+    """Settings of the pixel; zero switches a flaw off.
 
-    theta_on, theta_off : contrast thresholds, in natural log units of luminance.
-    mismatch : standard deviation of both thresholds from pixel to pixel, in the same units.
-    white : luminance of a white surface in full light; gives cutoff and noise their scale.
-    linear_below : luminance under which the response is a line instead of a logarithm.
-    cutoff_hz : corner of the photoreceptor's low-pass at `white`, proportional to luminance
-        below it; 0 is an unlimited bandwidth.
-    refractory_us : time after an event during which a pixel is held in reset.
-    shot_noise_hz : noise events per pixel in the dark, both polarities together; four times fewer
-        at `white`.
-    leak_hz : ON events per pixel from the reset switch's leakage, mean over the sensor.
-    leak_mismatch : relative standard deviation of that rate.
-    hot_fraction, hot_hz : share of pixels whose leakage is far too high, and the rate of those.
+    Attributes
+    ----------
+    theta_on, theta_off
+        Contrast thresholds, in natural log units of luminance.
+    mismatch
+        Standard deviation of both thresholds between pixels, in the same units.
+    white
+        Luminance of a white surface in full light; the scale of cutoff and noise.
+    linear_below
+        Luminance under which the response is linear instead of logarithmic.
+    cutoff_hz
+        Corner of the photoreceptor's low-pass at `white`, proportional to luminance below it; 0
+        is an unlimited bandwidth.
+    refractory_us
+        Time after an event during which a pixel is held in reset.
+    shot_noise_hz
+        Noise events per pixel in the dark, both polarities together; a quarter of that at
+        `white`.
+    leak_hz
+        ON events per pixel from the reset switch's leakage, mean over the sensor.
+    leak_mismatch
+        Relative standard deviation of that rate.
+    hot_fraction, hot_hz
+        Fraction of pixels whose leakage is far too high, and the rate of those.
     """
 
     theta_on: float = 0.25
@@ -66,7 +83,7 @@ class PixelParams:
     hot_hz: float = 20.0
 
     def __post_init__(self) -> None:
-        """Raise `UsageError` where no pixel could have these values."""
+        """Raise `UsageError` if a value is out of range."""
         if min(self.theta_on, self.theta_off, self.white, self.linear_below) <= 0:
             raise UsageError("theta_on, theta_off, white and linear_below must be above zero.")
         flaws = (self.mismatch, self.cutoff_hz, self.refractory_us, self.shot_noise_hz)
@@ -75,12 +92,18 @@ class PixelParams:
 
 
 class PixelState(NamedTuple):
-    """All that a `DvsPixelModel` carries from one step to the next, as arrays.
+    """The complete state of a `DvsPixelModel` between steps, as arrays.
 
-    level : photoreceptor output, natural log units, shape (height * width,).
-    difference : change of level since the pixel's last reset, same shape and units.
-    held_until_us : end of the pixel's refractory period, same shape.
-    clock : time in us and number of steps so far, int64, shape (2,).
+    Attributes
+    ----------
+    level
+        Photoreceptor output, natural log units, shape (height * width,).
+    difference
+        Change of level since the pixel's last reset, same shape and units.
+    held_until_us
+        End of the pixel's refractory period, same shape.
+    clock
+        Time in us and number of steps so far, int64, shape (2,).
     """
 
     level: Floats
@@ -108,9 +131,12 @@ class DvsPixelModel:
 
     Parameters
     ----------
-    sensor : columns and rows.
-    params : settings of the pixel.
-    seed : draws thresholds, leakage and noise.
+    sensor
+        Columns and rows.
+    params
+        Settings of the pixel.
+    seed
+        Draws thresholds, leakage and noise.
 
     Examples
     --------
@@ -137,23 +163,26 @@ class DvsPixelModel:
         self.hot = draw.random(n) < params.hot_fraction
         leak_hz[self.hot] = params.hot_hz
         self.leak_per_us = leak_hz * 1e-6 * self.theta_on
-        # A sensor that has long been running has its leakage at any phase, not all at zero.
+        # In a sensor that has run for long, leakage has a random phase.
         phase = np.where(leak_hz > 0, draw.random(n), 0.0) * self.theta_on
         self.state = PixelState(
             np.zeros(n), phase, np.full(n, np.iinfo(np.int64).min), np.zeros(2, np.int64)
         )
 
     def step(self, luminance: ArrayLike, t_us: int) -> Events:
-        """Show the sensor the luminance of time `t_us`; get the events since the step before.
+        """Show the sensor the luminance at time `t_us`; returns the events since the step before.
 
         Parameters
         ----------
-        luminance : shape (height, width), linear, not negative; `white` is a white surface.
-        t_us : time of this frame. The first call sets the level that later ones change.
+        luminance
+            Shape (height, width), linear, not negative; `white` is a white surface.
+        t_us
+            Time of this frame. The first call sets the level that later ones change.
 
         Returns
         -------
-        Events from the previous frame's time up to `t_us`, sorted by time, then row, then column.
+        events : Events
+            From the previous frame's time up to `t_us`, sorted by time, then row, then column.
 
         Raises
         ------
@@ -191,14 +220,14 @@ class DvsPixelModel:
         target = self._log(light)
         if self.params.cutoff_hz == 0:
             return target
-        # A floor of 2 % keeps a black pixel slow instead of frozen.
+        # A floor of 2 % keeps a black pixel slow instead of fixed.
         cutoff_hz = self.params.cutoff_hz * np.maximum(light / self.params.white, 0.02)
         gain = -np.expm1(-2e-6 * np.pi * cutoff_hz * dt_us)
         level = self.state.level + gain * (target - self.state.level)
         return np.asarray(np.round(level * _GRID) / _GRID)
 
     def _shot_noise(self, light: Floats, before_us: int, t_us: int, steps: int) -> _Noise:
-        """Draw this step's noise events; the draw hangs on seed and step number alone."""
+        """Draw this step's noise events; the draw depends on seed and step number alone."""
         if self.params.shot_noise_hz == 0:
             return _Noise(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.bool_))
         draw = np.random.Generator(np.random.Philox(key=[self.seed, 1], counter=[0, 0, 0, steps]))
@@ -231,13 +260,13 @@ class DvsPixelModel:
         fired: list[tuple[Floats, Ints, NDArray[np.bool_]]] = []
         while pixel.size:
             t_signal, on = self._next_crossing(pixel, start[pixel], since[pixel], slope[pixel])
-            # Noise that falls into the refractory period is lost, like everything else there.
+            # Noise in the refractory period is lost, like everything else there.
             t_noise = np.where(noise_t[pixel] >= since[pixel], noise_t[pixel], _NEVER)
             noisy = t_noise <= t_signal
             t = np.where(noisy, t_noise, t_signal)
             on = np.where(noisy, noise_on[pixel], on)
             now = t <= t_us
-            # What is left of a pixel's step without an event is a stretch of straight line.
+            # The rest of a pixel's step, without an event, is a straight line.
             quiet = pixel[~now]
             end[quiet] = start[quiet] + slope[quiet] * np.maximum(t_us - since[quiet], 0.0)
             pixel, t, on, noisy = pixel[now], t[now], on[now], noisy[now]
@@ -253,7 +282,7 @@ class DvsPixelModel:
     def _next_crossing(
         self, pixel: Ints, start: Floats, since: Floats, slope: Floats
     ) -> tuple[Floats, NDArray[np.bool_]]:
-        """Time at which each pixel's straight line meets a threshold, and which of the two."""
+        """Time at which each pixel's straight line reaches a threshold, and which of the two."""
         on = slope > 0
         distance = np.where(on, self.theta_on[pixel] - start, self.theta_off[pixel] + start)
         flat = slope == 0
@@ -262,12 +291,14 @@ class DvsPixelModel:
 
 
 def scanned_readout(events: Events, period_us: int) -> Events:
-    """Events as a sensor that is read in scans reports them, instead of one by one.
+    """Events as a sensor reports them that is read in scans, instead of one by one.
 
-    Every event gets the time at which its scan opened; a scan lists its OFF events, then its ON
-    events, row by row. Sensors read like this exist: Son et al. (2017), A 640x480 dynamic vision
-    sensor with a 9 um pixel. Such recordings are coarser in time and far smaller on disk.
+    Every event gets the time at which its scan started; a scan lists its OFF events, then its ON
+    events, row by row. Such sensors exist: Son et al. (2017), A 640x480 dynamic vision sensor with
+    a 9 um pixel. Such recordings are coarser in time and far smaller on disk.
 
+    Examples
+    --------
     >>> events = make_events([10, 1990], [5, 3], [0, 0], [True, True])
     >>> scanned_readout(events, 2000)[["t", "x"]].tolist()
     [(0, 3), (0, 5)]
@@ -278,13 +309,13 @@ def scanned_readout(events: Events, period_us: int) -> Events:
 
 
 def _spread(draw: np.random.Generator, mean: float, sd: float, n: int) -> Floats:
-    """Gaussian values around `mean`, never under a hundredth of it, on the grid."""
+    """Gaussian values around `mean`, never below a hundredth of it, on the grid."""
     values = np.maximum(mean + sd * draw.standard_normal(n), 0.01 * mean)
     return np.asarray(np.round(values * _GRID) / _GRID)
 
 
 def _gather(fired: list[tuple[Floats, Ints, NDArray[np.bool_]]], width: int) -> Events:
-    """One sorted array from the passes over a step."""
+    """One sorted array of the events of all passes over a step."""
     if not fired:
         return empty_events()
     t = np.concatenate([f[0] for f in fired]).astype(np.int64)

@@ -1,9 +1,15 @@
-"""Recordings in the manner of the DVS-Gesture set: one person, one lighting, all eleven gestures.
+"""Recordings in the style of the DVS-Gesture set: one person, one lighting, all eleven gestures.
 
-Promises: the gestures follow one another in an order drawn from the seed, with short stretches
-between them, unlabelled, in which the arms come down and go up again; one sensor sees it all, so
-that its state carries over; labels are in the events' own times. Does not promise the length of
-the real recordings: these are made to be small.
+Guarantees:
+
+- The gestures follow one another in an order drawn from the seed, with short unlabelled gaps
+  between them, in which the arms come down and go up again.
+- One sensor records everything, so that its state carries over.
+- Labels are in the events' own times.
+
+Does not:
+
+- Have the length of the real recordings: these are made to be small.
 """
 
 from __future__ import annotations
@@ -34,10 +40,18 @@ class Label(NamedTuple):
 class Plan:
     """What to record.
 
-    user : number of the subject. lighting : a name of `LIGHTINGS`.
-    seed : draws everything; the same user has the same body under every lighting.
-    gesture_us, gap_us : length of each gesture, and of the stretches before, between and after.
-    scan_us : period of the sensor's readout.
+    Attributes
+    ----------
+    user
+        Number of the subject.
+    lighting
+        A name of `LIGHTINGS`.
+    seed
+        Draws everything; the same user has the same body under every lighting.
+    gesture_us, gap_us
+        Length of each gesture, and of the gaps before, between and after.
+    scan_us
+        Period of the sensor's readout.
     """
 
     user: int
@@ -49,7 +63,7 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """Name of the recording, as the DVS-Gesture set has it, and marked."""
+        """Name of the recording, in the style of the DVS-Gesture set, marked as simulated."""
         return f"simulated_user{self.user:02d}_{self.lighting}"
 
     @property
@@ -60,12 +74,14 @@ class Plan:
 
 
 def record(plan: Plan, until_us: int | None = None) -> tuple[Events, list[Label]]:
-    """Events and labels of one recording; its clock starts at a full second drawn from the seed.
+    """Events and labels of one recording; its clock starts at a whole second drawn from the seed.
 
     Parameters
     ----------
-    plan : what to record.
-    until_us : stop filming there, counted from the recording's start; the labels are whole.
+    plan
+        What to record.
+    until_us
+        End of filming, counted from the recording's start; the labels are complete.
     """
     subject_seed, seed = plan.seeds
     subject = Subject.draw(subject_seed)
@@ -95,12 +111,12 @@ def _poses(plan: Plan, subject: Subject, order: list[int], seed: int) -> Iterato
         for step in range(length):
             last = pose_at(GESTURES[gesture], subject.build, step * STEP_US * 1e-6, occasion)
             yield last
-    # After the last label too: a recording that ended with it would end at its last event.
+    # Also after the last label: the recording must not end with its last event.
     yield from between(last, rest, gap)
 
 
 def between(one: Pose, other: Pose, steps: int) -> Iterator[Pose]:
-    """From one pose to another, slow at both ends."""
+    """Interpolate from one pose to another, slow at both ends."""
     for step in range(steps):
-        share = step / steps
-        yield one.blend(other, share * share * (3 - 2 * share))
+        fraction = step / steps
+        yield one.blend(other, fraction * fraction * (3 - 2 * fraction))

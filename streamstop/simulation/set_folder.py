@@ -1,8 +1,11 @@
-"""The folder of a simulated set: claimed by a README, filled by processes, taken up again.
+"""The folder of a simulated set: created with a README, filled by several processes, continued.
 
-Promises that a folder which holds something else, or a set of other options, is refused before
-anything is written to it; and that what stands is kept. A recording that is not whole does not
-stand, because its writer puts it there in one go.
+Guarantees:
+
+- A folder that holds something else, or a set of other options, is refused before anything is
+  written to it.
+- Recordings that exist are kept. An incomplete one never appears, because its writer puts it there
+  in one operation.
 """
 
 from __future__ import annotations
@@ -22,17 +25,25 @@ MAX_JOBS = 256
 _OPTIONS = "options: "
 
 Progress = Callable[[str, int, int], None]
-"""Called with what has been written, how many of the set stand, and how many there will be."""
+"""Called with the name written, the number of recordings that exist, and the final number."""
 
 Plan = TypeVar("Plan")
 
 
 def claim(folder: Path, of_set: str, how: str, options: Mapping[str, object]) -> None:
-    """Make the folder, or find that it holds a set of these very options; write its README.
+    """Create the folder, or check that it holds a set of the same options; write its README.
 
-    of_set : which set it stands in for, and the format. how : what was moved before the sensor.
+    Parameters
+    ----------
+    of_set
+        The set that it stands in for, and the format.
+    how
+        What was moved in front of the sensor.
 
-    Raises UsageError where the folder holds something else.
+    Raises
+    ------
+    UsageError
+        If the folder holds something else.
     """
     line = _OPTIONS + json.dumps(dict(options), sort_keys=True)
     readme = folder / README
@@ -41,7 +52,7 @@ def claim(folder: Path, of_set: str, how: str, options: Mapping[str, object]) ->
         if stated != [line]:
             there = stated[0].removeprefix(_OPTIONS) if stated else "something else"
             raise UsageError(
-                f"the folder holds {there}, where {line.removeprefix(_OPTIONS)} is asked for; "
+                f"the folder holds {there}, and {line.removeprefix(_OPTIONS)} is asked for; "
                 f"choose another folder: {folder}"
             )
         return
@@ -64,11 +75,19 @@ def in_processes(
     jobs: int,
     progress: Progress | None,
 ) -> int:
-    """Write what of `plans` does not stand at its path; returns how many that were.
+    """Write those of `plans` that do not exist at their path; returns their number.
 
-    write : writes one; of a module's top level. jobs : processes; 1 is this one.
+    Parameters
+    ----------
+    write
+        Writes one; a function at a module's top level.
+    jobs
+        Number of processes; 1 is this one.
 
-    Raises UsageError where `jobs` is out of range, and what `write` raises.
+    Raises
+    ------
+    UsageError
+        If `jobs` is out of range, and what `write` raises.
     """
     if not 1 <= jobs <= MAX_JOBS:
         raise UsageError(f"jobs = {jobs} is out of range, 1 to {MAX_JOBS}")
@@ -77,7 +96,7 @@ def in_processes(
     ]
     done = len(plans) - len(missing)
 
-    def told(name: str) -> None:
+    def report(name: str) -> None:
         nonlocal done
         done += 1
         if progress is not None:
@@ -86,16 +105,16 @@ def in_processes(
     if jobs == 1 or len(missing) < 2:
         for plan, name in missing:
             write(plan)
-            told(name)
+            report(name)
         return len(missing)
-    # Spawned, not forked: whoever calls may have threads.
+    # Spawned, not forked: the caller may have threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(missing)), mp_context=context) as workers:
         running = {workers.submit(write, plan): name for plan, name in missing}
         try:
             for one in as_completed(running):
                 one.result()
-                told(running[one])
+                report(running[one])
         except BaseException:
             workers.shutdown(wait=False, cancel_futures=True)
             raise

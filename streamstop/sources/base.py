@@ -1,4 +1,4 @@
-"""What the pipeline needs of an origin of events: the protocol `Source`."""
+"""What the pipeline needs of a source of events: the protocol `Source`, and a base class."""
 
 from __future__ import annotations
 
@@ -11,16 +11,26 @@ from streamstop.events.packet import Packet, SensorSize
 
 
 class Source(Protocol):
-    """What the pipeline needs of an origin of events.
+    """A source of events: iterable over packets, and a context manager.
 
-    name : the URI it was opened by.
-    format : the short name of its format, e.g. "aedat4".
-    sensor : pixels of the sensor.
-    live : True where time passes whether or not we read.
-    simulated : True where no camera made these events.
-    origin_us : where bin 0 starts; None means at the first event.
-    labels : the label track in the stream's own time, or None.
-    notes : what a report should say of where its events come from.
+    Attributes
+    ----------
+    name
+        The URI it was opened with.
+    format
+        Short name of its format, e.g. "aedat4".
+    sensor
+        Size in pixels.
+    live
+        True where time passes whether or not packets are read.
+    simulated
+        True where no camera made these events.
+    origin_us
+        Start of bin 0; None means at the first event.
+    labels
+        The label track in the stream's own time, or None.
+    notes
+        What a report should say about the origin of its events.
     """
 
     name: str
@@ -45,13 +55,13 @@ class Source(Protocol):
 
 
 class SourceBase:
-    """What every source of ours does on entering and leaving `with`.
+    """Base class of the sources in this package: entering returns the source, leaving closes it.
 
-    A subclass that holds something open gives it back in `close`.
+    A subclass that holds something open releases it in `close`.
     """
 
     def close(self) -> None:
-        """Give back what the source holds; here nothing."""
+        """Release what the source holds open; nothing by default."""
 
     def __enter__(self) -> Self:
         return self

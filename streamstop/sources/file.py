@@ -1,8 +1,13 @@
 """A single file as a source, in its own time, with labels from a CSV if there are any.
 
-It promises to hand over every event the file's reader gives, in the file's order and with the
-file's times. With labels it reads the file twice, once to see whether they fit; standard input,
-which can be read once only, takes none, and its sensor has to be known.
+Guarantees:
+
+- Every event of the file's reader, in the file's order and with the file's times.
+
+Does not:
+
+- Take labels for standard input, which can be read only once: with labels a file is read twice, the
+  first time to check whether they fit. The sensor of standard input has to be known, too.
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ from streamstop.sources.segmentation import (
 )
 
 PROBE_PACKETS = 16
-"""How much of a file is read to see whether its events lie on the sensor that the user named."""
+"""Number of packets in which events are checked against the sensor that the user gave."""
 
 
 class FileSource(SourceBase):
@@ -34,15 +39,22 @@ class FileSource(SourceBase):
 
     Parameters
     ----------
-    name : what the user called it.
-    recording : the file.
-    labels : path of a label CSV, or None. Its times are the recording's own, or count from its
-        first event where that is what fits.
-    length_us : cuts the labelled intervals into segments of this length, a shorter rest of an
-        interval staying without a label; 0: the intervals themselves. The order is that of time.
-    limit : keep only so many segments' labels, and end the stream after the last of them; 0: all.
-    strict : stop at the first damage.
-    sensor : pixels of the sensor, where the file does not say; None: the smallest usual one that
+    name
+        What the user called it.
+    recording
+        The file.
+    labels
+        Path of a label CSV, or None. Its times are the recording's own, or count from its first
+        event if that fits.
+    length_us
+        Cuts the labelled intervals into segments of this length; a shorter rest of an interval
+        has no label. 0: the intervals themselves. The order is that of time.
+    limit
+        Maximum number of labelled segments; the stream ends after the last of them. 0: all.
+    strict
+        Stop at the first damage.
+    sensor
+        Size in pixels, where the file does not contain it; None: the smallest common one that
         holds the events, for which the file is read once.
 
     Raises
@@ -50,7 +62,7 @@ class FileSource(SourceBase):
     SourceError
         If the file cannot be read.
     UsageError
-        If labels do not fit, or the sensor is another than the file's, or does not hold its events.
+        If labels do not fit, or the sensor differs from the file's, or does not hold its events.
     """
 
     live = False
@@ -98,7 +110,7 @@ class FileSource(SourceBase):
         Raises
         ------
         DamageError
-            At the first damage, if `strict`; what lies before it was handed over.
+            At the first damage, if `strict`, after what lies before it.
         """
         passed = 0
         for packet in read_packets(self._recording):
@@ -116,21 +128,21 @@ class FileSource(SourceBase):
 
 
 def raise_on_other_sensor(recording: Recording, sensor: SensorSize | None) -> None:
-    """Raise UsageError where the file says its sensor, and the user says another."""
+    """Raise UsageError if the file and the user give different sensors."""
     if sensor is not None and recording.sensor not in (None, sensor):
         raise UsageError(
-            f"the file is of a sensor of {recording.sensor}, not {sensor}; leave the size out, "
-            f"the file says it: {recording.path}"
+            f"the file's sensor is {recording.sensor}, not {sensor}; leave the size out, the file "
+            f"contains it: {recording.path}"
         )
 
 
 def _check_sensor(recording: Recording, sensor: SensorSize) -> None:
-    """The user's word on the sensor against the file's, or against the file's first events."""
+    """Check the sensor that the user gave against the file, or against its first events."""
     raise_on_other_sensor(recording, sensor)
     if recording.sensor is not None:
         return
     if recording.path == STDIN:
-        return  # what is read of it is gone; events outside are rejected, and counted
+        return  # it cannot be read again; events outside are rejected and counted
     outside = events = 0
     columns = rows = 0
     for packet in islice(read_packets(recording), PROBE_PACKETS):
@@ -140,22 +152,22 @@ def _check_sensor(recording: Recording, sensor: SensorSize) -> None:
         columns, rows = max(columns, int(x.max(initial=0))), max(rows, int(y.max(initial=0)))
     if outside * 100 > events:
         raise UsageError(
-            f"{outside} of the first {events} events lie outside the sensor of {sensor}, columns "
-            f"going up to {columns} and rows to {rows}; give its true size with "
+            f"{outside} of the first {events} events lie outside the sensor of {sensor}: columns "
+            f"go up to {columns} and rows to {rows}; give its true size with "
             f"?sensor=WIDTHxHEIGHT: {recording.path}"
         )
 
 
 def _check_once(size: SensorSize | None, labels: str | None) -> None:
-    """Whether one reading is enough."""
+    """Check that standard input needs to be read only once."""
     if size is None:
         raise UsageError(
-            "standard input can be read once only, and its format does not say the sensor; say it "
-            "with -?sensor=WIDTHxHEIGHT: -"
+            "standard input can be read only once, and its format does not contain the sensor; "
+            "give it with -?sensor=WIDTHxHEIGHT: -"
         )
     if labels is not None:
         raise UsageError(
-            "standard input can be read once only, and labels need a second pass to see whether "
+            "standard input can be read only once, and labels need a second pass to check whether "
             "they fit; save the recording to a file: -"
         )
 
@@ -163,7 +175,7 @@ def _check_once(size: SensorSize | None, labels: str | None) -> None:
 def _track(
     name: str, labels: str, recording: Recording, found: RecordingScan, length_us: int, limit: int
 ) -> LabelTrack:
-    """The labels; of a stretch of a recording those of the whole that lie in it, cut to it."""
+    """The label track; for a time range of a recording, the labels inside it, clipped to it."""
     if not found.events:
         raise UsageError(f"the recording holds no events for labels to fit: {name}")
     read = read_label_csv(labels)

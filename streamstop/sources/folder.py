@@ -1,16 +1,21 @@
-"""A folder of labelled recordings becomes one stream of segments.
+"""A folder of labelled recordings as one stream of segments.
 
-It promises that each event of each recording is handed over once or counted once by cause, that
-every event handed over lies within its segment, and that the order depends on the files and the
-seed alone. Recordings are read in pieces, in bounded memory; all of them are read once at opening,
-to learn where segments lie. It does not balance classes and does not shuffle within a recording's
-segment.
+Guarantees:
 
-A recording's classes stand in the label CSV beside it (`rec_labels.csv` or `rec.csv` beside
+- Each event of each recording is yielded once or counted once by cause.
+- Every yielded event lies within its segment.
+- The order depends on the files and the seed alone.
+- Memory is bounded. All recordings are read once at opening, to find where segments lie.
+
+Does not:
+
+- Balance classes, or shuffle within a segment.
+
+The classes of a recording are in the label CSV beside it (`rec_labels.csv` or `rec.csv` beside
 `rec.aedat4`, with the columns of the DVS-Gesture set). Without one, its class is the name of its
-folder; or, of a file right in the given folder, its own name without the suffix.
+folder; or, for a file directly in the given folder, its own name without the suffix.
 
-DVS-Gesture as tonic unpacks it, `user01_led/4.npy`, is known by these names: the class is the
+DVS-Gesture as tonic unpacks it, `user01_led/4.npy`, is detected by these names: the class is the
 file's number, and its table is x, y, p, t with times in ms, on the DVS128.
 """
 
@@ -54,7 +59,7 @@ from streamstop.sources.segmentation import (
 )
 
 DOCUMENTS = ("README", "LICENSE", "LICENCE", "MANIFEST")
-"""Files of these names, with any suffix, go with recordings and are passed over without a word."""
+"""Files of these names, with any suffix, are ignored without a message."""
 
 _TONIC_GESTURE = re.compile(r"(?:.*/)?user\d\d_[a-z_]+/(\d+)\.npy")
 _TONIC_OPTIONS = {"columns": "xypt", "unit": "ms"}
@@ -64,7 +69,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Found(NamedTuple):
-    """A file of the folder: its path from there, its class or its label CSV.
+    """A recording in the folder: its relative path, its class or its label CSV.
 
     tonic : whether it is one of DVS-Gesture's as tonic unpacks them.
     """
@@ -77,12 +82,12 @@ class _Found(NamedTuple):
 
 @dataclass
 class _Labelled:
-    """A recording with its pieces, and what of it is still to be told to the ledger."""
+    """A recording with its segments, and its dropped events and damage, not yet reported."""
 
     name: str
     recording: Recording
     first_us: int
-    pieces: list[SegmentSlice]
+    slices: list[SegmentSlice]
     dropped: Counter[str]
     damage: Sequence[Damage]
 
@@ -91,36 +96,46 @@ class FolderSource(SourceBase):
     """A folder of labelled recordings as a stream; see `streamstop.sources.base.Source`.
 
     Segments lie end to end in the stream's time: the first starts at 0, each next one at the first
-    multiple of `align_us` where the one before is over, so that no bin holds events of two. Each
-    ends where the next begins.
+    multiple of `align_us` after the one before, so that no bin holds events of two. Each ends where
+    the next starts.
 
     Parameters
     ----------
-    path : the folder.
-    length_us : length of a segment; a piece shorter than that at the end of a recording, or of a
-        labelled interval, is dropped as "segment_tail". 0: whole recordings or intervals.
-    order : "iid" (drawn from the seed), "round-robin" (one segment of each recording in turn, in
-        the order of time within a recording, classes alternating), "by-class" (class after class);
-        or a function of the pieces, whose events are dropped as "held_out" where it leaves some out
-        (`streamstop.sources.ordering.Order`).
-    limit : stop after so many segments, the events of the others being dropped as "segment_limit";
-        0: all.
-    seed : of the iid order.
-    align_us : the width of a bin.
-    strict : refuse damage.
-    sensor : pixels of the sensor; None takes it from the recordings.
-    selection : the named set that the folder is, and which split of it; None for any folder.
+    path
+        The folder.
+    length_us
+        Length of a segment; a shorter rest at the end of a recording, or of a labelled
+        interval, is dropped as "segment_tail". 0: whole recordings or intervals.
+    order
+        "shuffled" (by the seed), "round-robin" (one segment of each recording in turn, in
+        the order of time within a recording, classes alternating), "by-class" (class after
+        class); or a function of the segments (`streamstop.sources.ordering.Order`); the events
+        of those that it leaves out are dropped as "held_out".
+    limit
+        Maximum number of segments; the events of the others are dropped as "segment_limit". 0:
+        all.
+    seed
+        Of the shuffled order.
+    align_us
+        The width of a bin.
+    strict
+        Raise an error on damage.
+    sensor
+        Size in pixels; None takes it from the recordings.
+    selection
+        The named data set in the folder, and which split of it; None for any folder.
 
     Attributes
     ----------
-    notes : what a report should say of where its segments come from.
+    notes
+        What a report should say about the origin of its segments.
 
     Raises
     ------
     SourceError
-        If the folder or a recording cannot be read, or holds no recording.
+        If the folder or a recording cannot be read, or it holds no recording.
     UsageError
-        If no segment is left, labels do not fit, or recordings are of different sensors.
+        If no segment is left, labels do not fit, or recordings have different sensors.
     DamageError
         If a recording is damaged and `strict`.
     """
@@ -133,7 +148,7 @@ class FolderSource(SourceBase):
         path: str,
         *,
         length_us: int = 0,
-        order: str | Order = "iid",
+        order: str | Order = "shuffled",
         limit: int = 0,
         seed: int = 0,
         align_us: int = 10_000,
@@ -165,7 +180,7 @@ class FolderSource(SourceBase):
                 sensors.setdefault(known, file.name)
             elif found.events:
                 inferred.append(most_common_sensor(found))
-            pieces: list[SegmentSlice] = []
+            slices: list[SegmentSlice] = []
             dropped: Counter[str] = Counter()
             if found.events:
                 intervals = [Interval(found.first_us, found.last_us + 1, file.label)]
@@ -173,13 +188,13 @@ class FolderSource(SourceBase):
                     fix = selection.label_fix(file.name, notes) if selection is not None else None
                     read = read_label_csv(file.csv, fix)
                     intervals = fit_intervals(read, found.first_us, found.last_us, file.csv)
-                pieces, dropped = cut_segments(recording, found, intervals, length_us)
+                slices, dropped = cut_segments(recording, found, intervals, length_us)
             self._recordings.append(
                 _Labelled(
                     file.name,
                     recording,
                     found.first_us,
-                    pieces,
+                    slices,
                     dropped + found.dropped,
                     found.damage,
                 )
@@ -188,7 +203,7 @@ class FolderSource(SourceBase):
         formats = {one.recording.format for one in self._recordings}
         self.format = formats.pop() if len(formats) == 1 else "folder"
         self.simulated = any(one.recording.simulated for one in self._recordings)
-        if not any(one.pieces for one in self._recordings):
+        if not any(one.slices for one in self._recordings):
             longest = f" in one of at least {length_us} us" if length_us else ""
             raise UsageError(
                 f"no segment is left: none of the {len(files)} recordings holds an event{longest}; "
@@ -199,10 +214,10 @@ class FolderSource(SourceBase):
         self.labels: LabelTrack | None = self._track(align_us)
 
     def held_out(self) -> FolderSource:
-        """The pieces that the order left out, in the order of files and time, as a stream.
+        """The segments that the order left out, in the order of files and time, as a stream.
 
-        Its classes are those of the whole folder. What of the recordings was dropped or damaged
-        this source tells, not that one.
+        Its classes are those of the whole folder. Dropped events and damage of the recordings are
+        reported by this source, not by that one.
         """
         other = copy(self)
         other._recordings = [replace(one, dropped=Counter(), damage=()) for one in self._recordings]
@@ -211,69 +226,69 @@ class FolderSource(SourceBase):
         return other
 
     def _chosen(self, order: Order, seed: int, limit: int) -> list[tuple[int, SegmentSlice]]:
-        """The stream's pieces, each with its recording's number; the others' events are dropped."""
-        pieces = [(which, one) for which, own in enumerate(self._recordings) for one in own.pieces]
+        """The stream's segments, each with its recording's index; the other events are dropped."""
+        slices = [(which, one) for which, own in enumerate(self._recordings) for one in own.slices]
         offered = []
-        for which, piece in pieces:
+        for which, part in slices:
             one = self._recordings[which]
-            offered.append(Offered(one.name, piece.name, piece.start_us - one.first_us))
+            offered.append(Offered(one.name, part.name, part.start_us - one.first_us))
         chosen = list(order(offered, seed))
-        self._left_out = [pieces[i] for i in sorted(set(range(len(pieces))).difference(chosen))]
-        for which, piece in self._left_out:
-            self._recordings[which].dropped["held_out"] += piece.events
+        self._left_out = [slices[i] for i in sorted(set(range(len(slices))).difference(chosen))]
+        for which, part in self._left_out:
+            self._recordings[which].dropped["held_out"] += part.events
         for i in chosen[limit:] if limit else ():
-            which, piece = pieces[i]
-            self._recordings[which].dropped["segment_limit"] += piece.events
-        return [pieces[i] for i in chosen[: limit or None]]
+            which, part = slices[i]
+            self._recordings[which].dropped["segment_limit"] += part.events
+        return [slices[i] for i in chosen[: limit or None]]
 
     def _track(self, align_us: int) -> LabelTrack:
-        """The segments end to end; classes are those of all recordings, cut off or not."""
-        classes = sorted_classes(piece.name for one in self._recordings for piece in one.pieces)
+        """The segments end to end; classes are those of all recordings, used or not."""
+        classes = sorted_classes(part.name for one in self._recordings for part in one.slices)
         number = {name: label for label, name in enumerate(classes)}
         segments = []
         now_us = 0
-        for which, piece in self._order:
+        for which, part in self._order:
             one = self._recordings[which]
-            end_us = now_us + -(-(piece.end_us - piece.start_us) // align_us) * align_us
+            end_us = now_us + -(-(part.end_us - part.start_us) // align_us) * align_us
             segments.append(
-                Segment(now_us, end_us, number[piece.name], one.name, piece.start_us - one.first_us)
+                Segment(now_us, end_us, number[part.name], one.name, part.start_us - one.first_us)
             )
             now_us = end_us
         return LabelTrack(named(classes, Path(self.name)), segments)
 
     def __iter__(self) -> Iterator[Packet]:
-        """The packets of every segment, in order; each ends with one that says `until_us`."""
+        """The packets of every segment, in order; the last of each sets `until_us` to its end."""
         assert self.labels is not None
-        told: set[int] = set()
+        reported: set[int] = set()
         used = {which for which, _ in self._order}
         for which in range(len(self._recordings)):
             if which not in used:
-                yield from self._account(which, told)
-        for (which, piece), segment in zip(self._order, self.labels, strict=True):
-            yield from self._account(which, told)
+                yield from self._account(which, reported)
+        for (which, part), segment in zip(self._order, self.labels, strict=True):
+            yield from self._account(which, reported)
             held: Packet | None = None
-            for packet in read_slice(self._recordings[which].recording, piece):
+            for packet in read_slice(self._recordings[which].recording, part):
                 if held is not None:
                     yield held
                 events = packet.events.copy()
-                events["t"] += segment.start_us - piece.start_us
+                events["t"] += segment.start_us - part.start_us
                 held = Packet(events, packet.cursor, dropped=packet.dropped)
             last = held or Packet(empty_events(), Cursor(self.name))
             yield Packet(last.events, last.cursor, segment.end_us, last.dropped)
 
-    def _account(self, which: int, told: set[int]) -> Iterator[Packet]:
-        """Tell a recording's dropped events and damage, once in a pass."""
+    def _account(self, which: int, reported: set[int]) -> Iterator[Packet]:
+        """Report a recording's dropped events and damage, once per pass."""
         one = self._recordings[which]
-        if which not in told and (one.dropped or one.damage):
+        if which not in reported and (one.dropped or one.damage):
             at = Cursor(one.recording.path)
             yield Packet(empty_events(), at, dropped=dict(one.dropped), damage=tuple(one.damage))
-        told.add(which)
+        reported.add(which)
 
 
 def _labelled_files(root: Path, documents: Sequence[str] = ()) -> list[_Found]:
     """The recordings under a folder in a fixed order, each with its class or label CSV.
 
-    documents : names of files that belong to the set and are none of these.
+    documents : names of files that belong to the data set and are neither.
     """
     found: list[_Found] = []
     unknown: list[Path] = []
@@ -298,7 +313,7 @@ def _labelled_files(root: Path, documents: Sequence[str] = ()) -> list[_Found]:
         files = "1 file" if len(unknown) == 1 else f"{len(unknown)} files"
         more = ", ..." if len(unknown) > 5 else ""
         _log.warning(
-            "%s passed over, neither recording nor labels of one (%s%s): %s",
+            "%s ignored, neither recordings nor labels of one (%s%s): %s",
             files,
             names,
             more,
@@ -307,7 +322,7 @@ def _labelled_files(root: Path, documents: Sequence[str] = ()) -> list[_Found]:
     if not found:
         raise SourceError(
             f"no recording among the {len(unknown)} files in this folder; a folder of labelled "
-            f"recordings holds one folder for each class, or recordings themselves: {root}"
+            f"recordings holds one folder per class, or the recordings themselves: {root}"
         )
     return found
 
@@ -317,7 +332,7 @@ def _holds_labels(path: Path) -> bool:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """Files under a folder, hidden ones left out, links followed once, in the order of names."""
+    """Files under a folder in the order of names, without hidden ones; links are followed once."""
     seen = {root.resolve()}
 
     def refuse(error: OSError) -> None:
@@ -337,8 +352,8 @@ def _one_sensor(stated: dict[SensorSize, str], inferred: list[SensorSize], path:
     if len(stated) > 1:
         sizes = ", ".join(f"{size} ({name})" for size, name in list(stated.items())[:4])
         raise UsageError(
-            f"recordings of different sensors in one folder: {sizes}; part them, or say the size "
-            f"to take with ?sensor=WIDTHxHEIGHT: {path}"
+            f"recordings with different sensors in one folder: {sizes}; separate them, or give "
+            f"the size to use with ?sensor=WIDTHxHEIGHT: {path}"
         )
     both = [*stated, *inferred] or [SensorSize(1, 1)]
     return SensorSize(max(s.width for s in both), max(s.height for s in both))

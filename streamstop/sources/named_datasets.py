@@ -1,9 +1,16 @@
-"""The data sets that have a name: their layouts, splits and known faults.
+"""The data sets that have a name: their layouts, splits and known errors.
 
-`dvs-gesture:ROOT?split=test` is the folder ROOT, but for what a set adds to it: which recordings
-belong to a split, which labels are mended, what the sensor is. Every layout that people download
-or unpack is taken; how many recordings a whole set has is known, so that a part is not taken for
-it. What is inside recordings is not checked.
+`dvs-gesture:ROOT?split=test` is the folder ROOT with what is known about the set: which recordings
+belong to a split, which labels are corrected, which sensor it has.
+
+Guarantees:
+
+- Every common layout of the downloads is accepted.
+- The number of recordings of the whole set is known, so that a part of it is reported as one.
+
+Does not:
+
+- Check the content of the recordings.
 """
 
 from __future__ import annotations
@@ -21,8 +28,8 @@ from streamstop.events.packet import SensorSize
 
 SPLITS = ("all", "train", "test")
 
-TRAIN_SHARE = 0.9
-"""Of each class of a set without a split of its own: the usual one."""
+TRAIN_FRACTION = 0.9
+"""Training fraction of each class, for sets without a split of their own."""
 
 _GESTURE_TEST_USERS = range(24, 30)
 _USER = re.compile(r"user(\d\d)")
@@ -35,12 +42,23 @@ Split = Callable[[Path, Sequence[str], str, int | None], Collection[str]]
 class NamedDataset:
     """A data set.
 
-    title, licence, where : for people.  size : as downloaded, in words.
-    recordings : files of the whole set, by layout; a recording of DVS-Gesture holds many labels.
-    sensor : pixels, for formats that do not say.
-    split : how it is parted.
-    split_description : the same in words.
-    documents : files beside the recordings, by name, that are neither these nor labels.
+    Attributes
+    ----------
+    title, licence, where
+        For people.
+    size
+        Of the download, as text.
+    recordings
+        Number of files of the whole set, by layout; a recording of DVS-Gesture holds many
+        labels.
+    sensor
+        Size in pixels, for formats that do not contain it.
+    split
+        Selects the recordings of a split.
+    split_description
+        The same as text.
+    documents
+        Names of files beside the recordings that are neither recordings nor labels.
     """
 
     title: str
@@ -55,7 +73,7 @@ class NamedDataset:
 
 
 def _by_user(root: Path, names: Sequence[str], split: str, seed: int | None) -> Collection[str]:
-    """DVS-Gesture's own split: as its lists of trials say, else users 24 to 29 to test."""
+    """DVS-Gesture's own split: as its lists of trials, else users 24 to 29 for testing."""
     listed: set[str] = set()
     for folder in {root, *((root / name).parent for name in names)}:
         trials = folder / f"trials_to_{split}.txt"
@@ -68,14 +86,14 @@ def _by_user(root: Path, names: Sequence[str], split: str, seed: int | None) -> 
     for name in names:
         user = _USER.search(name)
         if user is None:
-            raise UsageError(f"no user in its name, so that no split can hold it: {root / name}")
+            raise UsageError(f"its name contains no user, so it belongs to no split: {root / name}")
         if (int(user[1]) in _GESTURE_TEST_USERS) == (split == "test"):
             chosen.append(name)
     return chosen
 
 
-def _by_share(root: Path, names: Sequence[str], split: str, seed: int | None) -> Collection[str]:
-    """The first nine tenths of each class to train, by number; or as a seed draws them."""
+def _by_fraction(root: Path, names: Sequence[str], split: str, seed: int | None) -> Collection[str]:
+    """The first nine tenths of each class for training, by number; or as a seed draws them."""
     of_class: dict[str, list[str]] = {}
     for name in sorted(names, key=_by_number):
         of_class.setdefault(Path(name).parent.name, []).append(name)
@@ -84,13 +102,13 @@ def _by_share(root: Path, names: Sequence[str], split: str, seed: int | None) ->
         if seed is not None:
             order = np.random.default_rng([seed, i]).permutation(len(own))
             own = [own[k] for k in order]
-        cut = round(TRAIN_SHARE * len(own))
+        cut = round(TRAIN_FRACTION * len(own))
         chosen += own[:cut] if split == "train" else own[cut:]
     return chosen
 
 
 def _by_folder(root: Path, names: Sequence[str], split: str, seed: int | None) -> Collection[str]:
-    """As the folders are called: train, Train, n-cars_train, ..."""
+    """By the names of the folders: train, Train, n-cars_train, ..."""
     words = re.compile(rf"(?:^|[/_-]){split}(?:[/_-]|$)", re.IGNORECASE)
     return [name for name in names if words.search(str(Path(name).parent))]
 
@@ -109,7 +127,7 @@ SETS = {
         (122, 1342),
         SensorSize(128, 128),
         _by_user,
-        "its own: trials_to_train.txt and trials_to_test.txt, or users 24-29 to test",
+        "its own: trials_to_train.txt and trials_to_test.txt, or users 24-29 for testing",
         ("trials_to_train.txt", "trials_to_test.txt"),
     ),
     "cifar10-dvs": NamedDataset(
@@ -119,8 +137,8 @@ SETS = {
         "2.6 GB",
         (10_000,),
         SensorSize(128, 128),
-        _by_share,
-        "it has none: the first 90 % of each class by number to train, or split_seed= draws them",
+        _by_fraction,
+        "none of its own: the first 90 % of each class by number, or split_seed= draws them",
     ),
     "nmnist": NamedDataset(
         "N-MNIST (Orchard et al., 2015): MNIST before an ATIS, 60,000 and 10,000",
@@ -152,10 +170,18 @@ SETS = {
 
 @dataclass(frozen=True)
 class DatasetSelection:
-    """A set as a URI asks for it.
+    """A data set as a URI asks for it.
 
-    name : key of SETS.  root : its folder.  split : of SPLITS.  split_seed : None for the usual
-        split.
+    Attributes
+    ----------
+    name
+        Key of SETS.
+    root
+        Its folder.
+    split
+        One of SPLITS.
+    split_seed
+        None for the usual split.
     """
 
     name: str
@@ -169,7 +195,7 @@ class DatasetSelection:
         Raises
         ------
         UsageError
-            If it holds none.
+            If there are none.
         """
         if self.split == "all":
             return names
@@ -182,17 +208,20 @@ class DatasetSelection:
         return kept
 
     known_fault = (
-        "user22_led: its labels say that class 9 ends at 110590564 us, a known error; 104000000 us "
-        "is taken"
+        "user22_led: in its labels class 9 ends at 110590564 us, a known error; 104000000 us "
+        "is used"
     )
-    """What is set right, for the report."""
+    """What is corrected, for the report."""
 
     def label_fix(
         self, recording: str, notes: list[str]
     ) -> Callable[[list[Interval]], list[Interval]] | None:
-        """What sets right the labels of a recording in which an error is known; None for others.
+        """A function that corrects a recording's labels if an error is known; None for others.
 
-        notes : gets `known_fault` where the labels do hold the error: other files of that name may
+        Parameters
+        ----------
+        notes
+            Gets `known_fault` if the labels do contain the error: other files of that name may
             not.
         """
         if self.name != "dvs-gesture" or Path(recording).stem != "user22_led":
@@ -210,7 +239,7 @@ class DatasetSelection:
         return fix
 
     def describe(self, names: Sequence[str], kept: Collection[str]) -> list[str]:
-        """What a report says of it."""
+        """The lines of a report about it."""
         one = SETS[self.name]
         lines = []
         if self.name != "folder":
@@ -219,20 +248,20 @@ class DatasetSelection:
             lines.append(f"{one.title}; {len(names):,} recordings here{of}")
         if self.split != "all":
             drawn = "" if self.split_seed is None else f", drawn by seed {self.split_seed}"
-            said = f"split {self.split}{drawn}: {len(kept):,} recordings; {one.split_description}"
-            lines.append(said)
+            text = f"split {self.split}{drawn}: {len(kept):,} recordings; {one.split_description}"
+            lines.append(text)
         return lines
 
 
 def parse_dataset_uri(path: str, options: dict[str, str]) -> DatasetSelection | None:
-    """The set that a URI names; None where it names none. Takes its options out of `options`.
+    """The data set that a URI names; None where it names none. Removes its keys from `options`.
 
     Raises
     ------
     SourceError
-        If its folder is not there.
+        If its folder does not exist.
     UsageError
-        If the split is none.
+        If the split does not exist.
     """
     name, colon, root = path.partition(":")
     if not colon or name not in SETS or root.startswith("//") or Path(path).exists():
@@ -240,19 +269,19 @@ def parse_dataset_uri(path: str, options: dict[str, str]) -> DatasetSelection | 
     folder = Path(root)
     if not folder.is_dir():
         one = SETS[name]
-        get = f"; it can be had at {one.where} ({one.size}, {one.licence})" if one.where else ""
+        get = f"; download it from {one.where} ({one.size}, {one.licence})" if one.where else ""
         raise SourceError(f"there is no such folder{get}: {root or '(none named)'}")
     split = options.pop("split", "all")
     if split not in SPLITS:
         raise UsageError(f"split is one of {', '.join(SPLITS)}, not {split!r}: {path}")
     seed = options.pop("split_seed", None)
     if seed is not None and (name != "cifar10-dvs" or not seed.isdecimal()):
-        raise UsageError(f"split_seed is a whole number, and for cifar10-dvs alone: {path}")
+        raise UsageError(f"split_seed is a whole number, and only for cifar10-dvs: {path}")
     return DatasetSelection(name, folder, split, None if seed is None else int(seed))
 
 
 def find_present(name: str, root: Path) -> tuple[int, bool]:
-    """How many recordings of a set lie under a folder, and whether that is all of it.
+    """Number of recordings of a data set under a folder, and whether that is all of them.
 
     Files are counted by their suffix, and not opened.
     """

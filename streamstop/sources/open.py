@@ -1,9 +1,8 @@
-"""Sources of events: one module per origin, one protocol for all.
+"""Opens any source from its URI: `open_source`.
 
-A source is `for packet in source:` and a context manager. It knows its sensor size, whether it is
-live, whether its data are simulated, where its bins begin and, if it has them, its labels.
-
-`open_source` opens them all. Which files are read is the table in `streamstop.formats.detect`.
+A source is `for packet in source:` and a context manager. It has the sensor's size, whether it is
+live, whether its data are simulated, where its bins begin and, if there are any, its labels. The
+table in `streamstop.formats.detect` lists the file formats.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def open_source(
     strict: bool = False,
     seed: int = 0,
     length_us: int = 0,
-    order: str | Order = "iid",
+    order: str | Order = "shuffled",
     limit: int = 0,
     align_us: int = 10_000,
     seconds: float = 0.0,
@@ -39,29 +38,41 @@ def open_source(
 
     Parameters
     ----------
-    uri : a camera's name or a socket (see `streamstop.sources.live.registry`), or a path, with
+    uri
+        A camera's name or a socket (see `streamstop.sources.live.registry`), or a path, with
         options of the format after a `?`: `rec.bin?sensor=34x34`, `rec.csv?columns=txyp`. Any
-        single file takes `start_us` and `stop_us`, a stretch of its time, counted from its first
-        event where a plus sign stands in front, and `format`, where content and name do not tell
-        it. "-" is standard input, which takes the same. A path that is a camera's name is written
+        single file takes `start_us` and `stop_us`, a range of its time, counted from its first
+        event with a plus sign in front, and `format`, where content and name do not tell it.
+        "-" is standard input, which takes the same. A path that is a camera's name is written
         `./davis346`.
-    labels : path of a label CSV, for a single file.
-    sensor : pixels of the sensor, where the file does not say; `?sensor=` says the same.
-    strict : stop at the first damage.
-    seed, length_us, order, limit : how labelled recordings become segments; see
-        `streamstop.sources.folder.FolderSource` and `streamstop.sources.file.FileSource`.
-    align_us : the width of a bin, which the segments of a folder are laid out to, and after which
-        the clock of a live source speaks.
-    seconds : end a live source after so long; 0: never.
+    labels
+        Path of a label CSV, for a single file.
+    sensor
+        Size in pixels, where the file does not contain it; `?sensor=` does the same.
+    strict
+        Stop at the first damage.
+    seed, length_us, order, limit
+        How labelled recordings become segments; see `streamstop.sources.folder.FolderSource`
+        and `streamstop.sources.file.FileSource`.
+    align_us
+        The width of a bin, to which segments of a folder are aligned, and the interval at which
+        the clock of a live source advances time.
+    seconds
+        End a live source after this long; 0: never.
+
+    Returns
+    -------
+    source : Source
+        To be used in a `with` statement.
 
     Raises
     ------
     SourceError
-        If it cannot be opened: missing, no permission, empty, of no known format, no camera.
+        If it cannot be opened: missing, no permission, empty, of unknown format, no camera.
     UsageError
         If the options do not fit it.
     DamageError
-        If it is damaged and `strict`; of a single file, perhaps only when it is read.
+        If it is damaged and `strict`; for a single file perhaps only while it is read.
     """
     if is_live(uri):
         return open_live(
@@ -129,7 +140,7 @@ def uri_parts(uri: str) -> tuple[str, dict[str, str]]:
 
 
 def sensor_size(text: str) -> SensorSize:
-    """The size that a text like 346x260 says; UsageError where it says none."""
+    """The size in a text like 346x260; UsageError for any other text."""
     size = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
     if size is None:
         raise UsageError(f"a sensor's size is written like 346x260, not {text!r}")
@@ -137,7 +148,7 @@ def sensor_size(text: str) -> SensorSize:
 
 
 def kind_of(path: str) -> str:
-    """ "file" or "folder"; an error that helps for anything else."""
+    """Whether a path is a "file" or a "folder"; a helpful error for anything else."""
     if path == STDIN:
         if sys.stdin is None or sys.stdin.isatty():
             raise SourceError(
@@ -148,7 +159,7 @@ def kind_of(path: str) -> str:
     if re.match(r"[a-z][a-z0-9+.-]+:", path) and not Path(path).exists():
         sockets = ", ".join(f"{one}://" for one in SCHEMES)
         raise SourceError(
-            f"sources of the kind {path.partition(':')[0]!r} are not known to this version; known "
+            f"unknown kind of source {path.partition(':')[0]!r}; supported "
             f"are files, folders of recordings, {sockets} and the cameras {', '.join(CAMERAS)}: "
             f"{path}"
         )

@@ -1,8 +1,8 @@
-"""Orders in which the pieces of labelled recordings become a stream of segments.
+"""Orders in which the segments of labelled recordings become a stream.
 
-An order is a function of the pieces on offer and the seed: it answers with the numbers of those
-that make the stream, each at most once, in the order in which they arrive. The pieces that it
-leaves out are dropped and counted. It sees names and places, never events.
+An order is a function of the available segments and the seed. It returns the indices of those that
+make the stream, each at most once, in the order in which they arrive. The segments that it leaves
+out are dropped and counted. It sees names and times, never events.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ from streamstop.events.labels import sorted_classes
 
 
 class Offered(NamedTuple):
-    """A piece on offer; they come recording after recording, each in the order of its time.
+    """An available segment; they are listed by recording, then by time.
 
-    recording : name of its recording, a path from the folder.
-    label : name of its class.
-    start_us : where it begins, from the recording's first event.
+    Attributes
+    ----------
+    recording
+        Name of its recording, a path from the folder.
+    label
+        Name of its class.
+    start_us
+        Its start, counted from the recording's first event.
     """
 
     recording: str
@@ -30,11 +35,11 @@ class Offered(NamedTuple):
 
 
 Order = Callable[[Sequence[Offered], int], Sequence[int]]
-"""(pieces on offer, seed) -> numbers of those that make the stream, in the order they arrive."""
+"""(available segments, seed) -> indices of those that make the stream, in the order they arrive."""
 
 
 def iid(offered: Sequence[Offered], seed: int) -> list[int]:
-    """All pieces as the seed draws them."""
+    """All segments, shuffled by the seed."""
     drawn: list[int] = np.random.default_rng(seed).permutation(len(offered)).tolist()
     return drawn
 
@@ -46,10 +51,10 @@ def by_class(offered: Sequence[Offered], seed: int) -> list[int]:
 
 
 def round_robin(offered: Sequence[Offered], seed: int) -> list[int]:
-    """A piece of each recording in turn, in the order of its time.
+    """One segment of each recording in turn, in the order of its time.
 
-    Recordings take turns class by class (by the class of their first piece), or whole recordings
-    would come class after class.
+    Recordings take turns class by class (by the class of their first segment); otherwise whole
+    recordings would come class after class.
     """
     own: dict[str, list[int]] = {}
     for i, piece in enumerate(offered):
@@ -66,10 +71,15 @@ def round_robin(offered: Sequence[Offered], seed: int) -> list[int]:
     return [pieces[k] for k in range(rounds) for pieces in in_turn if k < len(pieces)]
 
 
-ORDERS: dict[str, Order] = {"iid": iid, "round-robin": round_robin, "by-class": by_class}
+ORDERS: dict[str, Order] = {
+    "shuffled": iid,
+    "iid": iid,
+    "round-robin": round_robin,
+    "by-class": by_class,
+}
 
 
 def class_ranks(offered: Sequence[Offered]) -> dict[str, int]:
-    """The place of each class in the order of `sorted_classes`."""
+    """The index of each class in the order of `sorted_classes`."""
     classes = sorted_classes(piece.label for piece in offered)
     return {name: i for i, name in enumerate(classes)}

@@ -1,8 +1,10 @@
-"""A recording replayed at the speed of its own time, or at any multiple of it.
+"""Replays a recording at the speed of its own time, or at any multiple of it.
 
-It promises the events of the recording in their order, cut finer and handed over when they are due,
-on a schedule counted from the beginning, so that no delay adds up. Where time jumps, the schedule
-begins anew there: a jump is not waited for.
+Guarantees:
+
+- The events of the recording in their order, in smaller packets, each yielded when it is due.
+- The schedule counts from the start, so that delays do not add up.
+- After a jump in time the schedule restarts there: a jump is not waited for.
 """
 
 from __future__ import annotations
@@ -27,18 +29,25 @@ def replay_realtime(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Packet]:
-    """The same events, each stretch of `tick_us` when its last one is due.
+    """The same events, in packets of `tick_us`, each when its last event is due.
 
     Parameters
     ----------
-    packets : of a recording.
-    speed : times real time, above 0.
-    tick_us : of the recording's time; how finely packets are cut.
-    gap_us : a longer step in time, forwards or back, is a jump.
+    packets
+        Of a recording.
+    speed
+        Times real time, above 0.
+    tick_us
+        Length of the packets in the recording's time.
+    gap_us
+        A longer step in time, forwards or back, is a jump.
+    clock, sleep
+        Seconds on a clock, and a function that waits for so many.
 
     Yields
     ------
-    Packet : `arrived_s` is when it was due, whether or not it was asked for in time.
+    packet : Packet
+        `arrived_s` is when it was due, whether or not it was asked for in time.
     """
     start_s, start_us, now_us = 0.0, 0, None
     cursor = Cursor()
@@ -69,9 +78,10 @@ def replay_realtime(
 def _stretches(
     t: NDArray[Any], now_us: int, tick_us: int, gap_us: int
 ) -> Iterator[tuple[int, int]]:
-    """How many events are due together, and the latest time among them, up to the first jump.
+    """Number of events that are due together, and their latest time, up to the first jump.
 
-    t : times of the events, shape (n,), the first of them no jump.  now_us : the latest before.
+    t : times of the events, shape (n,); the first of them is no jump.
+    now_us : the latest time before.
     """
     latest = np.maximum.accumulate(np.maximum(t, now_us))
     jumps = (t < latest - gap_us) | (np.diff(latest, prepend=now_us) > gap_us)

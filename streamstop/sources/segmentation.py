@@ -1,10 +1,13 @@
-"""Cuts a recording into the labelled pieces that a stream is made of.
+"""Cuts a recording into the labelled segments of a stream.
 
-It promises that every event of the recording is in one piece or counted by the cause for which it
-is in none, and that a piece can be read on its own, in bounded memory, without what lies before.
-Pieces are cut in the order of arrival: an event belongs to the piece that the latest time seen so
-far lies in, so that one that comes late stays with its neighbours, or is dropped as `out_of_order`
-where its time lies before its piece. Pieces without any event are not made.
+Guarantees:
+
+- Every event of the recording is in one segment, or counted by the cause for which it is in none.
+- A segment can be read on its own, in bounded memory, without what lies before it.
+
+Events are assigned in the order of arrival: an event belongs to the segment that contains the
+latest time seen so far. One that comes late stays with its neighbours, or is dropped as
+`out_of_order` if its time lies before its segment. Segments without events are not made.
 """
 
 from __future__ import annotations
@@ -25,10 +28,10 @@ from streamstop.events.packet import Cursor, Damage, Packet, SensorSize
 from streamstop.formats.base import Recording, read_packets
 
 MAX_DAMAGE = 64
-"""Further stretches of damage of one recording are put together in one."""
+"""Damaged regions reported one by one per recording; further ones are merged into the last."""
 
 MAX_SLICES = 1 << 20
-"""More pieces of one recording than this are a mistake in `length_us`, or in the recording."""
+"""More segments per recording indicate a mistake in `length_us`, or in the recording."""
 
 COMMON_SENSORS = (
     SensorSize(34, 34),
@@ -43,8 +46,10 @@ COMMON_SENSORS = (
 
 
 class Block(NamedTuple):
-    """Where a packet of the recording begins, and the latest time before it (of the first packet:
-    the first event's)."""
+    """The start of a packet in the recording, and the latest time before it.
+
+    For the first packet that time is the first event's.
+    """
 
     cursor: Cursor
     latest_us: int
@@ -52,11 +57,20 @@ class Block(NamedTuple):
 
 @dataclass
 class RecordingScan:
-    """What one pass over a recording tells.
+    """The result of one pass over a recording.
 
-    first_us, last_us : time of the first event, latest time of any.
-    events : how many.
-    columns, rows : events by x and by y, shape (65536,); None where nobody asked.
+    Attributes
+    ----------
+    first_us, last_us
+        Time of the first event, latest time of any.
+    events
+        Number of events.
+    dropped, damage
+        As the recording's reader reports them.
+    blocks
+        The packets with events.
+    columns, rows
+        Number of events by x and by y, shape (65536,); None if not asked for.
     """
 
     first_us: int = 0
@@ -69,14 +83,23 @@ class RecordingScan:
     rows: NDArray[np.int64] | None = None
 
     def outside(self, sensor: SensorSize) -> int:
-        """Events outside a sensor, those outside in both directions counted twice."""
+        """Number of events outside a sensor; those outside in both directions count twice."""
         assert self.columns is not None
         assert self.rows is not None
         return int(self.columns[sensor.width :].sum() + self.rows[sensor.height :].sum())
 
 
 def scan(recording: Recording, *, coordinates: bool, strict: bool = False) -> RecordingScan:
-    """Read a recording once from end to end.
+    """Read a recording once from start to end.
+
+    Parameters
+    ----------
+    recording
+        What is read.
+    coordinates
+        Count events by column and row, too.
+    strict
+        Raise an error on damage.
 
     Raises
     ------
@@ -109,8 +132,8 @@ def raise_on_damage(damage: Damage) -> None:
     """Raise the error that `strict` asks for."""
     raise DamageError(
         f"damaged at byte {damage.offset}, {damage.lost_bytes} bytes lost: {damage.reason}; "
-        "under --strict, and in a training, nothing damaged may pass (streamstop convert keeps "
-        f"what is whole): {damage.path}"
+        "under --strict, and in training, damaged input is refused (streamstop convert keeps what "
+        f"can be read): {damage.path}"
     )
 
 
@@ -122,11 +145,11 @@ def _note(noted: list[Damage], damage: Damage, strict: bool) -> None:
         return
     last = noted[-1]
     lost = last.lost_bytes + damage.lost_bytes
-    noted[-1] = Damage(last.offset, lost, "further stretches, put together", last.path)
+    noted[-1] = Damage(last.offset, lost, "further damage, merged", last.path)
 
 
 def most_common_sensor(found: RecordingScan) -> SensorSize:
-    """The smallest usual sensor that holds all events but 1 in 1000, which may be damage."""
+    """The smallest common sensor that holds all events but 1 in 1000, which may be damage."""
     for sensor in COMMON_SENSORS:
         if found.outside(sensor) * 1000 <= found.events:
             return sensor
@@ -136,7 +159,17 @@ def most_common_sensor(found: RecordingScan) -> SensorSize:
 
 
 class SegmentSlice(NamedTuple):
-    """A labelled stretch of a recording: [start_us, end_us) in the recording's own time."""
+    """A labelled part of a recording: [start_us, end_us) in the recording's own time.
+
+    Attributes
+    ----------
+    name
+        Of its class.
+    events
+        Number of events in it.
+    block
+        Where reading it starts.
+    """
 
     start_us: int
     end_us: int
@@ -146,7 +179,7 @@ class SegmentSlice(NamedTuple):
 
 
 def cut_intervals(intervals: Sequence[Interval], length_us: int) -> list[Interval]:
-    """Each interval cut into as many stretches of `length_us` as it holds, the rest left out.
+    """Cut each interval into as many parts of `length_us` as it holds, without the rest.
 
     0 leaves the intervals as they are.
     """
@@ -177,11 +210,18 @@ def label_track(
 
     Parameters
     ----------
-    name : of the stream, for the segments.
-    labels : the label CSV; names of classes may lie beside it.
-    intervals : in the stream's own time, in time order, apart.
-    first_us : where the stream begins.
-    length_us, limit : see `cut_intervals`; no more than so many segments, 0 for all.
+    name
+        Of the stream, for the segments.
+    labels
+        The label CSV; names of classes may lie beside it.
+    intervals
+        In the stream's own time, in time order, without overlap.
+    first_us
+        Start of the stream.
+    length_us
+        See `cut_intervals`.
+    limit
+        Maximum number of segments, 0 for all.
 
     Raises
     ------
@@ -204,19 +244,26 @@ def label_track(
 def cut_segments(
     recording: Recording, found: RecordingScan, intervals: Sequence[Interval], length_us: int
 ) -> tuple[list[SegmentSlice], Counter[str]]:
-    """The pieces of a recording that hold events, and its other events counted by cause.
+    """Cut a recording into segments; the segments with events, and the other events by cause.
 
     Parameters
     ----------
-    found : of this recording.
-    intervals : labelled intervals in the recording's own time, in time order, apart.
-    length_us : of a piece; 0 makes a piece of each interval.
+    recording
+        What is cut.
+    found
+        Its scan.
+    intervals
+        Labelled intervals in the recording's own time, in time order, without overlap.
+    length_us
+        Length of a segment; 0 makes one of each interval.
 
     Returns
     -------
-    pieces : in time order.
-    dropped : "unlabelled_gap" (in no interval) and "segment_tail" (in an interval, after its last
-        whole piece); sources' own causes, as surveyed, are not among them.
+    slices : list[SegmentSlice]
+        In time order.
+    dropped : Counter[str]
+        "unlabelled_gap" (in no interval) and "segment_tail" (in an interval, after its last whole
+        segment); the causes that the scan reports are not included.
     """
     wanted = cut_intervals(intervals, length_us)
     if len(wanted) == 1 and (wanted[0].start_us, wanted[0].end_us) == (
@@ -225,29 +272,27 @@ def cut_segments(
     ):
         whole = wanted[0]
         return [SegmentSlice(*whole[:3], found.events, found.blocks[0])], Counter()
-    in_pieces = _count(recording, wanted)
-    in_intervals = _count(recording, intervals) if length_us else in_pieces
+    in_slices = _count(recording, wanted)
+    in_intervals = _count(recording, intervals) if length_us else in_slices
     latest = [block.latest_us for block in found.blocks]
-    pieces = [
-        # A piece begins in the last block before which time had not come as far as its start.
-        SegmentSlice(
-            *one[:3], int(n), found.blocks[max(bisect_right(latest, one.start_us - 1) - 1, 0)]
-        )
-        for one, n in zip(wanted, in_pieces, strict=True)
-        if n
-    ]
+    slices = []
+    for one, n in zip(wanted, in_slices, strict=True):
+        if n:
+            # It starts in the last block before which no time had reached its start.
+            block = found.blocks[max(bisect_right(latest, one.start_us - 1) - 1, 0)]
+            slices.append(SegmentSlice(*one[:3], int(n), block))
     dropped = Counter(
         unlabelled_gap=found.events - int(in_intervals.sum()),
-        segment_tail=int(in_intervals.sum()) - int(in_pieces.sum()),
+        segment_tail=int(in_intervals.sum()) - int(in_slices.sum()),
     )
-    return pieces, +dropped
+    return slices, +dropped
 
 
 def _count(recording: Recording, intervals: Sequence[Interval]) -> NDArray[np.int64]:
-    """Events in each of the intervals, which are in time order and apart, by latest time so far."""
+    """Number of events per interval, by the latest time so far; intervals are disjoint."""
     if not intervals:
         return np.zeros(0, np.int64)
-    # Slots between and around the intervals: every second one is an interval.
+    # Ranges between and around the intervals: every second one is an interval.
     edges = np.array([edge for one in intervals for edge in one[:2]], np.int64)
     counts = np.zeros(len(edges) + 1, np.int64)
     latest_us: int | None = None
@@ -266,26 +311,26 @@ def _latest(t: NDArray[Any], before_us: int | None) -> NDArray[np.int64]:
     return latest if before_us is None else np.maximum(latest, before_us)
 
 
-def read_slice(recording: Recording, piece: SegmentSlice) -> Iterator[Packet]:
-    """The events of one piece, in packets, times as in the recording.
+def read_slice(recording: Recording, part: SegmentSlice) -> Iterator[Packet]:
+    """The events of one segment, in packets, with times as in the recording.
 
-    Events whose time lies before the piece are dropped, cause "out_of_order". Damage is not told:
-    it was met in the survey.
+    Events whose time lies before the segment are dropped, cause "out_of_order". Damage is not
+    reported again: the scan did.
     """
-    latest_us = piece.block.latest_us
-    for packet in read_packets(recording, piece.block.cursor):
+    latest_us = part.block.latest_us
+    for packet in read_packets(recording, part.block.cursor):
         events = packet.events
         if not len(events):
             continue
         latest = _latest(events["t"], latest_us)
         latest_us = int(latest[-1])
-        first, last = np.searchsorted(latest, (piece.start_us, piece.end_us), side="left")
+        first, last = np.searchsorted(latest, (part.start_us, part.end_us), side="left")
         events = events[first:last]
-        early = events["t"] < piece.start_us
+        early = events["t"] < part.start_us
         if early.any():
             out = int(np.count_nonzero(early))
             yield Packet(events[~early], packet.cursor, dropped={"out_of_order": out})
         elif len(events):
             yield Packet(events, packet.cursor)
-        if latest_us >= piece.end_us:
+        if latest_us >= part.end_us:
             return

@@ -1,4 +1,4 @@
-"""A source whose packets pass through something: a corruption, a pace."""
+"""A source whose packets pass through a function: a corruption, a replay in real time."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from streamstop.sources.base import Source, SourceBase
 
 
 class TransformedSource(SourceBase):
-    """The source as it was, but for its packets and perhaps its labels; see `Source`.
+    """A source with other packets and perhaps other labels; see `streamstop.sources.base.Source`.
 
     Parameters
     ----------
-    source : what is read.
-    through : what its packets pass through, made anew for each pass.
-    labels : the track afterwards; None for that of the source.
+    source
+        What is read.
+    through
+        Applied to the source's packets, again for each pass.
+    labels
+        The label track of the result; None for that of the source.
     """
 
     def __init__(
@@ -42,5 +45,5 @@ class TransformedSource(SourceBase):
         return self
 
     def close(self) -> None:
-        """Leave the source."""
+        """Leave the source that is read."""
         self._source.__exit__(None, None, None)

@@ -180,7 +180,8 @@ def build_network(
         raise UsageError(f"no network is called {name!r}; there are {known}")
     if bool(layers) != (name == CUSTOM):
         raise UsageError(
-            f"network.layers lists the layers of network.name = {CUSTOM}; here the name is {name} "
+            f"network.layers lists the layers of network.architecture = {CUSTOM}; here the name is "
+            f"{name} "
             f"and {len(layers)} layers are listed"
         )
     made = ARCHITECTURES.get(name, Architecture(tuple(layers), False, "a recipe's own"))
@@ -188,7 +189,7 @@ def build_network(
         if name != "compact":
             raise UsageError(
                 f"{name} has channels of its own: network.channels = {list(channels)} is for "
-                "network.name = compact alone"
+                "network.architecture = compact alone"
             )
         made = replace(made, layers=tuple(f"conv {c} pool 2" for c in channels))
     specs = tuple(parse_layer_spec(text) for text in made.layers)

@@ -46,7 +46,7 @@ def batch_gradients(
     target = None
     total, votes = torch.zeros(()), torch.zeros(())
     # Where the last bin alone is told of its mistakes, it goes alone.
-    for x, last in chunk_bins(bins, steps_per_forward, apart=loss.at == "end"):
+    for x, last in chunk_bins(bins, steps_per_forward, apart=loss.timing == "end"):
         logits = network.forward(x, constant=constant)
         count = len(logits) // len(labels)
         if target is None:

@@ -47,7 +47,7 @@ class _Current:
         self.p = p
         self.gain = gain
         self.weight = p["weight"]
-        if synapses.norm == "weight":
+        if synapses.norm == "weight_standardization":
             self.weight = standardised(self.weight, synapses.size)
 
     def of(self, x: Tensor) -> Tensor:

@@ -213,7 +213,7 @@ def network_cost(
     return NetworkCost(tuple(costs), learning, weight.element_size(), network.derived_bytes())
 
 
-READOUTS = {"linear": "linear", "leaky": "leaky linear", "spiking": "spiking, linear"}
+READOUTS = {"linear": "linear", "leaky_integrator": "leaky linear", "spiking": "spiking, linear"}
 """Readouts in words."""
 
 

@@ -76,20 +76,21 @@ class LayerSpec(NamedTuple):
 class NeuronSpec(NamedTuple):
     """What all layers of a network have in common.
 
-    theta, leak : initial threshold and leak.  gain : initial weights have standard deviation
-    gain / sqrt(fan-in).  surrogate : name in `lif.SURROGATES`.  reset : "soft" (the paper's) or
-    "hard".  threshold : what shares one threshold.  norm : "none", "weight" or "batch".
-    leak_gain : whether synapses act scaled by (1 - leak) / (1 - its initial value).
+    threshold_init, leak_init : initial threshold and leak (membrane decay factor, beta).
+    init_gain : initial weights have standard deviation init_gain / sqrt(fan-in).  surrogate : name
+    in `lif.SURROGATES`.  reset : "soft" (the paper's) or "hard".  threshold_sharing : what shares
+    one threshold.  normalization : "none", "weight_standardization" or "batch".  decay_input :
+    whether synapses act scaled by (1 - leak) / (1 - its initial value).
     """
 
-    theta: float = 1.0
-    leak: float = 0.9
-    gain: float = 1.5
+    threshold_init: float = 1.0
+    leak_init: float = 0.9
+    init_gain: float = 1.5
     surrogate: str = "exponential"
     reset: Reset = "soft"
-    threshold: Threshold = "channel"
-    norm: Norm = "none"
-    leak_gain: bool = False
+    threshold_sharing: Threshold = "channel"
+    normalization: Norm = "none"
+    decay_input: bool = False
 
 
 class SpikingLayer:
@@ -125,8 +126,8 @@ class SpikingLayer:
             spec.stride,
             spec.kernel // 2 if spec.pad < 0 else spec.pad,
             spec.groups,
-            neuron.norm,
-            neuron.gain,
+            neuron.normalization,
+            neuron.init_gain,
             generator,
             dtype,
         )
@@ -136,13 +137,15 @@ class SpikingLayer:
         self.neurons = (spec.channels, high, wide)
         self.out_shape = (spec.channels, high // spec.pool, wide // spec.pool)
         shared = {"layer": (1, 1, 1), "channel": (spec.channels, 1, 1), "neuron": self.neurons}
-        self._theta_shape = shared[neuron.threshold]
-        thresholds = self._theta_shape if neuron.threshold == "neuron" else self._theta_shape[:1]
-        self.log_theta = torch.full(thresholds, math.log(neuron.theta), dtype=dtype)
-        logit = math.log(neuron.leak / (LEAK_MAX - neuron.leak))
+        self._theta_shape = shared[neuron.threshold_sharing]
+        thresholds = (
+            self._theta_shape if neuron.threshold_sharing == "neuron" else self._theta_shape[:1]
+        )
+        self.log_theta = torch.full(thresholds, math.log(neuron.threshold_init), dtype=dtype)
+        logit = math.log(neuron.leak_init / (LEAK_MAX - neuron.leak_init))
         self.leak_logit = torch.tensor(logit, dtype=dtype)
         self._batch = 0
-        self.fused = neuron.reset == "soft" and neuron.threshold != "neuron"
+        self.fused = neuron.reset == "soft" and neuron.threshold_sharing != "neuron"
         self.refresh()
         self.reset_state(1)
 
@@ -380,7 +383,7 @@ class SpikingLayer:
         """
         of_gain = self.synapses.finish_grads(grads, of_leak="leak_logit" in grads)
         if of_gain is not None:  # dgain/dleak
-            grads["leak_logit"].sub_(of_gain / (1.0 - self.neuron.leak))
+            grads["leak_logit"].sub_(of_gain / (1.0 - self.neuron.leak_init))
         if "log_theta" in grads:  # dtheta/dlog_theta = theta
             grads["log_theta"].mul_(self.theta.view_as(grads["log_theta"]))
         if "leak_logit" in grads:  # dleak/dlogit = leak (1 - leak / LEAK_MAX)
@@ -406,7 +409,7 @@ class SpikingLayer:
 
 def decay_input_gain(leak: Tensor, neuron: NeuronSpec) -> Tensor | None:
     """What synapses act scaled by: 1 at the start; None where leaks have no gain."""
-    return (1.0 - leak) / (1.0 - neuron.leak) if neuron.leak_gain else None
+    return (1.0 - leak) / (1.0 - neuron.leak_init) if neuron.decay_input else None
 
 
 def _rows_of(state: LIFState) -> tuple[NDArray[Any], ...]:

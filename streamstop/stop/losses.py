@@ -15,57 +15,57 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-LossKind = Literal["ce", "mse", "mix"]
+LossKind = Literal["ce", "half_mse", "mean_ce_mse"]
 LossTime = Literal["step", "end"]
-LossAmong = Literal["all", "seen", "present"]
+LossClasses = Literal["all", "seen", "recent"]
 
 
 @dataclass(frozen=True)
 class Loss:
     """A loss of logits (batch, classes).
 
-    kind : "ce", cross-entropy of their softmax; "mse", half the squared distance from the target;
-        "mix", the mean of the two.
-    at : "step", every bin; or "end", the last bin of the window alone.
-    smoothing : share of each label that is spread evenly over all classes.
-    among : classes, in order, that it compares: those alone are in the softmax and in the distance,
-        and the other logits have no error. (): all.
+    kind : "ce", cross-entropy of their softmax; "half_mse", half the squared distance from the
+        target; "mean_ce_mse", the mean of the two.
+    timing : "step", every bin; or "end", the last bin of the window alone.
+    label_smoothing : share of each label that is spread evenly over all classes.
+    classes : classes, in order, that it compares: those alone are in the softmax and in the
+        distance, and the other logits have no error. (): all.
     """
 
     kind: LossKind = "ce"
-    at: LossTime = "step"
-    smoothing: float = 0.0
-    among: tuple[int, ...] = ()
+    timing: LossTime = "step"
+    label_smoothing: float = 0.0
+    classes: tuple[int, ...] = ()
 
     def target(self, labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
         """What the readout should say: labels (batch,), each in `among`, as (batch, classes)."""
-        hot = functional.one_hot(labels, classes).to(dtype).mul_(1.0 - self.smoothing)
-        if self.among:
-            hot[:, list(self.among)] += self.smoothing / len(self.among)
+        hot = functional.one_hot(labels, classes).to(dtype).mul_(1.0 - self.label_smoothing)
+        if self.classes:
+            hot[:, list(self.classes)] += self.label_smoothing / len(self.classes)
             return hot
-        return hot.add_(self.smoothing / classes)
+        return hot.add_(self.label_smoothing / classes)
 
     def speaks(self, last: bool) -> bool:
         """Whether there is a loss in a bin; last : it is the window's last."""
-        return last or self.at == "step"
+        return last or self.timing == "step"
 
     def error(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The loss summed over the batch, (), and its derivative by the logits."""
-        if not self.among:
+        if not self.classes:
             return self._error(logits, target)
-        kept = list(self.among)
+        kept = list(self.classes)
         loss, of_kept = self._error(logits[:, kept], target[:, kept])
         error = torch.zeros_like(logits)
         error[:, kept] = of_kept
         return loss, error
 
     def _error(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        if self.kind == "mse":
+        if self.kind == "half_mse":
             return _squares(logits, target)
         log_probabilities = functional.log_softmax(logits, 1)
         loss = -(target * log_probabilities).sum()
         error = log_probabilities.detach().exp().sub_(target)
-        if self.kind == "mix":
+        if self.kind == "mean_ce_mse":
             squares, away = _squares(logits, target)
             return (loss + squares) / 2, error.add_(away).div_(2.0)
         return loss, error

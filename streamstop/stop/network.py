@@ -13,7 +13,7 @@ for `backward` grows with their number.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from streamstop.errors import UsageError
 from streamstop.stop.layer import LayerSpec, NeuronSpec, SpikingLayer
 from streamstop.stop.readouts import Readout, ReadoutKind, SpikingReadout
 from streamstop.stop.residual import ResidualBlock
@@ -38,6 +39,24 @@ TRACES: dict[Rule, Traces] = {"stop": "stop", "ottt": "stop", "sltt": "sltt", "b
 LETTERS = {"weight": "w", "bias": "w", "scale": "w", "log_theta": "t", "leak_logit": "l"}
 """Which letter of `learn` moves which parameter; what is not here no gradient moves."""
 
+TRAINABLE = ("weights", "thresholds", "leaks")
+"""What the rule can move below the readout, by name; the first letters are what `learn` takes."""
+
+
+def letters_of(trainable: Iterable[str]) -> str:
+    """The letters of `Network`'s `learn` for names of TRAINABLE.
+
+    >>> letters_of(["weights", "leaks"])
+    'wl'
+
+    Raises UsageError where a name is none of them.
+    """
+    names = [trainable] if isinstance(trainable, str) else list(trainable)
+    for name in names:
+        if name not in TRAINABLE:
+            raise UsageError(f"trainable holds {name!r}; it is a list of {', '.join(TRAINABLE)}")
+    return "".join(name[0] for name in TRAINABLE if name in names)
+
 
 @dataclass(frozen=True)
 class NetworkSpec:
@@ -48,7 +67,7 @@ class NetworkSpec:
     classes : outputs of the readout.
     neuron : what all layers have in common.
     global_average : whether the readout sees each channel's mean over the plane.
-    readout : "linear", "leaky" or "spiking" (`readouts`).
+    readout : "linear", "leaky_integrator" or "spiking" (`readouts`).
     readout_leak : of the leaky one, at the start; the spiking one's is the neurons'.
     """
 
@@ -58,7 +77,7 @@ class NetworkSpec:
     neuron: NeuronSpec = field(default_factory=NeuronSpec)
     global_average: bool = False
     readout: ReadoutKind = "linear"
-    readout_leak: float = 0.9
+    readout_leak_init: float = 0.9
 
 
 class Network:
@@ -120,14 +139,14 @@ class Network:
         if spec.readout == "spiking":
             self.readout = SpikingReadout(spec.neuron, spec.classes, features, generator, dtype)
         else:
-            leak = spec.readout_leak if spec.readout == "leaky" else None
+            leak = spec.readout_leak_init if spec.readout == "leaky_integrator" else None
             self.readout = Readout(leak, spec.classes, features, generator, dtype)
         self.features = torch.zeros(1, features, dtype=dtype)
         self.refresh_count = self.reset_count = 0
         self.masks = torch.Generator().manual_seed(seed)
         self._learn = "w" if rule == "ottt" and "w" in learn else "" if rule == "ottt" else learn
         leaks_alone = "l" in self._learn and "w" not in self._learn
-        if spec.neuron.leak_gain and leaks_alone and rule != "bptt":
+        if spec.neuron.decay_input and leaks_alone and rule != "bptt":
             raise ValueError(
                 "a leak gain's gradient is made of the weights': where leaks learn, weights must"
             )
@@ -318,9 +337,9 @@ class Network:
 
         Running statistics become weights and biases, which is what a stream can use.
         """
-        if self.spec.neuron.norm != "batch":
+        if self.spec.neuron.normalization != "batch":
             return self.spec, self.parameters()
-        plain = replace(self.spec, neuron=self.spec.neuron._replace(norm="none"))
+        plain = replace(self.spec, neuron=self.spec.neuron._replace(normalization="none"))
         folded = {
             name: value
             for name, value in self.parameters().items()

@@ -22,7 +22,7 @@ from torch.nn import functional
 from streamstop.stop.layer import LEAK_MAX, LayerSpec, NeuronSpec, SpikingLayer
 from streamstop.stop.traces import Traces
 
-ReadoutKind = Literal["linear", "leaky", "spiking"]
+ReadoutKind = Literal["linear", "leaky_integrator", "spiking"]
 
 
 class Readout:

@@ -61,8 +61,8 @@ class ResidualBlock:
                 spec.stride,
                 0,
                 1,
-                neuron.norm,
-                neuron.gain,
+                neuron.normalization,
+                neuron.init_gain,
                 generator,
                 dtype,
             )

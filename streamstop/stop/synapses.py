@@ -16,9 +16,10 @@ A layer may scale what its synapses do by a number, its gain, which follows its 
 (`layers`). Gradients are gathered for the scaled weights and biases; `finish_grads` makes of them
 those of the plain ones and of the gain.
 
-With `norm="weight"` the synapses are scaled standardised weights (Brock et al., ICLR 2021): each
-output's weights less their mean, over their standard deviation, times gain / sqrt(fan-in). It looks
-at weights, never at data, and so is legal online. `norm="batch"` is `batch_norm`'s matter.
+With `norm="weight_standardization"` the synapses are scaled standardised weights (Brock et al.,
+ICLR 2021): each output's weights less their mean, over their standard deviation, times gain /
+sqrt(fan-in). It looks at weights, never at data, and so is legal online. `norm="batch"` is
+`batch_norm`'s matter.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from streamstop.stop._products import (
 from streamstop.stop.batch_norm import BatchNorm
 from streamstop.stop.traces import Traces, decay_and_add
 
-Norm = Literal["none", "weight", "batch"]
+Norm = Literal["none", "weight_standardization", "batch"]
 
 MAX_PENDING = 8
 """So many samples' traces and errors make one product for the weight gradient."""
@@ -127,7 +128,7 @@ class Synapses:
         self.used, self.shift = self.weight, self.bias
         if self._sparse is not None:
             self._sparse.refresh()
-        if self.norm == "weight":
+        if self.norm == "weight_standardization":
             self.used = standardised(self.weight, self.size)
         elif self.normalisation is not None:
             self.used, self.shift = self.folded()
@@ -349,7 +350,7 @@ class Synapses:
                 of_gain = parts[0] + parts[1]
             for key in scaled:
                 grads[key].mul_(self._gain)
-        if "weight" in grads and self.norm == "weight":
+        if "weight" in grads and self.norm == "weight_standardization":
             grads["weight"].copy_(standardised_grad(self.weight, self.size, grads["weight"]))
         return of_gain
 

@@ -34,9 +34,9 @@ def augment(x: Tensor, config: AugmentConfig, draw: torch.Generator) -> Tensor:
     True
     """
     planes = x.reshape(len(x), -1, *x.shape[-2:])
-    if config.rotate or config.scale or config.shear or config.elastic:
+    if config.max_rotation or config.scale or config.max_shear or config.elastic:
         planes = _warped(planes.float(), config, draw)
-    elif config.shift or config.flip:
+    elif config.max_shift or config.horizontal_flip:
         planes = _moved(planes, config, draw)
     if config.cutout:
         planes = _masked(planes, config.cutout, draw)
@@ -46,14 +46,14 @@ def augment(x: Tensor, config: AugmentConfig, draw: torch.Generator) -> Tensor:
 def _moved(x: Tensor, config: AugmentConfig, draw: torch.Generator) -> Tensor:
     """Each sample moved by whole pixels, then perhaps mirrored."""
     high, wide = x.shape[-2:]
-    by = min(config.shift, high, wide)
+    by = min(config.max_shift, high, wide)
     moved = torch.zeros_like(x)
     moves = torch.randint(-by, by + 1, (len(x), 2), generator=draw).tolist()
     for i, (dy, dx) in enumerate(moves):
         rows, columns = slice(max(dy, 0), high + min(dy, 0)), slice(max(dx, 0), wide + min(dx, 0))
         above, left = slice(max(-dy, 0), high - max(dy, 0)), slice(max(-dx, 0), wide - max(dx, 0))
         moved[i, :, rows, columns] = x[i, :, above, left]
-    if config.flip:
+    if config.horizontal_flip:
         mirrored = (torch.rand(len(x), generator=draw) < 0.5).to(x.device)
         moved = torch.where(mirrored[:, None, None, None], moved.flip(-1), moved)
     return moved
@@ -82,9 +82,12 @@ def _matrices(
     is drawn evenly from both sides alike, so its inverse may be drawn in its place.
     """
     angle, shear, zoom, down, right = torch.rand(5, samples, generator=draw).mul_(2).sub_(1)
-    angle, shear = (angle * math.radians(config.rotate), shear * math.radians(config.shear))
+    angle, shear = (
+        angle * math.radians(config.max_rotation),
+        shear * math.radians(config.max_shear),
+    )
     mirror = torch.ones(samples)
-    if config.flip:
+    if config.horizontal_flip:
         mirror[torch.rand(samples, generator=draw) < 0.5] = -1.0
     zoom = 1.0 / (1.0 + zoom * config.scale)
     cos, sin, slope = angle.cos() * zoom, angle.sin() * zoom, shear.tan()
@@ -95,8 +98,8 @@ def _matrices(
     made[:, 0, 1] = (cos * slope - sin) * (high / wide)
     made[:, 1, 0] = sin * mirror * (wide / high)
     made[:, 1, 1] = sin * slope + cos
-    made[:, 0, 2] = right * (2 * config.shift / wide)
-    made[:, 1, 2] = down * (2 * config.shift / high)
+    made[:, 0, 2] = right * (2 * config.max_shift / wide)
+    made[:, 1, 2] = down * (2 * config.max_shift / high)
     return made
 
 

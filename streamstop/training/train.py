@@ -80,7 +80,7 @@ def train(
     Raises SourceError, UsageError, DamageError (data), DivergedError (the loss), StreamstopError
     (another process of this training is gone).
     """
-    torch.set_num_threads(config.run.threads)
+    torch.set_num_threads(config.run.num_threads)
     with join_process_group(select_device(config.train.device)) as processes:
         return _train(config, folder, command, progress, processes)
 
@@ -102,7 +102,7 @@ def _train(
     if folder is None:
         made = Path()
         if processes.is_main:
-            made = new_folder(Path(config.run.out), config.run.name, to_toml(config))
+            made = new_folder(Path(config.run.output_dir), config.run.name, to_toml(config))
         folder = Path(processes.broadcast_text(str(made)))
     parts = _parts(config, samples)
     counter = _Progress(progress, config.train.epochs * sum(len(part.train) for part in parts))
@@ -118,10 +118,10 @@ def _train(
         "simulated": samples.simulated,
         "seed": config.run.seed,
         "classes": list(samples.classes),
-        "network": config.network.name,
+        "network": config.network.architecture,
         "rule": config.train.rule,
-        "learn": config.train.learn,
-        "steps": config.data.steps,
+        "learn": list(config.train.trainable),
+        "steps": config.data.time_steps,
         "epochs": config.train.epochs,
         "limit": _limit(config, samples, results),
         "test": _overall(results, "test"),
@@ -139,9 +139,9 @@ def _train(
 
 
 def _limit(config: TrainConfig, samples: Samples, results: list[dict[str, Any]]) -> int | None:
-    """`data.limit` where a set was as large as that, so that samples may have been left out."""
+    """`data.max_samples` where a set was as large as that: samples may have been left out."""
     sizes = [len(samples.y), *(one["test"]["samples"] for one in results if one["test"])]
-    limit = config.data.limit
+    limit = config.data.max_samples
     return limit if limit and max(sizes) >= limit else None
 
 
@@ -194,10 +194,13 @@ def _parts(config: TrainConfig, samples: Samples) -> list[_Part]:
         rest = everything if dealt is None else np.flatnonzero(dealt != fold)
         test = None if dealt is None else np.flatnonzero(dealt == fold)
         drawn = None if data.window_us else seed
-        train, validation = split(samples.y[torch.from_numpy(rest)], data.validation, drawn)
-        if not len(train) or (data.validation and not len(validation)):
+        train, validation = split(
+            samples.y[torch.from_numpy(rest)], data.validation_fraction, drawn
+        )
+        if not len(train) or (data.validation_fraction and not len(validation)):
             raise UsageError(
-                f"data.validation = {data.validation} of {len(rest)} samples leaves {len(train)} "
+                f"data.validation_fraction = {data.validation_fraction} of {len(rest)} samples "
+                f"leaves {len(train)} "
                 f"to train on and {len(validation)} to validate on"
             )
         name = "" if dealt is None else f"fold-{fold + 1}"
@@ -249,7 +252,7 @@ def _train_one(
     test = samples.subset(part.test) if part.test is not None else None
     test = test or load_test_set(config.data, config.binning, samples)
     discriminant: dict[str, Any] | None = None
-    if config.train.discriminant:
+    if config.train.fit_lda:
         known = samples.subset(np.sort(np.concatenate([part.train, part.validation])))
         readout = _discriminant(trainer, network, known, classes)
         if processes.is_main:
@@ -291,13 +294,13 @@ def _about(
 ) -> dict[str, Any]:
     """What a weights file says of the network in it."""
     config = trainer.config
-    section = asdict(config.network) | {"norm": spec.neuron.norm}
+    section = asdict(config.network) | {"normalization": spec.neuron.normalization}
     about: dict[str, Any] = {
         "network": section,
         "input": list(spec.input_shape),
         "classes": list(classes),
-        "encoding": config.network.encoding,
-        "steps": config.data.steps,
+        "encoding": config.network.input_transform,
+        "steps": config.data.time_steps,
         "epoch": number + 1,
         "bin_us": 0 if trainer.images else config.binning.bin_us,
         "versions": versions(),

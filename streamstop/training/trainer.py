@@ -26,7 +26,7 @@ from streamstop.errors import DivergedError, UsageError
 from streamstop.learning.factory import network_from_config
 from streamstop.stop.batch_gradients import batch_gradients
 from streamstop.stop.losses import Loss
-from streamstop.stop.network import Network, pooled_rates
+from streamstop.stop.network import Network, letters_of, pooled_rates
 from streamstop.training.augment import augment
 from streamstop.training.distributed import ProcessGroup
 
@@ -76,23 +76,26 @@ class Trainer:
         self.samples = samples
         self.processes = processes or ProcessGroup()
         rule, x = config.train, samples.x
-        normal, last = config.network.norm == "batch", len(samples.y) % rule.batch or rule.batch
+        normal, last = (
+            config.network.normalization == "batch",
+            len(samples.y) % rule.batch_size or rule.batch_size,
+        )
         if normal and last < self.processes.count:
             raise UsageError(
-                f'network.norm = "batch" needs a sample for each of {self.processes.count} '
-                f"processes in every batch, and the last of each epoch has {last}: choose another "
-                "train.batch"
+                'network.normalization = "batch" needs a sample for each of '
+                f"{self.processes.count} processes in every batch, and the last of each epoch has "
+                f"{last}: choose another train.batch_size"
             )
         shape = (int(x.shape[-3]), int(x.shape[-2]), int(x.shape[-1]))
         spec = network_from_config(config.network, shape, classes)
-        learn = "" if rule.learn == "none" else rule.learn
+        learn = letters_of(rule.trainable)
         self.network = Network(spec, config.run.seed, learn=learn, rule=rule.rule)
         self.network.to(self.processes.device)
         if normal and self.processes.count > 1:
             self.network.sync_batch_norm(self.processes.all_reduce)
         if rule.precision == "mixed":
             self.network.autocast = torch.bfloat16
-        self.loss = Loss(rule.loss, rule.loss_at, rule.smoothing)
+        self.loss = Loss(rule.loss, rule.loss_at, rule.label_smoothing)
         self.images = x.ndim == 4
         self.mean, self.deviation = channel_statistics(x) if self.images else ((), ())
         self._pixels = tuple(
@@ -102,10 +105,10 @@ class Trainer:
         self._optimizer = self._make_optimizer()
         self._averages = (
             {name: value.clone() for name, value in self.network.parameters().items()}
-            if rule.average
+            if rule.ema_decay
             else {}
         )
-        self._batches = -(-len(samples.y) // rule.batch)
+        self._batches = -(-len(samples.y) // rule.batch_size)
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         rule, grads = self.config.train, self.network.grads
@@ -154,7 +157,7 @@ class Trainer:
         self.network.masks.manual_seed(self._seed(number + (1 << 19)))
         order = torch.randperm(len(self.samples.y), generator=draw)
         told = torch.zeros(2, dtype=torch.float64, device=self.processes.device)
-        batches = order.split(rule.batch)
+        batches = order.split(rule.batch_size)
         for i, which in enumerate(batches):
             update = self.updates(number) + i
             factor = self.lr_factor(update)
@@ -182,7 +185,7 @@ class Trainer:
         """
         network, (first, end), size = self.network, self.processes.shard(len(y)), len(y)
         told = torch.zeros(2, device=self.processes.device)
-        spoken = 1 if self.loss.at == "end" else self.config.data.steps
+        spoken = 1 if self.loss.timing == "end" else self.config.data.time_steps
         if end > first:
             labels = y[first:end].to(self.processes.device)
             total, votes = batch_gradients(
@@ -193,7 +196,7 @@ class Trainer:
                 constant=self.images,
                 sample_offset=first,
                 batch_size=size,
-                steps_per_forward=self.config.train.together,
+                steps_per_forward=self.config.train.steps_per_forward,
             )
             told[0] = total / spoken
             told[1] = (votes.argmax(1) == labels).sum()
@@ -224,7 +227,7 @@ class Trainer:
             votes: Tensor | None = None
             for one in self._steps(x):
                 logits = network.forward(one, traces=False, constant=self.images)
-                if votes is None or self.loss.at == "end":
+                if votes is None or self.loss.timing == "end":
                     votes = logits.clone()
                 else:
                     votes += logits
@@ -248,7 +251,7 @@ class Trainer:
                 sums = sums or [torch.zeros_like(s) for s in spikes]
                 for total, s in zip(sums, spikes, strict=True):
                     total += s
-            rates = pooled_rates([total / self.config.data.steps for total in sums])
+            rates = pooled_rates([total / self.config.data.time_steps for total in sums])
             found.append(rates.sqrt().double().cpu().numpy())
         return np.concatenate(found)
 
@@ -261,16 +264,18 @@ class Trainer:
         if self.images:
             mean, deviation = self._pixels
             image = torch.sub(x, mean).div_(deviation)
-            for _ in range(self.config.data.steps):
+            for _ in range(self.config.data.time_steps):
                 yield image
             return
         for step in range(x.shape[1]):
             counts = x[:, step]
-            yield counts.log1p() if self.config.network.encoding == "log" else counts.float()
+            yield (
+                counts.log1p() if self.config.network.input_transform == "log1p" else counts.float()
+            )
 
     def _average(self, update: int) -> None:
         """Move the averages towards the weights; the first ones are forgotten faster."""
-        kept = min(self.config.train.average, (1 + update) / (10 + update))
+        kept = min(self.config.train.ema_decay, (1 + update) / (10 + update))
         if self._averages:
             for name, value in self.network.parameters().items():
                 self._averages[name].lerp_(value, 1.0 - kept)

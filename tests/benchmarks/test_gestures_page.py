@@ -24,7 +24,7 @@ def weights(path: Path) -> Path:
         "network": asdict(config.network),
         "input": [2, config.binning.height, config.binning.width],
         "classes": ["wave", "clap"],
-        "encoding": config.network.encoding,
+        "encoding": config.network.input_transform,
         "bin_us": config.binning.bin_us,
         "binning": asdict(config.binning),
     }
@@ -37,9 +37,9 @@ def left(folder: Path, lr: float = 3e-4, status: str = "complete") -> argparse.N
     out = folder / "stream-lab-0"
     flags = {
         "source.uri": f"dvs-gesture:{folder}?split=test",
-        "learner.weights": str(weights(folder / "w")),
+        "learner.pretrained": str(weights(folder / "w")),
         "learner.lr": lr,
-        "run.out": str(out),
+        "run.output_dir": str(out),
     }
     (out / "run").mkdir(parents=True)
     config = to_toml(load_config("dvs-gesture-adapt", (), flags))

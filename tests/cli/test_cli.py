@@ -261,7 +261,7 @@ def test_a_model_is_shown_with_its_costs_in_80_columns() -> None:
 
 def test_a_model_as_json_is_exact_and_follows_the_settings() -> None:
     args = ["model", "compact", "--input", "1x6x8", "--classes", "3", "--json"]
-    sets = ["network.channels=[2, 3]", "learner.learn=none", "learner.precision=float64"]
+    sets = ["network.channels=[2, 3]", "learner.trainable=none", "learner.dtype=float64"]
     result = runner.invoke(app, args + [word for text in sets for word in ("--set", text)])
     told = json.loads(result.stdout)
     assert (told["name"], told["input"], told["classes"]) == ("compact", [1, 6, 8], 3)
@@ -288,7 +288,7 @@ def test_a_model_as_json_is_exact_and_follows_the_settings() -> None:
         (["vgg11", "--input", "2x0x32"], "binning.height = 0"),
         (["vgg11", "--input", "2x31x31"], "vgg11 needs a larger input than 31x31"),
         (["vgg11", "--classes", "-1"], "network.classes = -1"),
-        (["vgg11", "--set", "network.channels=[8]"], "for network.name = compact alone"),
+        (["vgg11", "--set", "network.channels=[8]"], "for network.architecture = compact alone"),
     ],
 )
 def test_a_model_that_cannot_be_is_exit_2(args: list[str], said: str) -> None:

@@ -98,9 +98,9 @@ def test_what_goes_to_standard_output_is_the_file_and_nothing_else(
     assert found.stdout_bytes == (tmp_path / "a.raw").read_bytes()
     assert "20,000 events" in found.stderr
     code, _, err = call("convert", rec, "-")
-    assert (code, "say --format" in err) == (2, True)
+    assert (code, "give --format" in err) == (2, True)
     code, _, err = call("convert", rec, "-", "--format", "aedat4")
-    assert (code, "no way back" in err) == (2, True)
+    assert (code, "cannot seek" in err) == (2, True)
 
 
 def test_record_takes_what_replay_sends(rec: Path, tmp_path: Path) -> None:

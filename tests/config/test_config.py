@@ -54,7 +54,7 @@ def test_flags_win_over_sets_and_sets_over_the_recipe(tmp_path: Path) -> None:
     recipe = write(tmp_path, "[run]\nseed = 1\nthreads = 2\n[binning]\nbin_us = 3\nheight = 4\n")
     config = load_config(recipe, ["run.seed=5", "binning.bin_us=6"], {"run.seed": 7})
     assert (config.run.seed, config.binning.bin_us) == (7, 6)
-    assert (config.run.threads, config.binning.height, config.binning.width) == (2, 4, 32)
+    assert (config.run.num_threads, config.binning.height, config.binning.width) == (2, 4, 32)
 
 
 def test_the_last_of_two_sets_wins_and_an_override_of_none_says_nothing() -> None:
@@ -74,14 +74,14 @@ def test_nothing_but_a_source_means_the_defaults_and_nothing_at_all_the_demo() -
     [
         ("network.channels=[16, 24]", (16, 24)),
         ("network.channels=[]", ()),
-        ("network.theta=1e-3", 0.001),
+        ("network.threshold_init=1e-3", 0.001),
         ("segments.length_us=5e5", 500_000),
         ("segments.length_us=500_000", 500_000),
-        ("network.theta=2", 2.0),
+        ("network.threshold_init=2", 2.0),
         ("source.strict=true", True),
-        ("binning.fit=crop", "crop"),
-        ('binning.fit="crop"', "crop"),
-        (" binning.fit = crop ", "crop"),
+        ("binning.resize_mode=crop", "crop"),
+        ('binning.resize_mode="crop"', "crop"),
+        (" binning.resize_mode = crop ", "crop"),
         ("source.uri=123", "123"),
         ("source.uri=true", "true"),
         ("source.uri=udp://127.0.0.1:3333?sensor=346x260", "udp://127.0.0.1:3333?sensor=346x260"),
@@ -108,17 +108,26 @@ def test_a_set_is_read_as_the_key_wants_it(text: str, expected: object) -> None:
         ("binning.bin_us=1\nx = 2", "must be a whole number"),
         ("run.seed=99999999999999999999", "must be a whole number at least 0"),
         ("run.seed=-1", "run.seed = -1: must be a whole number at least 0"),
-        ("network.leak=1", "network.leak = 1: must be a number above 0 and below 0.99"),
-        ("network.leak=0.99", "must be a number above 0 and below 0.99"),
-        ("network.leak=0.0", "must be a number above 0 and below 0.99"),
-        ("network.theta=0.0009", "network.theta = 0.0009: must be a number at least 0.001"),
-        ("network.theta=nan", "network.theta = nan: must be a number at least 0.001"),
-        ("network.theta=inf", "network.theta = inf: must be a number at least 0.001"),
-        ("network.theta=" + "9" * 400, "must be a number at least 0.001"),
-        ("network.theta=" + "9" * 5000, "must be a number at least 0.001"),
-        ("network.theta=" + "[" * 5000, "must be a number at least 0.001"),
+        ("network.leak_init=1", "network.leak_init = 1: must be a number above 0 and below 0.99"),
+        ("network.leak_init=0.99", "must be a number above 0 and below 0.99"),
+        ("network.leak_init=0.0", "must be a number above 0 and below 0.99"),
         (
-            "network.name=lenet",
+            "network.threshold_init=0.0009",
+            "network.threshold_init = 0.0009: must be a number at least 0.001",
+        ),
+        (
+            "network.threshold_init=nan",
+            "network.threshold_init = nan: must be a number at least 0.001",
+        ),
+        (
+            "network.threshold_init=inf",
+            "network.threshold_init = inf: must be a number at least 0.001",
+        ),
+        ("network.threshold_init=" + "9" * 400, "must be a number at least 0.001"),
+        ("network.threshold_init=" + "9" * 5000, "must be a number at least 0.001"),
+        ("network.threshold_init=" + "[" * 5000, "must be a number at least 0.001"),
+        (
+            "network.architecture=lenet",
             "one of compact, lenet5, vgg11, resnet18, custom (did you mean lenet5?)",
         ),
         ("network.reset=zero", "must be one of soft, hard"),
@@ -133,7 +142,7 @@ def test_a_set_is_read_as_the_key_wants_it(text: str, expected: object) -> None:
         ("source.uri=\udcff", "must be UTF-8 text"),
         ("run.name=../up", "must be letters, digits, dot, dash and underscore"),
         ("run.name=.hidden", "must be letters, digits"),
-        ("binning.fit=cropp", "one of letterbox, crop, stretch (did you mean crop?)"),
+        ("binning.resize_mode=cropp", "one of letterbox, crop, stretch (did you mean crop?)"),
         ("segments.length_us=9999", "a segment must be at least one bin long"),
     ],
 )
@@ -323,7 +332,7 @@ def any_config() -> st.SearchStrategy[Config]:
         lambda config: replace(
             config,
             segments=replace(config.segments, length_us=0),
-            learner=replace(config.learner, weights="", frozen=False),
+            learner=replace(config.learner, pretrained="", frozen=False),
         )
     )
 

@@ -81,7 +81,7 @@ SETS = {
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
 def test_a_recipe_runs(recipe: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     args = ["run", str(recipe), "--json", "--quiet", "--out", str(tmp_path)]
-    args += ["--set", f"segments.limit={SEGMENTS}"]
+    args += ["--set", f"segments.max_segments={SEGMENTS}"]
     uri = load_config(recipe).source.uri
     simulated = recipe.stem in SETS or not uri
     if recipe.stem in SETS:
@@ -102,7 +102,7 @@ def test_a_recipe_runs(recipe: Path, tmp_path: Path, request: pytest.FixtureRequ
     assert ledger["received"] == ledger["binned"] + lost + ledger["pending"] > 0
     (folder,) = tmp_path.iterdir()
     assert (folder / "summary.json").read_text(encoding="utf-8") == result.stdout
-    assert load_config(folder / "config.toml").segments.limit == SEGMENTS
+    assert load_config(folder / "config.toml").segments.max_segments == SEGMENTS
 
 
 @pytest.mark.parametrize(
@@ -120,24 +120,24 @@ def test_a_set_is_trained_on_and_then_streamed(
     assert result.exit_code == 0, result.stderr
     (folder,) = tmp_path.iterdir()
     args = ["run", stream, "--source", f"{uri}?split=test", "--weights"]
-    args += [str(folder / "best.safetensors"), "--set", "scenario.held_out=0"]
+    args += [str(folder / "best.safetensors"), "--set", "scenario.held_out_fraction=0"]
     for frozen in ([], ["--frozen"])[: 2 if name == "dvs-gesture" else 1]:
         result = CliRunner().invoke(app, [*args, *frozen, *out])
         assert result.exit_code == 0, result.stderr
         summary = json.loads(result.stdout)
         assert summary["segments"] == {"dvs-gesture": 2 * 11, "cifar10-dvs": 2}[name]
-        assert summary["network"]["name"] == load_train_config(training).network.name
+        assert summary["network"]["name"] == load_train_config(training).network.architecture
         assert summary["protocol"].get("frozen", False) is bool(frozen)
 
 
 @pytest.mark.parametrize(
     "sets",
     [
-        ["network.name=lenet5"],
+        ["network.architecture=lenet5"],
         [
-            "network.norm=weight",
+            "network.normalization=weight",
             "network.reset=hard",
-            "network.threshold=neuron",
+            "network.threshold_sharing=neuron",
             "network.surrogate=arctan",
             "learner.rule=sltt",
         ],
@@ -146,7 +146,7 @@ def test_a_set_is_trained_on_and_then_streamed(
 )
 def test_the_demo_runs_with_another_network_or_rule(sets: list[str], tmp_path: Path) -> None:
     args = ["run", "demo", "--json", "--quiet", "--out", str(tmp_path)]
-    chosen = ["segments.limit=10", *sets]
+    chosen = ["segments.max_segments=10", *sets]
     result = CliRunner().invoke(app, args + [w for text in chosen for w in ("--set", text)])
     assert result.exit_code == 0, result.stderr
     summary = json.loads(result.stdout)
@@ -219,7 +219,7 @@ def cifar10_dvs(folder: Path) -> list[str]:
 
 
 def by_split(uri: str) -> list[str]:
-    return [f"data.uri={uri}?split=train", f"data.test={uri}?split=test"]
+    return [f"data.uri={uri}?split=train", f"data.test_uri={uri}?split=test"]
 
 
 def objects(folder: Path) -> list[str]:
@@ -259,7 +259,7 @@ def test_a_training_says_whose_figure_it_is_after_and_what_it_needs(name: str) -
     head = "\n".join(line for line in text.splitlines() if line.startswith("#"))
     assert "The paper's figure: " in head and "Data: " in head and "--set data.uri=" in head
     config = load_train_config(name)
-    assert config.network.name in head.replace("`", "")
+    assert config.network.architecture in head.replace("`", "")
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -272,7 +272,7 @@ def test_a_training_smokes(name: str, tmp_path: Path) -> None:
     summary = json.loads(result.stdout)
     assert (summary["status"], summary["epochs"]) == ("complete", 1)
     assert summary["test"]["samples"] == tested
-    assert summary["network"] == load_train_config(name).network.name
+    assert summary["network"] == load_train_config(name).network.architecture
     (folder,) = (tmp_path / "runs").iterdir()
     assert (folder / "best.safetensors").is_file() or (folder / "fold-1").is_dir()
 
@@ -288,11 +288,11 @@ REAL = {
 
 @pytest.mark.parametrize("name", REAL)
 def test_a_training_reads_the_real_set(name: str, data_dir: Path) -> None:
-    config = load_train_config(name, overrides={"data.limit": 20})
+    config = load_train_config(name, overrides={"data.max_samples": 20})
     uri = data_dir / Path(config.data.uri).relative_to(SHARED)
     if not uri.exists():
         pytest.skip(f"not here: {uri}")
-    config = load_train_config(name, overrides={"data.limit": 20, "data.uri": str(uri)})
+    config = load_train_config(name, overrides={"data.max_samples": 20, "data.uri": str(uri)})
     samples = load_training_set(config.data, config.binning)
     assert samples.x.shape == (20, *REAL[name]) and samples.x.dtype == torch.uint8
     assert len(samples.classes) == (7 if name.startswith("objects") else 10)

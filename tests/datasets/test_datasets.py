@@ -361,18 +361,18 @@ def test_the_test_set_must_fit_the_training_set(tmp_path: Path) -> None:
     whole = load_test_set(data, TEN, training)
     assert whole is not None and len(whole.y) == 6
     for name, said in (("b", r"classes \(cat\) are not"), ("c", "3 x 6 x 6 and a training sample")):
-        other = DataConfig(uri=data.uri, test=str(tmp_path / name))
+        other = DataConfig(uri=data.uri, test_uri=str(tmp_path / name))
         with pytest.raises(UsageError, match=said):
             load_test_set(other, TEN, training)
 
 
 EXCLUDED = {
-    "data.folds and data.test_share": {"data.folds": 2, "data.test_share": 0.1},
+    "data.folds and data.test_fraction": {"data.folds": 2, "data.test_fraction": 0.1},
     "data.folds and data.window_us": {"data.folds": 2, "data.window_us": 40_000},
-    "data.test and data.test_share": {"data.test": "b", "data.test_share": 0.1},
-    r"must be data.steps \* binning.bin_us, here 4": {"data.window_us": 1000},
-    "which keeps every step": {"train.together": 5, "train.rule": "bptt"},
-    "there are none": {"data.kind": "images", "data.test_share": 0.1},
+    "data.test_uri and data.test_fraction": {"data.test_uri": "b", "data.test_fraction": 0.1},
+    r"must be data.time_steps \* binning.bin_us, here 4": {"data.window_us": 1000},
+    "which keeps every step": {"train.steps_per_forward": 5, "train.rule": "bptt"},
+    "there are none": {"data.kind": "images", "data.test_fraction": 0.1},
 }
 
 

@@ -164,7 +164,7 @@ def decide(said: Mapping[str, int | None]) -> str:
 SPECS = [
     LearnerSpec(lr=1e-3),
     LearnerSpec(lr=1e-3, update="step"),
-    LearnerSpec(lr=1e-3, slow=0.9),
+    LearnerSpec(lr=1e-3, ema_decay=0.9),
     LearnerSpec(lr=1e-3, rule="bptt"),
 ]
 
@@ -202,7 +202,7 @@ def test_a_copy_answers_as_the_deciding_network_does() -> None:
 
 
 def test_a_copy_answers_among_the_classes_that_were_taught() -> None:
-    copy = still_copy(taught(LearnerSpec(lr=1e-3, among="seen"), segments=2))
+    copy = still_copy(taught(LearnerSpec(lr=1e-3, loss_classes="seen"), segments=2))
     copy.begin_segment()
     said = copy.predict(torch.ones(1, 2, 8, 8), will_learn=False).linear
     assert np.isfinite(said).tolist() == [True, True, False]
@@ -211,7 +211,7 @@ def test_a_copy_answers_among_the_classes_that_were_taught() -> None:
 def test_accuracies_go_to_their_tasks_and_to_whoever_knows() -> None:
     learner, fresh = (
         taught(LearnerSpec(lr=1e-3, lr_readout=5e-2)),
-        StopLearner(NETWORK, LearnerSpec(learn="")),
+        StopLearner(NETWORK, LearnerSpec(trainable=())),
     )
     rivals = make_baselines(3)
     held = held_out([0, 1, 1, 0, 1, 1, 0, 1, 1])

@@ -13,7 +13,7 @@ from streamstop.stop.cost import network_cost
 from streamstop.stop.layer import LayerSpec, NeuronSpec
 from streamstop.stop.network import Network, NetworkSpec
 
-CONV = NetworkSpec((1, 4, 4), (LayerSpec("conv", 2, pool=2),), 3, NeuronSpec(theta=0.1))
+CONV = NetworkSpec((1, 4, 4), (LayerSpec("conv", 2, pool=2),), 3, NeuronSpec(threshold_init=0.1))
 INSIDE = 2 * (3 * 4 - 2) ** 2
 """Taps of two 3x3 filters on a 4x4 plane, less those on its padding: 10 a side, for 12."""
 
@@ -71,7 +71,7 @@ def test_spikes_are_counted_before_pooling_and_averages_of_them_multiply():
 
 
 def test_weights_that_come_to_life_count_from_the_bin_on_that_uses_them():
-    learner = StopLearner(CONV, LearnerSpec(learn=""))
+    learner = StopLearner(CONV, LearnerSpec(trainable=()))
     learner.network.parameters()["readout.weight"].zero_()
     learner.network.parameters()["conv1.bias"].fill_(1.0)  # every neuron spikes, every window is 1
     learner.network.refresh()
@@ -149,7 +149,7 @@ def test_what_answers_is_counted_and_a_shadows_twin_is_learnings():
 def test_only_what_learns_has_traces(reset):
     neuron = NeuronSpec(reset=reset)
     layers = (LayerSpec("conv", 2), LayerSpec("linear", 5))
-    spec = NetworkSpec((1, 4, 4), layers, 3, neuron, readout="leaky")
+    spec = NetworkSpec((1, 4, 4), layers, 3, neuron, readout="leaky_integrator")
     inputs, neurons = 16 + 32, 32 + 5
     hard = neurons * (reset == "hard")
     leaky = 5  # the readout's features; its leak learns with the others

@@ -51,7 +51,7 @@ CASES = {
     "padding without end": case(conv._replace(pad=4, stride=3)),
     "standardised": case(conv, linear, norm="weight"),
     "mean of channels": case(conv, average=True),
-    "leaky readout": case(conv, readout="leaky"),
+    "leaky readout": case(conv, readout="leaky_integrator"),
     "spiking readout": case(conv._replace(pool=2), readout="spiking"),
     "spikes added": case(
         conv, LayerSpec("block", 4), LayerSpec("block", 6, stride=2), conv, threshold="neuron"

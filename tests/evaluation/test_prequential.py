@@ -23,7 +23,7 @@ SEGMENT_US = BINS * BIN_US
 UPDATES = {
     "segment": LearnerSpec(lr=1e-2, lr_readout=5e-2),
     "step": LearnerSpec(update="step", lr=1e-2, lr_readout=5e-2),
-    "slow": LearnerSpec(lr=1e-2, lr_readout=5e-2, slow=0.5),
+    "slow": LearnerSpec(lr=1e-2, lr_readout=5e-2, ema_decay=0.5),
 }
 
 
@@ -48,7 +48,7 @@ def run(labels: list[int], spec: LearnerSpec = UPDATES["segment"], **protocol: A
     """Ten bins of 10 ms a segment, end to end; counts do not depend on the labels."""
     learner = StopLearner(NETWORK, spec)
     test = TestThenTrain(
-        learner, StopLearner(NETWORK, replace(spec, learn="")), ("a", "b", "c"), **protocol
+        learner, StopLearner(NETWORK, replace(spec, trainable=())), ("a", "b", "c"), **protocol
     )
     record = Record([], [], [], test)
     now = 0
@@ -143,7 +143,7 @@ def test_no_more_than_256_segments_wait():
     n = MAX_WAITING + 3
     test = TestThenTrain(
         StopLearner(NETWORK, UPDATES["segment"]),
-        StopLearner(NETWORK, replace(UPDATES["segment"], learn="")),
+        StopLearner(NETWORK, replace(UPDATES["segment"], trainable="")),
         ("a", "b", "c"),
         delay_us=10**12,
     )

@@ -24,7 +24,7 @@ def at(*times: int) -> Events:
 
 
 def binner_of_ten(**settings: Any) -> Binner:
-    return Binner(SMALL, **{"bin_us": 10, "height": 4, "width": 4, "gap_us": 100, **settings})
+    return Binner(SMALL, **{"bin_us": 10, "height": 4, "width": 4, "reset_gap_us": 100, **settings})
 
 
 def brief(bins: Iterator[Bin]) -> list[tuple[int, int, int, bool]]:
@@ -122,7 +122,7 @@ def test_off_and_on_are_planes_0_and_1_also_where_the_padding_is_not_zero():
 
 
 def test_binary_says_whether_but_still_counts_the_events():
-    (b,) = [*(binner := binner_of_ten(values="binary")).push(at(0, 1, 2)), *binner.flush()]
+    (b,) = [*(binner := binner_of_ten(representation="binary")).push(at(0, 1, 2)), *binner.flush()]
     assert (b.counts.max(), b.counts.sum(), b.events) == (1, 1, 3)
 
 
@@ -183,7 +183,7 @@ def test_before_the_first_event_there_is_no_time_to_advance():
 
 
 def test_events_older_than_a_vouch_are_late():
-    binner = binner_of_ten(reorder_us=10, origin_us=0)
+    binner = binner_of_ten(reorder_window_us=10, origin_us=0)
     assert brief(binner.push(at(15))) == []
     assert brief(binner.advance(12)) == [(0, 0, 0, False)]
     assert brief(binner.push(at(11, 12, 16, 11))) == []
@@ -191,7 +191,7 @@ def test_events_older_than_a_vouch_are_late():
 
 
 def test_disorder_within_reorder_us_is_sorted_in_and_older_is_late():
-    binner = binner_of_ten(reorder_us=5, origin_us=0)
+    binner = binner_of_ten(reorder_window_us=5, origin_us=0)
     assert brief(binner.push(at(9, 14, 9, 8))) == []
     assert binner.rejected["late"] == 1
     assert brief(binner.push(at(15, 9, 10))) == [(0, 0, 2, False)]
@@ -216,14 +216,14 @@ def test_a_step_of_gap_us_is_time_and_one_more_is_a_jump():
 
 
 def test_the_way_back_over_a_forward_jump_is_late():
-    binner = binner_of_ten(reorder_us=20)
+    binner = binner_of_ten(reorder_window_us=20)
     assert brief(binner.push(at(0, 205, 200, 199))) == [(0, 0, 1, False)]
     assert binner.rejected["late"] == 1
     assert brief(binner.flush()) == [(20, 200, 2, True)]
 
 
 def test_a_jump_back_begins_the_next_bin_at_the_event_that_jumped():
-    binner = binner_of_ten(reorder_us=10)
+    binner = binner_of_ten(reorder_window_us=10)
     assert brief(binner.push(at(1000, 1015))) == []
     assert brief(binner.push(at(3, 12))) == [(0, 1000, 1, False), (1, 1010, 1, False)]
     assert brief(binner.push(at(13, 23))) == [(2, 1020, 2, True)]
@@ -232,7 +232,7 @@ def test_a_jump_back_begins_the_next_bin_at_the_event_that_jumped():
 
 
 def test_a_vouch_for_a_time_that_has_passed_does_not_turn_time_back():
-    binner = binner_of_ten(reorder_us=20, origin_us=0)
+    binner = binner_of_ten(reorder_window_us=20, origin_us=0)
     assert brief(binner.push(at(18))) == []
     assert brief(binner.advance(5)) == []
     assert brief(binner.flush()) == [(0, 0, 0, False), (1, 10, 1, False)]
@@ -249,7 +249,9 @@ def test_a_clock_that_leaps_is_a_jump_too():
 
 
 def test_off_sensor_events_do_not_move_time_but_cropped_ones_do():
-    binner = Binner(SensorSize(8, 4), bin_us=10, height=4, width=4, fit="crop", gap_us=100)
+    binner = Binner(
+        SensorSize(8, 4), bin_us=10, height=4, width=4, resize_mode="crop", reset_gap_us=100
+    )
     events = make_events([0, 50, 20, 25, 24], [2, 8, 0, 7, 2], [0, 0, 3, 3, 3], [1] * 5)
     assert brief(binner.push(events)) == [(0, 0, 1, False), (1, 10, 0, False)]
     assert binner.rejected == {"late": 1, "out_of_range": 1, "cropped": 2, "bad_time": 0}
@@ -323,11 +325,11 @@ def test_another_dtype_is_refused():
     [
         ({"bin_us": 0}, "bin_us must be at least 1"),
         ({"height": 0}, "height must be at least 1"),
-        ({"fit": "zoom"}, "letterbox, crop, stretch"),
-        ({"values": "floats"}, "counts, binary"),
-        ({"reorder_us": -1}, "reorder_us must not be negative"),
-        ({"reorder_us": 91}, "gap_us must be at least"),
-        ({"gap_us": 1 << 61}, "at most 2\\*\\*60"),
+        ({"resize_mode": "zoom"}, "letterbox, crop, stretch"),
+        ({"representation": "floats"}, "count, binary"),
+        ({"reorder_window_us": -1}, "reorder_window_us must not be negative"),
+        ({"reorder_window_us": 91}, "reset_gap_us must be at least"),
+        ({"reset_gap_us": 1 << 61}, "at most 2\\*\\*60"),
         ({"origin_us": 1 << 61}, "origin_us must lie"),
     ],
 )
@@ -352,7 +354,7 @@ def test_memory_does_not_grow_with_the_stream():
         *rng.integers(0, 130, (2, 20_000)),
         rng.integers(0, 2, 20_000),
     )
-    binner = Binner(SensorSize(128, 128), reorder_us=20_000)
+    binner = Binner(SensorSize(128, 128), reorder_window_us=20_000)
 
     def second(k: int) -> int:
         packet = events.copy()

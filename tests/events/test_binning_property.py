@@ -19,11 +19,25 @@ LIMIT = 1 << 60
 class Reference:
     """Every rule of the binner's docstring, with dictionaries and without a ring."""
 
-    def __init__(self, bin_us, reorder_us, gap_us, origin_us, values, fit, height, width):
-        self.bin_us, self.reorder_us, self.gap_us = bin_us, reorder_us, gap_us
-        self.columns, self.rows = cell_map(SENSOR, height, width, fit)
+    def __init__(
+        self,
+        bin_us,
+        reorder_window_us,
+        reset_gap_us,
+        origin_us,
+        representation,
+        resize_mode,
+        height,
+        width,
+    ):
+        self.bin_us, self.reorder_window_us, self.reset_gap_us = (
+            bin_us,
+            reorder_window_us,
+            reset_gap_us,
+        )
+        self.columns, self.rows = cell_map(SENSOR, height, width, resize_mode)
         self.shape = (2, height, width)
-        self.binary = values == "binary"
+        self.binary = representation == "binary"
         self.origin = self.now = self.floor = self.era = origin_us
         self.era_index = self.next_index = 0
         self.open: dict[int, Counter[tuple[int, int, int]]] = {}
@@ -79,13 +93,13 @@ class Reference:
             return
         if self.origin is None:
             self.origin = self.now = self.floor = self.era = t
-        if abs(t - self.now) > self.gap_us:
-            self.jump(t, t - self.reorder_us)
+        if abs(t - self.now) > self.reset_gap_us:
+            self.jump(t, t - self.reorder_window_us)
         elif t < self.floor:
             self.rejected["late"] += 1
             return
         self.now = max(self.now, t)
-        self.floor = max(self.floor, self.now - self.reorder_us)
+        self.floor = max(self.floor, self.now - self.reorder_window_us)
         self.close_before(self.index_of(self.floor))
         cell = (int(p), int(self.rows[y]), int(self.columns[x]))
         if min(cell) < 0:
@@ -96,7 +110,7 @@ class Reference:
     def advance(self, until):
         if self.origin is None or not self.floor < until <= LIMIT:
             return
-        if until - self.now > self.gap_us:
+        if until - self.now > self.reset_gap_us:
             self.jump(until, until)
         else:
             self.now, self.floor = max(self.now, until), until
@@ -156,11 +170,11 @@ def wild_streams(draw):
 kinds = st.fixed_dictionaries(
     {
         "bin_us": st.sampled_from([1, 7, 10]),
-        "reorder_us": st.sampled_from([0, 0, 1, 9, 10, 25]),
-        "gap_us": st.sampled_from([100, 35]),
+        "reorder_window_us": st.sampled_from([0, 0, 1, 9, 10, 25]),
+        "reset_gap_us": st.sampled_from([100, 35]),
         "origin_us": st.sampled_from([None, None, 0, -13]),
-        "values": st.sampled_from(["counts", "binary"]),
-        "fit": st.sampled_from(["letterbox", "crop", "stretch"]),
+        "representation": st.sampled_from(["count", "binary"]),
+        "resize_mode": st.sampled_from(["letterbox", "crop", "stretch"]),
         "height": st.sampled_from([2, 4]),
         "width": st.sampled_from([2, 9]),
     }

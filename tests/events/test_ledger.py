@@ -10,8 +10,10 @@ from streamstop.events.ledger import MAX_DAMAGE_LISTED, Ledger
 from streamstop.events.packet import Damage, Packet, SensorSize, empty_events, make_events
 
 
-def binner_of(reorder_us: int = 0) -> Binner:
-    return Binner(SensorSize(4, 4), bin_us=10, height=4, width=4, reorder_us=reorder_us)
+def binner_of(reorder_window_us: int = 0) -> Binner:
+    return Binner(
+        SensorSize(4, 4), bin_us=10, height=4, width=4, reorder_window_us=reorder_window_us
+    )
 
 
 EVENTS = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 5)), max_size=20)
@@ -22,9 +24,9 @@ EVENTS = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 5)), max_size=20
     st.lists(st.tuples(EVENTS, st.integers(0, 3)), max_size=8),
     st.sampled_from([0, 40]),
 )
-def test_it_balances_after_every_packet(packets, reorder_us):
+def test_it_balances_after_every_packet(packets, reorder_window_us):
     """Late events, columns 4 and 5 of a sensor of four, drops at the source: none goes missing."""
-    binner = binner_of(reorder_us)
+    binner = binner_of(reorder_window_us)
     ledger = Ledger(binner)
     handed = dropped = 0
     for events, lost in packets:

@@ -25,7 +25,7 @@ from streamstop.pipeline.configure import load_config
 
 
 def config(tmp_path: Path, name: str) -> Config:
-    return Config(run=RunConfig(out=str(tmp_path / "runs"), name=name))
+    return Config(run=RunConfig(output_dir=str(tmp_path / "runs"), name=name))
 
 
 def faked(tmp_path: Path, name: str, seeds: str = "0-2", jobs: int = 3) -> SeedsResult:
@@ -67,7 +67,9 @@ def test_a_source_that_comes_once_is_refused(tmp_path: Path, uri: str) -> None:
 @pytest.mark.timeout(300)  # three runs of the real thing, which a busy machine takes its time for
 def test_a_seed_s_run_is_byte_for_byte_what_it_is_alone(tmp_path: Path) -> None:
     """The real pipeline, in a process of its own, beside another."""
-    wanted = load_config("demo", ["segments.limit=4"], {"run.out": str(tmp_path / "runs")})
+    wanted = load_config(
+        "demo", ["segments.max_segments=4"], {"run.output_dir": str(tmp_path / "runs")}
+    )
     result = run_seeds(wanted, (0, 3), jobs=2)
     assert (result.exit_code, result.summary["n"]) == (0, 2)
     alone = pipeline.run(replace(wanted, run=replace(wanted.run, seed=3))).run_dir
@@ -93,7 +95,7 @@ def test_one_folder_holds_a_run_folder_for_each_seed_and_their_summary(tmp_path:
         summary = json.loads((inside / "summary.json").read_text())
         assert summary["command"] == f"--seed {seed}"
         told = tomllib.loads((inside / "config.toml").read_text())["run"]
-        assert (told["seed"], told["out"]) == (seed, str(tmp_path / "runs"))
+        assert (told["seed"], told["output_dir"]) == (seed, str(tmp_path / "runs"))
 
 
 def test_each_process_computes_on_one_thread(
@@ -181,7 +183,7 @@ def test_seeds_whose_parent_was_killed_sum_up_and_end(tmp_path: Path) -> None:
         "from helpers.made_runs import fake_run\n"
         "from streamstop.experiments.seeds import run_seeds\n"
         "from streamstop.config.sections import Config, RunConfig\n"
-        f"config = Config(run=RunConfig(out={str(tmp_path)!r}, name='wait'))\n"
+        f"config = Config(run=RunConfig(output_dir={str(tmp_path)!r}, name='wait'))\n"
         "run_seeds(config, (0, 1), jobs=2, run=fake_run, progress=lambda p: print(p, flush=True))"
     )
     path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])

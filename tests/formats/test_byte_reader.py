@@ -53,13 +53,13 @@ def test_to_look_ahead_keeps_what_lies_before(reader: ByteReader) -> None:
     assert reader.read_at(0, 700_001) == CONTENT
 
 
-def test_what_was_released_is_told_to_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_released_is_reported_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe(monkeypatch, CONTENT)
     data = open_bytes("-")
     assert data.read_at(0, 500_000) == CONTENT[:500_000]
     data.release(500_000)
     assert data.read_at(500_000, 10) == CONTENT[500_000:500_010]
-    with pytest.raises(SourceError, match="once only"):
+    with pytest.raises(SourceError, match="only once"):
         data.read_at(0, 10)
 
 

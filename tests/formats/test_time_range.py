@@ -56,18 +56,18 @@ def test_a_stretch_without_events_says_where_there_are_some(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "message"),
     [
         ("start_us=1.5", "start_us is a whole number of microseconds"),
         ("stop_us=+-4", "stop_us is a whole number"),
-        ("start_us=80000&stop_us=80000", "start_us lies at 80000 us, and stop_us not after it"),
-        ("start_us=+9000&stop_us=1", f"start_us lies at {FIRST + 9000} us"),
+        ("start_us=80000&stop_us=80000", "start_us = 80000 us is not before stop_us = 80000 us"),
+        ("start_us=+9000&stop_us=1", f"start_us = {FIRST + 9000} us"),
     ],
 )
-def test_times_that_make_no_sense(tmp_path: Path, query: str, said: str) -> None:
+def test_times_that_make_no_sense(tmp_path: Path, query: str, message: str) -> None:
     path = tmp_path / "rec.bin"
     path.write_bytes(bin_bytes(EVENTS[:1000]))
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         open_source(f"{path}?{query}")
 
 

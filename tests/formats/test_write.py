@@ -105,7 +105,7 @@ def test_the_bit_of_on_is_for_aedat2_alone(tmp_path: Path) -> None:
     swapped = Whole(open_recording(str(path)).packets()).events
     assert np.array_equal(swapped["p"], ~EVENTS["p"])
     assert np.array_equal(swapped["t"], EVENTS["t"])
-    with pytest.raises(UsageError, match=r"AEDAT 2\.0's, and this is aedat4"):
+    with pytest.raises(UsageError, match=r"AEDAT 2\.0's option, and this is aedat4"):
         write_recording(tmp_path / "rec.aedat4", EVENTS, SENSOR, on_bit=1)
     assert not (tmp_path / "rec.aedat4").exists()
 
@@ -129,12 +129,12 @@ def test_packets_are_not_gathered(tmp_path: Path) -> None:
 def test_names_tell_formats() -> None:
     assert {format_of(f"a/rec{suffix}.gz") for suffix in BY_SUFFIX} == set(BY_SUFFIX.values())
     assert format_of("x.aedat", "aedat2") == "aedat2"
-    for path, format, said in (
+    for path, format, message in (
         ("x.aedat", "", "aedat2 or aedat3"),
         ("x", "", "does not tell"),
-        ("x.csv", "es", "'es' is not written"),
+        ("x.csv", "es", "'es' cannot be written"),
     ):
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=message):
             format_of(path, format)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 ND_EVENTS = np.dtype([("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "?")])
-"""What the driver hands over: 13 packed bytes. Its names are in the extension module."""
+"""What the driver delivers: 13 packed bytes. Its names are in the extension module."""
 
 
 class PanicException(BaseException):
@@ -76,7 +76,7 @@ def nd_silence() -> tuple[Any, Any]:
 
 
 class NdDevice:
-    """A device of neuromorphic-drivers: hands over what it is given, raises what is an error."""
+    """A device of neuromorphic-drivers: delivers what it is given, raises what is an error."""
 
     def __init__(self, kind: str, script: Iterable[Any], backlog: int = 0) -> None:
         nd = import_module("neuromorphic_drivers")
@@ -135,7 +135,7 @@ def dv_store(*rows: tuple[int, int, int, bool]) -> Any:
 def dv_camera(
     size: tuple[int, int] | None, script: Iterable[Any], *, frames: int = 0, runs_on: bool = False
 ) -> Any:
-    """A camera of dv-processing: hands over what it is given, then says that it has stopped."""
+    """A camera of dv-processing: delivers what it is given, then reports that it has stopped."""
     left, frames_left = list(script), [object()] * frames
 
     def batch() -> Any:
@@ -214,13 +214,13 @@ class _SlowImport:
             time.sleep(60)
 
 
-def install(told: str) -> None:
+def install(spec_json: str) -> None:
     """In the process that looks: let the libraries list what the test says.
 
-    told : JSON, {"neuromorphic": listing, "dv": listing, "slow": library}; a listing is a list of
-        cameras, or a word for what goes wrong.
+    spec_json : JSON, {"neuromorphic": listing, "dv": listing, "slow": library}; a listing is a list
+        of cameras, or a word for what goes wrong.
     """
-    spec = json.loads(told)
+    spec = json.loads(spec_json)
     asked = sys.orig_argv[-1]
     if "slow" in spec:
         sys.meta_path.insert(0, _SlowImport(spec["slow"]))  # type: ignore[arg-type]

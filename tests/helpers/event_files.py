@@ -50,7 +50,7 @@ def write_bin(path: Path, events: Events) -> Path:
 
 
 class Whole:
-    """All that a source handed over: its events put together, and its packets' other words."""
+    """All that a source yielded: its events concatenated, and the packets' other fields."""
 
     def __init__(self, packets: Iterable[Packet]) -> None:
         self.packets = list(packets)

@@ -41,9 +41,13 @@ def write_fake_run(
     layers: tuple[str, ...] = LAYERS,
     final: dict[str, float] | None = None,
     overrides: dict[str, Any] | None = None,
+    samples: dict[str, Any] | None = None,
     seed: int = 0,
 ) -> Path:
-    """Write a run folder; give its path. `overrides` replaces keys of the summary."""
+    """Write a run folder; give its path. `overrides` replaces keys of the summary.
+
+    samples : content of its samples.json, if any.
+    """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     labels = rng.integers(0, len(classes), segments)
@@ -61,6 +65,8 @@ def write_fake_run(
         }
     summary |= overrides or {}
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    if samples is not None:
+        (folder / "samples.json").write_text(json.dumps(samples), encoding="utf-8")
     (folder / "config.toml").write_text(
         '# TEST DATA\nname = "test-data"\n\n[binning]\nbin_us = 10000\nheight = 32\nwidth = 32\n'
         '\n[readout]\ndecide = "auto"\n',
@@ -70,6 +76,29 @@ def write_fake_run(
     if labelled:
         _write_segments(folder / "segments.csv", labels, decisions, classes)
     return folder
+
+
+def fake_samples(errors: int = 3, side: int = 32, error_side: int = 16) -> dict[str, Any]:
+    """Made-up content of a samples.json."""
+    rng = np.random.default_rng(0)
+
+    def grids(n: int) -> dict[str, list[list[int]]]:
+        return {key: rng.poisson(0.4, (n, n)).tolist() for key in ("on", "off")}
+
+    return {
+        "event_picture": {
+            **grids(side),
+            "sensor": [346, 260],
+            "events": 12_345,
+            "duration_us": 80_000,
+            "recording": "TEST recording.aedat4",
+        },
+        "network_input": {**grids(side), "bin_us": 10_000, "label": "TEST mug"},
+        "errors": [
+            {"segment": 7 + i, "label": "TEST box", "prediction": "TEST mug", **grids(error_side)}
+            for i in range(errors)
+        ],
+    }
 
 
 def fake_scenario(

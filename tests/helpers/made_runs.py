@@ -107,7 +107,7 @@ def fake_run(config: Config, *, command: str, progress: Any) -> SimpleNamespace:
     except KeyboardInterrupt:
         status = "interrupted"
     folder = make_run(
-        Path(config.run.out) / f"made-{config.run.seed}",
+        Path(config.run.output_dir) / f"made-{config.run.seed}",
         hits(5 + config.run.seed, 10),
         seed=config.run.seed,
         status=status,

@@ -1,8 +1,8 @@
 """One recording of a few thousand events in each format, whose every byte's part is known.
 
 Bytes are laid out here by hand or by libraries that the package does not read with, but for
-AEDAT4, which comes from the project's writer. What each format can and cannot notice is said where
-its seed is made: records without checks have nothing to report of a flipped bit, which makes
+AEDAT4, which comes from the project's writer. What each format can and cannot detect is written
+where its seed is made: records without checks have nothing to report of a flipped bit, which makes
 another valid event.
 """
 
@@ -245,7 +245,7 @@ def _evt21(events: Events) -> _Laid:
 
 
 def _evt3(events: Events) -> _Laid:
-    """Single events and vectors in turn. All state is sent anew every 16 of them.
+    """Single events and vectors in turn. All state is sent again every 16 of them.
 
     An event rests on the words of state before it from the last such refresh on.
     """
@@ -320,7 +320,7 @@ def _npz() -> Seed:
 
     Where the directory at the end or a member's own header is touched, or moved, the file may not
     open, nor where no row is whole. What is unpacked after a change and before the checksum fails
-    cannot be told from good.
+    cannot be distinguished from good ones.
     """
 
     def save(seed: int) -> tuple[bytes, Events]:
@@ -439,7 +439,7 @@ def _metavision() -> Seed:
 _AEDAT4_FIELDS = {"fields_within": (0, 4, 8, 12, 16, 20, 24, 28, 32, 36), "tells": ANY}
 
 MAKERS: dict[str, Callable[[], Seed]] = {
-    # Records without checks: a change makes other events; only a last, partial one is told. Bytes
+    # Records without checks: a change makes other events; only a last, partial one shows. Bytes
     # that came or went move all that follows, of which nothing can be known.
     "aedat1": lambda: _laid_seed("aedat1", "rec.dat", _aedat1, "in place", time_bits=32),
     "aedat2": lambda: _laid_seed(
@@ -469,14 +469,14 @@ MAKERS: dict[str, Callable[[], Seed]] = {
         "any",
         fields_within=(0, 4, 8, 12, 16, 20, 24, 28, 32, 36),
     ),
-    # Packets with a checksum: whatever is missing was told.
+    # Packets with a checksum: whatever is missing was reported.
     "aedat4-lz4": lambda: _laid_seed(
         "aedat4-lz4", "rec.aedat4", lambda e: _aedat4(e, "lz4"), "any", **_AEDAT4_FIELDS
     ),
     "aedat4-zstd": lambda: _laid_seed(
         "aedat4-zstd", "rec.aedat4", lambda e: _aedat4(e, "zstd"), "any", **_AEDAT4_FIELDS
     ),
-    # Words that set a state, sent anew now and then: what follows that is right again.
+    # Words that set a state, sent again now and then: what follows that is right again.
     "evt2": lambda: _laid_seed("evt2", "rec.raw", _evt2, "words", time_bits=34),
     "evt21": lambda: _laid_seed("evt21", "rec.raw", _evt21, "words", time_bits=34),
     "evt3": lambda: _laid_seed("evt3", "rec.raw", _evt3, "words", time_bits=24),
@@ -486,14 +486,14 @@ MAKERS: dict[str, Callable[[], Seed]] = {
     "csv": lambda: _laid_seed("csv", "rec.csv", _csv, "any", tells=IN_PLACE),
     "npz": _npz,
     "hdf5": _hdf5,
-    # Compressed: what an unpacker gives of the bytes before the change, and the fault told.
+    # Compressed: what an unpacker gives of the bytes before the change, and the reported fault.
     "aedat2-gz": lambda: packed(seed_of("aedat2"), "gz"),
     "aedat4-none-gz": lambda: packed(seed_of("aedat4-none"), "gz"),
     "nmnist-zst": lambda: packed(seed_of("nmnist"), "zst"),
     "evt3-zst": lambda: packed(seed_of("evt3"), "zst"),
     "dat-xz": lambda: packed(seed_of("dat"), "xz"),
     "csv-xz": lambda: packed(seed_of("csv"), "xz"),
-    # The slowest, as libhdf5's process ends of many a change and is started anew.
+    # The slowest, as libhdf5's process ends of many a change and is restarted.
     "hdf5-metavision": _metavision,
 }
 

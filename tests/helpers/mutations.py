@@ -3,7 +3,7 @@
 A seed (`mutation_seeds.py`) knows its events and on which bytes each rests. Of a changed copy are
 demanded: no error but our own; packets and cursors in order; every event that ends before the
 change, as it was; where the format can find its way again, every event after it, too; and that
-whatever loss is told touches the change or follows it.
+whatever loss is reported touches the change or follows it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Kept(NamedTuple):
     """What must come through: the first `prefix` events, and those from index `tail` on.
 
     lowest, highest : offsets that damage may lie between: it ends at or after `lowest`; it begins
-        at or after and ends at or before `highest`, None where that cannot be said.
+        at or after and ends at or before `highest`, None where that is unknown.
     """
 
     prefix: int
@@ -63,7 +63,7 @@ class Seed:
     kept : what must come through an edit; None where the file may not even open.
     other : another recording of this format, to splice with.
     fields : offsets of numbers that say how long something is, most worth changing.
-    tells : kinds of edit after which missing events must have been told as damage.
+    tells : kinds of edit after which missing events must have been reported as damage.
     time_bits : where a damaged time may seem to be a wrap of the counter, times after it are
         compared within the counter's range; 0: exactly.
     places : whether offsets of damage are bytes of the file (or of what is compressed in it).
@@ -176,8 +176,8 @@ def read(path: Path) -> Outcome:
                 packets.append(packet)
                 wrong += _out_of_order(packet, before)
                 before = packet.cursor
-        except StreamstopError as told:
-            error = str(told) or type(told).__name__
+        except StreamstopError as raised:
+            error = str(raised) or type(raised).__name__
     events = np.concatenate([empty_events(), *(packet.events for packet in packets)])
     damage = [one for packet in packets for one in packet.damage]
     return Outcome(events, damage, error, wrong, packets)
@@ -246,13 +246,15 @@ def _damage_misplaced(seed: Seed, got: Outcome, kept: Kept | None) -> list[str]:
         if kept is None or not seed.places:
             continue
         if reach < kept.lowest:
-            wrong.append(f"damage is told before the change at {kept.lowest}: {_said(one)}")
+            wrong.append(f"damage is reported before the change at {kept.lowest}: {_describe(one)}")
         if one.offset < kept.begins:
-            wrong.append(f"damage begins before what was touched at {kept.begins}: {_said(one)}")
+            wrong.append(
+                f"damage begins before what was touched at {kept.begins}: {_describe(one)}"
+            )
         if kept.highest is not None and one.offset + one.lost_bytes > kept.highest:
-            wrong.append(f"damage ends after what was touched, {kept.highest}: {_said(one)}")
+            wrong.append(f"damage ends after what was touched, {kept.highest}: {_describe(one)}")
         if one.offset < end:
-            wrong.append(f"damage overlaps the one before, which ends at {end}: {_said(one)}")
+            wrong.append(f"damage overlaps the one before, which ends at {end}: {_describe(one)}")
         end = one.offset + one.lost_bytes
     return wrong
 
@@ -269,7 +271,7 @@ def _reaches(damage: Sequence[Damage]) -> list[int]:
     return reaches[::-1]
 
 
-def _said(damage: Damage) -> str:
+def _describe(damage: Damage) -> str:
     return f"{damage.lost_bytes} bytes from {damage.offset}, {damage.reason}"
 
 

@@ -42,13 +42,13 @@ class Case(NamedTuple):
 def build(case: Case, seed: int = 0) -> Network:
     """A float64 network: per-channel thresholds, biases and leaks all different, no zero."""
     neuron = NeuronSpec(
-        leak=case.leak,
-        gain=2.0,
+        leak_init=case.leak,
+        init_gain=2.0,
         surrogate=case.surrogate,
         reset=case.reset,
-        threshold=case.threshold,
-        norm=case.norm,
-        leak_gain=case.leak_gain,
+        threshold_sharing=case.threshold,
+        normalization=case.norm,
+        decay_input=case.leak_gain,
     )
     spec = NetworkSpec(
         case.shape,

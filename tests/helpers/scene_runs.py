@@ -22,7 +22,7 @@ SMALL = [
     "binning.height=16",
     "binning.width=16",
     "network.channels=[6]",
-    "readout.decide=auto",
+    "readout.decision=auto",
 ]
 
 
@@ -81,7 +81,7 @@ def go(
     **options: Any,
 ) -> RunResult:
     monkeypatch.setattr(world, "open_source", lambda *_, **__: Recorded(packets, labels))
-    overrides = {"source.uri": "memory", "run.out": str(out)}
+    overrides = {"source.uri": "memory", "run.output_dir": str(out)}
     return run(load_config(None, [*SMALL, *sets], overrides), **options)
 
 

@@ -18,10 +18,10 @@ NETWORK = NetworkSpec((2, 8, 8), (LayerSpec("conv", 6, pool=2),), CLASSES)
 
 LEARNERS = {
     "segment": LearnerSpec(update="segment", lr=1e-2, lr_readout=3e-2),
-    "segment, slow": LearnerSpec(update="segment", lr=1e-2, lr_readout=3e-2, slow=0.8),
+    "segment, slow": LearnerSpec(update="segment", lr=1e-2, lr_readout=3e-2, ema_decay=0.8),
     "step": LearnerSpec(update="step", lr=1e-3, lr_readout=5e-2),
-    "step, every 3": LearnerSpec(update="step", every=3, lr=1e-3, lr_readout=5e-2),
-    "step, slow": LearnerSpec(update="step", lr=1e-3, lr_readout=5e-2, slow=0.8),
+    "step, every 3": LearnerSpec(update="step", update_interval=3, lr=1e-3, lr_readout=5e-2),
+    "step, slow": LearnerSpec(update="step", lr=1e-3, lr_readout=5e-2, ema_decay=0.8),
 }
 """Every honest way to learn, at rates high enough that a label moves what is said after it."""
 

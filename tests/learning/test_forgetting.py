@@ -17,10 +17,12 @@ READOUTS = ("linear", "leaky", "spiking")
 every_readout = pytest.mark.parametrize("readout", READOUTS)
 
 SWITCHED = {
-    "seen": replace(LEARNERS["segment"], among="seen"),
-    "present, step": replace(LEARNERS["step"], among="present", present=3),
-    "rates": replace(LEARNERS["segment"], cool=0.5, others=0.5),
-    "rates, step": replace(LEARNERS["step, every 3"], among="seen", cool=0.2, others=0.5),
+    "seen": replace(LEARNERS["segment"], loss_classes="seen"),
+    "present, step": replace(LEARNERS["step"], loss_classes="recent", recent_segments=3),
+    "rates": replace(LEARNERS["segment"], class_lr_decay=0.5, other_class_lr_scale=0.5),
+    "rates, step": replace(
+        LEARNERS["step, every 3"], loss_classes="seen", class_lr_decay=0.2, other_class_lr_scale=0.5
+    ),
 }
 every_switch = pytest.mark.parametrize("spec", SWITCHED.values(), ids=SWITCHED.keys())
 
@@ -54,14 +56,14 @@ def moved(learner: StopLearner, one: Stream) -> list[int]:
 
 @pytest.mark.parametrize("kind", ["ce", "mse", "mix"])
 def test_a_loss_among_some_classes_is_that_of_them_alone(kind):
-    loss, logits = Loss(kind, smoothing=0.1, among=(0, 2, 3)), torch.randn(2, 5).double()
+    loss, logits = Loss(kind, label_smoothing=0.1, classes=(0, 2, 3)), torch.randn(2, 5).double()
     logits.requires_grad_()
     target = loss.target(torch.tensor([2, 0]), 5, torch.float64)
     assert target.sum(1).tolist() == pytest.approx([1.0, 1.0])
     assert not target[:, [1, 4]].any()
     value, error = loss.error(logits, target)
-    kept = replace(loss, among=()).target(torch.tensor([1, 0]), 3, torch.float64)
-    alone = replace(loss, among=()).error(logits[:, [0, 2, 3]], kept)[0]
+    kept = replace(loss, classes=()).target(torch.tensor([1, 0]), 3, torch.float64)
+    alone = replace(loss, classes=()).error(logits[:, [0, 2, 3]], kept)[0]
     assert value.item() == pytest.approx(alone.item())
     torch.testing.assert_close(error, torch.autograd.grad(value, logits)[0])
 
@@ -69,7 +71,7 @@ def test_a_loss_among_some_classes_is_that_of_them_alone(kind):
 @every_readout
 @pytest.mark.parametrize("rule", ["stop", "ottt", "sltt", "bptt"])
 def test_rows_of_classes_never_named_stand_still(rule, readout):
-    learner = learner_of(LEARNERS["segment"], readout, rule=rule, among="seen")
+    learner = learner_of(LEARNERS["segment"], readout, rule=rule, loss_classes="seen")
     assert moved(learner, of([2])) == []  # one class alone teaches nothing
     assert moved(learner, of([0])) == [0, 2]
     assert moved(learner, of([3, 3])) == [0, 2, 3]
@@ -78,7 +80,9 @@ def test_rows_of_classes_never_named_stand_still(rule, readout):
 
 
 def test_rows_of_classes_long_unnamed_stand_still():
-    learner = learner_of(LEARNERS["segment"], among="present", present=2, betas=(0.0, 0.9))
+    learner = learner_of(
+        LEARNERS["segment"], loss_classes="recent", recent_segments=2, betas=(0.0, 0.9)
+    )
     taught(learner, of([0, 1]))
     assert moved(learner, of([2])) == [0, 1, 2]
     assert moved(learner, of([2])) == [1, 2]
@@ -87,7 +91,7 @@ def test_rows_of_classes_long_unnamed_stand_still():
 
 
 def test_it_decides_among_the_classes_that_it_knew_when_the_segment_began():
-    learner, one = learner_of(LEARNERS["step"], among="seen"), of([0, 2, 1])
+    learner, one = learner_of(LEARNERS["step"], loss_classes="seen"), of([0, 2, 1])
     taught(learner, one._replace(x=one.x[:2], labels=[0, 2]))
     learner.begin_segment()
     x = one.x[2].double()
@@ -103,7 +107,7 @@ def test_it_decides_among_the_classes_that_it_knew_when_the_segment_began():
 
 
 def test_what_nothing_was_learned_of_may_be_anything():
-    learner = learner_of(LEARNERS["segment"], among="seen")
+    learner = learner_of(LEARNERS["segment"], loss_classes="seen")
     assert np.isfinite(learner.predict(of([0]).x[0, 0].double(), will_learn=False).linear).all()
     learner.knows([1, 3])
     learner.begin_segment()
@@ -114,8 +118,8 @@ def test_what_nothing_was_learned_of_may_be_anything():
 @every_readout
 def test_rows_cool_with_the_segments_of_their_class(readout):
     """Beside the same optimiser with rows that do not: full, then a half, then a third."""
-    still = replace(LEARNERS["segment"], learn="", betas=(0.0, 0.9), lr_readout=1e-6)
-    plain, cooled = learner_of(still, readout), learner_of(still, readout, cool=1.0)
+    still = replace(LEARNERS["segment"], trainable=(), betas=(0.0, 0.9), lr_readout=1e-6)
+    plain, cooled = learner_of(still, readout), learner_of(still, readout, class_lr_decay=1.0)
     for n, label in enumerate([1, 1, 1], start=1):
         full, part = (-rows_of(one) + rows_of(taught(one, of([label]))) for one in (plain, cooled))
         torch.testing.assert_close(part[1] * n, full[1], rtol=1e-3, atol=1e-9)
@@ -123,8 +127,10 @@ def test_rows_cool_with_the_segments_of_their_class(readout):
 
 
 def test_rows_of_other_classes_move_by_their_share():
-    spec = replace(LEARNERS["segment"], learn="")
-    plain, share, none = (learner_of(spec, others=others) for others in (1.0, 0.25, 0.0))
+    spec = replace(LEARNERS["segment"], trainable=())
+    plain, share, none = (
+        learner_of(spec, other_class_lr_scale=others) for others in (1.0, 0.25, 0.0)
+    )
     start = rows_of(plain)
     steps = [rows_of(taught(one, of([2]))) - start for one in (plain, share, none)]
     for one, part in zip(steps, (1.0, 0.25, 0.0), strict=True):

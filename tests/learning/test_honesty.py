@@ -11,7 +11,7 @@ from helpers.streams import CLASSES, LEARNERS, NETWORK, Stream, lead, stream
 from streamstop.learning.learner import LearnerSpec, StopLearner
 
 every_way = pytest.mark.parametrize("spec", LEARNERS.values(), ids=LEARNERS.keys())
-NAIVE = replace(LEARNERS["step"], naive=True)
+NAIVE = replace(LEARNERS["step"], predict_while_training=True)
 
 
 def with_other_label(one: Stream, segment: int) -> Stream:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from streamstop.errors import DivergedError
 from streamstop.learning.learner import LearnerSpec, StopLearner
-from streamstop.stop.network import Network
+from streamstop.stop.network import TRAINABLE, Network
 
 every_way = pytest.mark.parametrize("spec", LEARNERS.values(), ids=LEARNERS.keys())
 
@@ -147,7 +147,8 @@ def test_slow_weights_are_the_mean_of_the_first_ends_then_an_average():
     ],
 )
 def test_learn_says_what_moves(learn, moves):
-    learner = StopLearner(NETWORK, replace(LEARNERS["segment"], learn=learn))
+    names = tuple(name for name in TRAINABLE if name[0] in learn)
+    learner = StopLearner(NETWORK, replace(LEARNERS["segment"], trainable=names))
     before = {k: v.clone() for k, v in learner.network.parameters().items()}
     leak, theta = float(learner.network.layers[0].leak), learner.network.layers[0].theta.clone()
     lead(learner, stream(3))
@@ -174,7 +175,7 @@ def test_a_segment_without_labels_moves_nothing(spec):
 @every_way
 def test_a_segments_past_is_gone_with_it(spec):
     """What is said of a segment depends on earlier ones through weights and statistics alone."""
-    spec = replace(spec, learn="", lr_readout=0.0)
+    spec = replace(spec, trainable=(), lr_readout=0.0)
     one = stream(3)
     whole = lead(StopLearner(NETWORK, spec), one)
     alone = lead(StopLearner(NETWORK, spec), one._replace(x=one.x[2:], labels=one.labels[2:]))

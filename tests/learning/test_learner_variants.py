@@ -62,9 +62,11 @@ def test_every_rule_learns_what_there_is_to_learn(rule):
     assert np.mean(hits[-30:]) > 0.7
 
 
-@pytest.mark.parametrize("loss", [Loss("mse"), Loss("mix"), Loss("ce", "end"), Loss(smoothing=0.1)])
+@pytest.mark.parametrize(
+    "loss", [Loss("half_mse"), Loss("mean_ce_mse"), Loss("ce", "end"), Loss(label_smoothing=0.1)]
+)
 def test_every_loss_learns_what_there_is_to_learn(loss):
-    segments = 90 if loss.at == "end" else 60  # a tenth of the errors
+    segments = 90 if loss.timing == "end" else 60  # a tenth of the errors
     learner = StopLearner(NETWORK, replace(LEARNERS["segment"], loss=loss))
     hits = lead(learner, stream(segments)).hits
     assert np.mean(hits[-30:]) > 0.7
@@ -108,13 +110,13 @@ def test_a_segment_by_bptt_is_one_step_along_its_gradient(readout, at, untaught)
 def test_bptt_cannot_move_weights_within_a_segment():
     for every in (1, 5):
         with pytest.raises(UsageError, match=r'needs whole segments.*must be "segment"'):
-            StopLearner(NETWORK, LearnerSpec(rule="bptt", update="step", every=every))
+            StopLearner(NETWORK, LearnerSpec(rule="bptt", update="step", update_interval=every))
 
 
 @every_rule
 @pytest.mark.parametrize("at", ["step", "end"])
 def test_a_segment_without_labels_moves_nothing(rule, at):
-    spec = replace(LEARNERS["segment"], rule=rule, loss=Loss(at=at))
+    spec = replace(LEARNERS["segment"], rule=rule, loss=Loss(timing=at))
     learner = StopLearner(NETWORK, spec)
     lead(learner, stream(2))
     before = weights_of(learner)
@@ -129,7 +131,7 @@ def test_a_segment_without_labels_moves_nothing(rule, at):
 @pytest.mark.parametrize("at", ["step", "end"])
 def test_the_loss_is_the_mean_of_those_that_spoke(rule, at):
     """Each bin's, or the last bin's alone, whatever the rule."""
-    learner = StopLearner(NETWORK, replace(LEARNERS["segment"], rule=rule, loss=Loss(at=at)))
+    learner = StopLearner(NETWORK, replace(LEARNERS["segment"], rule=rule, loss=Loss(timing=at)))
     one = stream(1)
     learner.begin_segment()
     losses = []
@@ -143,7 +145,7 @@ def test_the_loss_is_the_mean_of_those_that_spoke(rule, at):
 @every_readout
 def test_a_loss_at_the_end_teaches_the_last_bin_alone(readout):
     """One step of Adam along that bin's error, with the traces of all bins."""
-    spec = replace(LEARNERS["segment"], loss=Loss(at="end"))
+    spec = replace(LEARNERS["segment"], loss=Loss(timing="end"))
     network, one = network_of(readout), stream(1)
     x, label = one.x[0].double(), one.labels[0]
     twin = Network(network, 0, dtype=torch.float64)
@@ -168,7 +170,7 @@ def test_a_loss_at_the_end_teaches_the_last_bin_alone(readout):
 @every_readout
 def test_a_segments_past_is_gone_with_it(readout):
     """A leaky readout's potential and a spiking one's membranes too."""
-    spec = replace(LEARNERS["segment"], learn="", lr_readout=0.0)
+    spec = replace(LEARNERS["segment"], trainable=(), lr_readout=0.0)
     one = stream(3)
     whole = lead(StopLearner(network_of(readout), spec), one)
     last = one._replace(x=one.x[2:], labels=one.labels[2:])

@@ -67,7 +67,7 @@ def begin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     def begin(weights: Path | None, *sets: str, labels: LabelTrack | None = None) -> RunResult:
         events, sides = scene()
         packets = cut(events, [], len(sides) * SEGMENT_US)
-        sets = sets if weights is None else (f"learner.weights={weights}", *sets)
+        sets = sets if weights is None else (f"learner.pretrained={weights}", *sets)
         return go(monkeypatch, tmp_path / "runs", packets, labels, *sets)
 
     return begin
@@ -159,7 +159,7 @@ def test_without_labels_a_trained_network_still_predicts(begin, tmp_path):
     assert {k: v for k, v in counted.items() if v} == result.summary["predictions"]
 
 
-@pytest.mark.parametrize("mode", [(), ("learner.update=step",), ("learner.slow=0.5",)])
+@pytest.mark.parametrize("mode", [(), ("learner.update=step",), ("learner.ema_decay=0.5",)])
 def test_learner_and_shadow_begin_with_the_weights(begin, tmp_path, mode):
     """The first segment is decided by the file's network, later ones by what it has become; the
     baselines called frozen go on being the file's."""
@@ -202,7 +202,7 @@ def test_the_runs_config_repeats_it(begin, tmp_path, monkeypatch):
     weights = written(tmp_path / "w.safetensors")
     first = begin(weights, labels=sides())
     again = load_config(first.run_dir / "config.toml")
-    assert again.learner.weights == str(weights.resolve())
+    assert again.learner.pretrained == str(weights.resolve())
     second = pipeline.run(again)
     for name in ("segments.csv", "metrics.jsonl", "weights.safetensors"):
         assert (first.run_dir / name).read_bytes() == (second.run_dir / name).read_bytes()
@@ -242,7 +242,7 @@ def test_a_label_that_the_network_does_not_know(begin, tmp_path):
 
 def test_classes_of_the_training_count_as_seen(begin, tmp_path):
     weights = written(tmp_path / "w.safetensors")
-    one, two = (begin(weights, *s, labels=sides()) for s in ((), ("learner.loss_among=seen",)))
+    one, two = (begin(weights, *s, labels=sides()) for s in ((), ("learner.loss_classes=seen",)))
     assert (one.run_dir / "segments.csv").read_bytes() == (
         two.run_dir / "segments.csv"
     ).read_bytes()
@@ -260,14 +260,14 @@ def test_room_that_training_left_takes_a_new_label(begin, tmp_path):
     ("text", "said"),
     [
         ("network.channels=[8]", r"network\.channels = \[8\], but .* network\.channels = \[6\]"),
-        ("binning.values=binary", r'"binary", but .* binning\.values = "counts"'),
-        ("network.encoding=linear", r'"linear", but .* network\.encoding = "log"'),
+        ("binning.representation=binary", r'"binary", but .* binning\.representation = "count"'),
+        ("network.input_transform=none", r'"none", but .* network\.input_transform = "log1p"'),
         ("binning.height=32", r"binning\.height = 32, but .* binning\.height = 16"),
     ],
 )
 def test_what_contradicts_the_weights_is_named_beside_them(tmp_path, text, said):
     weights = written(tmp_path / "w.safetensors")
-    flags = {"learner.weights": str(weights), "source.uri": "x"}
+    flags = {"learner.pretrained": str(weights), "source.uri": "x"}
     with pytest.raises(UsageError, match=rf"{said}.*w\.safetensors"):
         load_config(None, [text], flags)
     section, _, setting = text.partition(".")
@@ -283,10 +283,10 @@ def test_a_recipe_gives_way_to_weights_that_it_did_not_choose(tmp_path):
     weights = written(tmp_path / "w.safetensors")
     recipe = tmp_path / "r.toml"
     recipe.write_text("[network]\nchannels = [9]\n[binning]\nbin_us = 5\nheight = 20\n")
-    config = load_config(recipe, (), {"learner.weights": str(weights)})
+    config = load_config(recipe, (), {"learner.pretrained": str(weights)})
     assert config.network.channels == (6,)
     assert (config.binning.height, config.binning.width, config.binning.bin_us) == (16, 16, 10_000)
-    typed = load_config(recipe, ["binning.bin_us=20000"], {"learner.weights": str(weights)})
+    typed = load_config(recipe, ["binning.bin_us=20000"], {"learner.pretrained": str(weights)})
     assert typed.binning.bin_us == 20_000
     written_down = tmp_path / "c.toml"
     written_down.write_text(to_toml(typed))
@@ -294,7 +294,7 @@ def test_a_recipe_gives_way_to_weights_that_it_did_not_choose(tmp_path):
 
 
 def test_a_trained_readout_learns_slower_unless_told(tmp_path):
-    flags = {"learner.weights": str(written(tmp_path / "w.safetensors"))}
+    flags = {"learner.pretrained": str(written(tmp_path / "w.safetensors"))}
     assert load_config(None, (), flags).learner.lr_readout == 1e-3
     assert load_config(None, ["learner.lr_readout=0.01"], flags).learner.lr_readout == 0.01
     assert load_config(None).learner.lr_readout == 0.01
@@ -304,7 +304,7 @@ def test_weights_are_found_beside_the_recipe(tmp_path):
     written(tmp_path / "w.safetensors")
     recipe = tmp_path / "r.toml"
     recipe.write_text('[learner]\nweights = "w.safetensors"\nfrozen = true\n')
-    assert load_config(recipe).learner.weights == str(tmp_path / "w.safetensors")
+    assert load_config(recipe).learner.pretrained == str(tmp_path / "w.safetensors")
 
 
 def test_frozen_needs_something_to_predict_with(tmp_path):
@@ -314,7 +314,7 @@ def test_frozen_needs_something_to_predict_with(tmp_path):
 
 def knowing(path: Path, network: Network, classes: int = 2) -> tuple[Path, StreamingLDA]:
     """Weights with a discriminant that learned other events of the scene's two kinds."""
-    learner = StopLearner(network.spec, LearnerSpec(learn=""))
+    learner = StopLearner(network.spec, LearnerSpec(trainable=()))
     learner.network.load_parameters(network.parameters())
     readout = StreamingLDA(classes)
     draw = torch.Generator().manual_seed(5)
@@ -334,11 +334,11 @@ def test_a_trained_discriminant_decides_from_the_first_segment_on(begin, tmp_pat
     truth = [row["label"] for row in rows(begin(weights, labels=sides()))]
     assert Trained.read(str(weights)).discriminant.counts.tolist() == [6, 6]
     for sets in ((), ("learner.frozen=true",)):
-        result = begin(weights, "readout.decide=lda", *sets, labels=sides())
+        result = begin(weights, "readout.decision=lda", *sets, labels=sides())
         found = rows(result)
         assert [row["lda"] for row in found] == [row["decided"] for row in found] == truth
         assert result.summary["protocol"]["decide"] == "lda"
-    unaware = rows(begin(weights, "readout.prior=0", labels=sides()))
+    unaware = rows(begin(weights, "readout.lda_prior_count=0", labels=sides()))
     assert unaware[0]["lda"] == "left", "it begins with nothing, and ties go to the first"
 
 
@@ -380,14 +380,14 @@ def test_new_classes_are_none_that_a_trained_discriminant_knows(tmp_path):
     learner.lda.learn(np.zeros(learner.rate_features), 3)
 
 
-@pytest.mark.parametrize("sets", [(), ("readout.prior=0",)])
+@pytest.mark.parametrize("sets", [(), ("readout.lda_prior_count=0",)])
 def test_a_frozen_run_cannot_decide_by_a_discriminant_that_knows_nothing(begin, tmp_path, sets):
     weights = written(tmp_path / "w.safetensors")
     if sets:
         weights, _ = knowing(weights, tiny())
-    lacks = r"readout\.prior is 0" if sets else r"train\.discriminant"
-    with pytest.raises(UsageError, match=rf'readout\.decide = "lda": .*{lacks}'):
-        begin(weights, "learner.frozen=true", "readout.decide=lda", *sets, labels=sides())
+    lacks = r"readout\.lda_prior_count is 0" if sets else r"train\.fit_lda"
+    with pytest.raises(UsageError, match=rf'readout\.decision = "lda": .*{lacks}'):
+        begin(weights, "learner.frozen=true", "readout.decision=lda", *sets, labels=sides())
 
 
 @pytest.mark.parametrize(
@@ -423,7 +423,9 @@ def test_a_scatter_that_is_none_is_refused(begin, tmp_path):
 
 def test_the_least_shrinkage_will_do(begin, tmp_path):
     weights, _ = knowing(tmp_path / "w.safetensors", tiny())
-    assert begin(weights, "readout.shrinkage=1e-9", labels=sides()).summary["status"] == "complete"
+    assert (
+        begin(weights, "readout.lda_shrinkage=1e-9", labels=sides()).summary["status"] == "complete"
+    )
 
 
 def test_a_discriminant_of_another_network_is_refused(begin, tmp_path):
@@ -498,7 +500,7 @@ def test_the_command_says_where_the_weights_came_from(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     about = {"bin_us": 50_000, "classes": ["4 right_arm_clockwise", "else"]}
     weights = written(tmp_path / "w.safetensors", **about)
-    small = ["--set", "segments.limit=6", "--out", str(tmp_path / "runs")]
+    small = ["--set", "segments.max_segments=6", "--out", str(tmp_path / "runs")]
     few = CliRunner().invoke(app, ["run", "--weights", str(weights), *small])
     assert few.exit_code == 2
     assert "which the network was not trained on (it knows 4 right_arm" in few.stderr
@@ -529,10 +531,10 @@ def test_what_train_leaves_starts_a_run(tmp_path):
         "height = 16\nwidth = 16\n[network]\nchannels = [6]\nleak = 0.6\n"
         "[train]\nepochs = 12\nbatch = 4\nlr = 2e-2\ndiscriminant = true\n"
     )
-    config = load_train_config(str(recipe), (), {"run.out": str(tmp_path / "runs")})
+    config = load_train_config(str(recipe), (), {"run.output_dir": str(tmp_path / "runs")})
     weights = train(config).folder / "best.safetensors"
-    flags = {"source.uri": str(tmp_path / "stream"), "run.out": str(tmp_path / "runs")}
-    flags |= {"learner.weights": str(weights), "learner.frozen": True}
+    flags = {"source.uri": str(tmp_path / "stream"), "run.output_dir": str(tmp_path / "runs")}
+    flags |= {"learner.pretrained": str(weights), "learner.frozen": True}
     result = pipeline.run(load_config(None, (), flags))
     assert result.summary["classes"] == ["left", "right"]
     assert result.summary["protocol"]["bin_us"] == 3000

@@ -22,7 +22,7 @@ from streamstop.tools.send import SendResult, send_recording
 
 SMALL = (
     *("binning.bin_us=10000", "binning.height=16", "binning.width=16"),
-    *("network.channels=[6]", "network.name=compact"),
+    *("network.channels=[6]", "network.architecture=compact"),
 )
 START_US = 1_700_000_000_000_000
 
@@ -43,7 +43,7 @@ def scene(tmp_path: Path, segments: int = 10) -> tuple[Path, Path]:
 
 
 def go(uri: str, labels: Path | None, out: Path, **more: Any) -> RunResult:
-    flags = {"source.uri": uri, "run.out": str(out), **more}
+    flags = {"source.uri": uri, "run.output_dir": str(out), **more}
     if labels is not None:
         flags["source.labels"] = str(labels)
     return run(load_config(None, SMALL, flags))
@@ -120,7 +120,7 @@ def test_udp_with_pauses_replays_from_its_tee_to_the_same_bytes(tmp_path: Path) 
     sending, sent = beside(send)
     timer = threading.Timer(3.0, listening.set)
     timer.start()
-    live = go(f"{target}?sensor=16x16", None, tmp_path / "live", **{"source.seconds": 6.0})
+    live = go(f"{target}?sensor=16x16", None, tmp_path / "live", **{"source.duration_s": 6.0})
     sending.join(30)
     again = go(str(live.run_dir / "recording.aedat4"), None, tmp_path / "again")
     assert sent[0].events == n

@@ -23,8 +23,8 @@ from streamstop.pipeline.run import run
 FILES = ("metrics.jsonl", "segments.csv", "weights.safetensors")
 MODES = {
     "segment": (),
-    "step": ("learner.update=step", "learner.every=3"),
-    "slow": ("learner.slow=0.5",),
+    "step": ("learner.update=step", "learner.update_interval=3"),
+    "slow": ("learner.ema_decay=0.5",),
     "delayed": ("labels.arrival=delayed", "labels.delay_us=50000"),
     "late": ("labels.arrival=delayed", "labels.delay_us=250000"),
 }
@@ -173,8 +173,8 @@ def test_a_jump_back_scores_nothing_twice(monkeypatch, tmp_path):
     again = first[first["t"] >= 4 * SEGMENT_US].copy()
     again["x"] = 15 - again["x"]
     packets = [Packet(np.concatenate([first, again])), Packet(first[:0], until_us=8 * SEGMENT_US)]
-    result = go(monkeypatch, tmp_path, packets, track(labels), "binning.gap_us=50000")
-    plain = go(monkeypatch, tmp_path, [Packet(first)], track(labels), "binning.gap_us=50000")
+    result = go(monkeypatch, tmp_path, packets, track(labels), "binning.reset_gap_us=50000")
+    plain = go(monkeypatch, tmp_path, [Packet(first)], track(labels), "binning.reset_gap_us=50000")
     assert result.summary["ledger"]["jumps"] == 1
     assert result.summary["segments"] == 8
     assert left(result, "segments.csv") == left(plain, "segments.csv")
@@ -184,7 +184,9 @@ def test_segments_after_a_jump_back_hold_their_own_events(monkeypatch, tmp_path)
     """The stream's own time goes on rising; labels speak of the events' time."""
     events, labels = scene(8)
     events["t"][events["t"] >= 250_000] -= 120_000  # one step back, inside the third segment
-    result = go(monkeypatch, tmp_path, [Packet(events)], track(labels), "binning.gap_us=50000")
+    result = go(
+        monkeypatch, tmp_path, [Packet(events)], track(labels), "binning.reset_gap_us=50000"
+    )
     with (result.run_dir / "segments.csv").open() as file:
         rows = {int(row["start_us"]): row for row in csv.DictReader(file)}
     later = [start for start in rows if start >= 300_000]
@@ -266,7 +268,10 @@ def test_a_label_file_beside_an_unlabelled_recording_is_named(tmp_path):
         tmp_path / "rec.aedat4", random_events(500, width=34, height=34), SensorSize(34, 34)
     )
     (tmp_path / "rec.csv").write_text("class,startTime_usec,endTime_usec\n1,0,1000\n")
-    overrides = {"source.uri": str(tmp_path / "rec.aedat4"), "run.out": str(tmp_path / "runs")}
+    overrides = {
+        "source.uri": str(tmp_path / "rec.aedat4"),
+        "run.output_dir": str(tmp_path / "runs"),
+    }
     summary = run(load_config(None, (), overrides)).summary
     assert summary["labels_beside"] == str(tmp_path / "rec.csv")
     (tmp_path / "rec.csv").write_text("t,x,y,p\n1,0,0,1\n")
@@ -277,7 +282,11 @@ def test_every_recording_at_hand_runs_with_a_ledger_that_balances(data_dir, tmp_
     paths = [*(data_dir / "formats").iterdir(), *(data_dir / "hand-wave").iterdir()]
     paths += [*(data_dir / "dvs-gesture-samples").iterdir()]
     for path in sorted(paths):
-        overrides = {"source.uri": str(path), "run.out": str(tmp_path), "network.channels": (4,)}
+        overrides = {
+            "source.uri": str(path),
+            "run.output_dir": str(tmp_path),
+            "network.channels": (4,),
+        }
         summary = run(load_config(None, (), overrides)).summary
         ledger = summary["ledger"]
         spent = sum(ledger["dropped"].values()) + sum(ledger["rejected"].values())
@@ -290,7 +299,7 @@ def test_objects_are_told_apart_better_than_by_counting(data_dir, tmp_path):
     """The figure of docs/results/accuracy.md for one seed; its spread over seeds is 0.01."""
     overrides = {
         "source.uri": str(data_dir / "dvs128-objects"),
-        "run.out": str(tmp_path),
+        "run.output_dir": str(tmp_path),
         "run.seed": 1,
     }
     summary = run(load_config("objects", (), overrides)).summary
@@ -307,7 +316,7 @@ def test_objects_are_told_apart_better_than_by_counting(data_dir, tmp_path):
     [
         ("learner.rule=ottt",),
         ("learner.rule=bptt",),
-        ("learner.loss=mse", "learner.smoothing=0.1"),
+        ("learner.loss=mse", "learner.label_smoothing=0.1"),
         ("learner.loss=mix", "network.readout=leaky"),
         ("learner.loss_at=end", "network.readout=leaky"),
         ("network.readout=spiking", "network.layers=['conv 6 pool 2 dropout 0.2']"),
@@ -318,9 +327,11 @@ def test_every_rule_loss_and_readout_learns_the_two_sides(monkeypatch, tmp_path,
     """And each differs from the default: a setting that changes nothing was not heard."""
     events, labels = scene(60)
     packets = cut(events, [], len(labels) * SEGMENT_US)
-    own = ("network.name=custom", "network.channels=[]") if "layers" in sets[-1] else ()
+    own = ("network.architecture=custom", "network.channels=[]") if "layers" in sets[-1] else ()
     plain = go(monkeypatch, tmp_path, packets, track(labels))
-    other = go(monkeypatch, tmp_path, packets, track(labels), "readout.decide=linear", *own, *sets)
+    other = go(
+        monkeypatch, tmp_path, packets, track(labels), "readout.decision=linear", *own, *sets
+    )
     assert left(plain, "weights.safetensors") != left(other, "weights.safetensors")
     assert other.summary["accuracy"]["segment_last_third"] > 0.8
     assert other.summary["baselines"]["frozen"]["segment"] < 1

@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def go(folder: Path, tmp_path: Path, *sets: str, **flags: Any) -> RunResult:
-    chosen = {"source.uri": str(folder), "run.out": str(tmp_path / "runs")}
+    chosen = {"source.uri": str(folder), "run.output_dir": str(tmp_path / "runs")}
     chosen |= {key.replace("__", "."): value for key, value in flags.items()}
     return run(load_config(None, [*SETS, *sets], chosen))
 
@@ -47,7 +47,9 @@ def rows(result: RunResult) -> list[dict[str, str]]:
 
 
 def test_classes_come_one_by_one_and_are_tested_after_each(folder: Path, tmp_path: Path) -> None:
-    result = go(folder, tmp_path, "scenario.name=class-incremental", "scenario.held_out=0.3")
+    result = go(
+        folder, tmp_path, "scenario.name=class-incremental", "scenario.held_out_fraction=0.3"
+    )
     said = result.summary["continual"]
     labels = [row["label"] for row in rows(result)]
     order = list(dict.fromkeys(labels))
@@ -70,7 +72,7 @@ def test_classes_come_one_by_one_and_are_tested_after_each(folder: Path, tmp_pat
 def test_being_tested_changes_nothing(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sets = ("scenario.name=class-incremental", "scenario.held_out=0.3")
+    sets = ("scenario.name=class-incremental", "scenario.held_out_fraction=0.3")
     tested = go(folder, tmp_path, *sets)
     for name in ("before", "come_to", "end"):
         monkeypatch.setattr(Examination, name, lambda *_: None)
@@ -84,7 +86,11 @@ def test_being_tested_changes_nothing(
 def test_a_learner_that_begins_anew_with_each_task_knows_the_last_alone(
     folder: Path, tmp_path: Path
 ) -> None:
-    sets = ("scenario.name=class-incremental", "scenario.held_out=0.3", "learner.reset=span")
+    sets = (
+        "scenario.name=class-incremental",
+        "scenario.held_out_fraction=0.3",
+        "learner.reinitialize=span",
+    )
     result = go(folder, tmp_path, *sets)
     makers = result.summary["continual"]["makers"]
     assert np.array_equal(makers["lda"]["r"], np.eye(3))
@@ -97,7 +103,7 @@ def test_each_state_of_a_corrupted_world_is_tested(folder: Path, tmp_path: Path)
         tmp_path,
         "scenario.name=corrupted",
         "scenario.corruptions=['rotate 180 at 0.5']",
-        "scenario.held_out=0.2",
+        "scenario.held_out_fraction=0.2",
     )
     said = result.summary["continual"]
     assert said["tasks"] == ["clean", "rotate 180 at 0.5"]
@@ -116,7 +122,7 @@ def test_each_state_of_a_corrupted_world_is_tested(folder: Path, tmp_path: Path)
 
 
 def test_recordings_tell_domains_where_nothing_changes(folder: Path, tmp_path: Path) -> None:
-    said = go(folder, tmp_path, "segments.limit=20").summary["per_domain"]
+    said = go(folder, tmp_path, "segments.max_segments=20").summary["per_domain"]
     assert {one["domain"] for one in said} == {"lab", "led"}
     assert sum(one["segments"] for one in said) == 20
 
@@ -127,15 +133,15 @@ def test_domains_are_lightings_or_folders(folder: Path, tmp_path: Path) -> None:
             folder,
             tmp_path,
             "scenario.name=domain-incremental",
-            f"scenario.domain={domain}",
-            "scenario.held_out=0.1",
+            f"scenario.domain_from={domain}",
+            "scenario.held_out_fraction=0.1",
         )
         assert result.summary["continual"]["tasks"] == names
         assert [one[2] for one in result.summary["scenario"]["spans"]] == names
 
 
 def test_a_stream_that_does_not_change_is_tested_once(folder: Path, tmp_path: Path) -> None:
-    said = go(folder, tmp_path, "scenario.held_out=0.2").summary["continual"]
+    said = go(folder, tmp_path, "scenario.held_out_fraction=0.2").summary["continual"]
     assert (said["tasks"], said["taught"]) == (["all"], [0])
     assert said["makers"]["lda"]["average_accuracy"] == 1.0
     assert said["makers"]["lda"]["forgetting"] is None
@@ -146,8 +152,8 @@ def test_a_limit_ends_the_tests_with_the_stream(folder: Path, tmp_path: Path) ->
         folder,
         tmp_path,
         "scenario.name=class-incremental",
-        "scenario.held_out=0.3",
-        "segments.limit=20",
+        "scenario.held_out_fraction=0.3",
+        "segments.max_segments=20",
     )
     said = result.summary["continual"]
     assert said["taught"] == [0, 1]
@@ -161,7 +167,7 @@ def test_a_run_without_held_out_segments_says_so(folder: Path, tmp_path: Path) -
 
 
 def test_a_response_to_drift_is_counted(folder: Path, tmp_path: Path) -> None:
-    sets = ("drift.on_drift=boost", "drift.detector=hddm-a", "segments.length_us=10000")
+    sets = ("drift.response=boost", "drift.detector=hddm-a", "segments.length_us=10000")
     result = go(folder, tmp_path, "scenario.corruptions=['loss 1 at 0.5']", *sets)
     heard = [one for one in result.summary["drift"]["alarms"] if one["detector"] == "HDDM-A"]
     assert result.summary["drift"]["responses"] == len(heard) > 0
@@ -172,8 +178,8 @@ def test_what_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
     cases = [
         (folder, ["scenario.name=corrupted"], "names none"),
         (one, ["scenario.name=class-incremental"], "this is one stream"),
-        (one, ["scenario.held_out=0.3"], "this is one stream"),
-        (folder, ["scenario.held_out=0.01"], "holds nothing out"),
+        (one, ["scenario.held_out_fraction=0.3"], "this is one stream"),
+        (folder, ["scenario.held_out_fraction=0.01"], "holds nothing out"),
     ]
     for path, sets, words in cases:
         config = load_config(None, [*SETS, *sets], {"source.uri": str(path)})

@@ -1,4 +1,4 @@
-"""The bundled recordings: what the manifest says is so, and they can be made anew."""
+"""The bundled recordings: what the manifest says is so, and they can be made again."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_all_is_small_and_nothing_lies_there_unlisted() -> None:
 
 
 @pytest.mark.parametrize("plan", bundled_plans(0)[::5], ids=lambda plan: plan.name)
-def test_the_first_second_is_made_anew_event_for_event(plan: Plan) -> None:
+def test_the_first_second_is_made_again_event_for_event(plan: Plan) -> None:
     events, labels = record(plan, until_us=1_000_000)
     stored, _ = read(RECORDINGS / f"gestures/{plan.name}.aedat4")
     # The last scan of a film cut short lacks the events that come after the cut.
@@ -117,7 +117,7 @@ def test_the_same_events_make_the_same_file(tmp_path: Path) -> None:
     assert (tmp_path / "again.aedat4").read_bytes() == stored
 
 
-def test_the_damaged_files_are_made_anew_byte_for_byte(tmp_path: Path) -> None:
+def test_the_damaged_files_are_made_again_byte_for_byte(tmp_path: Path) -> None:
     entries = write_damaged(tmp_path, seed=0)
     if not SAME_ZSTD:
         pytest.skip(f"bytes are those of zstd {MANIFEST['zstd']}")
@@ -129,7 +129,9 @@ def test_the_damaged_files_are_made_anew_byte_for_byte(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("entry", MANIFEST["damaged"], ids=lambda entry: Path(entry["path"]).stem)
-def test_what_is_sound_of_a_damaged_file_is_read_and_the_rest_told(entry: dict[str, Any]) -> None:
+def test_what_is_sound_of_a_damaged_file_is_read_and_the_rest_reported(
+    entry: dict[str, Any],
+) -> None:
     path = RECORDINGS / entry["path"]
     if entry["readable_events"] == 0:
         with pytest.raises(SourceError, match=path.name):

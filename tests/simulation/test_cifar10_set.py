@@ -129,7 +129,7 @@ def test_the_same_seeds_give_the_same_events_and_others_do_not() -> None:
 
 
 def test_too_few_images_and_wrong_numbers_are_refused(images: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="airplane has 3 images"):
+    with pytest.raises(UsageError, match="airplane has 3 training images"):
         write_cifar10_set(tmp_path / "set", images, per_class=4)
     with pytest.raises(UsageError, match="per_class"):
         write_cifar10_set(tmp_path / "set", images, per_class=0)

@@ -10,7 +10,7 @@ import pytest
 
 from streamstop.errors import UsageError
 from streamstop.events.packet import Events, SensorSize
-from streamstop.simulation.fast_sensor import Frame, QuickSensor, ReadoutParams, paint_figure_fast
+from streamstop.simulation.fast_sensor import FastSensor, Frame, ReadoutParams, paint_figure_fast
 from streamstop.simulation.figure import paint_figure
 from streamstop.simulation.gestures import GESTURES, LIGHTINGS, SENSOR, Subject
 from streamstop.simulation.motions import Performance, pose_at
@@ -21,9 +21,7 @@ CLEAN = PixelParams(
 )
 
 
-def ramp(
-    sensor: QuickSensor, grey: list[float], step_us: int = 1000, part_us: int = 5000
-) -> Events:
+def ramp(sensor: FastSensor, grey: list[float], step_us: int = 1000, part_us: int = 5000) -> Events:
     """Events of a uniform field that takes these greys in turn."""
     size = (sensor.sensor.height, sensor.sensor.width)
     frames = [Frame(np.full(size, one, np.float32), 100.0) for one in grey]
@@ -60,7 +58,7 @@ def test_its_pixels_are_the_slow_ones_event_for_event() -> None:
         ]
     )
     across = 1.0 + light.slope * (np.arange(128) / 128 - 0.5)
-    quick = QuickSensor(SENSOR, CLEAN, ReadoutParams(), 1, 0, veil=light.veil, across=across)
+    quick = FastSensor(SENSOR, CLEAN, ReadoutParams(), 1, 0, veil=light.veil, across=across)
     frames = (Frame(paint_figure_fast(pose, subject.look), light.level) for pose in poses)
     ours = np.concatenate(list(quick.film(frames, 2000, 50_000)))
     assert len(events) > 2_000
@@ -78,7 +76,7 @@ def test_its_pixels_are_the_slow_ones_event_for_event() -> None:
 
 def test_noise_leakage_and_flicker_have_their_rates() -> None:
     params = replace(CLEAN, shot_noise_hz=4.0, leak_hz=2.0)
-    quick = QuickSensor(SensorSize(64, 64), params, ReadoutParams(), 1, 2)
+    quick = FastSensor(SensorSize(64, 64), params, ReadoutParams(), 1, 2)
     events = ramp(quick, [0.0] * 1001)
     on = np.count_nonzero(events["p"]) / 64**2
     # In the dark: half of 4 Hz each way; leakage of 2 Hz, cut short by noise events.
@@ -86,10 +84,10 @@ def test_noise_leakage_and_flicker_have_their_rates() -> None:
     assert 2.0 + 0.7 < on < 2.0 + 2.0
 
 
-def test_on_events_are_read_twice_and_swing_back_as_often_as_said() -> None:
+def test_on_events_are_read_twice_and_swing_back_as_often_as_set() -> None:
     pixels = replace(CLEAN, cutoff_hz=0, mismatch=0)
     readout = ReadoutParams(twice=0.5, rebound=0.4, returns=0.5)
-    quick = QuickSensor(SensorSize(128, 128), pixels, readout, 1, 2)
+    quick = FastSensor(SensorSize(128, 128), pixels, readout, 1, 2)
     # One step by 0.3 log units up: one ON event of each pixel, and what comes after it.
     events = ramp(quick, [0.3] + [0.3 * np.exp(0.3)] * 40)
     pixel = events["y"].astype(int) * 128 + events["x"]
@@ -111,7 +109,7 @@ def test_on_events_are_read_twice_and_swing_back_as_often_as_said() -> None:
 def test_parts_do_not_change_the_events_and_are_in_order() -> None:
     def film(part_us: int) -> Iterator[Events]:
         params = replace(CLEAN, shot_noise_hz=50.0)
-        quick = QuickSensor(SensorSize(16, 16), params, ReadoutParams(0.4, 0.4, returns=0.4), 1, 2)
+        quick = FastSensor(SensorSize(16, 16), params, ReadoutParams(0.4, 0.4, returns=0.4), 1, 2)
         grey = [0.4 + 0.3 * np.sin(0.2 * k) for k in range(300)]
         frames = (Frame(np.full((16, 16), one, np.float32), 100.0) for one in grey)
         return quick.film(frames, 1000, part_us)
@@ -126,7 +124,7 @@ def test_parts_do_not_change_the_events_and_are_in_order() -> None:
 
 
 def test_what_no_readout_does_is_refused() -> None:
-    with pytest.raises(UsageError, match="shares"):
+    with pytest.raises(UsageError, match="fractions"):
         ReadoutParams(twice=1.5)
     with pytest.raises(UsageError, match="negative"):
         ReadoutParams(rebound_us=-1.0)

@@ -85,21 +85,21 @@ def test_what_stands_is_kept_and_the_rest_is_made_by_processes_alike(
     made: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "again"
-    said: list[tuple[str, int, int]] = []
+    calls: list[tuple[str, int, int]] = []
     assert write_gesture_set(folder, SHORT, users=1, lightings=1) == 1
     assert not (folder / "trials_to_test.txt").exists(), "one user is none to spare"
     first = folder / "user01_fluorescent.aedat"
     stands = first.stat().st_mtime_ns
     again = write_gesture_set(
-        folder, SHORT, users=3, lightings=1, jobs=2, progress=lambda *told: said.append(told)
+        folder, SHORT, users=3, lightings=1, jobs=2, progress=lambda *call: calls.append(call)
     )
     assert again == 2
     assert first.stat().st_mtime_ns == stands
-    assert sorted(name for name, _, _ in said) == [
+    assert sorted(name for name, _, _ in calls) == [
         "user02_fluorescent.aedat",
         "user03_fluorescent.aedat",
     ]
-    assert [told[1:] for told in said] == [(2, 3), (3, 3)]
+    assert [call[1:] for call in calls] == [(2, 3), (3, 3)]
     for user in (1, 2, 3):
         name = f"user{user:02d}_fluorescent.aedat"
         assert (folder / name).read_bytes() == (made / name).read_bytes()

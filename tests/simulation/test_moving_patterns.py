@@ -78,8 +78,8 @@ def test_linear_discriminants_of_counts_and_of_a_single_bin_are_at_chance() -> N
         lda = CountsLDA(8, 0.2)
         for x, label in zip(train_x, train.y.tolist(), strict=True):
             lda.learn(log_counts(x.long().numpy()), label)
-        said = [lda.predict(log_counts(x.long().numpy())) for x in test_x]
-        return float(np.mean(np.array(said) == test.y.numpy()))
+        predicted = [lda.predict(log_counts(x.long().numpy())) for x in test_x]
+        return float(np.mean(np.array(predicted) == test.y.numpy()))
 
     # Chance is 0.125, and its standard error on 1,000 samples 0.0105.
     assert right(train.x.sum(1), test.x.sum(1)) < 0.17

@@ -84,7 +84,7 @@ def test_the_files_sensor_is_not_overruled(tmp_path: Path) -> None:
     path = tmp_path / "rec.aedat4"
     write_aedat4(path, EVENTS, SensorSize(128, 128))
     assert open_source(str(path), sensor=SensorSize(128, 128)).sensor == (128, 128)
-    with pytest.raises(UsageError, match=r"of a sensor of 128x128, not 346x260"):
+    with pytest.raises(UsageError, match=r"sensor is 128x128, not 346x260"):
         open_source(f"{path}?sensor=346x260")
 
 
@@ -92,7 +92,7 @@ def test_a_wrong_sensor_for_a_file_that_does_not_say(tmp_path: Path) -> None:
     path = tmp_path / "rec.bin"
     path.write_bytes(bin_bytes(EVENTS))
     assert open_source(f"{path}?sensor=200x180").sensor == (200, 180)
-    with pytest.raises(UsageError, match=r"outside the sensor of 34x34.*columns going up to 127"):
+    with pytest.raises(UsageError, match=r"outside the sensor of 34x34.*columns go up to 127"):
         open_source(str(path), sensor=SensorSize(34, 34))
 
 

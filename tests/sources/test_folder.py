@@ -83,8 +83,8 @@ def test_each_segment_holds_just_the_events_of_its_stretch(folder: Path) -> None
 
 def test_the_last_packet_of_a_segment_says_that_it_is_over(folder: Path) -> None:
     source = FolderSource(str(folder), length_us=7000)
-    said = [one.until_us for one in source if one.until_us is not None]
-    assert said == [one.end_us for one in track(source)]
+    ends = [one.until_us for one in source if one.until_us is not None]
+    assert ends == [one.end_us for one in track(source)]
 
 
 def test_classes_are_sorted_as_numbers_first(folder: Path) -> None:
@@ -175,7 +175,7 @@ def test_the_ledger_balances_whatever_the_times(
     assert len(set(pairs)) == len(pairs)
     assert not in_order or "out_of_order" not in whole.dropped
     # Nothing is ever late, out of range or jumps for the binner, whatever the recordings' times.
-    binner = Binner(source.sensor, bin_us=100, origin_us=0, gap_us=10_000)
+    binner = Binner(source.sensor, bin_us=100, origin_us=0, reset_gap_us=10_000)
     bins = []
     for packet in whole.packets:
         bins += binner.push(packet.events)
@@ -254,7 +254,7 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         FolderSource(str(tmp_path))
 
 
-def test_hidden_files_are_ignored_and_unknown_ones_are_said_once(
+def test_hidden_files_are_ignored_and_unknown_ones_are_reported_once(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (folder / ".hidden").mkdir()
@@ -267,7 +267,7 @@ def test_hidden_files_are_ignored_and_unknown_ones_are_said_once(
         source = FolderSource(str(folder))
     assert track(source).classes == ("9", "10", "b")
     assert len(caplog.messages) == 1
-    assert "2 files passed over" in caplog.messages[0]
+    assert "2 files ignored" in caplog.messages[0]
     assert "notes.txt, orphan_labels.csv" in caplog.messages[0]
 
 
@@ -282,7 +282,7 @@ def test_nothing_readable_is_the_sources_error(tmp_path: Path) -> None:
         FolderSource(str(tmp_path))
 
 
-def test_different_sensors_are_refused_unless_one_is_said(tmp_path: Path) -> None:
+def test_different_sensors_are_refused_unless_one_is_given(tmp_path: Path) -> None:
     for name, side in (("a", 64), ("b", 128)):
         events = random_events(100, width=side, height=side)
         write_aedat4(tmp_path / f"{name}.aedat4", events, SensorSize(side, side))
@@ -300,7 +300,7 @@ def test_simulated_if_any_recording_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 1])
-def test_damage_is_told_once_and_refused_when_strict(tmp_path: Path, limit: int) -> None:
+def test_damage_is_reported_once_and_refused_when_strict(tmp_path: Path, limit: int) -> None:
     for name in ("a", "b"):
         content = bin_bytes(random_events(1000, width=34, height=34))
         (tmp_path / f"{name}.bin").write_bytes(content[:-2])

@@ -1,4 +1,4 @@
-"""Named sets: every layout's splits, the known fault mended and said, what is missing told."""
+"""Named data sets: splits of every layout, known errors corrected, missing files reported."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_dvs_gesture_as_published(tmp_path: Path) -> None:
     assert recordings(opened(f"dvs-gesture:{root}?split=test")) == {"user01_led.aedat"}
 
 
-def test_the_known_label_error_is_mended_and_said(tmp_path: Path) -> None:
+def test_the_known_label_error_is_corrected_and_noted(tmp_path: Path) -> None:
     root = tmp_path / "DvsGesture"
     root.mkdir()
     (root / "user22_led.aedat").write_bytes(aedat2_bytes(events(95_000_000, 120_000, 130)))
@@ -79,7 +79,7 @@ def test_the_known_label_error_is_mended_and_said(tmp_path: Path) -> None:
     assert first.end_us - first.start_us == 104_000_000 - 96_000_000
     assert second.end_us - second.start_us == 3_000_000
     assert any("110590564" in note for note in source.notes)
-    # A file of that name without the error, a simulated one say, is not said to have it.
+    # A file of that name without the error, e.g. a simulated one, is not reported to have it.
     (root / "user22_led_labels.csv").write_text(labels.replace("110590564", "103000000"))
     assert not any("user22" in note for note in opened(f"dvs-gesture:{root}").notes)
 
@@ -93,7 +93,7 @@ def test_the_lists_of_trials_belong_to_dvs_gesture(
     opened(f"dvs-gesture:{tmp_path}")
     assert not caplog.messages
     opened(str(tmp_path))
-    assert "2 files passed over" in caplog.messages[0]
+    assert "2 files ignored" in caplog.messages[0]
 
 
 def test_dvs_gesture_as_tonic_and_spikingjelly_unpack_it(tmp_path: Path) -> None:
@@ -142,25 +142,25 @@ def test_nmnist_by_its_folders(tmp_path: Path) -> None:
     assert source.sensor == (34, 34)
 
 
-def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+def test_what_is_not_there_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"ibm.*2.9 GB, CC BY 4.0"):
         opened(f"dvs-gesture:{tmp_path / 'no'}")
     root = gestures(tmp_path / "g", users=(1, 2))
-    for query, said in (
+    for query, message in (
         ("split=test", "holds none of the 2 recordings"),
         ("split=dev", "one of all, train, test"),
-        ("split_seed=1", "for cifar10-dvs alone"),
+        ("split_seed=1", "only for cifar10-dvs"),
         ("colour=red", r"\?colour="),
     ):
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=message):
             opened(f"dvs-gesture:{root}?{query}")
 
 
 def test_the_command_tells_what_is_known_and_what_is_here(tmp_path: Path) -> None:
     root = gestures(tmp_path / "g", users=(1, 2))
     result = CliRunner().invoke(app, ["datasets", "dvs-gesture", str(root), "--json"])
-    (said,) = json.loads(result.stdout)
-    assert (said["name"], said["found"], said["whole"]) == ("dvs-gesture", 2, False)
+    (entry,) = json.loads(result.stdout)
+    assert (entry["name"], entry["found"], entry["whole"]) == ("dvs-gesture", 2, False)
     plain = CliRunner().invoke(app, ["datasets"]).stdout
     assert all(f"{name}:" in plain for name in ("dvs-gesture", "cifar10-dvs", "nmnist", "ncars"))
     assert CliRunner().invoke(app, ["datasets", "imagenet"]).exit_code == 2

@@ -65,7 +65,7 @@ def test_a_jump_is_not_waited_for_and_disorder_is_no_jump(jump_us: int) -> None:
     assert watch.now_s - 100.0 == pytest.approx(0.2, abs=0.001)
 
 
-def test_what_a_packet_says_beside_its_events_is_said_once() -> None:
+def test_what_a_packet_holds_beside_its_events_is_yielded_once() -> None:
     events = random_events(5_000)
     packet = Packet(events, until_us=10**9, dropped={"special": 3})
     watch = Watch()

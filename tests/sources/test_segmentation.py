@@ -1,4 +1,4 @@
-"""Recordings surveyed, cut into labelled pieces, and read piece by piece."""
+"""Recordings scanned, cut into labelled segments, and read segment by segment."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from streamstop.sources.segmentation import (
 
 
 class Recorded:
-    """A recording in memory, in packets of `size` events; counts the packets it hands over."""
+    """A recording in memory, in packets of `size` events; counts the packets it yields."""
 
     path, format, simulated = "memory", "memory", True
     sensor: SensorSize | None = None
 
     def __init__(self, events: Events, size: int = 7, damage: Sequence[Damage] = ()) -> None:
         self.events, self.size, self.damage = events, size, damage
-        self.handed_over = 0
+        self.yielded = 0
 
     def packets(self, start: Cursor | None = None) -> Iterator[Packet]:
         at = start.event if start is not None else 0
         for first in range(at, len(self.events), self.size):
             part = self.events[first : first + self.size]
-            self.handed_over += 1
+            self.yielded += 1
             lost = tuple(self.damage) if not first else ()
             cursor = Cursor(self.path, 0, first + len(part), int(part["t"][-1]))
             yield Packet(part, cursor, damage=lost)
@@ -140,30 +140,30 @@ def test_events_outside_pieces_are_counted_by_cause() -> None:
     recording = Recorded(at_times(0, 5, 12, 22, 40, 41, 44, 59))
     found = scan(recording, coordinates=False)
     intervals = [Interval(5, 24, "a"), Interval(40, 45, "b")]
-    pieces, dropped = cut_segments(recording, found, intervals, 10)
-    assert [(one.start_us, one.end_us, one.name, one.events) for one in pieces] == [(5, 15, "a", 2)]
+    slices, dropped = cut_segments(recording, found, intervals, 10)
+    assert [(one.start_us, one.end_us, one.name, one.events) for one in slices] == [(5, 15, "a", 2)]
     # 0 and 59 lie in no interval; 22, 40, 41 and 44 after the last whole piece of theirs.
     assert dropped == {"unlabelled_gap": 2, "segment_tail": 4}
 
 
 def test_pieces_without_events_are_not_made() -> None:
     recording = Recorded(at_times(0, 1, 90))
-    pieces, dropped = cut_segments(
+    slices, dropped = cut_segments(
         recording, scan(recording, coordinates=False), [Interval(0, 100, "a")], 10
     )
-    assert [(one.start_us, one.events) for one in pieces] == [(0, 2), (90, 1)]
+    assert [(one.start_us, one.events) for one in slices] == [(0, 2), (90, 1)]
     assert not dropped
 
 
 def test_an_event_that_comes_late_is_dropped_from_the_piece_it_arrives_in() -> None:
     recording = Recorded(at_times(0, 10, 14, 8, 16, 20), size=2)
     found = scan(recording, coordinates=False)
-    pieces, dropped = cut_segments(
+    slices, dropped = cut_segments(
         recording, found, [Interval(0, 10, "a"), Interval(10, 30, "b")], 0
     )
-    assert [one.events for one in pieces] == [1, 5]
+    assert [one.events for one in slices] == [1, 5]
     assert not dropped
-    second = Whole(read_slice(recording, pieces[1]))
+    second = Whole(read_slice(recording, slices[1]))
     assert second.events["t"].tolist() == [10, 14, 16, 20]
     assert second.dropped == {"out_of_order": 1}
 
@@ -180,12 +180,12 @@ def test_every_event_is_in_one_piece_or_counted(
     recording = Recorded(at_times(*np.cumsum(steps).tolist()), size)
     found = scan(recording, coordinates=False)
     intervals = [Interval(*one, "a") for one in list(pairwise(sorted(edges)))[::2]]
-    pieces, dropped = cut_segments(recording, found, intervals, length_us)
-    read = [Whole(read_slice(recording, piece)) for piece in pieces]
-    for piece, one in zip(pieces, read, strict=True):
-        assert len(one.events) + one.dropped.total() == piece.events
-        assert ((one.events["t"] >= piece.start_us) & (one.events["t"] < piece.end_us)).all()
-    assert sum(piece.events for piece in pieces) + dropped.total() == len(steps)
+    slices, dropped = cut_segments(recording, found, intervals, length_us)
+    read = [Whole(read_slice(recording, part)) for part in slices]
+    for part, one in zip(slices, read, strict=True):
+        assert len(one.events) + one.dropped.total() == part.events
+        assert ((one.events["t"] >= part.start_us) & (one.events["t"] < part.end_us)).all()
+    assert sum(part.events for part in slices) + dropped.total() == len(steps)
 
 
 def test_a_late_piece_is_read_without_what_lies_before_it() -> None:
@@ -194,12 +194,12 @@ def test_a_late_piece_is_read_without_what_lies_before_it() -> None:
     found = scan(recording, coordinates=False)
     middle = int(events["t"][700])
     interval = Interval(middle, middle + 500, "a")
-    (piece,), _ = cut_segments(recording, found, [interval], 0)
-    recording.handed_over = 0
-    whole = Whole(read_slice(recording, piece))
+    (part,), _ = cut_segments(recording, found, [interval], 0)
+    recording.yielded = 0
+    whole = Whole(read_slice(recording, part))
     inside = (events["t"] >= middle) & (events["t"] < middle + 500)
     assert same(whole.events, events[inside])
-    assert recording.handed_over <= len(whole.events) // 10 + 3
+    assert recording.yielded <= len(whole.events) // 10 + 3
 
 
 def test_too_many_pieces_are_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:

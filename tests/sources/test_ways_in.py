@@ -1,4 +1,4 @@
-"""Every format is the same events, plain, compressed, from standard input; what is cut is told."""
+"""Every format gives the same events, plain, compressed or from standard input, cut off or not."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_damage_lasts_from_the_event_before_to_the_one_after(tmp_path: Path) -> 
     assert [one.lost_us for one in whole.damage] == [int(events["t"][300] - events["t"][199])]
 
 
-def test_bad_lines_of_text_are_told_where_they_lie(tmp_path: Path) -> None:
+def test_bad_lines_of_text_are_reported_where_they_lie(tmp_path: Path) -> None:
     events = random_events(20_000)
     lines = [b"%d %d %d %d" % tuple(map(int, row)) for row in events.tolist()]
     for i in (50, 51, 9_000, 19_999):
@@ -202,13 +202,13 @@ def test_bad_lines_of_text_are_told_where_they_lie(tmp_path: Path) -> None:
 
 def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe(monkeypatch, bin_bytes(LONG))
-    with pytest.raises(UsageError, match="does not say the sensor"):
+    with pytest.raises(UsageError, match="does not contain the sensor"):
         open_source("-?format=bin")
     with pytest.raises(UsageError, match="labels need a second pass"):
         open_source("-?format=bin&sensor=34x34", labels="labels.csv")
     source = open_source("-?format=bin&sensor=34x34")
     assert same(Whole(source).events, LONG)
-    with pytest.raises(SourceError, match="once only"):
+    with pytest.raises(SourceError, match="only once"):
         Whole(source)
 
 
@@ -227,7 +227,7 @@ def test_standard_input_streams(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_pipe_that_stays_open_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """What a slow writer sent so far is handed over, but for the little that it may be judged by;
+    """What a slow writer sent so far is returned, except the little that the format needs;
     and the events are those of the file."""
     seed = seed_of(name)
     half = len(seed.content) // 2
@@ -268,8 +268,8 @@ def test_a_slow_pipe_gives_what_the_file_gives(
             file, slow = wholes
             assert same(file.events, slow.events), number
             assert file.dropped == slow.dropped
-            told = [[(one.offset, one.lost_bytes) for one in whole.damage] for whole in wholes]
-            assert told[0] == told[1], number
+            losses = [[(one.offset, one.lost_bytes) for one in whole.damage] for whole in wholes]
+            assert losses[0] == losses[1], number
 
 
 def test_a_terminal_is_no_recording(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,13 +282,13 @@ def test_a_terminal_is_no_recording(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_format_may_be_named(tmp_path: Path) -> None:
     path = tmp_path / "recording"
     path.write_bytes(bin_bytes(LONG))
-    with pytest.raises(SourceError, match=r"say \?format="):
+    with pytest.raises(SourceError, match=r"give \?format="):
         open_source(str(path))
     source = open_source(f"{path}?format=nmnist")
     assert (source.format, source.sensor) == ("nmnist", (34, 34))
     with pytest.raises(UsageError, match="did you mean aedat2"):
         open_source(f"{path}?format=aedta2")
-    with pytest.raises(SourceError, match=r"no AEDAT 1\.0 or 2\.0 file"):
+    with pytest.raises(SourceError, match=r"not an AEDAT 1\.0 or 2\.0 file"):
         open_source(f"{path}?format=aedat2")
 
 

@@ -100,7 +100,7 @@ def test_channels_and_a_hidden_layer_change_the_compact_network() -> None:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("reset", ["soft", "hard"])
 def test_costs_are_those_of_the_network_that_is_built(name: str, reset: str) -> None:
-    neuron = NeuronSpec(reset=reset, threshold="neuron")  # type: ignore[arg-type]
+    neuron = NeuronSpec(reset=reset, threshold_sharing="neuron")  # type: ignore[arg-type]
     spec = build_network(name, (2, 32, 32), 5, neuron)
     network, cost = Network(spec, 0), network_cost(spec)
     assert [layer.name for layer in cost.layers] == [*network.layer_names, "readout"]
@@ -168,7 +168,7 @@ def test_a_network_too_large_for_any_machine_can_be_asked_about() -> None:
 def test_every_network_learns_a_segment(name):
     """Predict, learn, update, decide: through blocks too, and something moves in every layer."""
     side = 28 if name == "lenet5" else 32
-    spec = build_network(name, (2, side, side), 3, NeuronSpec(theta=0.1))
+    spec = build_network(name, (2, side, side), 3, NeuronSpec(threshold_init=0.1))
     learner = StopLearner(spec, LearnerSpec(), 0)
     before = {k: v.clone() for k, v in learner.network.parameters().items()}
     learner.begin_segment()

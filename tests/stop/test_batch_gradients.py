@@ -145,7 +145,7 @@ def test_bptt_as_a_rule_is_the_reference(layers, readout, at):
     case = Case((2, 8, 6), layers, readout=readout, rule="bptt")
     network = build(case)
     x, labels = inputs(case)
-    loss = Loss(at=at)
+    loss = Loss(timing=at)
     ours, expected = by_rule(network, x, labels, loss), bptt.grads(network, x, labels, loss)
     for name, grad in ours.items():
         torch.testing.assert_close(grad, expected[name], rtol=1e-12, atol=1e-12)

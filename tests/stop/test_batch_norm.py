@@ -152,7 +152,7 @@ def test_a_folded_network_predicts_what_the_whole_one_does(rule, readout):
         batch_gradients(network, *inputs(DEEP, seed), Loss())
     network.refresh()
     spec, parameters = network.folded()
-    assert spec.neuron.norm == "none"
+    assert spec.neuron.normalization == "none"
     plain = Network(spec, 5, dtype=torch.float64)
     assert plain.parameters().keys() == parameters.keys()
     plain.load_parameters(parameters)
@@ -176,7 +176,7 @@ def test_folding_a_network_without_it_changes_nothing():
 
 
 def test_a_stream_refuses_it_and_says_what_to_do():
-    network = replace(NETWORK, neuron=NeuronSpec(norm="batch"))
+    network = replace(NETWORK, neuron=NeuronSpec(normalization="batch"))
     with pytest.raises(UsageError, match=r'no batch: take "weight".*folded weights'):
         StopLearner(network, LearnerSpec())
 

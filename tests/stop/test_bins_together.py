@@ -35,10 +35,10 @@ CASES = {
     "blocks": Case((2, 8, 8), (CONV, BLOCK, SHRINKING)),
     "blocks that join membranes": Case((2, 8, 8), (CONV, JOINED), average=True),
     "blocks, normalised": Case((2, 8, 8), (CONV, SHRINKING, JOINED), norm="batch"),
-    "leaky readout": Case(SHAPE, (POOLED,), readout="leaky"),
+    "leaky readout": Case(SHAPE, (POOLED,), readout="leaky_integrator"),
     "spiking readout": Case(SHAPE, (POOLED,), readout="spiking"),
     "SLTT": Case(SHAPE, (POOLED, CONV), rule="sltt"),
-    "SLTT, leaky readout": Case(SHAPE, (POOLED,), rule="sltt", readout="leaky"),
+    "SLTT, leaky readout": Case(SHAPE, (POOLED,), rule="sltt", readout="leaky_integrator"),
     "SLTT, constant weights": Case(SHAPE, (POOLED, CONV), rule="sltt", learn="tl"),
     "OTTT": Case(SHAPE, (POOLED, CONV), rule="ottt"),
 }
@@ -54,7 +54,7 @@ def learned(case: Case, together: int, loss: Loss, *, constant: bool) -> tuple[N
     return network, [*said, {k: v.clone() for k, v in network.grads.items()}]
 
 
-@pytest.mark.parametrize("loss", [Loss(), Loss(at="end")], ids=["each step", "at the end"])
+@pytest.mark.parametrize("loss", [Loss(), Loss(timing="end")], ids=["each step", "at the end"])
 @pytest.mark.parametrize("constant", [False, True], ids=["moving", "constant"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_together_is_one_after_the_other(case: Case, constant: bool, loss: Loss) -> None:

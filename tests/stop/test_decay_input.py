@@ -71,13 +71,13 @@ def test_what_the_learner_carries_has_the_scaled_weights_in_it():
     spec = build(Case(SHAPE, (POOLED, CONV))).spec
     held = {
         gain: StopLearner(
-            replace(spec, neuron=spec.neuron._replace(leak_gain=gain)), LearnerSpec()
+            replace(spec, neuron=spec.neuron._replace(decay_input=gain)), LearnerSpec()
         ).state_bytes()
         for gain in (False, True)
     }
     weights = 4 * (4 * 2 * 9 + 4 + 4 * 4 * 9 + 4)
     assert held[True] - held[False] == weights
-    gained = replace(spec, neuron=spec.neuron._replace(leak_gain=True))
+    gained = replace(spec, neuron=spec.neuron._replace(decay_input=True))
     assert network_cost(gained).derived_bytes == weights
 
 
@@ -127,7 +127,7 @@ def test_it_is_scaled_weights_and_biases_and_the_chain_rule():
 def test_at_first_it_changes_nothing():
     """Logits and the gradients of weights and thresholds are those of the network without it."""
     spec = build(Case(SHAPE, (POOLED, CONV))).spec
-    gained = replace(spec, neuron=spec.neuron._replace(leak_gain=True))
+    gained = replace(spec, neuron=spec.neuron._replace(decay_input=True))
     x, labels = inputs(Case(SHAPE, (POOLED, CONV)))
     ours, theirs = (
         stop_grads(Network(one, 0, dtype=torch.float64), x, labels) for one in (gained, spec)
@@ -158,7 +158,7 @@ def test_a_folded_network_keeps_its_gain():
         batch_gradients(network, *inputs(Case(SHAPE, ()), seed), Loss())
     network.refresh()
     spec, parameters = network.folded()
-    assert spec.neuron.leak_gain and spec.neuron.norm == "none"
+    assert spec.neuron.decay_input and spec.neuron.normalization == "none"
     plain = Network(spec, 5, dtype=torch.float64)
     plain.load_parameters(parameters)
     network.reset_state(3)

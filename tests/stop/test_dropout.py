@@ -214,5 +214,5 @@ def test_a_learner_needs_no_shadow_without_it():
     assert StopLearner(NETWORK, LearnerSpec()).decider is not None
     plain = StopLearner(NETWORK, LearnerSpec())
     assert plain.decider is plain.network
-    naive = StopLearner(SILENCED, LearnerSpec(naive=True))
+    naive = StopLearner(SILENCED, LearnerSpec(predict_while_training=True))
     assert naive.decider is naive.network

@@ -73,7 +73,9 @@ def pair(
     threshold: Threshold,
 ) -> tuple[SpikingLayer, SpikingLayer]:
     """A layer on kernels, and its like on torch; thresholds and biases uneven."""
-    neuron = NeuronSpec(leak=0.85, gain=2.0, surrogate=surrogate, threshold=threshold)
+    neuron = NeuronSpec(
+        leak_init=0.85, init_gain=2.0, surrogate=surrogate, threshold_sharing=threshold
+    )
     draw = torch.Generator().manual_seed(1)
     fused = SpikingLayer(spec, shape, neuron, draw, dtype)
     fused.log_theta.copy_(torch.rand(fused.log_theta.shape, generator=draw) * 0.8 - 0.6)
@@ -192,7 +194,7 @@ def test_where_kernels_cannot_be_torch_steps_in():
         neuron = NeuronSpec(reset=reset)  # type: ignore[arg-type]
         layer = SpikingLayer(spec, shape, neuron, torch.Generator(), torch.float32)
         assert layer._on_kernels == fused
-    neuron = NeuronSpec(threshold="neuron")
+    neuron = NeuronSpec(threshold_sharing="neuron")
     assert not SpikingLayer(spec, shape, neuron, torch.Generator(), torch.float32)._on_kernels
 
 

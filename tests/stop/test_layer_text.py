@@ -211,7 +211,7 @@ def test_a_named_network_said_in_words_is_that_network(name):
 
 
 SETS = [
-    "network.name=custom",
+    "network.architecture=custom",
     'network.layers=["conv 8 pool 2", "block 16 stride 2 residual membrane", '
     '"linear 20 dropout 0.2"]',
 ]
@@ -219,8 +219,9 @@ SETS = [
 
 def test_a_recipe_may_list_its_layers():
     """Its readout, neurons and a hidden layer on top as of any network; and it learns."""
-    more = ["network.readout=leaky", "network.readout_leak=0.7", "network.hidden=9"]
-    config = load_config(None, [*SETS, *more, "network.threshold=layer"], {"source.uri": ""})
+    more = ["network.readout=leaky", "network.readout_leak_init=0.7", "network.hidden=9"]
+    sets = [*SETS, *more, "network.threshold_sharing=layer"]
+    config = load_config(None, sets, {"source.uri": ""})
     spec = network_from_config(config.network, (2, 16, 16), 5)
     assert spec.layers == (
         LayerSpec("conv", 8, pool=2),
@@ -228,7 +229,11 @@ def test_a_recipe_may_list_its_layers():
         LayerSpec("linear", 20, dropout=0.2),
         LayerSpec("linear", 9),
     )
-    assert (spec.readout, spec.readout_leak, spec.neuron.threshold) == ("leaky", 0.7, "layer")
+    assert (spec.readout, spec.readout_leak_init, spec.neuron.threshold_sharing) == (
+        "leaky_integrator",
+        0.7,
+        "layer",
+    )
     network = Network(spec, 0)
     assert network.layer_names == ["conv1", "block2.a", "block2.b", "linear3", "linear4"]
     assert float(network.readout.leak) == pytest.approx(0.7)

@@ -89,10 +89,10 @@ def test_a_loss_at_the_end_is_the_last_bins_share_of_one_at_each_step(kind, read
 
 def test_under_a_leaky_readout_and_a_loss_at_the_end_earlier_bins_are_told_nothing():
     """BPTT sends an error to every bin through the readout's potential; the rule to the last."""
-    case = ONE._replace(readout="leaky", readout_leak=0.95, bins=20)
+    case = ONE._replace(readout="leaky_integrator", readout_leak=0.95, bins=20)
     network = build(case)
     x, labels = inputs(case)
-    loss = Loss("mse", "end")
+    loss = Loss("half_mse", "end")
     ours, exact = by_rule(network, x, labels, loss), bptt.grads(network, x, labels, loss)
     sizes = {k: float(ours[k].norm() / exact[k].norm()) for k in ("conv1.weight", "readout.weight")}
     assert sizes["readout.weight"] == pytest.approx(1.0, abs=1e-9)

@@ -12,7 +12,15 @@ from streamstop.config.training import AugmentConfig
 from streamstop.training.augment import augment
 
 OFF = AugmentConfig()
-WARPED = AugmentConfig(shift=2, rotate=20, scale=0.1, shear=10, elastic=1.0, flip=True, cutout=3)
+WARPED = AugmentConfig(
+    max_shift=2,
+    max_rotation=20,
+    scale=0.1,
+    max_shear=10,
+    elastic=1.0,
+    horizontal_flip=True,
+    cutout=3,
+)
 
 
 def draw(seed: int = 0) -> torch.Generator:
@@ -42,15 +50,15 @@ def test_nothing_configured_is_the_batch_itself() -> None:
 
 def test_a_shift_moves_and_brings_in_zeros() -> None:
     x = torch.ones(50, 1, 5, 5, dtype=torch.uint8)
-    moved = augment(x, replace(OFF, shift=2), draw())
+    moved = augment(x, replace(OFF, max_shift=2), draw())
     assert moved.dtype == torch.uint8
     assert set(moved.sum((1, 2, 3)).tolist()) <= {a * b for a in (3, 4, 5) for b in (3, 4, 5)}
     assert len(set(moved.sum((1, 2, 3)).tolist())) > 3
-    assert augment(x, replace(OFF, shift=60), draw()).shape == x.shape
+    assert augment(x, replace(OFF, max_shift=60), draw()).shape == x.shape
 
 
 def test_shifts_reach_each_place_alike() -> None:
-    off = centres(augment(blob(0, 0, 3000), replace(OFF, shift=3), draw())).round()
+    off = centres(augment(blob(0, 0, 3000), replace(OFF, max_shift=3), draw())).round()
     for axis in (0, 1):
         often = torch.bincount((off[:, axis] + 3).long(), minlength=7)
         assert len(often) == 7 and often.min() > 0.8 * 3000 / 7
@@ -58,7 +66,7 @@ def test_shifts_reach_each_place_alike() -> None:
 
 def test_one_half_is_mirrored() -> None:
     x = torch.randint(0, 256, (400, 3, 4, 6), dtype=torch.uint8, generator=draw())
-    made = augment(x, replace(OFF, flip=True), draw(1))
+    made = augment(x, replace(OFF, horizontal_flip=True), draw(1))
     mirrored = (made == x.flip(-1)).flatten(1).all(1)
     assert ((made == x).flatten(1).all(1) ^ mirrored).all()
     assert 160 < int(mirrored.sum()) < 240
@@ -76,7 +84,7 @@ def test_a_cutout_is_a_square_of_zeros() -> None:
 
 
 def test_turning_keeps_the_distance_and_the_angle_below_its_bound() -> None:
-    off = centres(augment(blob(0, 9), replace(OFF, rotate=30), draw()))
+    off = centres(augment(blob(0, 9), replace(OFF, max_rotation=30), draw()))
     assert (off.norm(dim=1) - 9).abs().max() < 0.15
     angles = torch.atan2(off[:, 0], off[:, 1]).rad2deg()
     assert 25 < float(angles.max()) < 31 and -31 < float(angles.min()) < -25
@@ -89,7 +97,7 @@ def test_scaling_moves_along_the_ray() -> None:
 
 
 def test_shearing_moves_along_rows() -> None:
-    off = centres(augment(blob(8, 0), replace(OFF, shear=30), draw()))
+    off = centres(augment(blob(8, 0), replace(OFF, max_shear=30), draw()))
     assert (off[:, 0] - 8).abs().max() < 0.15
     assert 3.5 < float(off[:, 1].max()) < 4.8 and -4.8 < float(off[:, 1].min()) < -3.5
 
@@ -108,7 +116,7 @@ def test_elastic_displacements_have_the_deviation_that_is_asked_for_and_are_smoo
 def test_a_plane_that_is_not_square_is_turned_not_squeezed() -> None:
     x = torch.zeros(1, 1, 21, 41)
     x[:, :, 10, 10:31] = 1.0  # a bar of 21 pixels along the long side
-    bar = augment(x.expand(400, 1, 21, 41), replace(OFF, rotate=90), draw())
+    bar = augment(x.expand(400, 1, 21, 41), replace(OFF, max_rotation=90), draw())
     upright = bar[:, 0, :, 18:23].sum((1, 2))  # what of it lies within 2 pixels of the short axis
     assert float(upright.max()) == pytest.approx(21, abs=1.5)
 
@@ -122,7 +130,9 @@ def test_all_bins_and_channels_move_alike() -> None:
     assert len({tuple(sample.flatten().tolist()) for sample in made[:, 0, 0]}) == 6
 
 
-@pytest.mark.parametrize("config", [replace(OFF, shift=2, flip=True, cutout=2), WARPED])
+@pytest.mark.parametrize(
+    "config", [replace(OFF, max_shift=2, horizontal_flip=True, cutout=2), WARPED]
+)
 def test_the_generator_alone_decides_and_the_batch_is_left_alone(config: AugmentConfig) -> None:
     x = torch.randint(0, 256, (8, 2, 3, 12, 12), dtype=torch.uint8, generator=draw())
     before = x.clone()

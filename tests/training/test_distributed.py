@@ -46,19 +46,19 @@ def recipe(tmp_path: Path, optimizer: str) -> Path:
     path.write_text(f"""
         [data]
         uri = "{tmp_path / "data"}"
-        steps = 3
+        time_steps = 3
         [network]
-        name = "custom"
+        architecture = "custom"
         layers = ["conv 4 pool 2", "linear 12 dropout 0.2"]
         [train]
         optimizer = "{optimizer}"
         epochs = 2
-        batch = 10
+        batch_size = 10
         lr = 1e-2
-        average = 0.5
+        ema_decay = 0.5
         [augment]
-        shift = 1
-        rotate = 10
+        max_shift = 1
+        max_rotation = 10
     """)
     return path
 
@@ -96,14 +96,14 @@ def ended(started: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
 
 @pytest.mark.parametrize(
     ("optimizer", "sets"),
-    [("sgd", []), ("adam", []), ("sgd", ["network.norm=batch", "train.batch=9"])],
+    [("sgd", []), ("adam", []), ("sgd", ["network.normalization=batch", "train.batch_size=9"])],
     ids=["sgd", "adam", "batches normalised"],
 )
 def test_two_processes_give_the_weights_of_one(
     optimizer: str, sets: list[str], tmp_path: Path
 ) -> None:
     path = recipe(tmp_path, optimizer)
-    alone = train(load_train_config(str(path), sets, {"run.out": str(tmp_path / "one")}))
+    alone = train(load_train_config(str(path), sets, {"run.output_dir": str(tmp_path / "one")}))
     args = ["-m", "streamstop", "train", str(path), "--json", "--out", str(tmp_path / "two")]
     args += [word for one in sets for word in ("--set", one)]
     (first, said, errors), (second, silent, others) = ended(processes(2, args))
@@ -161,9 +161,11 @@ def test_where_one_fails_the_other_ends_too(how: str, code: int, tmp_path: Path)
 
 
 def test_what_cannot_be_shared_is_refused(tmp_path: Path) -> None:
-    config = load_train_config(str(recipe(tmp_path, "sgd")), ["network.norm=batch"])
+    config = load_train_config(str(recipe(tmp_path, "sgd")), ["network.normalization=batch"])
     samples = load_images(tmp_path / "data", "train")
-    assert Trainer(config, samples, 3, ProcessGroup(0, 1)).network.spec.neuron.norm == "batch"
+    assert (
+        Trainer(config, samples, 3, ProcessGroup(0, 1)).network.spec.neuron.normalization == "batch"
+    )
     with pytest.raises(UsageError, match="choose another"):
         Trainer(config, samples, 3, ProcessGroup(0, len(samples.y) % 10 + 1))
 

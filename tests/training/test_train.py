@@ -39,16 +39,21 @@ def images(folder: Path, size: int = 8, n: int = 60, classes: int = 3) -> Path:
 
 
 def settings(tmp_path: Path, **others: Any) -> Any:
-    small = {"network.channels": [4, 6], "train.epochs": 4, "train.batch": 10, "train.lr": 1e-2}
-    small |= {"data.uri": str(tmp_path / "data"), "run.out": str(tmp_path / "runs")}
+    small = {
+        "network.channels": [4, 6],
+        "train.epochs": 4,
+        "train.batch_size": 10,
+        "train.lr": 1e-2,
+    }
+    small |= {"data.uri": str(tmp_path / "data"), "run.output_dir": str(tmp_path / "runs")}
     recipe = tmp_path / "tiny.toml"
-    recipe.write_text("[augment]\nshift = 1\n[train]\nweight_decay = 0.01\n")
+    recipe.write_text("[augment]\nmax_shift = 1\n[train]\nweight_decay = 0.01\n")
     return load_train_config(str(recipe), [], {**small, **others})
 
 
 def test_the_loss_falls_and_the_test_is_passed(tmp_path: Path) -> None:
     images(tmp_path / "data")
-    result = train(settings(tmp_path, **{"train.epochs": 8, "augment.shift": 0}))
+    result = train(settings(tmp_path, **{"train.epochs": 8, "augment.max_shift": 0}))
     lines = [json.loads(line) for line in (result.folder / "epochs.jsonl").open()]
     assert [line["epoch"] for line in lines] == list(range(1, 9))
     assert lines[-1]["loss"] < lines[0]["loss"] / 2
@@ -59,7 +64,7 @@ def test_the_loss_falls_and_the_test_is_passed(tmp_path: Path) -> None:
 def test_a_part_of_the_samples_is_said_to_be_one_where_it_is(tmp_path: Path) -> None:
     images(tmp_path / "data")
     for limit, cut in ((0, None), (30, 30), (1000, None)):
-        result = train(settings(tmp_path, **{"train.epochs": 1, "data.limit": limit}))
+        result = train(settings(tmp_path, **{"train.epochs": 1, "data.max_samples": limit}))
         assert result.summary["limit"] == cut
         said = to_markdown(result.summary)
         assert ("At most 30 samples of each set" in said) == (cut == 30)
@@ -82,10 +87,10 @@ def test_a_batchs_gradient_is_the_mean_of_its_samples(tmp_path: Path) -> None:
 VARIANTS: dict[str, dict[str, Any]] = {
     "adam": {},
     "sgd": {"train.optimizer": "sgd"},
-    "averaged": {"train.average": 0.9},
+    "averaged": {"train.ema_decay": 0.9},
     "batch-normalised, with dropout": {
-        "network.norm": "batch",
-        "network.name": "custom",
+        "network.normalization": "batch",
+        "network.architecture": "custom",
         "network.layers": ["conv 4 kernel 5 pool 2", "linear 12 dropout 0.3"],
         "network.channels": [],
     },
@@ -137,7 +142,7 @@ def samples_of(tmp_path: Path) -> Samples:
 @pytest.mark.parametrize("loss", ["ce", "mse", "mix"])
 def test_every_rule_learns_by_every_loss(rule: str, loss: str, tmp_path: Path) -> None:
     samples = samples_of(tmp_path)
-    few = {"train.epochs": 6, "augment.shift": 0, "train.rule": rule, "train.loss": loss}
+    few = {"train.epochs": 6, "augment.max_shift": 0, "train.rule": rule, "train.loss": loss}
     trainer = Trainer(settings(tmp_path, **few), samples, 3)
     losses = [trainer.epoch(number)[0] for number in range(6)]
     assert losses[-1] < 0.8 * losses[0]
@@ -159,7 +164,7 @@ def test_a_loss_at_the_end_is_that_of_the_last_step_and_so_is_the_decision(tmp_p
     x = (samples.x.float() - trainer.mean[0]) / trainer.deviation[0]
     network = trainer.network
     network.reset_state(len(x))
-    for _ in range(config.data.steps):
+    for _ in range(config.data.time_steps):
         logits = network.forward(x, traces=False)
     expected = torch.nn.functional.cross_entropy(logits, samples.y)
     right = int((logits.argmax(1) == samples.y).sum())
@@ -171,7 +176,7 @@ def test_a_loss_at_the_end_is_that_of_the_last_step_and_so_is_the_decision(tmp_p
 def test_averaged_weights_are_kept_and_the_own_ones_go_on(tmp_path: Path) -> None:
     images(tmp_path / "data")
     plain = train(settings(tmp_path)).folder
-    averaged = train(settings(tmp_path, **{"train.average": 0.9})).folder
+    averaged = train(settings(tmp_path, **{"train.ema_decay": 0.9})).folder
     own, kept = load_file(averaged / "resume.safetensors"), load_file(averaged / "last.safetensors")
     going = load_file(plain / "resume.safetensors")
     for name, value in going.items():
@@ -182,7 +187,9 @@ def test_averaged_weights_are_kept_and_the_own_ones_go_on(tmp_path: Path) -> Non
 
 
 def test_the_average_is_that_of_the_weights_after_each_update(tmp_path: Path) -> None:
-    config = settings(tmp_path, **{"train.average": 0.5, "train.batch": 60, "train.epochs": 30})
+    config = settings(
+        tmp_path, **{"train.ema_decay": 0.5, "train.batch_size": 60, "train.epochs": 30}
+    )
     trainer = Trainer(config, samples_of(tmp_path), 3)
     weight = trainer.network.parameters()["readout.weight"]
     mean = weight.clone()
@@ -200,7 +207,9 @@ def test_steps_that_go_together_give_the_same_gradients(tmp_path: Path) -> None:
     samples = samples_of(tmp_path)
     found = []
     for together in (1, 3, 10_000):
-        config = settings(tmp_path, **{"train.together": together, "network.norm": "batch"})
+        config = settings(
+            tmp_path, **{"train.steps_per_forward": together, "network.normalization": "batch"}
+        )
         trainer = Trainer(config, samples, 3)
         told = trainer.accumulate_gradients(samples.x[:20], samples.y[:20])
         found.append({"told": told, **{k: g.clone() for k, g in trainer.network.grads.items()}})
@@ -224,11 +233,11 @@ def test_mixed_precision_computes_nearly_the_same(tmp_path: Path) -> None:
 
 ELSEWHERE: tuple[dict[str, Any], ...] = (
     {"train.rule": "stop", "train.optimizer": "sgd"},
-    {"train.rule": "sltt", "train.average": 0.9, "network.norm": "weight"},
-    {"train.rule": "bptt", "network.reset": "hard", "network.threshold": "neuron"},
-    {"train.precision": "mixed", "network.norm": "batch", "network.readout": "spiking"},
-    {"network.name": "resnet18", "network.readout": "leaky", "train.loss": "mix"},
-    {"train.together": 3, "network.norm": "batch", "network.readout": "leaky"},
+    {"train.rule": "sltt", "train.ema_decay": 0.9, "network.normalization": "weight"},
+    {"train.rule": "bptt", "network.reset": "hard", "network.threshold_sharing": "neuron"},
+    {"train.precision": "mixed", "network.normalization": "batch", "network.readout": "spiking"},
+    {"network.architecture": "resnet18", "network.readout": "leaky", "train.loss": "mix"},
+    {"train.steps_per_forward": 3, "network.normalization": "batch", "network.readout": "leaky"},
 )
 
 
@@ -252,12 +261,12 @@ def test_nothing_stays_behind_on_another_device(others: dict[str, Any], tmp_path
 
 def test_what_is_kept_says_what_network_it_is(tmp_path: Path) -> None:
     images(tmp_path / "data")
-    batch = {"network.norm": "batch", "train.average": 0.5}
+    batch = {"network.normalization": "batch", "train.ema_decay": 0.5}
     result = train(settings(tmp_path, **batch))
     tensors, about = read_weights(result.folder / "best.safetensors")
     assert about["classes"] == ["0", "1", "2"] and about["input"] == [1, 8, 8]
     assert about["network"]["channels"] == [4, 6] and about["bin_us"] == 0
-    assert about["network"]["norm"] == "none", "running statistics were not folded in"
+    assert about["network"]["normalization"] == "none", "running statistics were not folded in"
     assert about["epoch"] == result.summary["parts"][0]["best_epoch"]
     # A network made of the file alone scores on the test set what the training says of itself.
     section = {key: tuple(v) if isinstance(v, list) else v for key, v in about["network"].items()}

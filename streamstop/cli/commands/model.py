@@ -40,7 +40,7 @@ def model(
     as_json: Json = False,
 ) -> None:
     """Show a network's layers and the cost of one step, without running it."""
-    flags = {"source.uri": "", "network.name": name, "network.classes": classes}
+    flags = {"source.uri": "", "network.architecture": name, "network.classes": classes}
     with exit_on_error():
         polarities = 2
         if input_shape is not None:

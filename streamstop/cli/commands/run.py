@@ -233,12 +233,12 @@ def run(
         "source.labels": labels,
         "source.strict": strict or None,
         "source.speed": speed,
-        "source.seconds": duration,
+        "source.duration_s": duration,
         "source.record": None if record is None else record == "on",
-        "learner.weights": weights,
+        "learner.pretrained": weights,
         "learner.frozen": frozen or None,
         "run.seed": seed,
-        "run.out": out,
+        "run.output_dir": out,
         "run.name": name,
     }
     with exit_on_error():

@@ -84,7 +84,7 @@ def train(
             config = training.load_unfinished(Path(resume))
         else:
             assert recipe is not None
-            flags = {"run.seed": seed, "run.out": out}
+            flags = {"run.seed": seed, "run.output_dir": out}
             config = load_train_config(recipe, sets or (), flags, smoke=smoke)
         folder = None if resume is None else Path(resume)
         command = shlex.join(["streamstop", *sys.argv[1:]])

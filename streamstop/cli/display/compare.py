@@ -3,7 +3,8 @@
 Guarantees:
 - Fits in 80 columns.
 - Every pair has a line; pairs that cannot be tested state the reason.
-- Nothing from a file can steer the terminal."""
+- Nothing from a file can steer the terminal.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 Guarantees:
 - Drawn on standard error only, at most ten times per second; not at all without a terminal or when
-  quiet."""
+  quiet.
+"""
 
 from __future__ import annotations
 

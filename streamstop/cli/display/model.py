@@ -5,7 +5,8 @@ Guarantees:
 - The JSON has exact numbers where the table rounds.
 
 Does not:
-- Build the network: all figures come from `streamstop.stop.cost`."""
+- Build the network: all figures come from `streamstop.stop.cost`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from streamstop.cli.display.text import print_paragraph
 from streamstop.config.sections import LearnerConfig
 from streamstop.report.formatting import NBSP, whole
 from streamstop.stop.cost import NetworkCost, network_cost
-from streamstop.stop.network import NetworkSpec
+from streamstop.stop.network import NetworkSpec, letters_of
 
 BINS = 20
 """Sequence length in bins for the comparison with backpropagation through time."""
@@ -29,8 +30,8 @@ BINS = 20
 
 def model_cost(spec: NetworkSpec, learner: LearnerConfig) -> NetworkCost:
     """The cost of a network that learns with these settings."""
-    learn = "" if learner.learn == "none" else learner.learn
-    return network_cost(spec, learn, getattr(torch, learner.precision))
+    learn = letters_of(learner.trainable)
+    return network_cost(spec, learn, getattr(torch, learner.dtype))
 
 
 def model_json(name: str, spec: NetworkSpec, cost: NetworkCost) -> dict[str, Any]:

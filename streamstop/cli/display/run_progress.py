@@ -7,7 +7,8 @@ Guarantees:
 
 Does not:
 - Count anything: it shows the `RunState` that it is given. Speeds are over the last seconds, so
-  that a stalled source is visible."""
+  that a stalled source is visible.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 Guarantees:
 - The line is drawn on standard error only; not at all without a terminal or when quiet.
-- The table has every baseline; every seed that is not in the means is named."""
+- The table has every baseline; every seed that is not in the means is named.
+"""
 
 from __future__ import annotations
 
@@ -96,8 +97,8 @@ def print_joint(
     if summary.get("data") == "simulated":
         console.print(Text("SIMULATED DATA", style="bold yellow"))
     print_paragraph(console, seeds_text.seeds_sentence(summary), "bold")
-    if doubt := seeds_text.margin_sentence(summary):
-        print_paragraph(console, doubt, "dim")
+    if evidence := seeds_text.margin_sentence(summary):
+        print_paragraph(console, evidence, "dim")
     console.print()
     if summary.get("accuracy"):
         console.print(Padding(_scores(summary), (0, 0, 1, 2)))

@@ -5,7 +5,8 @@ Guarantees:
 - No line is wider than the console.
 
 Does not:
-- Read files."""
+- Read files.
+"""
 
 from __future__ import annotations
 
@@ -114,8 +115,8 @@ def _predictions(snapshot: Snapshot) -> Table:
     return table
 
 
-def _bar(share: float | None, style: str) -> Text:
-    length = round(BAR * (share or 0.0))
+def _bar(fraction: float | None, style: str) -> Text:
+    length = round(BAR * (fraction or 0.0))
     return Text("\N{BOX DRAWINGS HEAVY HORIZONTAL}" * length, style=style)
 
 

@@ -1,8 +1,8 @@
-"""AEDAT 1.0 and 2.0, jAER's formats: header lines, then big-endian address and time for each event.
+"""Reads AEDAT 1.0 and 2.0, jAER's formats: header lines, then address and time of each event.
 
-AEDAT 1.0 has 16-bit addresses, 2.0 has 32-bit ones; time is 32 bits of microseconds, whose wraps
-are undone. Without a chip in the header the sensor is the DVS128; DAVIS chips are read where the
-header names one. AEDAT 3.1 is another format: `aedat3`.
+Numbers are big-endian. AEDAT 1.0 has 16-bit addresses, 2.0 has 32-bit ones; the time has 32 bits of
+microseconds, whose wraps are undone. Without a chip in the header the sensor is the DVS128; DAVIS
+chips are read where the header names one. AEDAT 3.1 is another format: `aedat3`.
 
 Polarity is jAER's: on the DVS128 the lowest address bit is 0 for ON, so ON = 1 - (a & 1). Common
 loaders of CIFAR10-DVS take ON = a & 1, which swaps the two.
@@ -10,7 +10,7 @@ loaders of CIFAR10-DVS take ON = a & 1, which swaps the two.
 DVS128: x = 127 - ((a >> 1) & 0x7f), y = (a >> 8) & 0x7f; any higher bit marks a special event.
 DAVIS: x = width - 1 - ((a >> 12) & 0x3ff), y = height - 1 - ((a >> 22) & 0x1ff), ON = bit 11; bit
 10 marks a special event, bit 31 a frame or IMU sample. Special events are counted as dropped;
-samples are no events and are passed over, as frames are in AEDAT4.
+frames and IMU samples are no events and are skipped, as frames are in AEDAT4.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _header_end(start: bytes) -> int:
 
 
 def _holds_header(start: bytes) -> bool:
-    """Whether something other than a header line, or part of one, comes after those there are."""
+    """Whether the lines of the header are followed by something that is no header line."""
     rest = start[_header_end(start) :]
     return bool(rest) and (rest[:1] != b"#" or b"\n" in rest)
 
@@ -54,7 +54,7 @@ class AedatRecording:
     Raises
     ------
     SourceError
-        If the header cannot be read or names a chip whose addresses are not known.
+        If the header cannot be read or names an unknown chip.
     """
 
     def __init__(self, path: str) -> None:
@@ -62,7 +62,7 @@ class AedatRecording:
         start = read_head(path, MAX_HEADER_BYTES, _holds_header)
         version = _MAGIC.match(start)
         if version is None:
-            raise SourceError(f"no AEDAT 1.0 or 2.0 file, its first line is another: {path}")
+            raise SourceError(f"not an AEDAT 1.0 or 2.0 file, by its first line: {path}")
         self.format = f"aedat{int(version[1])}"
         self._header_bytes = _header_end(start)
         rest = start[self._header_bytes :]
@@ -80,7 +80,7 @@ class AedatRecording:
             found = [size for davis, size in _DAVIS.items() if davis in name.upper()]
             if not found or self._address_bytes != 4:
                 raise SourceError(
-                    f"the header names the chip {name!r}; known are DVS128, "
+                    f"the header names the chip {name!r}; supported are DVS128, "
                     f"{' and '.join(_DAVIS)}: {path}"
                 )
             self.sensor = found[0]

@@ -1,8 +1,14 @@
-"""Writes AEDAT 2.0, as CIFAR10-DVS has it.
+"""Writes AEDAT 2.0, the format of CIFAR10-DVS.
 
-It promises that `streamstop.sources` reads back exactly what was given, that the same events
-give the same bytes however they are cut into packets, and that a file stands under its name only
-when it is whole. It does not sort.
+Guarantees:
+
+- `streamstop.formats` reads back exactly the events that were written.
+- The same events give the same bytes, however they are split into packets.
+- The file appears under its name only when it is complete.
+
+Does not:
+
+- Sort events.
 """
 
 from __future__ import annotations
@@ -27,30 +33,41 @@ def write_aedat2(
     simulated: bool = False,
     on_bit: int = 0,
 ) -> int:
-    """Write events to an AEDAT 2.0 file in the DVS128's layout; returns how many.
+    """Write events to an AEDAT 2.0 file in the DVS128's layout.
 
     Parameters
     ----------
-    path : file to write; it appears when complete and replaces what stood there.
-    packets : an array of EVENT_DTYPE, shape (n,), or any number of them in turn.
-    sensor : pixels of the sensor, up to 128x128.
-    simulated : marks the events as made by no camera.
-    on_bit : the lowest address bit of an ON event. 0 is jAER's, and how this package reads it back.
-        Common loaders of CIFAR10-DVS take ON to be 1, and so read such a file, as they do the set
-        itself, the other way round; 1 is for them, and this package then swaps the two.
+    path
+        File to write; it appears when complete and replaces an older one.
+    packets
+        An array of EVENT_DTYPE, shape (n,), or an iterable of such arrays.
+    sensor
+        Size in pixels, up to 128x128.
+    simulated
+        Marks the events as made by no camera.
+    on_bit
+        The lowest address bit of an ON event. 0 is jAER's value and the one that this package
+        reads. Common loaders of CIFAR10-DVS take 1 for ON, and so swap the polarities of such a
+        file, as they do for the data set itself; 1 is for them, and this package then swaps the
+        two.
+
+    Returns
+    -------
+    count : int
+        Number of events written.
 
     Raises
     ------
     UsageError
         If an event lies outside the sensor, the sensor is larger than 128x128, the first time is
         negative or not below 2**32 us, a time lies 2**31 us (35 minutes) or more from the one
-        before, which no reader could tell from a wrap, or `on_bit` is another number. No file is
-        left then.
+        before, which no reader could tell from a wrap, or `on_bit` is not 0 or 1. No file is left
+        then.
     """
     if on_bit not in (0, 1):
-        raise UsageError(f"on_bit = {on_bit} is no bit; it is 0 as in jAER, or 1")
+        raise UsageError(f"on_bit is 0, as in jAER, or 1, not {on_bit}")
     if max(sensor) > 128:
-        raise UsageError(f"AEDAT 2.0 is written for a DVS128, and the sensor is of {sensor}")
+        raise UsageError(f"AEDAT 2.0 is written for a DVS128, and the sensor is {sensor}")
     header = b"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n# AEChip: DVS128\r\n"
     header += f"# {SIMULATED_SOURCE}\r\n".encode() if simulated else b""
 

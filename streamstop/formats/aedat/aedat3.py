@@ -1,8 +1,8 @@
-"""AEDAT 3.1, caer's format: header lines, then packets of events. DVS-Gesture is in it.
+"""Reads AEDAT 3.1, caer's format and that of DVS-Gesture: header lines, then packets of events.
 
-It reads the polarity events; special events, frames and IMU samples are passed over. Where a
-packet's header makes no sense, reading goes on at the next one that does. Every length is checked
-before memory is taken.
+Polarity events are read; special events, frames and IMU samples are skipped. Where a packet's
+header is not valid, reading goes on at the next valid one. Every length is checked before memory
+is allocated.
 
 A packet has a 28-byte little-endian header (type, source, event size, offset of the time, overflow
 of the time, capacity, number, valid) and capacity x size bytes. A polarity event is a u32 (bit 0
@@ -41,24 +41,24 @@ SENSORS = {
     "DAVIS240": SensorSize(240, 180),
     "DAVIS346": SensorSize(346, 260),
 }
-"""By the name in the header's `#Source` line."""
+"""Sensor sizes by the name in the header's `#Source` line."""
 
 HEAD = struct.Struct("<hhiiiiii")
 POLARITY = 1
 _TIME_BYTES = 4
 _EVENT_BYTES = 8
 _MAX_TYPE = 16
-_MAX_OVERFLOW = 1 << 21  # 142 years: times may count from 1970
+_MAX_OVERFLOW = 1 << 21  # 142 years, since times may count from 1970
 MAX_TOLD = 1 << 9
-"""So many stretches of damage are told one by one in a reading; further ones with the packet of
+"""Damaged regions reported one by one per reading; further ones are reported with the packet of
 events that they lie in."""
 
 _PIECE = 1 << 20
 _FIRST_PIECE = 1 << 10
 _SIZES = {0: 8, 1: 8, 3: 36, 4: 48}
-"""Bytes of an event, where the type says it: special, polarity, IMU of 6 and of 9 axes."""
+"""Bytes per event, where the type determines it: special, polarity, IMU with 6 and 9 axes."""
 _END = b"#!END-HEADER\r\n"
-# A polarity packet's type, size of an event, offset of the time: what is searched for.
+# A polarity packet's type, event size and time offset: the bytes that are searched for.
 _START = re.compile(rb"\x01\x00..\x08\x00\x00\x00\x04\x00\x00\x00", re.DOTALL)
 
 
@@ -74,12 +74,12 @@ class _Head(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """Of the whole packet."""
+        """Size of the whole packet in bytes."""
         return HEAD.size + self.capacity * self.size
 
     @property
     def sane(self) -> bool:
-        """Whether all of it agrees."""
+        """Whether all fields are consistent."""
         return (
             0 <= self.type <= _MAX_TYPE
             and 0 < self.size <= MAX_BLOCK_BYTES
@@ -114,17 +114,17 @@ class Aedat3Recording:
             )
         lines = start[:end].decode(errors="replace").splitlines()
         self._header_bytes = end + len(_END)
-        said = dict(line.lstrip("#").partition(":")[::2] for line in lines if ":" in line)
-        coding = said.get("Format", "RAW").strip()
+        fields = dict(line.lstrip("#").partition(":")[::2] for line in lines if ":" in line)
+        coding = fields.get("Format", "RAW").strip()
         if coding != "RAW":
             raise SourceError(
-                f"its events are coded as {coding}, and only RAW is read; have caer write it anew: "
+                f"its events are coded as {coding}, and only RAW is read; rewrite it with caer: "
                 f"{path}"
             )
         self.simulated = f"#{SIMULATED_SOURCE}" in lines
-        source = next((text for key, text in said.items() if key.startswith("Source ")), "")
+        source = next((text for key, text in fields.items() if key.startswith("Source ")), "")
         self.sensor = next((size for name, size in SENSORS.items() if name in source), None)
-        if size := re.fullmatch(r"\s*([1-9]\d{0,4})x([1-9]\d{0,4})", said.get("Size", "")):
+        if size := re.fullmatch(r"\s*([1-9]\d{0,4})x([1-9]\d{0,4})", fields.get("Size", "")):
             self.sensor = SensorSize(int(size[1]), int(size[2]))
 
     def packets(self, start: Cursor | None = None) -> Iterator[Packet]:
@@ -160,7 +160,7 @@ class Aedat3Recording:
                             break
                         part = block[skip * _EVENT_BYTES : (skip + n) * _EVENT_BYTES]
                         skip += n
-                        # Of a packet that is cut off, the end is told first, then passed.
+                        # The damage of a truncated packet is reported first, then skipped.
                         done = skip == found.number and is_whole
                         after = until if done else offset
                         gathered.add(part, found.overflow, after, 0 if done else skip)
@@ -173,7 +173,7 @@ class Aedat3Recording:
                     break
                 if number < found.number:
                     kept = offset + HEAD.size + number * _EVENT_BYTES
-                    yield from gathered.damaged(kept, until - kept, "its packet is cut short")
+                    yield from gathered.damaged(kept, until - kept, "its packet is truncated")
                 offset, skip = until, 0
                 data.release(offset)
             yield from gathered.hand_over()
@@ -182,7 +182,7 @@ class Aedat3Recording:
 
 
 class _Near:
-    """The bytes around one place, and the packet header at it."""
+    """The bytes around one offset, and the packet header there."""
 
     def __init__(self, data: ByteReader) -> None:
         self.data = data
@@ -192,14 +192,14 @@ class _Near:
         self._head: _Head | None = None
 
     def head(self, offset: int) -> _Head | None:
-        """The packet header at `offset`, looked at once: after a packet, then before the next."""
+        """The packet header at `offset`; the last one read is remembered."""
         if offset != self._head_at:
             self._head_at, self._head = offset, _head(self.read_at(offset, HEAD.size))
         return self._head
 
 
 class _Gathered:
-    """Events of packets in a row, to be decoded at once."""
+    """Events of consecutive packets, to be decoded at once."""
 
     def __init__(self, path: str, at: Cursor) -> None:
         self._path, self._index, self._t_us = path, at.event, at.t_us
@@ -208,27 +208,27 @@ class _Gathered:
         self._events = 0
         self._offset, self._skip = at.offset, at.skip
         self._told = 0
-        self._damage: Damage | None = None  # further damage, to be told with the next packet
+        self._damage: Damage | None = None  # further damage, reported with the next packet
 
     @property
     def room(self) -> int:
-        """Events that there is room for."""
+        """Number of events that still fit."""
         return MAX_PACKET_EVENTS - self._events
 
     @property
     def cursor(self) -> Cursor:
-        """After what was handed over."""
+        """The position after the events that were yielded."""
         return Cursor(self._path, self._offset, self._index, self._t_us, self._skip)
 
     def add(self, part: bytes, overflow: int, offset: int, skip: int) -> None:
-        """Take in events; offset, skip : of the cursor after them."""
+        """Append events; offset, skip : of the cursor after them."""
         self._parts.append(part)
         self._overflows.append(overflow)
         self._events += len(part) // _EVENT_BYTES
         self._offset, self._skip = offset, skip
 
     def hand_over(self) -> Iterator[Packet]:
-        """A packet of what was gathered, if anything was."""
+        """A packet of the gathered events, if there are any."""
         if not self._events and self._damage is None:
             return
         damage = (self._damage,) if self._damage is not None else ()
@@ -251,9 +251,9 @@ class _Gathered:
         yield Packet(events, self.cursor, dropped=dropped, damage=damage)
 
     def damaged(self, offset: int, lost: int, reason: str) -> Iterator[Packet]:
-        """What was gathered, and a packet that tells of damage after it; the cursor goes behind it.
+        """The gathered events, then a packet that reports damage; the cursor moves behind it.
 
-        Where damage is everywhere, it is gathered as events are and told in sum.
+        Where damage is everywhere, it is gathered as events are and reported as a sum.
         """
         self._told += 1
         if self._told <= MAX_TOLD:
@@ -262,13 +262,13 @@ class _Gathered:
             damage = Damage(offset, lost, reason, self._path)
             yield Packet(empty_events(), self.cursor, damage=(damage,))
             return
-        before = self._damage or Damage(offset, 0, "no packet starts in many places", self._path)
+        before = self._damage or Damage(offset, 0, "no packet starts at many offsets", self._path)
         self._damage = replace(before, lost_bytes=before.lost_bytes + lost)
         self._offset, self._skip = offset + lost, 0
 
 
 def _head(block: bytes) -> _Head | None:
-    """The packet header that begins here, None where there is none."""
+    """The packet header at the start of `block`, None where there is none."""
     if len(block) < HEAD.size:
         return None
     found = _Head(*HEAD.unpack_from(block))
@@ -276,11 +276,11 @@ def _head(block: bytes) -> _Head | None:
 
 
 def _holds(near: _Near, offset: int, found: _Head) -> tuple[int, int] | None:
-    """How many events the packet holds, and where it ends, if it is as long as it says: another
-    follows, or none begins in it.
+    """Number of events in the packet and its end, if its length is right.
 
-    One may begin in its last event, where bytes are missing between the two. What is left there
-    may serve both; else that event is lost.
+    It is right where another packet follows, or none starts inside it. Where bytes are missing
+    between two packets, the second may start in the last event of the first. The bytes there may
+    belong to both; otherwise that event is lost.
     """
     end = offset + found.bytes
     if near.head(end) is not None:
@@ -291,7 +291,7 @@ def _holds(near: _Near, offset: int, found: _Head) -> tuple[int, int] | None:
     following = _next(near, offset + HEAD.size, end + len(after))
     if following is None:
         return found.number, end
-    # Else bytes came in: after this packet, or within it, where the times after them make no sense.
+    # Else bytes were inserted: after this packet, or inside it, where later times are implausible.
     if following <= end - _EVENT_BYTES or found.type != POLARITY:
         return None
     times = np.frombuffer(near.peek(offset + HEAD.size, found.number * found.size), "<u4")[1::2]
@@ -303,9 +303,10 @@ def _holds(near: _Near, offset: int, found: _Head) -> tuple[int, int] | None:
 
 
 def _serves_both(near: _Near, offset: int, found: _Head, following: int) -> bool:
-    """Whether the last event is right although the packet at `following` begins in it.
+    """Whether the last event is right although the packet at `following` starts inside it.
 
-    It is, if no more than its time reaches into that packet, and is not beyond that one's first.
+    It is, if no more than its time reaches into that packet, and its time is not after that
+    packet's first.
     """
     end = offset + found.bytes
     other = _head(near.peek(following, HEAD.size))
@@ -320,9 +321,9 @@ def _serves_both(near: _Near, offset: int, found: _Head, following: int) -> bool
 
 
 def _next(near: _Near, offset: int, end: int | None = None) -> int | None:
-    """Where the next packet of polarity events begins, from `offset` up to `end`; None: nowhere.
+    """Offset of the next packet of polarity events in [offset, end), None where there is none.
 
-    It takes time by the bytes passed over, whatever lengths the headers among them claim.
+    Its cost depends on the bytes skipped, whatever lengths the headers among them claim.
     """
     size = _FIRST_PIECE
     while end is None or offset < end:
@@ -345,7 +346,7 @@ def _next(near: _Near, offset: int, end: int | None = None) -> int | None:
 
 
 def _end(data: ByteReader, offset: int) -> int:
-    """Where the bytes end, from `offset` on."""
+    """Offset of the end of the bytes, searched from `offset` on."""
     if data.size is not None:
         return max(data.size, offset)
     while piece := data.read_at(offset, _PIECE):

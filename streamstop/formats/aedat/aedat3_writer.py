@@ -1,9 +1,15 @@
-"""Writes AEDAT 3.1, as DVS-Gesture has it.
+"""Writes AEDAT 3.1, the format of DVS-Gesture.
 
-It promises that `streamstop.sources` reads back exactly what was given, that the same events
-give the same bytes however they are cut into packets, and that a file stands under its name only
-when it is whole. It does not sort, and refuses times that go back over a wrap of the 31 bits, which
-other readers of the format do not expect.
+Guarantees:
+
+- `streamstop.formats` reads back exactly the events that were written.
+- The same events give the same bytes, however they are split into packets.
+- The file appears under its name only when it is complete.
+
+Does not:
+
+- Sort events.
+- Write times that step back over a wrap of the 31 bits, which other readers do not expect.
 """
 
 from __future__ import annotations
@@ -32,24 +38,35 @@ def write_aedat3(
     simulated: bool = False,
     packet_events: int = PACKET_EVENTS,
 ) -> int:
-    """Write events to an AEDAT 3.1 file; returns how many.
+    """Write events to an AEDAT 3.1 file.
 
     Parameters
     ----------
-    path : file to write; it appears when complete and replaces what stood there.
-    packets : an array of EVENT_DTYPE, shape (n,), or any number of them in turn.
-    sensor : pixels of the sensor, up to 32768x32768.
-    simulated : marks the events as made by no camera.
-    packet_events : in each packet of the file, at most; one never spans a wrap of the time.
+    path
+        File to write; it appears when complete and replaces an older one.
+    packets
+        An array of EVENT_DTYPE, shape (n,), or an iterable of such arrays.
+    sensor
+        Size in pixels, up to 32768x32768.
+    simulated
+        Marks the events as made by no camera.
+    packet_events
+        Maximum number of events per packet of the file; a packet never spans a wrap of the
+        time.
+
+    Returns
+    -------
+    count : int
+        Number of events written.
 
     Raises
     ------
     UsageError
-        If an event lies outside the sensor, a time is negative, 2**52 us or later, or goes back
+        If an event lies outside the sensor, a time is negative, 2**52 us or later, or steps back
         over a multiple of 2**31 us, or `packet_events` is out of range. No file is left then.
     """
     if max(sensor) > 1 << 15:
-        raise UsageError(f"AEDAT 3.1 holds coordinates up to 32767, and the sensor is of {sensor}")
+        raise UsageError(f"AEDAT 3.1 holds coordinates up to 32767, and the sensor is {sensor}")
     if not 0 < packet_events <= MAX_CAPACITY:
         raise UsageError(f"packet_events = {packet_events} is out of range, 1 to {MAX_CAPACITY}")
     name = next((name for name, size in SENSORS.items() if size == sensor), "streamstop")
@@ -75,8 +92,8 @@ def write_aedat3(
             if overflow[0] < last or (steps < 0).any():
                 at = 0 if overflow[0] < last else int((steps < 0).argmax()) + 1
                 raise UsageError(
-                    f"event {written + at} at t = {t[at]} us goes back over a multiple of 2**31 "
-                    "us, where AEDAT 3.1 counts onwards only; nothing was written"
+                    f"event {written + at} at t = {t[at]} us steps back over a multiple of 2**31 "
+                    "us, which AEDAT 3.1 cannot represent; nothing was written"
                 )
             last = int(overflow[-1])
             for part in np.split(events, np.flatnonzero(steps) + 1):

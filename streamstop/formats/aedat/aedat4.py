@@ -1,16 +1,23 @@
-"""AEDAT4, the container of inivation's DV: events beside frames, IMU samples and triggers.
+"""Reads AEDAT4, the container of iniVation's DV: events beside frames, IMU samples and triggers.
 
-It reads the first event stream of a file (`stream` picks another), packets compressed with LZ4,
-zstd or not at all, one packet in memory at a time. Damage in one packet costs that packet: reading
-goes on at the next one that can be found. Frames, IMU samples and triggers are passed over without
-being read, so damage in them goes unseen; but for the marks that the tee of a live run wrote among
-the triggers, which are handed over as what they were: time that passed, in its place among the
-events. Every length is checked against the file and against a
-cap before memory is taken for it.
+It reads the first event stream of a file (`stream` selects another), with packets compressed by
+LZ4, zstd or not at all.
+
+Guarantees:
+
+- One packet is in memory at a time, and every length is checked against the file and against a
+  limit before memory is allocated.
+- Damage in one packet costs that packet: reading goes on at the next packet that can be found.
+- Marks that the recorder of a live run wrote among the triggers (time that passed without events)
+  are returned in their place among the events.
+
+Does not:
+
+- Read frames, IMU samples and other triggers, so damage in them goes unnoticed.
 
 Layout: the line `#!AER-DAT4.0`, an `IOHeader` flatbuffer that holds an XML text, then packets of
 `i32 stream, i32 size` and `size` bytes, compressed, of an `EventPacket` flatbuffer. The table of
-packets at the end is not needed and not read. An event is 16 bytes and is `EVENT_DTYPE` already.
+packets at the end is not needed and not read. An event has 16 bytes and is `EVENT_DTYPE` already.
 """
 
 from __future__ import annotations
@@ -43,32 +50,46 @@ from streamstop.formats.byte_reader import ByteReader, open_bytes
 
 MAGIC = b"#!AER-DAT4.0\r\n"
 RECORDER_MODULE = "streamstop-tee"
-"""The writer of a clock's marks in a header; see `streamstop.sources.live.recorder`."""
+"""Name of the marks' writer in a header; see `streamstop.sources.live.recorder`."""
 
 COMPRESSIONS = {"none": 0, "lz4": 1, "zstd": 3}
 MAX_HEADER_BYTES = 1 << 22
 _LENGTH_END = len(MAGIC) + 4
 MAX_BLOCK_BYTES = 1 << 27
-"""A packet larger than this, before or after decompression, is taken for damage. It holds 8
-million events; cameras write ten thousand or so."""
+"""A larger packet, before or after decompression, is treated as damage. This much holds 8 million
+events; cameras write about ten thousand per packet."""
 MAX_MARKS = 1 << 10
-"""More marks than this in one packet are damage: no tee writes so many."""
+"""More marks than this in one packet are damage: the recorder does not write so many."""
 
 _LIKELY_RATIO = 64
-"""Events are seldom packed tighter than that; what says it is, is unpacked piece by piece."""
+"""Events rarely compress better than this; a packet that claims to is decompressed in parts."""
 _USUAL_HEAD = bytes.fromhex("10000000 45565453 0000 0600 0800 0400 06000000 04000000")
-"""What stands between the size and the number of events in the packets of every writer met yet."""
+"""The bytes between the size and the number of events in packets of all writers seen so far."""
 _USUAL = struct.Struct("<I24sI")
-"""Its size, what usually stands there, its number of events; the events follow."""
+"""The packet's size, the usual bytes, the number of events; the events follow."""
 _POLARITY_BYTE = 12
 
 
 class UnreadableError(Exception):
-    """A block's bytes are not what they should be; the message says how."""
+    """The bytes of a block are not valid; the message says why."""
 
 
 @dataclass(frozen=True)
 class Header:
+    """The header of an AEDAT4 file.
+
+    Attributes
+    ----------
+    compression
+        "none", "lz4" or "zstd".
+    table_offset
+        Offset of the table of packets, -1 for none.
+    end
+        Offset of the first packet.
+    streams
+        Attributes of each stream, by its id.
+    """
+
     compression: str
     table_offset: int
     end: int
@@ -80,8 +101,10 @@ class Aedat4Recording:
 
     Parameters
     ----------
-    path : the file.
-    stream : id of the event stream to read, a number; "" takes the first in the header. Events of
+    path
+        The file.
+    stream
+        Id of the event stream to read, a number; "" takes the first in the header. Events of
         other event streams are counted as dropped, cause "other_stream".
 
     Raises
@@ -98,7 +121,7 @@ class Aedat4Recording:
             self._header = read_header(io.BytesIO(_start(path)))
         except UnreadableError as error:
             raise SourceError(
-                f"AEDAT4 header damaged: {error}; nothing could be read: {path}"
+                f"the AEDAT4 header is damaged: {error}; nothing could be read: {path}"
             ) from error
         streams = self._header.streams
         events = [i for i, of in streams.items() if of.get("typeIdentifier") == "EVTS"]
@@ -109,7 +132,7 @@ class Aedat4Recording:
             raise SourceError(f"no event stream{which}; the header names {named or 'none'}: {path}")
         self._event_streams = frozenset(events)
         self._stream = int(wanted)
-        # Marks speak of the first event stream, the only one that a tee writes.
+        # Marks belong to the first event stream, the only one that the recorder writes.
         self._marks = {
             i for i, of in streams.items() if _is_marks(of) and self._stream == events[0]
         }
@@ -165,12 +188,12 @@ class Aedat4Recording:
         yield from self._end(data, at, cut_off)
 
     def _parts(self, block: bytes, stream: int, at: Cursor, following: int) -> Iterable[Packet]:
-        """What a block holds from `at.skip` on, in packets; the last one's cursor is `following`.
+        """The content of a block from `at.skip` on, in packets; the last cursor is `following`.
 
         Raises
         ------
         UnreadableError
-            At once, if it cannot be read.
+            Before the first packet, if the block cannot be read.
         """
         if stream in self._marks:
             return _mark_packets(_marks(block), at, following)
@@ -186,7 +209,7 @@ class Aedat4Recording:
     def _end(self, data: ByteReader, at: Cursor, cut_off: bool) -> Iterator[Packet]:
         """What is wrong with the end of the file, if anything."""
         offset = at.offset
-        if not data.seekable:  # a sum over the whole may stand there
+        if not data.seekable:  # a checksum of the whole may follow
             for place in range(offset, offset + MAX_BLOCK_BYTES, PIECE):
                 data.release(place)
                 if not data.reaches(place + 1):
@@ -199,14 +222,14 @@ class Aedat4Recording:
 
 
 def _undisturbed(block: bytes, search: PacketSearch, offset: int, following: int) -> int:
-    """Where the packet that follows a bare one begins: perhaps in this one's last bytes.
+    """Offset of the packet after an uncompressed one, perhaps inside this one's last bytes.
 
-    Bytes that are missing between two packets leave the first one whole, its times in order.
+    Where bytes are missing between two packets, the first is complete, with its times in order.
 
     Raises
     ------
     UnreadableError
-        If another packet begins inside it otherwise.
+        If another packet starts elsewhere inside it.
     """
     inside = search.within(offset + 9, following)
     if inside is None:
@@ -217,7 +240,7 @@ def _undisturbed(block: bytes, search: PacketSearch, offset: int, following: int
             found = search.at(inside)
             size = int.from_bytes(search.view_at(inside + 8, 4), "little")
             return inside if found is not None and size == found[1] - 4 else following
-    raise UnreadableError("another packet begins inside it")
+    raise UnreadableError("another packet starts inside it")
 
 
 def _damaged(offset: int, end: int, reason: str, cursor: Cursor) -> Packet:
@@ -242,7 +265,7 @@ def _mark_packets(marks: list[int], at: Cursor, following: int) -> Iterator[Pack
 
 
 def _start(path: str) -> bytes:
-    """The start of a file, with its header if that may be read."""
+    """The start of a file, with its header if that is short enough."""
     start = read_start(path, _LENGTH_END)
     if len(start) < _LENGTH_END:
         return start
@@ -251,7 +274,7 @@ def _start(path: str) -> bytes:
 
 
 def _is_marks(stream: dict[str, str]) -> bool:
-    """Whether a stream of the header holds what a clock said to the tee of a live run."""
+    """Whether a stream of the header holds the marks of a live run's recorder."""
     return (
         stream.get("typeIdentifier") == "TRIG"
         and stream.get("originalModuleName") == RECORDER_MODULE
@@ -259,6 +282,13 @@ def _is_marks(stream: dict[str, str]) -> bool:
 
 
 def read_header(file: BinaryIO) -> Header:
+    """The header at the start of a file.
+
+    Raises
+    ------
+    UnreadableError
+        If it is damaged.
+    """
     head = file.read(len(MAGIC) + 4)
     if len(head) < len(MAGIC) + 4:
         raise UnreadableError("the file ends inside it")
@@ -283,7 +313,7 @@ def read_header(file: BinaryIO) -> Header:
         (table_offset,) = struct.unpack_from("<q", buffer, table)
     text = _field(buffer, root, 2)
     if not text:
-        raise UnreadableError("it holds no description of the streams")
+        raise UnreadableError("it does not describe the streams")
     text += _u32(buffer, text)
     xml_length = _u32(buffer, text)
     _need(buffer, text + 4, xml_length)
@@ -293,8 +323,8 @@ def read_header(file: BinaryIO) -> Header:
 
 
 def _streams(xml: bytes) -> dict[int, dict[str, str]]:
-    """Attributes of each stream in the header's XML, those of its info node among them."""
-    if b"<!" in xml:  # entities could blow up a short text; DV writes none
+    """Attributes of each stream in the header's XML, including those of its info node."""
+    if b"<!" in xml:  # entities can expand a short text without limit; DV writes none
         raise UnreadableError("its XML holds declarations, which AEDAT4 does not use")
     try:
         root = ElementTree.fromstring(xml)
@@ -311,6 +341,7 @@ def _streams(xml: bytes) -> dict[int, dict[str, str]]:
 
 
 def stream_sensor(info: dict[str, str]) -> SensorSize | None:
+    """The sensor in a stream's attributes; None where they do not contain it."""
     sides = [info.get(side, "") for side in ("sizeX", "sizeY")]
     if not all(side.isdecimal() and 0 < int(side) <= 1 << 15 for side in sides):
         return None
@@ -328,7 +359,7 @@ def _u32(buffer: bytes, position: int) -> int:
 
 
 def _field(buffer: bytes, table: int, number: int) -> int:
-    """Position of a flatbuffer table's field; 0 where the table does not hold it."""
+    """Position of a field of a flatbuffer table; 0 where the table does not hold it."""
     _need(buffer, table, 4)
     (back,) = struct.unpack_from("<i", buffer, table)
     vtable = table - back
@@ -343,10 +374,10 @@ def _field(buffer: bytes, table: int, number: int) -> int:
 
 
 class Unpacker:
-    """Unpacks blocks of one compression.
+    """Decompresses blocks of one compression.
 
-    A block never becomes more than MAX_BLOCK_BYTES, and memory is taken for what it says it will be
-    only where that is no wild claim: a bomb costs no more than that.
+    A block never becomes larger than MAX_BLOCK_BYTES, and the size that it claims is allocated at
+    once only where it is plausible, so a decompression bomb costs no more than that.
     """
 
     def __init__(self, compression: str) -> None:
@@ -360,7 +391,7 @@ class Unpacker:
         Raises
         ------
         UnreadableError
-            If it cannot be unpacked, or unpacks to too much.
+            If it cannot be decompressed, or is too large.
         """
         try:
             if self._compression == "zstd":
@@ -384,16 +415,16 @@ class Unpacker:
         return self._joined(self._lz4_pieces(content, memoryview(block)[used:], ended))
 
     def _lz4_pieces(self, piece: bytes, rest: memoryview, ended: bool) -> Iterator[bytes]:
-        """What was unpacked, and what comes of the rest."""
+        """The part decompressed so far, and then the rest."""
         yield piece
         while not ended:
             piece, used, ended = lz4.frame.decompress_chunk(self._lz4, rest, max_length=PIECE)
             if not piece and not ended:
-                raise UnreadableError("the compressed block is cut short")
+                raise UnreadableError("the compressed block is truncated")
             rest = rest[used:]
             yield piece
         if rest:
-            raise UnreadableError("the packet is longer than the compressed block in it")
+            raise UnreadableError("the packet is longer than its compressed block")
 
     def _joined(self, pieces: Iterator[bytes]) -> bytes:
         parts: list[bytes] = []
@@ -403,19 +434,19 @@ class Unpacker:
             total += len(piece)
             if total > MAX_BLOCK_BYTES:
                 raise UnreadableError(
-                    f"it unpacks to more than the {MAX_BLOCK_BYTES} bytes allowed"
+                    f"its content is larger than the {MAX_BLOCK_BYTES} bytes allowed"
                 )
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def unpacked_events(buffer: bytes) -> Events:
-    """The events of an EventPacket flatbuffer, with its length in front; read-only."""
+    """The events of an EventPacket flatbuffer with its length prefix; read-only."""
     vector = _USUAL.size - 4
     size, head, count = _USUAL.unpack_from(buffer) if len(buffer) > vector + 4 else (0, b"", 0)
     if head != _USUAL_HEAD:
         size, count, vector = _event_vector(buffer)
     if size != len(buffer) - 4:
-        raise UnreadableError(f"it is of {len(buffer) - 4} bytes, but says {size}")
+        raise UnreadableError(f"it has {len(buffer) - 4} bytes, but claims {size}")
     if not count:
         return empty_events()
     if vector + 4 + EVENT_DTYPE.itemsize * count > len(buffer):
@@ -433,7 +464,7 @@ def unpacked_events(buffer: bytes) -> Events:
 
 
 def _event_vector(buffer: bytes) -> tuple[int, int, int]:
-    """The size a packet of events says it has, how many events, and where their number stands."""
+    """The size and the number of events that a packet claims, and the position of that number."""
     if buffer[8:12] != b"EVTS":
         raise UnreadableError("the packet does not hold events")
     vector = _field(buffer, 4 + _u32(buffer, 4), 0)
@@ -444,7 +475,7 @@ def _event_vector(buffer: bytes) -> tuple[int, int, int]:
 
 
 def _marks(buffer: bytes) -> list[int]:
-    """The times in a TriggerPacket flatbuffer, with its length in front."""
+    """The times in a TriggerPacket flatbuffer with its length prefix."""
     if buffer[8:12] != b"TRIG":
         raise UnreadableError("the packet does not hold triggers")
     vector = _field(buffer, 4 + _u32(buffer, 4), 0)

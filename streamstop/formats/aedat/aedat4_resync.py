@@ -1,8 +1,8 @@
-"""Where the packets of an AEDAT4 file lie: whether one can start here, and where the next one can.
+"""Finds the packets of an AEDAT4 file: whether one can start at an offset, and where the next can.
 
-A packet can start where a stream of the header and a length that the file holds stand before the
-magic of the file's compression. Whether it can be read is for the reader to say: it tells what
-turned out not to be, so that a file made of false starts costs no more than a few times its size.
+A packet can start where a stream of the header, a length within the file and the magic number of
+the file's compression are found. Whether it can be read is for the reader to find out; it reports
+false starts, so that a file full of them costs no more than a few times its size.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from streamstop.formats.byte_reader import ByteReader, NearBytes
 PIECE = 1 << 20
 _HEAD = struct.Struct("<ii")
 
-# What a packet starts with after its 8 bytes of stream and size, by compression, and how far from
-# the packet's start: the frame magic of LZ4 or zstd, or the identifier of a bare flatbuffer.
+# What follows a packet's 8 bytes of stream and size, by compression, and at what distance from the
+# packet's start: the frame magic of LZ4 or zstd, or the identifier of an uncompressed flatbuffer.
 _STARTS = {
     "none": ((b"EVTS", b"FRME", b"IMUS", b"TRIG"), 16),
     "lz4": ((b"\x04\x22\x4d\x18",), 8),
@@ -25,27 +25,33 @@ _STARTS = {
 }
 
 _PATIENCE = 1 << 27
-"""So many bytes, and four times those passed, may be read of packets that turn out to be none."""
+"""This many bytes, plus four times those skipped, may be read of false packets."""
 _FAILURE = 1 << 16
-"""What one such packet costs at least."""
+"""Minimum cost of a false packet."""
 _STRIDE, _SHORT = 1 << 16, 1 << 20
-"""After that, the next packet is looked for so much further on, and is no longer than this."""
+"""After that, the search goes on this much further, for packets no longer than this."""
 
 
 class PacketSearch:
-    """Packets of one reading of a file.
+    """The packets of one reading of a file.
 
     Parameters
     ----------
-    data : the file's bytes.
-    compression : "none", "lz4" or "zstd".
-    streams : ids that the header names.
-    table_offset : where the table of packets is said to begin, and packets end.
-    max_length : no packet is longer.
+    data
+        The file's bytes.
+    compression
+        "none", "lz4" or "zstd".
+    streams
+        Ids that the header names.
+    table_offset
+        Where the table of packets starts according to the header, and packets end.
+    max_length
+        No packet is longer.
 
     Attributes
     ----------
-    view_at : bytes of the file by offset and size, for a short while: see `NearBytes.view_at`.
+    view_at
+        Bytes of the file by offset and size, valid for a short time: see `NearBytes.view_at`.
     """
 
     def __init__(
@@ -77,12 +83,14 @@ class PacketSearch:
         return self._possible(start[0], start[1], offset, self._max_length)
 
     def after(self, offset: int) -> tuple[int, bool]:
-        """The first place from `offset` on where a packet can start, else where they end.
+        """The first offset from `offset` on where a packet can start, else where packets end.
 
         Returns
         -------
-        offset : of it. What lies before is released.
-        cut_off : whether the file ends there.
+        offset : int
+            The bytes before it are released.
+        cut_off : bool
+            Whether the file ends there.
         """
         lead, table = self._lead, self._table_offset
         longest, at = self._max_length, offset
@@ -94,7 +102,7 @@ class PacketSearch:
             piece = self._data.read_at(at, PIECE + lead + 4)
             for match in self._pattern.finditer(piece, lead):
                 first = match.start() - lead
-                # Beyond the table, too: after bytes that were put in it is not where it should be.
+                # Beyond the table, too: where bytes were inserted, it is not at the stated offset.
                 stream, length = _HEAD.unpack_from(piece, first)
                 if self._possible(stream, length, at + first, longest):
                     return at + first, False
@@ -107,7 +115,7 @@ class PacketSearch:
     def within(self, first: int, end: int) -> int | None:
         """Where in [first, end) a packet can start, if none can at `end`, nor is that the end.
 
-        Then what seemed to be one packet is a damaged one that reaches into another.
+        Then one damaged packet, with a length that is wrong, reaches into another.
         """
         if self.ends(end) or self.at(end) is not None:
             return None
@@ -122,7 +130,7 @@ class PacketSearch:
         return None
 
     def wasted(self, offset: int, length: int) -> None:
-        """The packet of this length at `offset` could not be read."""
+        """Note that the packet of this length at `offset` could not be read."""
         self._first = offset if self._first < 0 else self._first
         self._wasted += max(length, _FAILURE)
 

@@ -1,8 +1,15 @@
-"""Writes AEDAT4 files of events: the same events and the same libraries give the same bytes.
+"""Writes AEDAT4 files: one event stream and the table of packets.
 
-It promises that `streamstop.formats.aedat.aedat4`, faery and, for LZ4, aestream read back exactly
-what was given, and that a file stands under its name only when it is whole. It writes one event
-stream and the table of packets, nothing else, and does not sort: events stay in the order given.
+Guarantees:
+
+- `streamstop.formats.aedat.aedat4`, faery and, for LZ4, aestream read back exactly the events that
+  were written.
+- The same events and the same library versions give the same bytes.
+- The file appears under its name only when it is complete.
+
+Does not:
+
+- Sort: events keep the order given.
 """
 
 from __future__ import annotations
@@ -25,7 +32,7 @@ from streamstop.formats.base import SIMULATED_SOURCE
 
 DEFAULT_PACKET_EVENTS = 1 << 14
 
-# One line of the table of packets: a flatbuffer table whose vtable is shared by all lines.
+# One row of the table of packets: a flatbuffer table whose vtable all rows share.
 _TABLE_LINE = np.dtype(
     {
         "names": ["to_vtable", "stream", "size", "offset", "events", "first_us", "last_us"],
@@ -47,19 +54,32 @@ def write_aedat4(
     simulated: bool = False,
     info: Mapping[str, str] | None = None,
 ) -> int:
-    """Write events to an AEDAT4 file; returns how many.
+    """Write events to an AEDAT4 file.
 
     Parameters
     ----------
-    path : file to write; it appears when complete and replaces what stood there.
-    events : an array of EVENT_DTYPE, shape (n,), or any number of them in turn. How they are cut
+    path
+        File to write; it appears when complete and replaces an older one.
+    events
+        An array of EVENT_DTYPE, shape (n,), or an iterable of such arrays. How they are split
         does not change the file.
-    sensor : pixels of the sensor.
-    compression : "zstd", "lz4" or "none".
-    packet_events : events in each packet of the file.
-    zstd_level : effort of zstd, 1 to 22.
-    simulated : marks the events as made by no camera; the reader tells it to every report.
-    info : further attributes for the header, by name, beside `source`.
+    sensor
+        Size in pixels.
+    compression
+        "zstd", "lz4" or "none".
+    packet_events
+        Events per packet of the file.
+    zstd_level
+        Effort of zstd, 1 to 22.
+    simulated
+        Marks the events as made by no camera; every report of this file then says so.
+    info
+        Further attributes for the header, by name, beside `source`.
+
+    Returns
+    -------
+    count : int
+        Number of events written.
 
     Raises
     ------
@@ -98,7 +118,7 @@ def write_aedat4(
 
 
 def compressed(block: bytes, compression: str, zstd_level: int) -> bytes:
-    """The content of a packet as it stands in the file."""
+    """The content of a packet as it is stored in the file."""
     if compression == "lz4":
         return bytes(lz4.frame.compress(block, compression_level=9, content_checksum=True))
     if compression == "zstd":
@@ -107,11 +127,17 @@ def compressed(block: bytes, compression: str, zstd_level: int) -> bytes:
 
 
 # The three flatbuffers are laid out by hand. Offsets count from the buffer's first byte, its length
-# prefix included, and 8-byte values lie on multiples of 8, as flatbuffers' own writer has it.
+# prefix included, and 8-byte values lie on multiples of 8, as flatbuffers' own writer aligns them.
 
 
 def file_header(compression: str, table_offset: int, xml: bytes) -> bytes:
-    """The first line and the IOHeader; table_offset: of the table of packets, -1 for none."""
+    """The first line and the IOHeader.
+
+    Parameters
+    ----------
+    table_offset
+        Offset of the table of packets, -1 for none.
+    """
     body = struct.pack("<I4s", 20, b"IOHE")
     body += struct.pack("<5H2x", 10, 20, 4, 8, 16)  # vtable at 12
     body += struct.pack("<iiqI", 12, COMPRESSIONS[compression], table_offset, 4)  # table at 24
@@ -121,20 +147,20 @@ def file_header(compression: str, table_offset: int, xml: bytes) -> bytes:
 
 
 def event_packet(events: Events) -> bytes:
-    """An EventPacket flatbuffer, its length in front."""
+    """An EventPacket flatbuffer with its length prefix."""
     body = struct.pack("<I4s", 16, b"EVTS")
     body += struct.pack("<3H2x", 6, 8, 4)  # vtable at 12
-    body += struct.pack("<iII", 8, 4, len(events))  # table at 20, then the vector's length
+    body += struct.pack("<iII", 8, 4, len(events))  # table at 20, then the length of the vector
     body += events.tobytes()
     return struct.pack("<I", len(body)) + body
 
 
 def packet_table(lines: list[tuple[int, ...]]) -> bytes:
-    """The table of packets, lines in the order of `_TABLE_LINE`'s fields."""
+    """The table of packets; rows have the order of `_TABLE_LINE`'s fields."""
     n = len(lines)
     vtable = 32 + 4 * n + -(32 + 4 * n) % 8
     first = vtable + 16
-    # Column by column into zeros: otherwise the gaps between fields hold whatever memory held.
+    # Column by column into zeros: otherwise the gaps between fields hold old memory.
     table = np.zeros(n, _TABLE_LINE)
     for name, column in zip(_TABLE_LINE.names or (), zip(*lines, strict=True), strict=False):
         table[name] = column
@@ -142,7 +168,7 @@ def packet_table(lines: list[tuple[int, ...]]) -> bytes:
     table["to_vtable"] = at - vtable
     body = struct.pack("<I4s", 16, b"FTAB")
     body += struct.pack("<3H2x", 6, 8, 4)  # vtable at 12
-    body += struct.pack("<iII", 8, 4, n)  # table at 20, then the vector's length
+    body += struct.pack("<iII", 8, 4, n)  # table at 20, then the length of the vector
     body += (at - (32 + 4 * np.arange(n))).astype("<u4").tobytes()
     body += b"\0" * (vtable - 4 - len(body))
     body += struct.pack("<7H2x", 14, 48, 16, 4, 24, 32, 40)
@@ -158,10 +184,13 @@ def description(
     simulated: bool,
     marks_by: str = "",
 ) -> str:
-    """The XML of a header: one stream of events, and one of triggers where `marks_by` names who
-    writes them.
+    """The XML of a header: an event stream, and a trigger stream if `marks_by` names its writer.
 
-    info : attributes of the events beside `source`, which says whether a camera made them.
+    Parameters
+    ----------
+    info
+        Attributes of the event stream beside `source`, which tells whether a camera made the
+        events.
     """
     attributes = {"source": SIMULATED_SOURCE if simulated else "streamstop", **info}
 

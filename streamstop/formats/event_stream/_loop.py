@@ -1,8 +1,13 @@
-"""The inner loop of Event Stream: bytes in, events out, compiled by numba on its first call.
+"""The inner loop of the Event Stream reader, compiled by numba on its first call.
 
-It promises the same events however the bytes are cut into blocks, and none that lies off the
-sensor: where a coordinate cannot be, it looks for the next place from which events can be. It does
-no reading: `streamstop.formats.event_stream.reader` is its only caller. Importing it imports numba.
+Guarantees:
+
+- The same events, however the bytes are split into blocks.
+- No event outside the sensor: after an impossible coordinate the loop searches for the next offset
+  from which events can be read.
+
+`streamstop.formats.event_stream.reader` reads the file and is the only caller. Importing this
+module imports numba.
 """
 
 from __future__ import annotations
@@ -13,9 +18,9 @@ import numba
 import numpy as np
 
 TIME, SEARCHING, BAD_FROM, BAD_TO, EXPOSURES, COUNT = range(6)
-"""Where in `state` each thing stands: time so far; 1 while a place to go on is looked for; the
-stretch of damage before the events in `out`, in bytes of the file, -1: none; exposure events passed
-over; events in `out`."""
+"""Indices into `state`: time so far; 1 while the loop searches for a valid offset; the damaged
+region before the events in `out`, in bytes of the file, -1: none; exposure events skipped; events
+in `out`."""
 
 STATE_SIZE = 6
 
@@ -24,14 +29,14 @@ MORE, FULL, CUT = range(3)
 
 EVENT_BYTES = 5
 LOOK_AHEAD = 512
-"""So many bytes beyond those at hand tell, at most, whether events can be read from a place."""
+"""At most this many further bytes decide whether events can be read from an offset."""
 
 AGREEING_EVENTS = 8
 
 
 @numba.njit(inline="never")
 def _can_be_read(data: Any, i: int, low_bits: int, width: int, height: int) -> bool:
-    """Whether the next events, if they are read from `i`, all lie on the sensor."""
+    """Whether the next events, read from offset `i` on, all lie on the sensor."""
     end = min(len(data), i + LOOK_AHEAD)
     top = 255 >> low_bits
     for _ in range(AGREEING_EVENTS):
@@ -52,14 +57,16 @@ def decode(
     data: Any, i: int, limit: int, first: int, out: Any, state: Any,
     low_bits: int, width: int, height: int,
 ) -> tuple[int, int]:  # fmt: skip
-    """Decode what begins before `limit`; the first byte that was not taken, and why it stopped.
+    """Decode events that start before `limit`.
 
-    data : (m,) uint8, LOOK_AHEAD of them after `limit` unless the file ends before.
+    data : (m,) uint8, with LOOK_AHEAD bytes after `limit` unless the file ends before.
     first : offset of data[0] in the file.
-    out : (n, 2) int64, EVENT_DTYPE as two words an event: time; then x, y, p in 16, 16, 8 bits.
+    out : (n, 2) int64, EVENT_DTYPE as two words per event: time; then x, y, p in 16, 16, 8 bits.
     state : (STATE_SIZE,) int64, in and out.
     low_bits : 1 for DVS events, whose first byte ends in the polarity; 2 for ATIS events, where the
-        polarity is the upper of two, and the lower tells exposure events from changes.
+        polarity is the upper of two bits, and the lower marks exposure events.
+
+    Returns the first byte that was not decoded, and why the loop stopped.
     """
     n = state[COUNT]
     t = state[TIME]
@@ -80,7 +87,7 @@ def decode(
             state[BAD_TO] = first + i
         head = np.int64(data[i])
         delta = head >> low_bits
-        if delta == top:  # so much time and no event; by the flags 0, a reset of the state
+        if delta == top:  # time passes without an event; flags 0 reset the state
             t += top * (head & flags)
             i += 1
             continue
@@ -95,7 +102,7 @@ def decode(
             if state[BAD_FROM] < 0:
                 state[BAD_FROM] = first + i
             if _can_be_read(data, i + EVENT_BYTES, low_bits, width, height):
-                t += delta  # one event is bad, and those after it stand where they should
+                t += delta  # one bad event, and the following ones are aligned
                 i += EVENT_BYTES
                 state[BAD_TO] = first + i
             else:

@@ -1,16 +1,21 @@
-"""Event Stream, .es, version 2: the changes of a DVS or an ATIS, coded by time since the last.
+"""Reads Event Stream, .es, version 2: DVS or ATIS events, each with the time since the last.
 
-It promises every such event in the file's order, rows counted from the top (the file counts from
-the bottom), and that none lies off the sensor its header names: where a coordinate cannot be, that
-is damage, and reading goes on at the next place from which events can be. As times count from the
-event before, those after damage are early by what was lost in it. An ATIS's exposure events are
-passed over and counted as dropped, cause "exposure". Other versions and kinds of events are
-refused.
+Guarantees:
+
+- Every such event in the file's order, with rows counted from the top (the file counts from the
+  bottom).
+- No event outside the sensor that the header names: an impossible coordinate is damage, and reading
+  goes on at the next offset from which events can be read.
+
+Does not:
+
+- Correct times after damage: they count from the event before, so they are early by what was lost.
+- Read ATIS exposure events (dropped, cause "exposure"), other versions or other kinds of events.
 
 Layout: `Event Stream`, three bytes of version, one of the kind, u16 width and u16 height, then
 events of 5 bytes: time since the event before with the polarity in the lowest bits (DVS 7 bits and
-1; ATIS 6 bits and 2, the lowest being exposure), u16 x, u16 y. A first byte whose time is all ones
-stands alone: it adds 127 us (DVS, lowest bit 1) or 63 us times the lower bits (ATIS).
+1; ATIS 6 bits and 2, the lowest being exposure), u16 x, u16 y. A first byte whose time bits are all
+ones is alone: it adds 127 us (DVS, lowest bit 1) or 63 us times the lower bits (ATIS).
 """
 
 from __future__ import annotations
@@ -47,7 +52,8 @@ class EventStreamRecording:
     Raises
     ------
     SourceError
-        If the file cannot be read, is of another version, or holds other events than changes.
+        If the file cannot be read, has another version, or holds other events than brightness
+        changes.
     """
 
     format = "es"
@@ -62,13 +68,13 @@ class EventStreamRecording:
         if version[0] != 2:
             stated = ".".join(map(str, version))
             raise SourceError(
-                f"Event Stream of version {stated}, and version 2 is read; write it anew as that, "
-                f"or as .csv, with the software it comes from: {path}"
+                f"Event Stream of version {stated}, and only version 2 is read; convert it "
+                f"to version 2 or to .csv with the software it comes from: {path}"
             )
         if kind not in _LOW_BITS:
             name = KINDS.get(kind, f"kind {kind}")
             raise SourceError(
-                f"it holds {name} events, not changes of brightness; DVS and ATIS are read: {path}"
+                f"it holds {name} events, no brightness changes; only DVS and ATIS are read: {path}"
             )
         if len(head) < HEADER_BYTES:
             raise SourceError(f"the file ends inside its Event Stream header: {path}")
@@ -86,7 +92,7 @@ class EventStreamRecording:
 
 
 class _Decoder:
-    """One reading of a file: where it is, and the packet that is being filled."""
+    """The state of one reading of a file, and the packet that is being filled."""
 
     def __init__(
         self, recording: EventStreamRecording, data: ByteReader, start: Cursor | None
@@ -103,7 +109,7 @@ class _Decoder:
         self._out: Events = np.empty(MAX_PACKET_EVENTS, EVENT_DTYPE)
 
     def packets(self) -> Iterator[Packet]:
-        """All that is left of the file."""
+        """The packets of the rest of the file."""
         size = _BLOCK + self._loop.LOOK_AHEAD
         held = 0
         while True:
@@ -117,7 +123,7 @@ class _Decoder:
                 yield from self._rest()
                 return
             if not full and self._state[self._loop.COUNT]:
-                yield self._packet()  # of a pipe that is slow: what came is handed over
+                yield self._packet()  # from a slow pipe: return what has arrived
             held = len(block) - (self._offset - offset)
             self._data.release(self._offset)
 
@@ -134,7 +140,7 @@ class _Decoder:
                 yield self._packet()
 
     def _rest(self) -> Iterator[Packet]:
-        """What is still to be handed over at the end of the file."""
+        """The last packet, with damage at the end of the file."""
         loop, state, path = self._loop, self._state, self._recording.path
         left = len(self._data.read_at(self._offset, loop.EVENT_BYTES))
         if state[loop.COUNT]:
@@ -151,11 +157,11 @@ class _Decoder:
             )
 
     def _packet(self) -> Packet:
-        """The events in `out`, with what lies before them."""
+        """The events in `out`, with the damage before them."""
         events = self._out[: int(self._state[self._loop.COUNT])]
         self._index += len(events)
         self._state[self._loop.COUNT] = 0
-        if 2 * len(events) > len(self._out):  # what was handed over stays as it is
+        if 2 * len(events) > len(self._out):  # arrays already returned must not change
             self._out = np.empty(MAX_PACKET_EVENTS, EVENT_DTYPE)
         else:
             events = events.copy()
@@ -170,7 +176,7 @@ class _Decoder:
         if first < 0:
             return []
         self._state[[self._loop.BAD_FROM, self._loop.BAD_TO]] = -1
-        reason = "events that lie off the sensor; times after them may be early"
+        reason = "events outside the sensor; times after them may be early"
         return [Damage(first, last - first, reason, self._recording.path)]
 
     def _dropped(self) -> dict[str, int]:

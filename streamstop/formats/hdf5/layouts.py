@@ -1,7 +1,11 @@
-"""Where events lie in an HDF5 file, and how its rows become events; h5py is used here only.
+"""Finds the events in an HDF5 file and converts its rows to events; only this module uses h5py.
 
-It runs in a process of its own, see `streamstop.formats.hdf5.worker`. It follows no link, opens
-no other file, and reads no more rows than the file can hold, whatever shape its datasets claim.
+It runs in a process of its own; see `streamstop.formats.hdf5.worker`.
+
+Guarantees:
+
+- It follows no link, opens no other file, and reads no more rows than the file can hold, whatever
+  shape its datasets claim.
 """
 
 from __future__ import annotations
@@ -19,14 +23,13 @@ from streamstop.events.packet import MAX_PACKET_EVENTS, Events
 from streamstop.formats.columns import UNITS_US, events_from, find_columns
 
 MAX_CHUNK_BYTES = 1 << 25
-"""Chunks are unpacked whole: a file whose columns' chunks are larger than this together is refused.
-"""
+"""Largest sum of the columns' chunk sizes: a chunk is always decompressed as a whole."""
 
 GROUPS = ("events", "CD", "davis/left", "")
-"""Where the columns, or a table called `events`, are looked for."""
+"""Groups that are searched for columns, or for a table called `events`."""
 
 FAULTS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError)
-"""What h5py raises for what cannot be read."""
+"""Errors that h5py raises for files that cannot be read."""
 
 _MVSEC_ORDER = {"x": 0, "y": 1, "t": 2, "p": 3}
 _MAX_TIME_US = 1 << 60
@@ -36,7 +39,7 @@ _ECF = 36559
 
 
 class _Column(NamedTuple):
-    """Where a column is: a dataset, and a field or column number of it (None: the dataset)."""
+    """Location of a column: a dataset, and a field or column of it (None: the dataset itself)."""
 
     dataset: Any
     part: str | int | None
@@ -47,19 +50,21 @@ class OpenFile:
 
     Parameters
     ----------
-    path : the file.
-    unit : of its times, a key of UNITS_US.
+    path
+        The file.
+    unit
+        Unit of its times, a key of UNITS_US.
 
     Raises
     ------
     OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError
-        If it is none, or in none of the known layouts.
+        If it is no HDF5 file, or has none of the known layouts.
     """
 
     def __init__(self, path: str, unit: str) -> None:
         import h5py
 
-        self._unit_us = float(UNITS_US[unit])  # a whole number would wrap 32-bit times
+        self._unit_us = float(UNITS_US[unit])  # an integer would wrap 32-bit times
         self._file = h5py.File(path, "r", locking=False, rdcc_nbytes=_CACHE_BYTES)
         try:
             self._columns = _columns(self._file)
@@ -69,7 +74,7 @@ class OpenFile:
             kind = _kind_of(self._columns["t"])
             if unit == "us" and kind == "f" and len(self._columns["t"].dataset):
                 raise ValueError(
-                    "its times are fractions, seconds as it seems; say so with ?unit=s"
+                    "its times have a fraction, so they are probably seconds; if so, give ?unit=s"
                 )
             self._offset_us = _offset(self._file)
             self._about = self._facts(Path(path).stat().st_size)
@@ -78,16 +83,17 @@ class OpenFile:
             raise
 
     def about(self) -> dict[str, Any]:
-        """What the file is.
+        """Sizes of the file's columns.
 
-        rows : of every column, that the file holds.  claimed : of the longest, as its shape says.
-        chunk, step : rows of the largest chunk, and as many whole ones as a packet may hold.
-        row_bytes : of an event, unpacked.
+        rows : rows of every column that the file holds.
+        claimed : rows of the longest column, by its shape.
+        chunk, step : rows of the largest chunk; rows of as many whole chunks as a packet may hold.
+        row_bytes : bytes per event, decompressed.
         """
         return self._about
 
     def sensor(self) -> tuple[int, int] | None:
-        """Width and height, where attributes tell them; a damaged one may end this process."""
+        """Width and height, if attributes hold them; a damaged attribute may crash this process."""
         return _sensor(self._file)
 
     def read(self, first: int, last: int) -> Events:
@@ -104,7 +110,7 @@ class OpenFile:
         return events_from(t, values["x"], values["y"], values["p"])
 
     def place(self, row: int) -> int | None:
-        """Byte of the file at which the chunk lies that makes `row` unreadable; None: not known."""
+        """Byte offset in the file of the chunk that makes `row` unreadable; None: unknown."""
         for one in self._datasets:
             try:
                 one[row : row + 1]
@@ -134,7 +140,7 @@ class OpenFile:
 
 
 def _columns(file: Any) -> dict[str, _Column]:
-    """Where t, x, y and p are."""
+    """Locations of t, x, y and p."""
     for name in GROUPS:
         group = _member(file, name)
         if group is None or hasattr(group, "dtype"):
@@ -148,11 +154,11 @@ def _columns(file: Any) -> dict[str, _Column]:
             table = _dataset(group, "events")
             _refuse_large([table])
             return _table(table)
-    raise ValueError(f"none of the known layouts; it holds {', '.join(list(file)[:8])}")
+    raise ValueError(f"it has none of the known layouts; it holds {', '.join(list(file)[:8])}")
 
 
 def _member(file: Any, path: str) -> Any:
-    """A group or dataset inside the file itself, None where there is none. Follows no link."""
+    """A group or dataset inside the file itself, else None; links are not followed."""
     import h5py
 
     here = file
@@ -166,24 +172,24 @@ def _member(file: Any, path: str) -> Any:
 
 
 def _dataset(group: Any, name: str) -> Any:
-    """A dataset of this file that holds numbers, with a cache that holds one chunk of it."""
+    """A numeric dataset of this file, with a cache for one chunk of it."""
     import h5py
 
     found = _member(group, name)
     if not hasattr(found, "chunks") or (found.ndim != 1 and (found.ndim, name) != (2, "events")):
-        raise ValueError(f"{name!r} is no column of numbers")
+        raise ValueError(f"{name!r} is not a column of numbers")
     if found.is_virtual or found.external:
-        raise ValueError(f"{name!r} lies in another file, which is not opened")
+        raise ValueError(f"{name!r} is stored in another file, which is not opened")
     if found.dtype.hasobject or not 0 < found.dtype.itemsize <= _MAX_ITEM_BYTES:
-        raise ValueError(f"{name!r} is of {found.dtype}, no numbers")
+        raise ValueError(f"{name!r} has type {found.dtype}, not numbers")
     filters = found.id.get_create_plist()
     for i in range(filters.get_nfilters()):
         code, _, _, label = filters.get_filter(i)
         if not h5py.h5z.filter_avail(code):
-            said = label.decode(errors="replace") or str(code)
-            which = "Metavision's ECF codec" if code == _ECF else f"filter {said!r} ({code})"
+            known = label.decode(errors="replace") or str(code)
+            which = "Metavision's ECF codec" if code == _ECF else f"filter {known!r} ({code})"
             raise ValueError(
-                f"{name!r} is compressed by {which}, which is not installed; write the file anew "
+                f"{name!r} is compressed by {which}, which is not installed; rewrite the file "
                 "with another compression, or install the plugin"
             )
     if _CACHE_BYTES < _chunk_bytes(found) <= MAX_CHUNK_BYTES:
@@ -197,7 +203,7 @@ def _refuse_large(datasets: Sequence[Any]) -> None:
     if sum(map(_chunk_bytes, datasets)) > MAX_CHUNK_BYTES:
         raise ValueError(
             f"chunks of {' and '.join(str(one.chunks) for one in datasets)} are more than the "
-            f"{MAX_CHUNK_BYTES} bytes allowed; write the file anew with smaller ones (h5repack)"
+            f"{MAX_CHUNK_BYTES} bytes allowed; rewrite the file with smaller ones (h5repack)"
         )
 
 
@@ -212,14 +218,14 @@ def _row_bytes(dataset: Any) -> int:
 
 
 def _held(dataset: Any, file_bytes: int) -> int:
-    """Rows that the file holds of a dataset, at most: what was never written takes no place."""
-    if dataset.id.get_create_plist().get_layout() == 0:  # compact: within the header
+    """Upper bound of the rows that the file stores of a dataset; unwritten rows take no space."""
+    if dataset.id.get_create_plist().get_layout() == 0:  # compact: stored in the header
         return int(dataset.shape[0])
     if not dataset.chunks:
         if dataset.id.get_offset() is None:
             return 0
         return file_bytes // max(_row_bytes(dataset), 1)
-    count = file_bytes // 8  # an entry of the index takes as much
+    count = file_bytes // 8  # the size of an entry in the index
     with suppress(*FAULTS):
         count = min(count, int(dataset.id.get_num_chunks()))
     return count * int(dataset.chunks[0])
@@ -233,7 +239,7 @@ def _table(table: Any) -> dict[str, _Column]:
             raise ValueError(f"fields {', '.join(table.dtype.names)} are not t, x, y and p")
         return {name: _Column(table, member) for name, member in fields.items()}
     if table.ndim != 2 or table.shape[1] != 4:
-        raise ValueError(f"a table of shape {table.shape} is not one of x, y, t and p")
+        raise ValueError(f"a table of shape {table.shape} does not have the columns x, y, t and p")
     return {name: _Column(table, i) for name, i in _MVSEC_ORDER.items()}
 
 
@@ -260,7 +266,7 @@ def _offset(file: Any) -> int:
 
 
 def _sensor(file: Any) -> tuple[int, int] | None:
-    """Width and height, where the file's attributes tell them."""
+    """Width and height, if the file's attributes hold them."""
     groups = (_member(file, name) for name in GROUPS[:3])
     for attributes in (file.attrs, *(one.attrs for one in groups if one is not None)):
         geometry = attributes.get("geometry")

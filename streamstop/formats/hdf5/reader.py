@@ -1,14 +1,21 @@
-"""HDF5 in the layouts that event data come in, in bounded memory, whatever libhdf5 does.
+"""Reads events from HDF5 files in the usual layouts.
 
-Known are `events/{x,y,p,t}` (DSEC, with its `t_offset`), `events/{xs,ys,ps,ts}` (rpg, E2VID),
+Layouts: `events/{x,y,p,t}` (DSEC, with its `t_offset`), `events/{xs,ys,ps,ts}` (rpg, E2VID),
 `CD/events` (Metavision: fields x, y, p, t) and `davis/left/events` (MVSEC: columns x, y, t, p).
-Compressions are those of HDF5 and of hdf5plugin (blosc, zstd, ...); Metavision's own codec, ECF, is
-no part of either. Times in seconds are read with `?unit=s` and never guessed.
+Compressions: those of HDF5 and of hdf5plugin (blosc, zstd, ...); Metavision's own codec, ECF, is in
+neither. Times in seconds are read with `?unit=s`, and never guessed.
 
-A file may name others (external and soft links, external storage, virtual datasets): none of them
-is followed. HDF5 is a tree of pointers, so the file has to be a plain one: no pipe, no gzip. A
-chunk that cannot be read costs that chunk. libhdf5 works in a process of its own, which a damaged
-file may crash or keep busy; it then costs what comes from there on, and no more.
+Guarantees:
+
+- Memory is bounded, whatever libhdf5 does: it runs in a process of its own, which a damaged file
+  may crash or keep busy. That costs the events from there on, and no more.
+- A chunk that cannot be read costs that chunk.
+- No other file is opened: external and soft links, external storage and virtual datasets are not
+  followed.
+
+Does not:
+
+- Read from a pipe or a compressed file, since HDF5 is a tree of pointers.
 """
 
 from __future__ import annotations
@@ -34,7 +41,7 @@ _LONGEST_REASON = 120
 
 
 class _FaultError(Exception):
-    """h5py could not do it; `at` is the byte of the file, None where it is not known."""
+    """h5py failed; `at` is the byte offset in the file, None where it is unknown."""
 
     def __init__(self, reason: str, at: int | None = None) -> None:
         super().__init__(reason)
@@ -42,7 +49,7 @@ class _FaultError(Exception):
 
 
 class _DiedError(Exception):
-    """The process that was asked is gone: crashed, out of memory, or too long at work."""
+    """The worker process is gone: it crashed, ran out of memory, or took too long."""
 
 
 class Hdf5Recording:
@@ -50,13 +57,15 @@ class Hdf5Recording:
 
     Parameters
     ----------
-    path : the file.
-    unit : of its times: "us", "ms" or "s".
+    path
+        The file.
+    unit
+        Unit of its times: "us", "ms" or "s".
 
     Raises
     ------
     SourceError
-        If h5py is missing, the file is none, or is in none of the known layouts.
+        If h5py is missing, the file is no HDF5 file, or has none of the known layouts.
     """
 
     format = "hdf5"
@@ -88,7 +97,7 @@ class Hdf5Recording:
     def _sensor(self) -> SensorSize | None:
         try:
             sides = _ask(self.path, self._unit, "sensor")[0]["sensor"]
-        except (_FaultError, _DiedError):  # the events may be whole all the same
+        except (_FaultError, _DiedError):  # the events may still be readable
             return None
         usable = sides is not None and all(0 < side < 1 << 16 for side in sides)
         return SensorSize(*sides) if usable else None
@@ -97,7 +106,7 @@ class Hdf5Recording:
         """Packets from `start` on; see `Recording.packets`."""
         at = start if start is not None else Cursor(self.path)
         index, t_us, row = at.event, at.t_us, at.offset
-        by_chunk_until = 0  # beyond a place that could not be read at once
+        by_chunk_until = 0  # past rows that could not be read at once
         died_at = -1
         afresh = True
         while row < self._rows:
@@ -107,11 +116,11 @@ class Hdf5Recording:
                 _, content = _ask(self.path, self._unit, "events", (row, end), afresh)
             except (_FaultError, _DiedError) as error:
                 died = isinstance(error, _DiedError)
-                if end - row > self._chunk or (died and died_at != row):  # once more, with less
+                if end - row > self._chunk or (died and died_at != row):  # try fewer rows
                     by_chunk_until = end
                     died_at = row if died else died_at
                     continue
-                if died:  # so it may of all that follows
+                if died:  # it may fail on all that follows
                     end = self._rows
                 yield self._damaged(row, end, error, Cursor(self.path, end, index, t_us))
                 row = end
@@ -122,7 +131,7 @@ class Hdf5Recording:
             yield Packet(events, Cursor(self.path, row, index, t_us))
         if self._claimed > self._rows and row == self._rows:
             lost = self._claimed - self._rows
-            reason = f"the columns claim {self._claimed} rows, and {self._rows} of them are whole"
+            reason = f"the columns claim {self._claimed} rows, but hold only {self._rows}"
             damage = Damage(self._rows, lost * self._row_bytes, reason, self.path)
             after = Cursor(self.path, self._claimed, index, t_us)
             yield Packet(empty_events(), after, damage=(damage,))
@@ -135,9 +144,9 @@ class Hdf5Recording:
 
 
 class _Process:
-    """The process that reads, from its first request on; see `hdf5_process`.
+    """The worker process, started by its first request; see `streamstop.formats.hdf5.worker`.
 
-    One serves all recordings of this process, one request at a time; it ends with it.
+    One worker serves all recordings of this process, one request at a time, and ends with it.
     """
 
     def __init__(self) -> None:
@@ -146,12 +155,12 @@ class _Process:
         self._lock = threading.Lock()
 
     def ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-        """The answer, and the bytes after it."""
+        """The worker's answer to a request, and the bytes after it."""
         with self._lock:
             if self._running is not None and self._owner != os.getpid():
                 self._leave()
             if self._running is not None and self._running.poll() is not None:
-                self._end()  # someone ended it while it waited
+                self._end()  # it was ended while it waited
             if self._running is None:
                 self._start()
             try:
@@ -159,18 +168,18 @@ class _Process:
             except (OSError, EOFError, ValueError) as error:
                 raise _DiedError(self._end()) from error
             except BaseException:
-                self._end()  # its answer, half read, is nobody's
+                self._end()  # drop its half-read answer
                 raise
 
     @property
     def id(self) -> int | None:
-        """Of the process that runs; None where none does."""
+        """Process id of the worker; None where none runs."""
         if self._running is None or self._owner != os.getpid():
             return None
         return self._running.pid
 
     def close(self) -> None:
-        """End the process, if there is one; the next request starts another."""
+        """End the worker, if there is one; the next request starts another."""
         with self._lock:
             if self._owner == os.getpid():
                 self._end()
@@ -213,22 +222,22 @@ class _Process:
         return answer, content
 
     def _leave(self) -> None:
-        """Leave the process to the one that started it, of which this is a fork."""
+        """In a fork: forget the worker, which belongs to the parent process."""
         assert self._running is not None
         for pipe in (self._running.stdin, self._running.stdout):
             assert pipe is not None
             pipe.close()
-        self._running.returncode = 0  # nothing to wait for here
+        self._running.returncode = 0  # not our child: nothing to wait for
         self._running = None
 
     def _end(self) -> str:
-        """Why it ended, if by itself."""
+        """End the worker; the reason, if it had ended by itself."""
         running, self._running = self._running, None
         if running is None:
             return ""
         for pipe in (running.stdin, running.stdout):
             assert pipe is not None
-            with suppress(OSError):  # what it did not take any more
+            with suppress(OSError):  # input that it no longer read
                 pipe.close()
         try:
             code = running.wait(1.0)
@@ -243,7 +252,7 @@ atexit.register(_process.close)
 
 
 def process_id() -> int | None:
-    """The process that libhdf5 reads in, for those who measure it; None where none runs."""
+    """Process id of the libhdf5 worker, for measurements; None where none runs."""
     return _process.id
 
 
@@ -254,9 +263,9 @@ def _ask(
     rows: tuple[int, int] | None = None,
     afresh: bool = True,
 ) -> tuple[dict[str, Any], bytes]:
-    """What the file is ("about"), its "sensor", or "events" of its rows [first, last), as bytes.
+    """The file's layout ("about"), its "sensor", or the "events" of its rows [first, last).
 
-    afresh : open it anew, as it may be another than it was.
+    afresh : open the file again, as it may have changed.
 
     Raises
     ------

@@ -1,13 +1,15 @@
-"""The process in which libhdf5 reads; `streamstop.formats.hdf5.reader` starts it and asks it.
+"""The process in which libhdf5 reads, on requests from `streamstop.formats.hdf5.reader`.
 
 libhdf5 is native code that a damaged file can crash (a bad reference in an attribute does so in
-HDF5 2.0), or keep busy, or have ask for any memory. Here it takes this process down and nothing
-else. It promises to answer each request, or to die of it: processor time and memory are bounded.
+HDF5 2.0), keep busy, or make allocate any amount of memory. Here it can only end this process.
+
+Guarantees:
+
+- Each request is answered, or ends the process: processor time and memory are bounded.
 
 A request is a line of JSON: path, unit, what ("about", "sensor" or "events"), rows [first, last),
-and whether the file is to be opened afresh. So is the answer, with the number of bytes of events
-that follow it. Nothing but open files is kept from one request to the next, so that the next
-process can answer the next.
+and whether to open the file again. So is the answer, with the number of bytes of events that follow
+it. Only open files are kept between requests, so that a new process can answer the next one.
 """
 
 from __future__ import annotations
@@ -25,23 +27,23 @@ import numpy as np
 from streamstop.formats.hdf5.layouts import FAULTS, OpenFile
 
 SECONDS = {"about": 0.3, "sensor": 0.3, "events": 0.6}
-"""Of processor time for what is asked; a hundredth of it is usual. All that one reading may ask in
-vain, events twice, comes to less than 2 s."""
+"""Processor time per request; a hundredth of it is usual. All failing requests of one reading,
+with events asked for twice, take less than 2 s."""
 
 MAX_MEMORY_BYTES = 1 << 28
-"""Beyond what the process has when its libraries are loaded."""
+"""Memory allowed beyond what the process has with its libraries loaded."""
 
 MAX_OPEN = 2
 
 PIPE_BYTES = 1 << 20
-"""Of the pipe that answers go through: so much of a packet need not wait to be taken."""
+"""Size of the pipe for answers: this much of a packet can be written before it is read."""
 
 
 def main() -> None:
     """Answer requests from standard input until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent process
     with os.fdopen(os.dup(1), "wb") as answers:
-        os.dup2(2, 1)  # a library that prints does not answer
+        os.dup2(2, 1)  # output of a library must not mix with answers
         try:
             import h5py
             import hdf5plugin  # noqa: F401  # it registers its filters
@@ -71,7 +73,7 @@ def _answers(requests: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes | memor
                 if len(opened) == MAX_OPEN:
                     opened.pop(next(iter(opened))).close()
                 opened[key] = OpenFile(*key)
-            file = opened[key] = opened.pop(key)  # the latest stands last
+            file = opened[key] = opened.pop(key)  # the latest is last
             if asked["what"] == "events":
                 yield {}, file.read(*asked["rows"]).view(np.uint8).data
             else:
@@ -88,7 +90,7 @@ def _answer(answers: BinaryIO, answer: dict[str, Any], events: bytes | memoryvie
 
 
 def _bound_memory() -> None:
-    with suppress(ImportError, OSError, ValueError):  # where the system has no such limits
+    with suppress(ImportError, OSError, ValueError):  # some systems have no such limits
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -99,7 +101,7 @@ def _bound_memory() -> None:
 
 
 def _bound_time(what: str) -> None:
-    """Let the system end this process where its next answer takes too long."""
+    """Let the system end this process if its next answer takes too long."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, SECONDS[what])
 

@@ -1,9 +1,9 @@
-"""N-MNIST's .bin: five bytes an event, no header; N-Caltech101 and others use it too.
+"""Reads N-MNIST's .bin: five bytes per event, no header; N-Caltech101 and others use it too.
 
-Bytes: x, y, then 24 bits big-endian, polarity on top (1 is ON) and time in us in the other 23. The
-time wraps every 8.4 s; wraps are undone. The format has no magic and does not say the sensor, so a
-file is known by its name alone, and its sensor is taken to be the smallest of the usual ones that
-holds its events unless the caller says it.
+Bytes: x, y, then 24 bits big-endian, with the polarity on top (1 is ON) and the time in us in the
+other 23. The time wraps every 8.4 s; wraps are undone. The format has no magic number and does not
+contain the sensor, so a file is detected by its name alone, and its sensor is taken to be the
+smallest common one that holds its events unless the caller gives it.
 """
 
 from __future__ import annotations

@@ -1,12 +1,19 @@
-"""NumPy's .npy and .npz, read without pickle and in bounded memory.
+"""Reads NumPy's .npy and .npz, without pickle and in bounded memory.
 
 An .npy file holds a structured array with fields for t, x, y and p, or a table of shape (n, 4)
-whose column order is `txyp` unless said otherwise. An .npz file holds one array for each column, or
-one array called `events` (or alone in it) that is like an .npy. Times are whole microseconds unless
-the unit is said. An .npz that comes through a pipe, or is compressed once more, is copied to a
-temporary file without a name. Only the headers are trusted to NumPy; the data are read in blocks,
-and never more than the file holds. What stands after a damaged stretch of an .npz cannot be read,
-as it is compressed.
+whose column order is `txyp` unless given otherwise. An .npz file holds one array per column, or one
+array that is called `events` (or is the only one) and is like an .npy. Times are whole microseconds
+unless a unit is given.
+
+Guarantees:
+
+- NumPy parses only the headers; the data are read in blocks, and never more than the file holds.
+
+Does not:
+
+- Read on after damage in an .npz, whose members are compressed.
+- Seek in an .npz that comes through a pipe or is compressed again: it is copied to a temporary file
+  without a name.
 """
 
 from __future__ import annotations
@@ -41,14 +48,14 @@ _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtim
 MAX_ROW_BYTES = 1 << 10
 
 MAX_SPOOL_BYTES = 1 << 32
-"""An .npz that is compressed once more, or comes through a pipe, may be so large unpacked."""
+"""Largest decompressed size of an .npz that comes through a pipe or is compressed again."""
 _PIECE = 1 << 20
 _NPY_HEADER_BYTES = 1 << 16
 _TOO_EARLY = "the file ends too early"
 
 
 class _Array(NamedTuple):
-    """An array in a file: the archive's member it is ("" in an .npy), its type, and its rows."""
+    """An array in a file: its archive member ("" for an .npy), type, and rows."""
 
     member: str
     dtype: np.dtype[Any]
@@ -61,14 +68,17 @@ class ArrayRecording:
 
     Parameters
     ----------
-    path : the file.
-    columns : order of the columns of a table of shape (n, 4).
-    unit : of its times: "us", or "ms" or "s", which may have a fraction.
+    path
+        The file.
+    columns
+        Order of the columns of a table of shape (n, 4).
+    unit
+        Unit of its times: "us", or "ms" or "s", which may have a fraction.
 
     Raises
     ------
     SourceError
-        If it cannot be read, would need pickle, or is in none of the known shapes.
+        If it cannot be read, would need pickle, or has none of the known shapes.
     """
 
     def __init__(self, path: str, columns: str = "txyp", unit: str = "us") -> None:
@@ -88,7 +98,7 @@ class ArrayRecording:
         lengths = {one.rows for one in self._arrays.values()}
         if len(lengths) != 1:
             sizes = ", ".join(f"{name} {one.rows}" for name, one in self._arrays.items())
-            raise SourceError(f"the columns are of different lengths ({sizes}): {path}")
+            raise SourceError(f"the columns have different lengths ({sizes}): {path}")
         self._rows = lengths.pop()
         first = next(self.packets(), None)
         if (
@@ -100,7 +110,7 @@ class ArrayRecording:
             raise SourceError(f"nothing can be read, {first.damage[0].reason}: {path}")
 
     def _find(self) -> dict[str, _Array]:
-        """The arrays that hold the events, by column; "" for one that holds them all."""
+        """The arrays that hold the events, by column; "" for one that holds all columns."""
         if self.format == "npy":
             start = io.BytesIO(read_start(self.path, _NPY_HEADER_BYTES))
             array = self._usable(_header(start, ""))
@@ -125,7 +135,7 @@ class ArrayRecording:
         return {"": self._usable(whole)}
 
     def _archive(self, stack: ExitStack) -> Callable[[int, int], bytes]:
-        """Access to the bytes of the .npz in any order, to a nameless copy where need be."""
+        """Random access to the bytes of the .npz, through a temporary copy if necessary."""
         if self._spool is None:
             data = stack.enter_context(open_bytes(self.path))
             if data.seekable:
@@ -145,7 +155,7 @@ class ArrayRecording:
         return read_at
 
     def _note(self, read_at: Callable[[int, int], bytes], arrays: dict[str, _Array]) -> None:
-        """What an .npz may say beside its events."""
+        """Read what an .npz may contain besides its events: sensor and `simulated`."""
         size = arrays.get("sensor_size")
         if size is not None and size.rows == 2 and size.dtype.kind in "iu":
             member = Member(read_at, self._members[size.member])
@@ -168,7 +178,7 @@ class ArrayRecording:
             raise ValueError(f"its fields {', '.join(array.dtype.names)} are not t, x, y and p")
         if array.width != 4 or array.dtype.kind not in "iuf":
             raise ValueError(
-                f"it is no table of numbers of shape (n, 4), but of {array.dtype} and "
+                f"it is not a table of numbers of shape (n, 4), but has type {array.dtype} and "
                 f"{array.width} columns"
             )
         return array
@@ -214,7 +224,7 @@ class ArrayRecording:
             yield Packet(empty_events(), Cursor(self.path, row, row, t_us), damage=fault)
 
     def _open(self, stack: ExitStack, row: int) -> list[Member | _Onwards]:
-        """One stream for each array, standing at `row`."""
+        """One stream per array, positioned at `row`."""
         if self.format == "npy":
             (one,) = self._arrays.values()
             data = stack.enter_context(open_bytes(self.path))
@@ -229,7 +239,7 @@ class ArrayRecording:
         return streams
 
     def _faults(self, streams: list[Member | _Onwards], row: int) -> tuple[Damage, ...]:
-        """What shows only when a member is read to its end."""
+        """Damage that shows only when a member is read to its end."""
         for stream in streams:
             if isinstance(stream, Member):
                 stream.skip(_PIECE)
@@ -250,7 +260,7 @@ class ArrayRecording:
         return events_from(**table, unit_us=self._unit_us)
 
     def _damage(self, row: int, reason: str) -> Damage:
-        """All from `row` on; in an .npz, whose columns lie apart, the offset is the row."""
+        """All rows from `row` on; the offset in an .npz, with a member per column, is the row."""
         size = sum(one.width * one.dtype.itemsize for one in self._arrays.values())
         at = self._data_at + row * size if self.format == "npy" else row
         lost = (self._rows - row) * size
@@ -259,11 +269,11 @@ class ArrayRecording:
 
 def _refuse_no_number(name: str, dtype: np.dtype[Any]) -> None:
     if dtype.kind not in "biuf":
-        raise ValueError(f"{name!r} is of {dtype}, no numbers")
+        raise ValueError(f"{name!r} has type {dtype}, not numbers")
 
 
 class _Onwards:
-    """The bytes of an .npy from one place on; what was handed over is released by the next call."""
+    """The bytes of an .npy from an offset on; each call releases the bytes returned before."""
 
     fault = ""
 
@@ -277,7 +287,7 @@ class _Onwards:
         return block
 
     def damage(self) -> tuple[Damage, ...]:
-        """Damage of the compression, looked for in what follows the last row, too."""
+        """Damage in the compression, also in what follows the last row."""
         self._data.release(self._offset)
         if not self._data.seekable:
             self._data.reaches(self._offset + _PIECE)
@@ -285,7 +295,7 @@ class _Onwards:
 
 
 def _spooled(data: ByteReader) -> IO[bytes]:
-    """A nameless temporary copy of all that `data` holds, which goes when nothing refers to it."""
+    """A temporary copy, without a name, of all that `data` holds."""
     copy = tempfile.TemporaryFile()  # noqa: SIM115
     at = 0
     while block := data.read_at(at, _PIECE):
@@ -295,19 +305,19 @@ def _spooled(data: ByteReader) -> IO[bytes]:
         if at > MAX_SPOOL_BYTES:
             copy.close()
             raise SourceError(
-                f"an .npz is read in any order, and unpacked it is larger than the "
-                f"{MAX_SPOOL_BYTES} bytes that are copied for that; unpack it first: {data.path}"
+                f"an .npz needs random access, and decompressed this one is larger than the "
+                f"{MAX_SPOOL_BYTES} bytes that may be copied for that; unpack it first: {data.path}"
             )
     return copy
 
 
 def _header(file: Any, member: str) -> _Array:
-    """The header of an .npy, of what has `read(size)`; it then stands at the data.
+    """Parse the header of an .npy; the file, with `read(size)`, is then positioned at the data.
 
     Raises
     ------
     ValueError
-        If it is no such header, or of objects, which only pickle could read.
+        If it is no such header, or of an array of objects, which would need pickle.
     """
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -318,12 +328,12 @@ def _header(file: Any, member: str) -> _Array:
         raise ValueError(f"its .npy version {version} is not known")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+            warnings.simplefilter("ignore")  # about headers written by Python 2
             shape, fortran, dtype = readers[version](file)
-    except Exception as error:  # damaged, it is parsed as Python, whose parser throws all kinds
-        raise ValueError(f"its header cannot be understood, {type(error).__name__}") from error
+    except Exception as error:  # numpy parses it as Python, which raises all kinds of errors
+        raise ValueError(f"its header cannot be parsed, {type(error).__name__}") from error
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, which pickle alone can read, and none is used")
+        raise ValueError("it holds Python objects, which need pickle, and pickle is never used")
     if fortran and len(shape) > 1:
         raise ValueError("its table is stored column by column; save a C-ordered copy")
     if len(shape) > 2 or not 0 < dtype.itemsize <= MAX_ROW_BYTES:

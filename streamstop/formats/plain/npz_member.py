@@ -1,8 +1,8 @@
-"""One member of a zip archive, read onwards: what comes before a fault is handed over, then told.
+"""Reads one member of a zip archive forwards, returning all bytes before damage.
 
-Python's own reader keeps back what it unpacked together with a fault, and all of a short member
-whose check sum is wrong. Stored and deflated members are read, as NumPy writes them, in bounded
-memory.
+Python's own reader withholds the bytes of the block that holds the damage, and all of a short
+member whose checksum is wrong. Stored and deflated members are read, as NumPy writes them, in
+bounded memory.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ _PIECE = 1 << 20
 
 
 class Member:
-    """The content of a member; like a file, but that it ends where it cannot be read on.
+    """The content of a member, like a file, but one that ends where it cannot be read further.
 
     Parameters
     ----------
-    read_at : gives bytes of the archive, by offset and number.
-    info : from the archive's directory.
+    read_at
+        Returns bytes of the archive, by offset and size.
+    info
+        The member's entry in the archive's directory.
 
     Raises
     ------
     zipfile.BadZipFile
-        If no member begins where the directory says.
+        If no member starts where the directory says.
     NotImplementedError
-        If it is encrypted, or compressed otherwise.
+        If it is encrypted, or compressed by another method.
     """
 
     def __init__(self, read_at: Callable[[int, int], bytes], info: zipfile.ZipInfo) -> None:
@@ -41,7 +43,7 @@ class Member:
             raise NotImplementedError(f"{info.filename} is neither stored nor deflated")
         head = read_at(info.header_offset, _LOCAL.size)
         if len(head) < _LOCAL.size or not head.startswith(b"PK\x03\x04"):
-            raise zipfile.BadZipFile(f"no member begins where {info.filename} should")
+            raise zipfile.BadZipFile(f"no member starts where {info.filename} should")
         _, name, extra = _LOCAL.unpack(head)
         self._read_at, self._info = read_at, info
         self._at = info.header_offset + _LOCAL.size + name + extra
@@ -53,7 +55,7 @@ class Member:
         self.fault = ""
 
     def read(self, size: int, /) -> bytes:
-        """The next `size` bytes, fewer only where it ends or cannot be read on."""
+        """The next `size` bytes; fewer only where it ends or cannot be read further."""
         while len(self._kept) < size and not self._ended:
             self._unpack()
         block = bytes(self._kept[:size])
@@ -61,7 +63,7 @@ class Member:
         return block
 
     def skip(self, size: int) -> None:
-        """Pass over `size` bytes."""
+        """Skip `size` bytes."""
         while size > 0 and (block := self.read(min(size, _PIECE))):
             size -= len(block)
 
@@ -82,11 +84,11 @@ class Member:
         self._kept += content
         self._sum = zlib.crc32(content, self._sum)
         if self._ended and not self.fault and self._sum != self._info.CRC:
-            self.fault = f"the check sum (CRC) of {self._info.filename} is wrong"
+            self.fault = f"the checksum (CRC) of {self._info.filename} is wrong"
 
 
 def _before_fault(inflate: zlib._Decompress, packed: bytes) -> bytes:
-    """What is unpacked of a bite before the fault in it."""
+    """The decompressed bytes of an input block before the damage in it."""
     content = bytearray()
     try:
         for i in range(len(packed)):

@@ -1,12 +1,13 @@
-"""Events as text, one a line: .csv or .txt with a header or without.
+"""Reads events from text, one per line: .csv or .txt, with or without a header.
 
-Fields are apart by comma, semicolon, tab or space. A header names the columns, and the sensor where
-faery wrote it (`t,x@346,y@260,on`); without one their order is `txyp` unless `columns` says it.
-Lines before it that begin with `#` are comments, but where one names the columns it is the header.
-Values are whole numbers (times microseconds) or, for polarity, True and False; polarity is ON above
-zero. Times in seconds, with a fraction, as the event-camera dataset has them, are read where `unit`
-says so and refused otherwise. A line that is none of that is damage and costs itself only. It reads
-two million lines a second or so; keep long recordings in another format.
+Fields are separated by comma, semicolon, tab or space. A header names the columns, and the sensor
+in faery's style (`t,x@346,y@260,on`); without one the order is `txyp` unless `columns` gives it.
+Lines before it that start with `#` are comments, unless one names the columns, which makes it the
+header. Values are whole numbers (times microseconds) or, for polarity, True and False; polarity is
+ON above zero. Times in seconds with a fraction, as in the Event Camera Dataset, need `unit`, and
+are refused without it. Any other line is damage and costs only itself.
+
+It reads about two million lines per second; another format is better for long recordings.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ _BLOCK_BYTES = 1 << 19
 _ODD, _ODD_DECIMAL = re.compile(rb"[^-+0-9 \t\r\n]"), re.compile(rb"[^-+.0-9eE \t\r\n]")
 _START_BYTES = 1 << 16
 _SMALL = 1 << 10
-"""So much text is looked at line by line where it is out of the ordinary."""
+"""Size of the parts that are parsed line by line where a block cannot be parsed at once."""
 _MAX_PARTS = 1 << 9
-"""Further bad lines of one block are told together with the last of them."""
+"""Bad lines reported one by one per block; further ones are reported with the last of them."""
 _NUMBER = re.compile(rb"[-+]?\d{1,18}$")
 _DECIMAL = re.compile(rb"[-+]?\d{1,18}(?:\.\d{0,30})?(?:[eE][-+]?\d{1,2})?$")
 _WORDS = ((b"True", b"1"), (b"False", b"0"), (b"true", b"1"), (b"false", b"0"))
@@ -59,7 +60,7 @@ class _Part(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """Lines from byte `first` to `end`: a table of good ones, or None and one bad line."""
+    """Lines from byte `first` to `end`: a table of good lines, or None for one bad line."""
 
     first: int
     end: int
@@ -68,19 +69,22 @@ class _Run(NamedTuple):
 
 
 class CsvRecording:
-    """A .csv file of events; see `streamstop.formats.base.Recording`.
+    """A text file of events; see `streamstop.formats.base.Recording`.
 
     Parameters
     ----------
-    path : the file.
-    columns : order of the columns where there is no header.
-    unit : of its times: "us", or "ms" or "s", which may have a fraction.
+    path
+        The file.
+    columns
+        Order of the columns where there is no header.
+    unit
+        Unit of its times: "us", or "ms" or "s", which may have a fraction.
 
     Raises
     ------
     SourceError
         If its first line is neither a header with t, x, y and p nor numbers, or times have a
-        fraction and no unit is said.
+        fraction and no unit is given.
     """
 
     format = "csv"
@@ -123,7 +127,7 @@ class CsvRecording:
         if self._are(_DECIMAL, cells) and not self._are(self._number, cells):
             raise SourceError(
                 "the first line of events has numbers with a fraction; where times are seconds, "
-                f"say ?unit=s, else they are whole microseconds: {_shown(first)}: {path}"
+                f"give ?unit=s, else they are whole microseconds: {_shown(first)}: {path}"
             )
 
     @staticmethod
@@ -153,7 +157,7 @@ class CsvRecording:
                 yield Packet(empty_events(), at, damage=data.fault)
 
     def _parse(self, block: bytes, offset: int) -> list[_Part]:
-        """The events of whole lines, apart where lines between them are none."""
+        """The events of complete lines, split where bad lines lie between them."""
         parts: list[_Part] = []
         damage: tuple[Damage, ...] = ()
         for good, group in groupby(self._runs(block, offset), lambda run: run.table is not None):
@@ -170,7 +174,7 @@ class CsvRecording:
         return [*parts, _Part(damage, empty_events())] if damage or not parts else parts
 
     def _mixed(self, block: bytes, offset: int, damage: tuple[Damage, ...]) -> _Part:
-        """Lines of which too many are none: one stretch of damage, then all events."""
+        """Lines of which too many are bad: one damaged region, then all events."""
         bad, tables, lost = [], [], 0
         for run in self._runs(block, offset):
             if run.table is None:
@@ -178,16 +182,16 @@ class CsvRecording:
             else:
                 tables.append(run.table)
         lost = sum(run.end - run.first for run in bad)
-        told = (self._damage(bad, lost),) if bad else ()
-        return _Part((*damage, *told), self._events(tables))
+        found = (self._damage(bad, lost),) if bad else ()
+        return _Part((*damage, *found), self._events(tables))
 
     def _damage(self, bad: list[_Run], lost_bytes: int) -> Damage:
         shown = bad[0].line[:40].decode(errors="replace")
-        reason = f"lines that are no events, the first of them {shown!r}"
+        reason = f"lines that are not events, the first of them {shown!r}"
         return Damage(bad[0].first, lost_bytes, reason, self.path)
 
     def _runs(self, block: bytes, offset: int) -> Iterator[_Run]:
-        """Stretches of good lines and single bad ones, in order, blank lines left out."""
+        """Runs of good lines and single bad ones, in order, without blank lines."""
         table = self._fast(_plain(block))
         if table is not None:
             if len(table):
@@ -205,7 +209,7 @@ class CsvRecording:
             at += len(line)
 
     def _row(self, line: bytes) -> NDArray[Any] | None:
-        """One line, shape (1, width); None where it is no event."""
+        """One line, shape (1, width); None where it is not an event."""
         cells = _plain(line).split(self._separator)
         if len(cells) != self._width or not self._are(self._number, cells):
             return None
@@ -215,12 +219,12 @@ class CsvRecording:
         return row if self._is_whole(row) else None
 
     def _is_whole(self, table: NDArray[np.float64]) -> bool:
-        """Whether all but the times are whole numbers."""
+        """Whether all values except the times are whole numbers."""
         others = table[:, self._at[1:]]
         return bool(np.isfinite(table).all() and (others == np.floor(others)).all())
 
     def _fast(self, block: bytes) -> NDArray[Any] | None:
-        """All lines at once, shape (n, width); None where any is out of the ordinary."""
+        """All lines at once, shape (n, width); None where any of them needs a closer look."""
         if self._separator is not None:
             block = block.replace(self._separator, b" ")
         if (_ODD if self._unit_us == 1 else _ODD_DECIMAL).search(block):
@@ -235,7 +239,7 @@ class CsvRecording:
             return np.zeros((0, self._width), np.int64)
         kind = np.int64 if self._unit_us == 1 else np.float64
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # how numpy tells of text that is no number
+            warnings.simplefilter("error")  # how numpy reports text that is not a number
             try:
                 values: NDArray[Any] = np.fromstring(block, kind, sep=" ")
             except (DeprecationWarning, ValueError):
@@ -254,9 +258,9 @@ class CsvRecording:
 
 
 def _cut(parts: list[_Part], skip: int) -> Iterator[tuple[Events, tuple[Damage, ...], int]]:
-    """What to hand over of a block after its first `skip` events.
+    """The events of a block after its first `skip`, in parts.
 
-    Yields events, the damage before them, and how many events of the block are handed over then.
+    Yields the events, the damage before them, and the number of events of the block yielded so far.
     """
     taken = 0
     for part in parts:
@@ -269,7 +273,7 @@ def _cut(parts: list[_Part], skip: int) -> Iterator[tuple[Events, tuple[Damage, 
 
 
 def _whole_lines(data: ByteReader, offset: int) -> bytes:
-    """Whole lines from `offset` on; part of one only where it is endless or the last."""
+    """Complete lines from `offset` on; a partial line only where it is too long or the last."""
     block = b""
     while len(block) < _BLOCK_BYTES:
         more = data.read_ready(offset, len(block) + 1, _BLOCK_BYTES)
@@ -282,7 +286,7 @@ def _whole_lines(data: ByteReader, offset: int) -> bytes:
 
 
 def _holds_head(start: bytes) -> bool:
-    """Whether there are two lines at least that are no comments."""
+    """Whether there are at least two lines that are not comments."""
     return sum(not line.startswith(_COMMENT) for line in start.split(b"\n")[:-1]) > 1
 
 
@@ -302,7 +306,7 @@ def _shown(line: bytes) -> str:
 
 
 def _plain(text: bytes) -> bytes:
-    """Words for polarity made numbers."""
+    """Replace words for polarity by numbers."""
     for word, number in _WORDS:
         text = text.replace(word, number)
     return text

@@ -1,8 +1,14 @@
-"""Writes events for those without a camera library: .csv, .npz, .npy, N-MNIST's .bin.
+"""Writes formats that need no camera library: .csv, .npz, .npy and N-MNIST's .bin.
 
-They promise that `streamstop.sources` reads back exactly what was given, that the same events
-give the same bytes however they are cut into packets, and that a file stands under its name only
-when it is whole. They do not sort.
+Guarantees:
+
+- `streamstop.formats` reads back exactly the events that were written.
+- The same events give the same bytes, however they are split into packets.
+- The file appears under its name only when it is complete.
+
+Does not:
+
+- Sort events.
 """
 
 from __future__ import annotations
@@ -40,12 +46,26 @@ def write_csv(
     *,
     simulated: bool = False,
 ) -> int:
-    """Write events as text, one a line, under a header that tells the sensor; returns how many.
+    """Write events as text, one per line, after a header that contains the sensor.
 
     The header is that of faery, `t,x@346,y@260,on`.
 
-    simulated : is told by a line before it that begins with `#`, which faery does not read;
-        pandas' `comment="#"` and numpy's loadtxt pass it over.
+    Parameters
+    ----------
+    path
+        File to write; it appears when complete and replaces an older one.
+    packets
+        An array of EVENT_DTYPE, shape (n,), or an iterable of such arrays.
+    sensor
+        Size in pixels.
+    simulated
+        Adds a line that starts with `#` before the header, which faery does not read; pandas'
+        `comment="#"` and numpy's loadtxt skip it.
+
+    Returns
+    -------
+    count : int
+        Number of events written.
 
     Raises
     ------
@@ -76,9 +96,12 @@ def write_npz(
     *,
     simulated: bool = False,
 ) -> int:
-    """Write events as an .npz of columns t, x, y and p, `sensor_size` beside them; as `write_csv`.
+    """Write events as an .npz of columns t, x, y and p, with `sensor_size`; see `write_csv`.
 
-    simulated : is told by an array of that name. Columns wait in temporary files, not in memory.
+    Parameters
+    ----------
+    simulated
+        Adds an array of that name. Columns are held in temporary files, not in memory.
     """
 
     def write(file: BinaryIO) -> int:
@@ -106,7 +129,7 @@ def write_npz(
 def _member(
     archive: zipfile.ZipFile, name: str, dtype: np.dtype, rows: int, content: IO[bytes] | bytes
 ) -> None:
-    member = zipfile.ZipInfo(f"{name}.npy")  # its date is 1980: np.savez's is now
+    member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, where np.savez writes the current time
     member.compress_type = zipfile.ZIP_DEFLATED
     about = {"descr": dtype.str, "fortran_order": False, "shape": (rows,)}
     with archive.open(member, "w", force_zip64=True) as file:
@@ -124,9 +147,9 @@ def write_npy(
     *,
     simulated: bool = False,
 ) -> int:
-    """Write events as an .npy of `EVENT_DTYPE`, what `numpy.load` gives as it is; as `write_csv`.
+    """Write events as an .npy of `EVENT_DTYPE`, which `numpy.load` returns; see `write_csv`.
 
-    It tells neither sensor nor `simulated`; an .npz does.
+    It contains neither the sensor nor `simulated`; an .npz does.
     """
 
     def write(file: BinaryIO) -> int:
@@ -138,7 +161,7 @@ def write_npy(
             file.write(events.tobytes())
             written += len(events)
         file.seek(0)
-        _npy_header(file, written)  # numpy leaves room for any number of rows
+        _npy_header(file, written)  # numpy reserves space for any number of rows
         assert file.tell() == start
         return written
 
@@ -158,7 +181,7 @@ def write_bin(
     *,
     simulated: bool = False,
 ) -> int:
-    """Write events as N-MNIST's .bin, which tells neither sensor nor `simulated`; as `write_csv`.
+    """Write events as N-MNIST's .bin, which has neither sensor nor `simulated`; see `write_csv`.
 
     Raises
     ------
@@ -167,7 +190,7 @@ def write_bin(
         2**22 us (4.2 s) or more from the one before, which no reader could tell from a wrap.
     """
     if max(sensor) > 256:
-        raise UsageError(f".bin holds coordinates up to 255, and the sensor is of {sensor}")
+        raise UsageError(f".bin holds coordinates up to 255, and the sensor is {sensor}")
 
     def write(file: BinaryIO) -> int:
         written, last_us = 0, None

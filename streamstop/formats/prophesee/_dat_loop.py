@@ -1,8 +1,12 @@
-"""The inner loop of Prophesee's DAT: records in, events out, compiled by numba on its first call.
+"""The inner loop of the DAT reader: records to events, compiled by numba on its first call.
 
-It promises times without wraps, a counter taken to move by less than half its range from one record
-to the next, forwards or back. It does no reading: `streamstop.formats.prophesee.dat` is its only
-caller. Importing it imports numba.
+Guarantees:
+
+- Times without wraps: a counter is assumed to move by less than half its range from one record to
+  the next, forwards or back.
+
+`streamstop.formats.prophesee.dat` reads the file and is the only caller. Importing this module
+imports numba.
 """
 
 from __future__ import annotations
@@ -17,10 +21,10 @@ NO_TIME = -(1 << 62)
 
 @numba.njit
 def decode(records: Any, out: Any, last_us: int) -> int:
-    """Decode all records; the last time.
+    """Decode all records; returns the last time.
 
     records : (n,) uint64: time in the lower 32 bits, then x, y and polarity in 14, 14 and 4.
-    out : (n, 2) int64, EVENT_DTYPE as two words an event: time; then x, y, p in 16, 16, 8 bits.
+    out : (n, 2) int64, EVENT_DTYPE as two words per event: time; then x, y, p in 16, 16, 8 bits.
     last_us : time of the record before, wraps undone; NO_TIME at the start of the file, where the
         counter's first value is the time.
     """

@@ -1,11 +1,12 @@
-"""The inner loops of Prophesee's EVT2, EVT2.1 and EVT3: words in, events out, compiled by numba.
+"""The inner loops of the EVT2, EVT2.1 and EVT3 readers: words to events, compiled by numba.
 
-They promise the same events however the words are cut into blocks, each word passed once, and no
-event from a word that cannot be right or from a state that such a word leaves in doubt. They do
-no reading and make no packets: `streamstop.formats.prophesee.evt` is their only caller.
+Guarantees:
 
-Importing this module imports numba; each loop is compiled when it is first called, in a second or
-two.
+- The same events, however the words are split into blocks, with each word read once.
+- No event from an invalid word, or from a state that such a word leaves uncertain.
+
+`streamstop.formats.prophesee.evt` reads the file, makes the packets and is the only caller.
+Importing this module imports numba; each loop is compiled on its first call, in a second or two.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ import numba
 import numpy as np
 
 HIGH, LOW, ROW, BASE, POLARITY, STEADY, MODE, OPEN, BAD_FROM, BAD_TO, UNTIMED, COUNT = range(12)
-"""Where in `state` each thing stands.
+"""Indices into `state`.
 
 HIGH : count of TIME_HIGH, wraps undone.
 LOW : bits of the time below it, as the last word had them.
 ROW, BASE, POLARITY : EVT3's row, and column and polarity of the next vector; BASE -1: unknown.
-STEADY : how many TIME_HIGH in a row followed closely on the one before, up to STEADY_ENOUGH.
-MODE : what is waited for before events can be told again; 0: nothing.
-OPEN : 1 while words are passed over as damage.
-BAD_FROM, BAD_TO : the stretch of damage before the events in `out`, in words of the file; -1: none.
-UNTIMED : events passed over because the file had not told time and row yet.
+STEADY : number of consecutive TIME_HIGH close to the one before, up to STEADY_ENOUGH.
+MODE : words that are needed before events can be decoded again; 0: none.
+OPEN : 1 while words are skipped as damage.
+BAD_FROM, BAD_TO : the damaged region before the events in `out`, in words of the file; -1: none.
+UNTIMED : events skipped because time and row were not known yet.
 COUNT : events in `out`.
 """
 
@@ -35,18 +36,17 @@ WAIT_TIME, WAIT_ROW, WAIT_HIGH, WAIT_START = 1, 2, 4, 8
 """Bits of MODE: any time word; a row; a TIME_HIGH close to the time before; the first TIME_HIGH."""
 
 MORE, FULL, CUT = range(3)
-"""Why a loop returned: no words left; `out` is full; damage begins, and `out` holds what lies
-before it."""
+"""Why a loop returned: no words left; `out` is full; damage starts after the events in `out`."""
 
 LOOK_AHEAD = 4096
-"""So many words beyond the one at hand decide, at most, whether it is damage."""
+"""At most this many following words decide whether a word is damage."""
 
 STEADY_ENOUGH = 16
 CLEAN_WORDS = 32
-"""So many words after a time word must be of kinds that exist for reading to go on there."""
+"""Reading resumes at a time word if this many words after it have valid types."""
 
 NEAR_US = 1 << 16
-# Kinds of words by their upper four bits: those that exist, in each format.
+# Valid word types, the upper four bits, in each format.
 _EVT3_KNOWN = np.array([1, 0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 0, 0, 1, 1], np.bool_)
 _EVT2_KNOWN = np.array([1, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1, 1], np.bool_)
 
@@ -55,14 +55,14 @@ WORDS = {
     "evt2.1": (60, 32, 28, _EVT2_KNOWN),
     "evt3": (12, 0, 12, _EVT3_KNOWN),
 }
-"""Where in a word its kind and its TIME_HIGH lie, the bits of that, and the kinds that exist."""
+"""Shift of a word's type, shift and bits of its TIME_HIGH, and the valid types."""
 
 _FIRST_BIT = np.array([(m & -m).bit_length() - 1 if m else 0 for m in range(4096)], np.int64)
 
 
 @numba.njit(inline="never")
 def _clean(words: Any, first: int, shift: int, known: Any) -> bool:
-    """Whether the next CLEAN_WORDS words are all of kinds that exist."""
+    """Whether the next CLEAN_WORDS words all have valid types."""
     for i in range(first, min(first + CLEAN_WORDS, len(words))):
         if not known[np.int64(words[i] >> shift) & 15]:
             return False
@@ -71,9 +71,9 @@ def _clean(words: Any, first: int, shift: int, known: Any) -> bool:
 
 @numba.njit(inline="never")
 def _recovers(words: Any, first: int, shift: int, at: int, bits: int, near: int, high: int) -> bool:
-    """Whether a TIME_HIGH among the next LOOK_AHEAD words lies close to `high`.
+    """Whether a TIME_HIGH among the next LOOK_AHEAD words is close to `high`.
 
-    shift, at, bits : where in a word its kind and its TIME_HIGH lie.
+    shift, at, bits : shift of a word's type, shift and number of bits of its TIME_HIGH.
     """
     top = (1 << bits) - 1
     for i in range(first, min(first + LOOK_AHEAD, len(words))):
@@ -87,15 +87,15 @@ def _recovers(words: Any, first: int, shift: int, at: int, bits: int, near: int,
 def _time_high(
     words: Any, i: int, shift: int, at: int, bits: int, near: int, state: Any, known: Any
 ) -> bool:
-    """Take in the TIME_HIGH at `i`; False, and nothing changed, where it begins new damage.
+    """Process the TIME_HIGH at `i`; False, with nothing changed, where new damage starts there.
 
-    One that lies behind by more than half the counter's range is a wrap; behind by less, a step
-    back; ahead, a step ahead. But where time came steadily until now, one that does not follow
-    closely is damage if a later one does; else it is taken by the shorter way round.
+    One that lies more than half the counter's range behind is a wrap; less behind, a step back;
+    ahead, a step forwards. But where time advanced steadily until now, one that is not close to the
+    last is damage if a later one is close; else it is taken by the shorter way round.
     """
     mode = state[MODE]
     if mode & WAIT_TIME and not _clean(words, i + 1, shift, known):
-        return True  # words around it are bad: it is no better
+        return True  # the words around it are bad, so it is too
     size = 1 << bits
     value = (np.int64(words[i]) >> at) & (size - 1)
     high = state[HIGH]
@@ -142,7 +142,7 @@ def _begin_damage(state: Any, word: int, wait: int) -> None:
 
 @numba.njit(inline="never")
 def _end_damage(state: Any, word: int) -> None:
-    """Close the stretch of damage at `word` if nothing is waited for any more."""
+    """Close the damaged region at `word` if no further word is needed."""
     if state[OPEN] and not state[MODE] & (WAIT_TIME | WAIT_ROW | WAIT_HIGH):
         state[OPEN] = 0
         state[BAD_TO] = word
@@ -152,13 +152,15 @@ def _end_damage(state: Any, word: int) -> None:
 def decode_evt3(
     words: Any, i: int, limit: int, first: int, out: Any, state: Any, t0_us: int
 ) -> tuple[int, int]:
-    """Decode words i to limit; the first that was not taken, and why it stopped.
+    """Decode the words i to limit.
 
-    words : (m,) uint16, LOOK_AHEAD of them after `limit` unless the file ends before.
-    first : number of words[0] in the file.
-    out : (n, 2) int64, EVENT_DTYPE as two words an event: time; then x, y, p in 16, 16, 8 bits.
+    words : (m,) uint16, with LOOK_AHEAD words after `limit` unless the file ends before.
+    first : index of words[0] in the file.
+    out : (n, 2) int64, EVENT_DTYPE as two words per event: time; then x, y, p in 16, 16, 8 bits.
     state : (STATE_SIZE,) int64, in and out.
     t0_us : added to every time.
+
+    Returns the first word that was not decoded, and why the loop stopped.
     """
     n = state[COUNT]
     room = out.shape[0] - 12
@@ -221,7 +223,7 @@ def decode_evt3(
                         n += 1
                         mask &= mask - 1
                 elif mode & WAIT_START or (mode and not state[OPEN]):
-                    bad = False  # how it came to be cannot be judged before the file's start
+                    bad = False  # words before the file's start are unknown
                     while mask:
                         state[UNTIMED] += 1
                         mask &= mask - 1
@@ -234,7 +236,7 @@ def decode_evt3(
                     state[MODE] = mode
                     _end_damage(state, first + i)
             elif kind == 6 and word & 0xFFF >= low and _clean(words, i + 1, 12, _EVT3_KNOWN):
-                low = word & 0xFFF  # a time was waited for
+                low = word & 0xFFF  # a time was needed
                 t = high_us + low
                 mode &= ~WAIT_TIME
                 state[MODE] = mode
@@ -264,7 +266,7 @@ def decode_evt3(
 def decode_evt2(
     words: Any, i: int, limit: int, first: int, out: Any, state: Any, t0_us: int
 ) -> tuple[int, int]:
-    """As `decode_evt3`, words uint32, each event with its row and the lower 6 bits of its time."""
+    """As `decode_evt3` for uint32 words; each event has its row and the lower bits of its time."""
     n = state[COUNT]
     room = out.shape[0]
     mode = state[MODE]
@@ -315,7 +317,7 @@ def decode_evt2(
 def decode_evt21(
     words: Any, i: int, limit: int, first: int, out: Any, state: Any, t0_us: int
 ) -> tuple[int, int]:
-    """As `decode_evt2`, words uint64, each of up to 32 events in a row."""
+    """As `decode_evt2` for uint64 words, each with up to 32 events in a row of pixels."""
     n = state[COUNT]
     room = out.shape[0] - 32
     mode = state[MODE]

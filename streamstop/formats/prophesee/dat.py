@@ -1,6 +1,6 @@
-"""Prophesee's DAT, version 2: header lines that begin with %, then 8 bytes an event.
+"""Reads Prophesee's DAT, version 2: header lines that start with %, then 8 bytes per event.
 
-After the header stand two bytes, the event type and its size. An event is a little-endian u32 time
+After the header are two bytes, the event type and its size. An event is a little-endian u32 time
 in us, whose wraps are undone, and a u32 of x (14 bits), y (14 bits) and polarity (4 bits, 1 is ON).
 Events of brightness changes are read (types 0x00, 0x0c, 0x28); external triggers are refused.
 """
@@ -37,7 +37,7 @@ class DatRecording:
     Raises
     ------
     SourceError
-        If the header cannot be read, or the events are of another type.
+        If the header cannot be read, or the events have another type.
     """
 
     format = "dat"
@@ -47,12 +47,12 @@ class DatRecording:
         start = read_head(path, MAX_HEADER_BYTES, _holds_header)
         end = _header_end(start)
         if len(start) < end + 2:
-            raise SourceError(f"the file ends inside its header, no events in it: {path}")
+            raise SourceError(f"the file ends inside its header and holds no events: {path}")
         kind, size = start[end], start[end + 1]
         if kind not in EVENT_TYPES or size != 8:
             types = ", ".join(f"{known:#04x}" for known in EVENT_TYPES)
             raise SourceError(
-                f"events of type {kind:#04x} and {size} bytes, where brightness changes are of "
+                f"its events have type {kind:#04x} and {size} bytes; brightness changes have "
                 f"type {types} and 8 bytes: {path}"
             )
         self._header_bytes = end + 2
@@ -105,6 +105,6 @@ def _header_end(start: bytes) -> int:
 
 
 def _holds_header(start: bytes) -> bool:
-    """Whether the lines are over, and the two bytes after them are there."""
+    """Whether the lines end, and the two bytes after them are there."""
     end = _header_end(start)
     return len(start) >= end + 2 and start[end : end + 1] != b"%"

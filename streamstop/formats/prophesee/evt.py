@@ -1,19 +1,26 @@
-"""Prophesee's EVT2, EVT2.1 and EVT3: streams of 32, 64 or 16 bit words after a header of % lines.
+"""Reads Prophesee's EVT2, EVT2.1 and EVT3: 32, 64 or 16 bit words after a header of % lines.
 
-It promises every event whose time and place the words tell, in the file's order, times without
-wraps, in bounded memory, and reading on from any packet. Words of a kind that does not exist,
-vectors that pass the last column a word can name (2047), and a TIME_HIGH that leaps away from a
-steady time and back are damage: it costs what follows until the words tell the time anew (and in
-EVT3 the row), all of which is reported, and nothing is made of it. Damage that makes another word
-that exists of a word is not seen. Triggers and words of other kinds (OTHERS, CONTINUED) are passed
-over. Whether an event lies on the sensor is judged by who bins it.
+Guarantees:
 
-Times. The first TIME_HIGH is where time begins; events before it (in EVT3 before the first row too)
-cannot be told and are counted as dropped, cause "untimed". A TIME_HIGH sets the lower bits to zero
-until they are told. One that lies more than half the counter's range behind the one before it is a
-wrap (EVT3: 24 bits, 16.8 s; EVT2 and 2.1: 34 bits, 4.8 h), one that lies less behind a step back.
-A silence longer than half the range without a TIME_HIGH across a wrap cannot be told from a step
-back; cameras write them all the time. `% t0 N`, which faery writes, is added to every time.
+- Every event whose time and place the words determine, in the file's order, with wraps undone.
+- Bounded memory, and reading can start at any packet.
+- Damage is reported and makes no events. Damage is: words of an undefined type, vectors beyond the
+  last column that a word can name (2047), and a TIME_HIGH that leaves a steady time and comes back.
+  It costs the words up to the next ones that set the time (and in EVT3 the row).
+
+Does not:
+
+- Detect damage that turns one valid word into another.
+- Read triggers and other word types (OTHERS, CONTINUED), which are skipped.
+- Check whether an event lies on the sensor; the binner does.
+
+Times. Time begins with the first TIME_HIGH; events before it (in EVT3 also before the first row)
+have no time and are counted as dropped, cause "untimed". A TIME_HIGH sets the lower bits to zero
+until a word sets them. A TIME_HIGH that lies more than half the counter's range behind the one
+before it is a wrap (EVT3: 24 bits, 16.8 s; EVT2 and 2.1: 34 bits, 4.8 h), one that lies less behind
+is a step back. A silence longer than half the range, without a TIME_HIGH across a wrap, looks like
+a step back; cameras write TIME_HIGH continuously. `% t0 N`, which faery writes, is added to every
+time.
 """
 
 from __future__ import annotations
@@ -63,7 +70,7 @@ class EvtRecording:
     Raises
     ------
     SourceError
-        If the file cannot be read, or its header does not say which of the three it is.
+        If the file cannot be read, or its header does not tell which of the three it is.
     """
 
     def __init__(self, path: str) -> None:
@@ -72,7 +79,7 @@ class EvtRecording:
         header = b"".join(lines)
         version = _VERSION.search(header)
         if version is None:
-            raise SourceError(f"the header says neither EVT2, EVT2.1 nor EVT3: {path}")
+            raise SourceError(f"the header names neither EVT2, EVT2.1 nor EVT3: {path}")
         digits = version[1].decode().replace(".", "")
         self.format = {"2": "evt2", "21": "evt2.1"}.get(digits, "evt3")
         self.sensor = _sensor(header)
@@ -85,9 +92,9 @@ class EvtRecording:
             self._swapped = self._looks_swapped()
 
     def _looks_swapped(self) -> bool:
-        """Whether a file that does not say it has the halves of its 64 bits the other way round.
+        """Whether the 32-bit halves of the words are swapped, where the header does not tell.
 
-        In the right order a file begins with TIME_HIGH, or they follow each other closely.
+        In the right order a file starts with TIME_HIGH, or TIME_HIGH follow each other closely.
         """
         start = read_start(self.path, self._header_bytes + (1 << 12))[self._header_bytes :]
         halves = np.frombuffer(start, "<u4", len(start) // 8 * 2).reshape(-1, 2)
@@ -102,28 +109,28 @@ class EvtRecording:
             yield from _Decoder(self, data, start).packets()
 
     def words_of(self, block: bytes) -> NDArray[Any]:
-        """The whole words at the start of `block`."""
+        """The complete words at the start of `block`."""
         kind = _WORDS[self.format]
         words: NDArray[Any] = np.frombuffer(block, kind, len(block) // kind.itemsize)
         if self._swapped and self.format == "evt2.1":
             words = np.ascontiguousarray(words.view("<u4").reshape(-1, 2)[:, ::-1]).view("<u8")
             words = words.reshape(-1)
-            words.flags.writeable = False  # as all others are, so that the loop is compiled once
+            words.flags.writeable = False  # like all blocks: the loop is compiled once
         return words
 
     @property
     def header_bytes(self) -> int:
-        """Where the words begin."""
+        """Offset of the first word."""
         return self._header_bytes
 
     @property
     def t0_us(self) -> int:
-        """What the header says to add to every time."""
+        """Time that the header adds to every time."""
         return self._t0_us
 
 
 class _Decoder:
-    """One reading of a file: the words' state and the packet that is being filled."""
+    """The state of one reading of a file, and the packet that is being filled."""
 
     def __init__(self, recording: EvtRecording, data: ByteReader, start: Cursor | None) -> None:
         from streamstop.formats.prophesee import _evt_loops as loops  # numba, when a file needs it
@@ -150,8 +157,8 @@ class _Decoder:
             self._restore(start)
         self._out, self._out_words = _memory()
 
-    # The state between packets, where nothing is waited for, fits in a cursor: its time is that of
-    # the last word that told one, and `skip` holds the rest.
+    # The state between packets, outside damage, fits in a cursor: its time is that of the last word
+    # with a time, and `skip` holds the rest.
 
     def _restore(self, start: Cursor) -> None:
         loops, state = self._loops, self._state
@@ -176,7 +183,7 @@ class _Decoder:
         )
 
     def packets(self) -> Iterator[Packet]:
-        """All that is left of the file."""
+        """The packets of the rest of the file."""
         size = _BLOCK + self._loops.LOOK_AHEAD * self._word_bytes
         held = 0
         while True:
@@ -190,7 +197,7 @@ class _Decoder:
                 limit = max(limit - self._loops.LOOK_AHEAD, 0)
             yield from self._decode(words, limit)
             if not full and not ended and self._state[self._loops.COUNT]:
-                yield self._packet()  # of a pipe that is slow: what came is handed over
+                yield self._packet()  # from a slow pipe: return what has arrived
             after = self._origin + self._word * self._word_bytes
             held = len(block) - (after - offset)
             self._data.release(after)
@@ -199,8 +206,10 @@ class _Decoder:
                 return
 
     def _is_plain(self, words: NDArray[Any]) -> bool:
-        """Whether these words can be taken without a look at those that follow: no damage is being
-        passed over, and among them is none that could be any."""
+        """Whether these words can be decoded without looking at later ones.
+
+        That is so outside damage, where none of the words could be damage.
+        """
         loops, state = self._loops, self._state
         mode = int(state[loops.MODE])
         if mode & (loops.WAIT_TIME | loops.WAIT_HIGH) or state[loops.BAD_FROM] >= 0:
@@ -214,7 +223,7 @@ class _Decoder:
         return steady and bool(known[kinds].all()) and self._last_column(words, kinds) <= 2047
 
     def _last_column(self, words: NDArray[Any], kinds: NDArray[Any]) -> int:
-        """What the vectors among these words reach at most, were all of their bits set."""
+        """Largest column that the vectors among these words reach if all of their bits are set."""
         if self._recording.format == "evt2.1":
             return 31 + int((words[kinds <= 1] >> 43 & 0x7FF).max(initial=0))
         if self._recording.format == "evt2":
@@ -235,7 +244,7 @@ class _Decoder:
                 yield self._packet()
 
     def _rest(self, odd_bytes: int) -> Iterator[Packet]:
-        """What is still to be handed over at the end of the file."""
+        """The last packet, with damage at the end of the file."""
         loops, state, path = self._loops, self._state, self._recording.path
         if state[loops.COUNT]:
             yield self._packet()
@@ -254,19 +263,19 @@ class _Decoder:
             )
 
     def _packet(self) -> Packet:
-        """The events in `out`, with what lies before them."""
+        """The events in `out`, with the damage before them."""
         events = self._out[: int(self._state[self._loops.COUNT])]
         self._index += len(events)
         self._state[self._loops.COUNT] = 0
         packet = Packet(
-            # A short packet does not hold on to the memory of a long one.
+            # A short packet must not keep the memory of a long one.
             events if 2 * len(events) > len(self._out) else events.copy(),
             self._cursor(),
             dropped=self._dropped(),
             damage=tuple(self._damage()),
         )
         if packet.events is events:
-            self._out, self._out_words = _memory()  # what was handed over stays as it is
+            self._out, self._out_words = _memory()  # arrays already returned must not change
         return packet
 
     def _damage(self) -> list[Damage]:
@@ -279,7 +288,7 @@ class _Decoder:
             Damage(
                 self._origin + first * self._word_bytes,
                 (last - first) * self._word_bytes,
-                "words that cannot be, and what follows until the time is told anew",
+                "invalid words, and what follows them up to the next time",
                 self._recording.path,
             )
         ]
@@ -291,7 +300,7 @@ class _Decoder:
 
 
 def _time_begins(halves: NDArray[Any]) -> tuple[int, int]:
-    """Where the first two TIME_HIGH that agree stand, and the first at all, if these tell kinds."""
+    """Position of the first TIME_HIGH that the next one is close to, and of the first of all."""
     at = np.flatnonzero(halves >> 28 == 8)
     values = halves[at].astype(np.int64)
     agree = np.flatnonzero((values[1:] - values[:-1]) & 0xFFFFFFF <= 1 << 10)
@@ -300,13 +309,13 @@ def _time_begins(halves: NDArray[Any]) -> tuple[int, int]:
 
 
 def _memory() -> tuple[Events, NDArray[Any]]:
-    """Room for a packet, as events and as the two words of each."""
+    """Memory for a packet, as events and as two words per event."""
     events: Events = np.empty(MAX_PACKET_EVENTS, EVENT_DTYPE)
     return events, events.view(np.int64).reshape(-1, 2)
 
 
 def _header_lines(start: bytes) -> tuple[list[bytes], int]:
-    """The lines of the header and where it ends: lines of text that begin with %, or at `% end`."""
+    """The lines of the header and its end: lines of text that start with %, or up to `% end`."""
     lines: list[bytes] = []
     at = 0
     while line := _LINE.match(start, at):
@@ -318,7 +327,7 @@ def _header_lines(start: bytes) -> tuple[list[bytes], int]:
 
 
 def _holds_header(start: bytes) -> bool:
-    """Whether the lines of the header are over."""
+    """Whether the lines of the header have ended."""
     lines, end = _header_lines(start)
     return re.fullmatch(rb"% *end\s*", lines[-1] if lines else b"") is not None or (
         len(start) > end and not start.startswith(b"%", end)
@@ -326,7 +335,7 @@ def _holds_header(start: bytes) -> bool:
 
 
 def _sensor(header: bytes) -> SensorSize | None:
-    """The size a header tells, by `% geometry` or `% format`; None where it tells none."""
+    """The sensor from `% geometry` or `% format` in a header; None where it has neither."""
     geometry = _GEOMETRY.search(header)
     sides = [int(side) for side in geometry.groups()] if geometry else []
     if not sides:

@@ -1,12 +1,19 @@
-"""Writes Prophesee's EVT3, EVT2 and DAT, for programs that read no AEDAT4.
+"""Writes Prophesee's EVT3, EVT2 and DAT, for programs that do not read AEDAT4.
 
-They promise that what is written is read back exactly, by this package and by faery; that the same
-events give the same bytes however they are cut into packets; and that a file stands under its name
-only when it is whole. They do not sort: what a format cannot say is refused, and nothing is left.
+Guarantees:
 
-TIME_HIGH is repeated through silences, so that every wrap can be undone, and in EVT3 the row after
-every time, so that damage costs little. Times beyond a counter's range at the start of a recording
-are written as `% t0`, as faery does. EVT3 is written without vectors.
+- This package and faery read back exactly the events that were written.
+- The same events give the same bytes, however they are split into packets.
+- The file appears under its name only when it is complete.
+
+Does not:
+
+- Sort: events that a format cannot represent are refused, and no file is left.
+- Write vectors in EVT3.
+
+TIME_HIGH is repeated in silences, so that every wrap can be undone, and in EVT3 the row after every
+time, so that damage costs little. Times beyond a counter's range at the start of a recording are
+written as `% t0`, as faery does.
 """
 
 from __future__ import annotations
@@ -24,7 +31,7 @@ from streamstop.formats._writing import atomic_file, iter_chunks, reference_time
 from streamstop.formats.base import SIMULATED_SOURCE
 
 MAX_SILENCE_US = 24 * 3600 * 1_000_000
-"""A longer one would be megabytes of nothing but time, and is more likely a damaged time."""
+"""A longer silence would take megabytes of time words, and is more likely a damaged time."""
 
 DAT_TIME_BITS = 32
 _HIGH_EVERY_US = 1 << 16
@@ -34,7 +41,7 @@ Words = NDArray[Any]
 
 
 class _Last(NamedTuple):
-    """What the words written so far have told: count of TIME_HIGH (-1: none), time and row."""
+    """The state after the words written so far: count of TIME_HIGH (-1: none), time and row."""
 
     high: int
     t_us: int
@@ -48,20 +55,29 @@ def write_evt3(
     *,
     simulated: bool = False,
 ) -> int:
-    """Write events to an EVT3 file; returns how many.
+    """Write events to an EVT3 file.
 
     Parameters
     ----------
-    path : file to write; it appears when complete and replaces what stood there.
-    packets : an array of EVENT_DTYPE, shape (n,), or any number of them in turn.
-    sensor : pixels of the sensor, up to 2048x2048.
-    simulated : marks the events as made by no camera.
+    path
+        File to write; it appears when complete and replaces an older one.
+    packets
+        An array of EVENT_DTYPE, shape (n,), or an iterable of such arrays.
+    sensor
+        Size in pixels, up to 2048x2048.
+    simulated
+        Marks the events as made by no camera.
+
+    Returns
+    -------
+    count : int
+        Number of events written.
 
     Raises
     ------
     UsageError
-        If an event lies outside the sensor, time runs back, is negative, or stands still for more
-        than a day. No file is left then.
+        If an event lies outside the sensor, a time is negative or before the last one, or more than
+        a day passes without an event. No file is left then.
     """
     return _write_evt(path, packets, sensor, simulated, "3.0", 24, _evt3_words)
 
@@ -73,7 +89,7 @@ def write_evt2(
     *,
     simulated: bool = False,
 ) -> int:
-    """Write events to an EVT2 file; as `write_evt3`."""
+    """Write events to an EVT2 file; see `write_evt3`."""
     return _write_evt(path, packets, sensor, simulated, "2.0", 34, _evt2_words)
 
 
@@ -84,12 +100,12 @@ def write_dat(
     *,
     simulated: bool = False,
 ) -> int:
-    """Write events to a DAT file of version 2; as `write_evt3`, sensors up to 16384x16384.
+    """Write events to a DAT file of version 2; see `write_evt3`. Sensors up to 16384x16384.
 
     Raises
     ------
     UsageError
-        Also if the first time is not below 2**32 us, or time stands still for 35 minutes.
+        Also if the first time is not below 2**32 us, or 35 minutes pass without an event.
     """
     _check_sensor(sensor, 1 << 14, "DAT")
     source = f"% source {SIMULATED_SOURCE}\n" if simulated else ""
@@ -164,7 +180,7 @@ def _evt_header(version: str, sensor: SensorSize, simulated: bool, t0_us: int) -
 
 
 def _parts(events: Events, last_us: int) -> Iterator[Events]:
-    """The events in stretches whose silences do not add up to more words than a piece may have."""
+    """The events in parts whose silences together need no more words than a block may have."""
     silent = np.diff(events["t"], prepend=last_us) // _HIGH_EVERY_US
     piece = np.cumsum(silent) // _PIECE_WORDS
     cuts = np.flatnonzero(np.diff(piece)) + 1
@@ -173,7 +189,7 @@ def _parts(events: Events, last_us: int) -> Iterator[Events]:
 
 def _check_sensor(sensor: SensorSize, most: int, name: str) -> None:
     if not (0 < sensor.width <= most and 0 < sensor.height <= most):
-        raise UsageError(f"sensor {sensor} is out of range for {name}, up to {most}x{most}")
+        raise UsageError(f"sensor {sensor} is out of range for {name}, at most {most}x{most}")
 
 
 def _check(
@@ -185,7 +201,10 @@ def _check(
     longest_silence: int,
     name: str,
 ) -> int:
-    """The last time, if all events can be written after `written` others, the last at `last_us`."""
+    """Check that all events can be written; the last time.
+
+    `written` events were written already, the last of them at `last_us`.
+    """
     t = events["t"]
     silence = np.diff(t, prepend=last_us)
     too_long = silence > longest_silence
@@ -194,8 +213,8 @@ def _check(
     reasons = {
         f"outside the sensor of {sensor}": (events["x"] >= sensor.width)
         | (events["y"] >= sensor.height),
-        f"earlier than what lies before it; {name} cannot say this, .aedat4 can": silence < 0,
-        f"too long after {before}; {name} cannot say this, .aedat4 can": too_long,
+        f"earlier than the event before it; {name} cannot represent this, .aedat4 can": silence < 0,
+        f"too long after {before}; {name} cannot represent this, .aedat4 can": too_long,
     }
     wrong = np.logical_or.reduce([*reasons.values()])
     if wrong.any():
@@ -209,10 +228,10 @@ def _check(
 
 
 def _highs(high: NDArray[np.int64], last: int, every: int) -> tuple[Words, Words]:
-    """How many TIME_HIGH stand before each event, and all of their counts in turn.
+    """Number of TIME_HIGH before each event, and all of their counts in turn.
 
-    Besides an event's own, one stands at each multiple of `every` and one at the count before it:
-    the two sides of a wrap are among them, and faery sees a wrap there only.
+    Besides an event's own, one is written at each multiple of `every` and one at the count before
+    it: they include the two sides of a wrap, the only place where faery detects it.
     """
     before = np.concatenate(([high[0] - 1 if last < 0 else last], high[:-1]))
     passed = before // every + (before + 1) // every
@@ -226,7 +245,7 @@ def _highs(high: NDArray[np.int64], last: int, every: int) -> tuple[Words, Words
 
 
 def _place(number: Words, others: Words) -> tuple[Words, Words]:
-    """Where each TIME_HIGH goes, and where what follows them goes, event by event."""
+    """Position of each TIME_HIGH, and of what follows them, event by event."""
     before = np.cumsum(number + others) - others
     ends = np.cumsum(number)
     first = np.repeat(before - number, number)

@@ -4,7 +4,8 @@ Guarantees:
 - Pure functions of a `Snapshot`.
 - All lines cover the same segments: the last ones, or all so far where there is no segments.csv.
 - At most MAX_BANDS spans, MAX_MOMENTS changes and MAX_MARKS alarms are drawn; the page states the
-  rest."""
+  rest.
+"""
 
 from __future__ import annotations
 

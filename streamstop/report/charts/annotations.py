@@ -6,7 +6,8 @@ Guarantees:
 - A name is shown only where it fits, on a wide page and on a phone; else its number, else nothing.
 
 Does not:
-- Bound the number of annotations."""
+- Bound the number of annotations.
+"""
 
 from __future__ import annotations
 
@@ -69,17 +70,17 @@ class Lane:
     x: Sequence[float]
 
 
-def band_parts(band: Band, start: str, width: float, share: float, top: int, height: int) -> str:
+def band_parts(band: Band, start: str, width: float, fraction: float, top: int, height: int) -> str:
     """The area of a band, and its name above it.
 
     start, width : position and width in percent of the chart.
-    share : fraction of the plot's width.
+    fraction : of the plot's width.
     """
     out = ""
     if band.shaded:
         out = f'<rect class="shade" x="{start}" y="{top}" width="{width:.2f}%" height="{height}"/>'
     middle = f"{float(start.rstrip('%')) + width / 2:.2f}%"
-    wide, narrow = label_for(band, share * WIDE), label_for(band, share * NARROW)
+    wide, narrow = label_for(band, fraction * WIDE), label_for(band, fraction * NARROW)
     texts = [(wide, "")] if wide == narrow else [(wide, " at-wide"), (narrow, " at-narrow")]
     for text, where in texts:
         if text:

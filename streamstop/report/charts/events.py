@@ -6,7 +6,8 @@ the whole recording is shown.
 
 Guarantees:
 - Bounded memory.
-- A few hot pixels do not darken the rest."""
+- A few hot pixels do not darken the rest.
+"""
 
 from __future__ import annotations
 
@@ -158,8 +159,8 @@ def _tones(pixels: NDArray[np.uint32]) -> NDArray[np.uint8]:
     full = max(float(np.percentile(total[total > 0], 98)), 1.0)
     # A single event must be visible, so tones start well away from the paper.
     depth = np.where(total > 0, 0.35 + 0.65 * np.minimum(total / full, 1.0), 0.0)[..., None]
-    share = np.divide(on, total, out=np.zeros_like(on), where=total > 0)[..., None]
-    hue = share * np.array(ON_COLOUR) + (1 - share) * np.array(OFF_COLOUR)
+    fraction = np.divide(on, total, out=np.zeros_like(on), where=total > 0)[..., None]
+    hue = fraction * np.array(ON_COLOUR) + (1 - fraction) * np.array(OFF_COLOUR)
     blended: NDArray[np.uint8] = np.rint(PAPER + depth * (hue - PAPER)).astype(np.uint8)
     return blended
 

@@ -7,7 +7,8 @@ Guarantees:
 - Colours are the CSS variables `--s0` to `--s7`: light, dark and print differ by style sheet.
 
 Does not:
-- Smooth or thin the values."""
+- Smooth or thin the values.
+"""
 
 from __future__ import annotations
 
@@ -133,8 +134,8 @@ def line_chart(
     for band in bands:
         low, high = max(band.low, x_low), min(band.high, x_high)
         if low < high:
-            share = (high - low) / (x_high - x_low)
-            out.append(band_parts(band, across(low), inner * share, share, top, plot + below))
+            fraction = (high - low) / (x_high - x_low)
+            out.append(band_parts(band, across(low), inner * fraction, fraction, top, plot + below))
     y_text = y_format or tick_format(y_ticks)
     for value in y_ticks:
         if y_low <= value <= y_high:
@@ -147,8 +148,8 @@ def line_chart(
     x_ticks = [v for v in ticks(x_low, x_high, 6 if gutter < 10 else 4) if x_low <= v <= x_high]
     x_text = tick_format(x_ticks)
     for value in x_ticks:
-        share = (value - x_low) / (x_high - x_low)
-        anchor = "end" if share > 0.96 else "middle"
+        fraction = (value - x_low) / (x_high - x_low)
+        anchor = "end" if fraction > 0.96 else "middle"
         out.append(
             f'<line class="axis" x1="{across(value)}" x2="{across(value)}" y1="{foot}" '
             f'y2="{foot + 4}"/><text class="tick" x="{across(value)}" '
@@ -248,12 +249,13 @@ def heat_map(
         for j, count in enumerate(counts):
             if not count:
                 continue
-            share = count / total
+            fraction = count / total
             kind = "right" if i == j else "wrong"
-            strength = " strong" if share > 0.8 else " middling" if share > 0.55 else ""
+            strength = " strong" if fraction > 0.8 else " middling" if fraction > 0.55 else ""
             out.append(
                 f'<g class="{kind}{strength}"><rect x="{j * cell + 1}" y="{i * cell + 1}" '
-                f'width="{cell - 2}" height="{cell - 2}" fill-opacity="{0.1 + 0.9 * share:.2f}"/>'
+                f'width="{cell - 2}" height="{cell - 2}" '
+                f'fill-opacity="{0.1 + 0.9 * fraction:.2f}"/>'
                 f'<text x="{j * cell + cell / 2:g}" y="{i * cell + cell / 2:g}" dy="0.35em">'
                 f"{count if count < 10_000 else f'{count / 1000:.0f}k'}</text></g>"
             )

@@ -2,7 +2,8 @@
 
 Guarantees:
 - Those of `streamstop.report.charts.lines`.
-- A row or line is identified by its name as well as by its colour."""
+- A row or line is identified by its name as well as by its colour.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from streamstop.pipeline.segments_file import curves, grid
 from streamstop.report.charts import lines as charts
 from streamstop.report.charts.lines import Line
 from streamstop.report.formatting import NBSP, percent, shorten
+from streamstop.report.names import N_SEGMENTS
 
 ROW = 42
 """Height of a row of dots in px: its name, and the dots below."""
@@ -112,7 +114,7 @@ def curves_chart(
     lines : group, decision maker (a column of segments.csv), name, (colour, dash, weight).
     Empty where no segments.csv can be read.
     """
-    most = max((int(n) for group, *_ in lines for n in group.values("segments") if n), default=0)
+    most = max((int(n) for group, *_ in lines for n in group.values(N_SEGMENTS) if n), default=0)
     at = grid(most)
     drawn = []
     wanted: dict[str, list[str]] = {}

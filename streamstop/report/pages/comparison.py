@@ -2,7 +2,8 @@
 
 Guarantees:
 - A pure function of a `Comparison`, the files of the runs and the command.
-- No script, nothing loaded, everything escaped, bounded however long the runs were."""
+- No script, nothing loaded, everything escaped, bounded however long the runs were.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ def render(comparison: Comparison, command: str = "") -> str:
         .render(
             c=comparison,
             text=seeds_text,
-            verdict=seeds_text.comparison_sentence(comparison),
+            result=seeds_text.comparison_sentence(comparison),
             kinds=sorted({str(g.summary.get("data")) for g in groups}),
             runs=sum(len(g.runs) for g in groups),
             heads=[head for head, _ in columns],

@@ -4,7 +4,8 @@ Guarantees:
 - `render` is a pure function: the same snapshot gives the same characters.
 - The page loads nothing and runs nothing; its own content policy forbids both.
 - Everything from a file or a command line is escaped.
-- The page is smaller than 1 MB, however long the run was."""
+- The page is smaller than 1 MB, however long the run was.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from markupsafe import Markup
 from streamstop.report.charts import lines as charts
 from streamstop.report.charts.accuracy import accuracy_chart, undrawn_marks
 from streamstop.report.charts.lines import Line, last
+from streamstop.report.charts.pictures import picture_svg
 from streamstop.report.formatting import figure
 from streamstop.report.names import style_of
 from streamstop.report.pages.base import (
@@ -31,9 +33,11 @@ from streamstop.report.text import scenario as scenario_text
 from streamstop.report.text import scenario_tables as tables
 from streamstop.report.views.metrics_log import LayerCurves
 from streamstop.report.views.run import Snapshot, load_snapshot
+from streamstop.report.views.samples import SampleError
 
 MAX_HEAT_CLASSES = 40
 MAX_CLASS_ROWS = 120
+PICTURE_WIDTH, ERROR_WIDTH = 320, 160
 
 
 def write_report(run_dir: Path | str, to: Path | str | None = None) -> Path:
@@ -57,12 +61,13 @@ def render(snapshot: Snapshot) -> str:
         note_of=run_text.note_of,
         style_of=style_of,
         line_key=charts.line_key,
-        verdict=run_text.result_sentence(snapshot),
-        doubt=run_text.significance_sentence(snapshot),
+        result=run_text.result_sentence(snapshot),
+        evidence=run_text.significance_sentence(snapshot),
         changes=scenario_text.describe_changes(snapshot),
         long_runs_note=scenario_text.long_runs_note(snapshot),
         warnings=run_text.warnings(snapshot),
         protocol=run_text.protocol(snapshot),
+        further_scores=run_text.further_scores(snapshot),
         accuracy_chart=accuracy_chart(snapshot),
         undrawn_marks=undrawn_marks(snapshot.scenario),
         detector_rows=scenario_text.detector_rows(snapshot),
@@ -71,6 +76,8 @@ def render(snapshot: Snapshot) -> str:
         domain_rows=tables.domain_rows(snapshot),
         held=held_out(snapshot),
         operations=tables.operation_tiles(snapshot),
+        pictures=sample_pictures(snapshot),
+        errors=error_pictures(snapshot),
         layer_charts=layer_charts(snapshot),
         confusion=confusion_map(snapshot),
         numbers=_numbers(snapshot),
@@ -95,6 +102,38 @@ def held_out(snapshot: Snapshot) -> dict[str, object]:
         "rows": tables.transfer_rows(snapshot),
         "others": tables.other_matrices(snapshot),
     }
+
+
+def sample_pictures(snapshot: Snapshot) -> list[tuple[str, str, Markup]]:
+    """(title, caption, picture) of the events and of one bin as the network receives it."""
+    samples, out = snapshot.samples, []
+    for key, title, caption, picture in (
+        ("events", "Events", run_text.event_caption(samples), samples.event_picture),
+        ("input", "Network input", run_text.input_caption(samples), samples.network_input),
+    ):
+        if picture is not None:
+            drawn = picture_svg(
+                picture.picture, key=key, title=title, desc=caption, width=PICTURE_WIDTH
+            )
+            out.append((title, caption, drawn))
+    return out
+
+
+def error_pictures(snapshot: Snapshot) -> list[tuple[SampleError, Markup]]:
+    """Wrongly predicted segments with their pictures."""
+    return [
+        (
+            one,
+            picture_svg(
+                one.picture,
+                key=f"error-{i}",
+                title=f"Segment {one.segment}",
+                desc=f"True class {one.label}, predicted {one.prediction}.",
+                width=ERROR_WIDTH,
+            ),
+        )
+        for i, one in enumerate(snapshot.samples.errors)
+    ]
 
 
 def layer_charts(snapshot: Snapshot) -> Markup:

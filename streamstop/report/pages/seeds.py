@@ -3,7 +3,8 @@
 Guarantees:
 - A pure function of the summary and the files of the runs.
 - No script, nothing loaded, everything escaped, bounded however long the runs were.
-- It links to the reports of the runs beside it."""
+- It links to the reports of the runs beside it.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ from streamstop.report.names import (
     INITIAL_NETWORK,
     LDA_COUNTS,
     MARGINS,
+    N_SEGMENTS,
     name_of,
     style_of,
 )
@@ -84,9 +86,10 @@ def render(summary: Mapping[str, Any], group: Group | None) -> str:
         .get_template("seeds.html.j2")
         .render(
             s=summary,
+            segments=summary.get(N_SEGMENTS),
             text=seeds_text,
-            verdict=seeds_text.seeds_sentence(summary),
-            doubt=seeds_text.margin_sentence(summary),
+            result=seeds_text.seeds_sentence(summary),
+            evidence=seeds_text.margin_sentence(summary),
             makers=makers,
             dots=_dots(near, group),
             dots_left=_listed(left),
@@ -174,7 +177,7 @@ def _scores(accuracy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _tables(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, list[list[str]]]]:
     """(title, note, rows with the heads first): domains, classes, held-out evaluation."""
-    share, plain = seeds_text.percent_sd, seeds_text.figure_sd
+    percent_sd, figure_sd = seeds_text.percent_sd, seeds_text.figure_sd
     domains = [row for row in summary.get("per_domain") or () if row.get(HEADLINE)]
     if domains:
         baselines = [key for key in (best_baseline(summary), LDA_COUNTS, INITIAL_NETWORK) if key]
@@ -188,8 +191,8 @@ def _tables(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, list[list[st
             [
                 str(row["domain"] or "further domains"),
                 whole(row["segments"]["mean"]),
-                share(row[HEADLINE]),
-                *(share(row.get(key)) for key in baselines),
+                percent_sd(row[HEADLINE]),
+                *(percent_sd(row.get(key)) for key in baselines),
             ]
             for row in domains[:MAX_ROWS]
         ]
@@ -201,8 +204,8 @@ def _tables(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, list[list[st
             [
                 str(row["class"]),
                 whole(row["segments"]["mean"] if row.get("segments") else None),
-                share(row.get("recall")),
-                share(row.get("precision")),
+                percent_sd(row.get("recall")),
+                percent_sd(row.get("precision")),
             ]
             for row in classes[:MAX_ROWS]
         ]
@@ -216,7 +219,7 @@ def _tables(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, list[list[st
         rows += [
             [
                 _name(name, summary),
-                *(plain(figures.get(key)) for key in CONTINUAL),
+                *(figure_sd(figures.get(key)) for key in CONTINUAL),
             ]
             for name, figures in makers.items()
         ]

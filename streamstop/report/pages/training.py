@@ -3,7 +3,8 @@
 Guarantees:
 - `render` is a pure function of a `TrainView` and the defaults.
 - The page loads nothing and runs nothing; everything from a file is escaped.
-- The page is bounded, however many epochs, layers and folds there are."""
+- The page is bounded, however many epochs, layers and folds there are.
+"""
 
 from __future__ import annotations
 
@@ -59,8 +60,8 @@ def render(view: TrainView, defaults: Mapping[str, Mapping[str, Any]]) -> str:
             v=view,
             s=view.summary,
             percent_of=training_text.percent_of,
-            verdict=training_text.result_sentence(view),
-            doubt=training_text.interval_sentence(view),
+            result=training_text.result_sentence(view),
+            evidence=training_text.interval_sentence(view),
             warnings=training_text.warnings(view),
             comparisons=list(training_text.comparisons(view)),
             changed=training_text.changed_settings(view, defaults)[:MAX_CHANGED],

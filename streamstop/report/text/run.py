@@ -8,9 +8,27 @@ Guarantees:
 
 from __future__ import annotations
 
-from streamstop.report.formatting import duration, p_equals, percent, plural, whole
-from streamstop.report.names import HEADLINE, LDA, LINEAR, NAMES, PRETRAINED, name_of
+from streamstop.report.formatting import (
+    TIMES,
+    duration,
+    figure,
+    p_equals,
+    percent,
+    plural,
+    shorten,
+    whole,
+)
+from streamstop.report.names import (
+    HEADLINE,
+    INITIAL_LDA_SEGMENTS,
+    LDA,
+    LINEAR,
+    NAMES,
+    PRETRAINED,
+    name_of,
+)
 from streamstop.report.views.run import Facts, Score, Snapshot
+from streamstop.report.views.samples import Samples
 
 HEADLINE_READOUT = {
     "linear": "by the linear readout",
@@ -144,7 +162,7 @@ def initial_weights_sentence(snapshot: Snapshot) -> str:
 
 
 def _initial_lda(weights: Facts) -> str:
-    segments = weights.get("discriminant_segments")
+    segments = weights.get(INITIAL_LDA_SEGMENTS)
     if not segments:
         return ""
     return (
@@ -185,10 +203,10 @@ def result_sentence(snapshot: Snapshot) -> str:
     name = name_of(baseline.key, pretrained=snapshot.trained)
     theirs = f"{percent(baseline.segment)}{_last_third(baseline)}"
     if own.segment > baseline.segment:
-        return f"{text}. The strongest baseline, {name}: {theirs}."
+        return f"{text}. The strongest baseline ({name}): {theirs}."
     if own.segment == baseline.segment:
-        return f"{text}, the same as the strongest baseline, {name}: {theirs}."
-    return f"{text}. It does not beat the strongest baseline, {name}: {theirs}."
+        return f"{text}, the same as the strongest baseline ({name}): {theirs}."
+    return f"{text}. It does not beat the strongest baseline ({name}): {theirs}."
 
 
 def significance_sentence(snapshot: Snapshot) -> str:
@@ -197,17 +215,59 @@ def significance_sentence(snapshot: Snapshot) -> str:
     pair = dict(snapshot.paired).get(baseline.key) if baseline else None
     if baseline is None or pair is None:
         return ""
-    name = name_of(baseline.key, pretrained=snapshot.trained)
     differ = pair.learner_only + pair.baseline_only
     if not differ:
-        return f"The learner and {name} were correct on exactly the same segments."
+        return "The learner and this baseline were correct on exactly the same segments."
     p = pair.p_value()
     tail = "" if p < 0.05 else "; the difference is not significant on one pass of this length"
     return (
         f"Exactly one of the two was correct on {plural(differ, 'segment')}: the learner on "
-        f"{pair.learner_only:,}, {name} on {pair.baseline_only:,} "
+        f"{pair.learner_only:,}, this baseline on {pair.baseline_only:,} "
         f"(sign test, {p_equals(p)}{tail})."
     )
+
+
+def further_scores(snapshot: Snapshot) -> list[tuple[str, str]]:
+    """(score, value) of the scores per bin, which are not in the row of headline scores."""
+    scores = snapshot.accuracy or {}
+    found = [
+        ("accuracy per bin", "bin", percent),
+        (
+            "kappa temporal per bin: agreement beyond repeating the last label",
+            "kappa_t_bin",
+            figure,
+        ),
+    ]
+    return [(name, form(scores[key])) for name, key, form in found if scores.get(key) is not None]
+
+
+def event_caption(samples: Samples) -> str:
+    """What the event picture shows."""
+    shown = samples.event_picture
+    if shown is None:
+        return ""
+    facts = [shorten(shown.recording, 60)] if shown.recording else []
+    if shown.events is not None:
+        took = "" if shown.duration_us is None else f" in {duration(shown.duration_us / 1e6)}"
+        facts.append(f"{plural(round(shown.events), 'event')}{took}")
+    if shown.sensor is not None:
+        width, height = shown.sensor
+        grid = f"{shown.picture.width}{TIMES}{shown.picture.height}"
+        sensor = f"{width}{TIMES}{height}"
+        facts.append(f"sensor {sensor}" + ("" if grid == sensor else f", shown as {grid} cells"))
+    return "; ".join(facts)
+
+
+def input_caption(samples: Samples) -> str:
+    """What the picture of the network input shows."""
+    shown = samples.network_input
+    if shown is None:
+        return ""
+    took = "" if shown.bin_us is None else f" of {duration(shown.bin_us / 1e6)}"
+    facts = [f"one bin{took}", f"{shown.picture.width}{TIMES}{shown.picture.height} cells"]
+    if shown.label:
+        facts.append(f"class {shorten(shown.label, 60)}")
+    return "; ".join(facts)
 
 
 def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:

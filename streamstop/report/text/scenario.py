@@ -29,7 +29,7 @@ LONG_RUNS = (
 )
 LONG_RUNS_ALONE = (
     "Labels come in long runs here: repeating the last label is nearly always correct and needs no "
-    "knowledge of the classes. scenario.held_out keeps segments to measure that knowledge."
+    "knowledge of the classes. scenario.held_out_fraction keeps segments to measure that knowledge."
 )
 
 
@@ -139,7 +139,7 @@ def short_count(value: float | None) -> str:
 
 def _scored(domain: DomainScore) -> str:
     name = shorten(domain_name(domain), LINE_NAME)
-    return f"“{name}” {percent(domain.accuracy['decided'])}"
+    return f"“{name}” {percent(domain.accuracy[HEADLINE])}"
 
 
 def _name(name: str) -> str:

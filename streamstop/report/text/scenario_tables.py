@@ -3,7 +3,8 @@
 Guarantees:
 - Pure functions of a `Snapshot`.
 - The best value of a row is marked by weight and a star, not by colour alone.
-- An R matrix other than the learner's is shown only up to MAX_CELLS cells."""
+- An R matrix other than the learner's is shown only up to MAX_CELLS cells.
+"""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def seeds_sentence(summary: Mapping[str, Any]) -> str:
     if baseline is None:
         return f"{text}."
     theirs = summary["baselines"][baseline]["segment"]
-    named = f"the strongest baseline, {_name(baseline, summary)}"
+    named = f"the strongest baseline ({_name(baseline, summary)})"
     if own["segment"]["mean"] > theirs["mean"]:
         return f"{text}; {named}: {percent_sd(theirs)}."
     return f"{text}. It does not beat {named}: {percent_sd(theirs)}."
@@ -118,7 +118,7 @@ def margin_sentence(summary: Mapping[str, Any]) -> str:
     low, high = margin["ci95"]
     tail = "" if low > 0 or high < 0 else "; the difference is not significant"
     return (
-        f"Learner minus {_name(baseline, summary)}, in the same runs: "
+        "Learner minus this baseline, in the same runs: "
         f"{points(margin['mean'])} points, "
         f"95{NBSP}% interval {interval(margin, signed=True)} (Student's t, "
         f"{plural(margin['n'], 'seed')}){tail}."

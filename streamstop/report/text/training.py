@@ -14,6 +14,7 @@ from typing import Any
 from streamstop.config.training import limited
 from streamstop.pipeline.summary_file import number
 from streamstop.report.formatting import MINUS, NBSP, NONE, percent, plural
+from streamstop.report.names import TEST_LDA
 from streamstop.report.views.training import TrainView
 
 MANY = 1000
@@ -88,7 +89,7 @@ def interval_sentence(view: TrainView) -> str:
     spread = number((view.summary["test"] or {}).get("folds_sd"))
     if spread is not None:
         text = f"Standard deviation over the folds: {spread * 100:.1f} points. {text}"
-    return _lda_sentence(view.summary.get("test_discriminant") or {}) + text
+    return _lda_sentence(view.summary.get(TEST_LDA) or {}) + text
 
 
 def _lda_sentence(figure: Mapping[str, Any]) -> str:

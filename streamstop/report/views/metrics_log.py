@@ -6,7 +6,8 @@ Guarantees:
 - Of segments.csv only counts and windowed accuracies are kept.
 
 Does not:
-- Show a spike between two kept points; the report states how many records are drawn."""
+- Show a spike between two kept points; the report states how many records are drawn.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ Guarantees:
 - A folder that is not a finished run's is a `UsageError`.
 
 Does not:
-- Compute scores: it shows those of the run."""
+- Compute scores: it shows those of the run.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from streamstop.errors import UsageError
 from streamstop.events.packet import Damage
 from streamstop.pipeline.segments_file import WINDOW
 from streamstop.pipeline.summary_file import number, read_summary
-from streamstop.report.names import HEADLINE
+from streamstop.report.names import HEADLINE, N_BINS, N_SEGMENTS
 from streamstop.report.views.metrics_log import (
     Curves,
     Paired,
@@ -29,6 +30,7 @@ from streamstop.report.views.metrics_log import (
     read_paired,
     read_windowed,
 )
+from streamstop.report.views.samples import Samples, load_samples
 from streamstop.report.views.scenario import (
     DomainScore,
     HeldOut,
@@ -134,6 +136,7 @@ class Snapshot:
     config: str = ""
     curves: Curves = field(default_factory=Curves)
     windowed: WindowedAccuracy = field(default_factory=WindowedAccuracy)
+    samples: Samples = field(default_factory=Samples)
     paired: tuple[tuple[str, Paired], ...] = ()
 
     @property
@@ -204,7 +207,12 @@ def load_snapshot(run_dir: Path | str) -> Snapshot:
     except OSError as error:
         raise UsageError(f"The run cannot be read ({error.strerror}): {folder}") from error
     return replace(
-        snapshot, config=config, curves=curves, paired=tuple(paired.items()), windowed=windowed
+        snapshot,
+        config=config,
+        curves=curves,
+        paired=tuple(paired.items()),
+        windowed=windowed,
+        samples=load_samples(folder / "samples.json"),
     )
 
 
@@ -238,8 +246,8 @@ def _snapshot(summary: Mapping[str, Any]) -> Snapshot:
         simulated=summary["data"] != "real",
         seed=summary.get("seed"),
         protocol=dict(summary.get("protocol") or {}),
-        segments=int(summary["segments"]),
-        bins=int(summary["bins"]),
+        segments=int(summary[N_SEGMENTS]),
+        bins=int(summary[N_BINS]),
         classes=tuple(str(c) for c in summary.get("classes") or ()),
         accuracy=None if accuracy is None else _figures(accuracy),
         scores=tuple(_scores(summary)) if accuracy is not None else (),

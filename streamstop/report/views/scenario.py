@@ -4,7 +4,8 @@ Guarantees:
 - Bounded values, whatever the summary holds.
 - A summary without these tables (of an older version) gives empty values.
 - A missing or non-finite figure is None.
-- A table with another meaning raises ValueError, TypeError or KeyError."""
+- A table with another meaning raises ValueError, TypeError or KeyError.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from itertools import zip_longest
 from typing import Any
 
 from streamstop.pipeline.summary_file import number
-from streamstop.report.names import HEADLINE
+from streamstop.report.names import HEADLINE, N_SEGMENTS
 
 MAX_SPANS = 1024
 MAX_ALARMS = 512
@@ -180,7 +181,7 @@ def read_scenario(summary: Mapping[str, Any]) -> ScenarioView:
     drifts = (int(one) for one in (scenario.get("drifts") or ())[:MAX_SPANS])
     total = int(scenario.get("spans_in_all") or len(spans))
     if summary.get("status") in UNFINISHED:
-        came_to = int(summary.get("segments") or 0)
+        came_to = int(summary.get(N_SEGMENTS) or 0)
         spans = [one for one in spans if int(one[0]) < came_to]
         drifts = (one for one in drifts if one < came_to)
         total = min(total, len(spans))

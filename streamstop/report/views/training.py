@@ -5,7 +5,8 @@ Guarantees:
 - A folder that is not a finished training's is a `UsageError`.
 
 Does not:
-- Compute scores: it shows those of the training."""
+- Compute scores: it shows those of the training.
+"""
 
 from __future__ import annotations
 

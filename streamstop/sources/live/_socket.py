@@ -1,4 +1,4 @@
-"""What feeds from sockets have in common: a read that closing ends, on whatever thread it waits."""
+"""What feeds from sockets share: a read that `close` ends, in whatever thread it waits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streamstop.events.packet import Damage
 
 
 class SocketFeed:
-    """A socket, and a pair of them to wake whoever waits for it; both closed once, together.
+    """A socket, and a pair of sockets that wakes a waiting read; all are closed once, together.
 
     A read holds `_lock`, waits for `_socket` and `_woken`, and ends once `_closing` is set.
     """
@@ -21,16 +21,16 @@ class SocketFeed:
         self._closing = False
 
     def held_damage(self) -> tuple[Damage, ...]:
-        """See `LiveFeed.held_damage`: what is met is told at once, where a feed says no other."""
+        """No damage: it is reported at once unless a subclass overrides this. See `LiveFeed`."""
         return ()
 
     def close(self) -> None:
-        """Close the socket; ends a `read` in another thread."""
+        """Close the socket; this ends a `read` in another thread."""
         self._closing = True
         try:
             self._wake.send(b"\0")
         except OSError:
-            return  # closed before
+            return  # already closed
         with self._lock:
             for one in (self._socket, self._wake, self._woken):
                 one.close()

@@ -1,7 +1,13 @@
 """The inner loop of the UDP receiver: datagrams to events, compiled by numba on first use.
 
-It promises to read no byte outside a datagram, whatever the bytes: an event that its datagram does
-not hold to the end is not made, and counted. It does not look at coordinates; the binner does.
+Guarantees:
+
+- No byte outside a datagram is read, whatever the bytes: an event that its datagram does not
+  contain completely is counted, and not made.
+
+Does not:
+
+- Check coordinates; the binner does.
 """
 
 from __future__ import annotations
@@ -15,11 +21,12 @@ import numpy as np
 TIME_BITS = 32
 
 LAST_US, SEEN, OFFSET_US = range(3)
-"""What `clock` holds: the last timestamp, wraps undone; whether there was one; by how much the
-timestamps' clock is ahead of the arrival clock."""
+"""Indices into `clock`: the last timestamp, wraps undone; whether there was one; how far the
+timestamps' clock is ahead of the arrival clock.
+"""
 
 CUT, CUT_BYTES, FIRST_CUT = range(3)
-"""What `tally` counts: events that their datagram cut off, their bytes, where the first began."""
+"""Indices into `tally`: truncated events, their bytes, where the first of them started."""
 
 DatagramLoop = Callable[..., int]
 
@@ -28,12 +35,12 @@ def read_datagrams(
     data: Any, starts: Any, ends: Any, arrival_us: Any, by_arrival: bool,
     words: Any, clock: Any, tally: Any,
 ) -> int:  # fmt: skip
-    """The events of datagrams that lie in one buffer; returns how many.
+    """The events of datagrams that lie in one buffer; returns their number.
 
     data : (bytes,) uint8.
-    starts, ends, arrival_us : (datagrams,) int64, where each lies and when it came.
-    by_arrival : every event gets its datagram's arrival for a time, timestamps are passed over.
-    words : (n, 2) int64, out: events as EVENT_DTYPE lays them out; n is at least bytes / 4.
+    starts, ends, arrival_us : (datagrams,) int64, position and arrival time of each.
+    by_arrival : every event gets its datagram's arrival time, and timestamps are ignored.
+    words : (n, 2) int64, out: events as in EVENT_DTYPE; n is at least bytes / 4.
     clock, tally : (3,) int64, in and out.
     """
     half = np.int64(1 << (TIME_BITS - 1))
@@ -57,7 +64,7 @@ def read_datagrams(
                 at += 8
                 if by_arrival:
                     t = now
-                else:  # as `records.unwrap` has it
+                else:  # as in `fixed_records.unwrap`
                     if clock[SEEN]:
                         t = clock[LAST_US] + ((t - clock[LAST_US] + half) & mask) - half
                     clock[SEEN] = 1
@@ -76,7 +83,7 @@ def read_datagrams(
 
 @cache
 def compiled_loop() -> DatagramLoop:
-    """`read_datagrams` compiled for one signature, once a process."""
+    """`read_datagrams` compiled for one signature, once per process."""
     import numba
     from numba import types
 

@@ -1,7 +1,13 @@
 """Network addresses in URIs: `udp://HOST:PORT?key=value`, `dv://HOST:PORT`.
 
-It promises that nothing but this machine is reached or listened to unless the URI names another
-address, and that what was mistyped is said, with what was perhaps meant. It opens no socket.
+Guarantees:
+
+- Only this machine is contacted or listened to, unless the URI names another address.
+- A mistyped option is reported with a suggestion.
+
+Does not:
+
+- Open sockets.
 """
 
 from __future__ import annotations
@@ -14,20 +20,26 @@ from streamstop.errors import UsageError
 from streamstop.events.packet import SensorSize
 
 SCHEMES = ("udp", "dv", "tcp")
-"""Of network sources, each with its function in `streamstop.sources.live.registry.OPENERS`."""
+"""Schemes of network sources, as in `streamstop.sources.live.registry.OPENERS`."""
 
 LOOPBACK = "127.0.0.1"
 MAX_SIDE = 1 << 15
-"""Coordinates have 15 bits on the wire."""
+"""Coordinates have 15 bits in a datagram."""
 
 
 class Address(NamedTuple):
-    """What a URI names.
+    """The parts of a network URI.
 
-    scheme : one of `SCHEMES`.
-    host, port : where; loopback where the URI names no host.
-    options : what stands after `?`, by key.
-    uri : as it was written.
+    Attributes
+    ----------
+    scheme
+        One of `SCHEMES`.
+    host, port
+        Loopback where the URI names no host.
+    options
+        What follows `?`, by key.
+    uri
+        As it was written.
     """
 
     scheme: str
@@ -38,19 +50,23 @@ class Address(NamedTuple):
 
 
 def parse_address(uri: str, options: tuple[str, ...]) -> Address:
-    """The parts of a network URI, checked.
+    """Parse and check a network URI.
 
     Parameters
     ----------
-    uri : `SCHEME://HOST:PORT?key=value&...`; the host may be left out, `udp://:3333` or
-        `udp://3333`; an IPv6 host stands in brackets.
-    options : keys that may stand after `?`.
+    uri
+        `SCHEME://HOST:PORT?key=value&...`; the host may be left out, `udp://:3333` or
+        `udp://3333`; an IPv6 host needs brackets.
+    options
+        Keys allowed after `?`.
 
     Raises
     ------
     UsageError
-        If it is written otherwise, the port is none, or an option is unknown.
+        If it has another form, the port is out of range, or an option is unknown.
 
+    Examples
+    --------
     >>> parse_address("udp://3333?times=arrival", ("times",))[:4]
     ('udp', '127.0.0.1', 3333, {'times': 'arrival'})
     """
@@ -79,7 +95,7 @@ def _options(query: str, known: tuple[str, ...], uri: str) -> dict[str, str]:
             near = difflib.get_close_matches(key, known, n=1)
             meant = f"; did you mean {near[0]}?" if near else ""
             raise UsageError(
-                f"no option {key!r} here, known are {', '.join(known) or 'none'}{meant}: {uri}"
+                f"unknown option {key!r}, known are {', '.join(known) or 'none'}{meant}: {uri}"
             )
         if not value or key in options:
             raise UsageError(f"options are written ?key=value&key=value, each key once: {uri}")
@@ -88,12 +104,12 @@ def _options(query: str, known: tuple[str, ...], uri: str) -> dict[str, str]:
 
 
 def sensor_of(address: Address, stated: SensorSize | None = None) -> SensorSize | None:
-    """The sensor that the URI's `sensor` option names, without one the one stated otherwise.
+    """The sensor in the URI's `sensor` option; without one, the one stated otherwise.
 
     Raises
     ------
     UsageError
-        If it is no size, too large for the wire, or another than the one stated.
+        If it is no size, too large for a datagram, or differs from the one stated.
     """
     text = address.options.get("sensor")
     if text is None:
@@ -107,5 +123,5 @@ def sensor_of(address: Address, stated: SensorSize | None = None) -> SensorSize 
     if max(sensor) > MAX_SIDE:
         raise UsageError(f"sensor {sensor} has more than {MAX_SIDE} columns or rows: {address.uri}")
     if stated not in (None, sensor):
-        raise UsageError(f"the sensor is stated as {stated} and here as {sensor}: {address.uri}")
+        raise UsageError(f"the sensor is given as {stated} and here as {sensor}: {address.uri}")
     return sensor

@@ -1,10 +1,14 @@
-"""Events that come over TCP from DV, or from anything with dv-processing's NetworkWriter.
+"""Events over TCP from DV, or from anything that uses dv-processing's NetworkWriter.
 
-It promises every event that the server sent, in its order: TCP makes the server wait where we are
-slow, so nothing is dropped here. A packet that cannot be read costs itself alone. A length that
-makes no sense costs all that follows, since nothing tells where the next packet begins; so does an
-end inside a packet. Both are told as damage. No length is believed before it is under a cap, and
-memory grows with what has come, not with what was announced.
+Guarantees:
+
+- Every event that the server sent, in its order: with TCP the server waits for a slow reader, so
+  nothing is dropped here.
+- A packet that cannot be read costs only itself. After an impossible length, or an end inside a
+  packet, the rest cannot be read, since the start of the next packet is unknown. Both are reported
+  as damage.
+- No length is used before it is checked against a limit, and memory grows with the bytes received,
+  not with the length announced.
 
 Layout: AEDAT4 without its first line and without the table at its end: `u32 size` and an `IOHeader`
 flatbuffer, then packets of `i32 stream, i32 size` and `size` bytes. A server sends one kind of
@@ -40,18 +44,18 @@ from streamstop.sources.live.address import parse_address, sensor_of
 from streamstop.sources.live.feed import FeedChunk
 
 CONNECT_S = 1.5
-"""How long a server may take to answer."""
+"""Time limit for the connection."""
 
 HEADER_S = 5.0
-"""How long it may take from then on to say what it sends."""
+"""Time limit for the header after that."""
 
 ENDS_EMPTY = {"end": "empty packet"}
-"""What a server's header says of its events where a packet without events is the last. A server
-that has no more to send stays for a while, and by the clock that would be time passing."""
+"""Attributes in a server's header that announce an empty packet as the last one. A server keeps the
+connection open for a while after its last event, and by the clock that would be time passing."""
 
 OPTIONS = ("sensor",)
 IDLE_US = 250_000
-"""A segment that the network lost is sent again after about 200 ms."""
+"""A TCP segment that was lost is sent again after about 200 ms."""
 
 _PIECE = 1 << 18
 
@@ -61,16 +65,19 @@ class DvTcpFeed(SocketFeed):
 
     Parameters
     ----------
-    host, port : where the server listens.
-    sensor : pixels of the sensor, where the server does not say.
-    name : the URI; "" makes it from the address.
+    host, port
+        Address of the server.
+    sensor
+        Size in pixels, where the server does not send it.
+    name
+        The URI; "" makes it from the address.
 
     Raises
     ------
     SourceError
-        If nobody answers, or what answers is no DV server, or it sends no events.
+        If nobody answers, the peer is no DV server, or it sends no events.
     UsageError
-        If the sensor is another than the server's, or neither says it.
+        If the sensor differs from the server's, or is unknown.
     """
 
     format = "dv"
@@ -96,7 +103,7 @@ class DvTcpFeed(SocketFeed):
             raise
 
     def read(self, timeout_s: float) -> FeedChunk | None:
-        """What came since the last call; see `LiveFeed.read`. None once the server has ended."""
+        """The events since the last call; see `LiveFeed.read`. None once the server has ended."""
         with self._lock:
             end = time.monotonic() + timeout_s
             while not self._closing:
@@ -112,7 +119,7 @@ class DvTcpFeed(SocketFeed):
             return None
 
     def _receive(self, timeout_s: float) -> None:
-        """Take in what the connection has, waiting for it until then."""
+        """Receive what the connection has, waiting up to `timeout_s`."""
         ready, _, _ = select.select([self._socket, self._woken], [], [], timeout_s)
         if self._socket not in ready:
             return
@@ -122,14 +129,14 @@ class DvTcpFeed(SocketFeed):
             return
         except OSError as error:
             raise SourceError(
-                f"the connection broke off: {error.strerror}; all that came before was kept, up to "
+                f"the connection failed: {error.strerror}; everything before was kept, up to "
                 f"byte {self._offset + len(self._data)}: {self.name}"
             ) from error
         self._data += piece
         self._ended = not piece
 
     def _header(self) -> Header:
-        """What the server says it sends."""
+        """The header: the streams that the server sends."""
         end = time.monotonic() + HEADER_S
         size = 4
         while len(self._data) < size:
@@ -137,16 +144,16 @@ class DvTcpFeed(SocketFeed):
             ready = left > 0 and select.select([self._socket], [], [], left)[0]
             piece = self._socket.recv(_PIECE) if ready else b""
             if not piece:
-                happened = "hung up" if ready else f"said nothing whole within {HEADER_S:g} s"
+                happened = "closed the connection" if ready else f"was silent for {HEADER_S:g} s"
                 raise SourceError(
-                    f"the server {happened} before it told what it sends; is it a DV server, with "
-                    f"room for one more client? {self.name}"
+                    f"the server {happened} before its header was complete; is it a DV server, "
+                    f"with room for one more client? {self.name}"
                 )
             self._data += piece
             if len(self._data) >= 4:
                 size = 4 + int.from_bytes(self._data[:4], "little")
                 if size > MAX_HEADER_BYTES or self._data[8:12] not in (b"IOHE", self._data[8:8]):
-                    raise SourceError(f"what answers is no DV server: {self.name}")
+                    raise SourceError(f"the peer is not a DV server: {self.name}")
         try:
             header = read_header(io.BytesIO(MAGIC + bytes(self._data[:size])))
         except UnreadableError as error:
@@ -156,14 +163,14 @@ class DvTcpFeed(SocketFeed):
         return header
 
     def _parsed(self) -> FeedChunk:
-        """Events of the packets that are there whole, MAX_PACKET_EVENTS or one packet at a time."""
+        """Events of the complete packets, MAX_PACKET_EVENTS or one packet at a time."""
         parts: list[Events] = []
         damage: list[Damage] = []
         at = count = 0
         while count < MAX_PACKET_EVENTS and len(self._data) - at >= 8:
             stream, size = struct.unpack_from("<ii", self._data, at)
             if not 0 <= size <= MAX_BLOCK_BYTES:
-                reason = f"a packet of {size} bytes was announced; what follows it cannot be read"
+                reason = f"a packet of {size} bytes was announced; what follows cannot be read"
                 damage.append(Damage(self._offset + at, len(self._data) - at, reason, self.name))
                 at, self._ended = len(self._data), True
                 break
@@ -193,20 +200,21 @@ class DvTcpFeed(SocketFeed):
 
 
 def open_dv(uri: str, sensor: SensorSize | None = None) -> DvTcpFeed:
-    """Connect where a URI says: `dv://HOST:PORT`, or `tcp://HOST:PORT`.
+    """Connect to a DV server: `dv://HOST:PORT`, or `tcp://HOST:PORT`.
 
     Parameters
     ----------
-    uri : the host may be left out and is then this machine; `?sensor=WxH` where the server does not
-        say it.
-    sensor : the same, where the URI does not say.
+    uri
+        Without a host, this machine; `?sensor=WxH` where the server does not send it.
+    sensor
+        The same, where the URI does not contain it.
 
     Raises
     ------
     UsageError
-        If the URI cannot be understood, or the sensor is not known.
+        If the URI cannot be parsed, or the sensor is unknown.
     SourceError
-        If the server cannot be read from.
+        If the server cannot be read.
     """
     address = parse_address(uri, OPTIONS)
     return DvTcpFeed(address.host, address.port, sensor=sensor_of(address, sensor), name=uri)
@@ -228,17 +236,17 @@ def _connect(host: str, port: int, name: str) -> socket.socket:
 def _event_stream(
     header: Header, sensor: SensorSize | None, name: str
 ) -> tuple[int, SensorSize, bool]:
-    """The number of the stream of events, its sensor, and whether no camera made it."""
+    """The id of the event stream, its sensor, and whether it is simulated."""
     kinds = {i: of.get("typeIdentifier", "") for i, of in header.streams.items()}
     events = [i for i, kind in kinds.items() if kind == "EVTS"]
     if not events:
         sends = ", ".join(filter(None, kinds.values())) or "nothing"
         raise SourceError(f"the server sends {sends}, and no events (EVTS): {name}")
     info = header.streams[events[0]]
-    said = stream_sensor(info)
-    if said is not None and sensor not in (None, said):
-        raise UsageError(f"the server's sensor is of {said}, not {sensor}; leave it out: {name}")
-    size = said or sensor
+    stated = stream_sensor(info)
+    if stated is not None and sensor not in (None, stated):
+        raise UsageError(f"the server's sensor is {stated}, not {sensor}; leave it out: {name}")
+    size = stated or sensor
     if size is None:
-        raise UsageError(f"the server does not say the sensor; give it, ?sensor=346x260: {name}")
+        raise UsageError(f"the server does not send the sensor; give it, ?sensor=346x260: {name}")
     return events[0], size, info.get("source", "").startswith(SIMULATED_SOURCE)

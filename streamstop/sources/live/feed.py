@@ -1,6 +1,8 @@
-"""A live origin of events as the code that reads it sees it: the protocol `LiveFeed`.
+"""The protocol of a live origin of events, `LiveFeed`, and what it delivers.
 
-It knows nothing of the source that is made of a feed, nor of how feeds are opened.
+Does not:
+
+- Depend on the source that reads a feed, or on how feeds are opened.
 """
 
 from __future__ import annotations
@@ -16,9 +18,14 @@ from streamstop.events.packet import Damage, Events, SensorSize
 class FeedChunk:
     """What a feed received at once.
 
-    events : array of EVENT_DTYPE, any length, in the order they came, times in the origin's own us.
-    dropped : events lost before they came here, by cause, as far as the origin can tell.
-    damage : what could not be understood (a bad datagram), in bytes.
+    Attributes
+    ----------
+    events
+        Array of EVENT_DTYPE, any length, in the order of arrival, times in the origin's own us.
+    dropped
+        Events lost before they arrived, by cause, as far as the origin can tell.
+    damage
+        What could not be decoded (a bad datagram), in bytes.
     """
 
     events: Events
@@ -29,12 +36,20 @@ class FeedChunk:
 class LiveFeed(Protocol):
     """A live origin of events: a camera's driver, a socket.
 
-    name : the URI or word it was opened by.
-    format : short name of where its events come from, e.g. "udp".
-    sensor : pixels of the sensor.
-    simulated : True where it is known that no camera made these events.
-    idle_us : when nothing came for so long, time is taken to have passed without events.
-    waits : True where an origin that is not read waits, so that nothing need be dropped (TCP).
+    Attributes
+    ----------
+    name
+        The URI or word it was opened with.
+    format
+        Short name of the origin, e.g. "udp".
+    sensor
+        Size in pixels.
+    simulated
+        True if it is known that no camera made these events.
+    idle_us
+        After this long without events, time is taken to have passed without events.
+    waits
+        True if an origin that is not read waits, so that nothing need be dropped (TCP).
     """
 
     name: str
@@ -45,31 +60,34 @@ class LiveFeed(Protocol):
     waits: bool
 
     def read(self, timeout_s: float) -> FeedChunk | None:
-        """What came since the last call; an empty one where nothing did within `timeout_s`.
+        """What was received since the last call; empty if nothing was within `timeout_s`.
 
-        None where the stream has ended for good. Called from one thread only, never after `close`.
+        None if the stream has ended for good. Called from one thread only, never after `close`.
 
         Raises
         ------
         SourceError
-            If it cannot be read on (unplugged, connection reset).
+            If it cannot be read any more (unplugged, connection reset).
         """
         ...
 
     def held_damage(self) -> tuple[Damage, ...]:
-        """Damage that no `read` told yet; asked for at the end of a run, after the last of them."""
+        """Damage that no `read` reported yet; asked for once, after the last `read` of a run."""
         return ()
 
     def close(self) -> None:
-        """Give the device or socket back. May be called from another thread, to end a `read`."""
+        """Release the device or socket. May be called from another thread, to end a `read`."""
         ...
 
 
 class Recorder(Protocol):
-    """Where a copy of what was received goes: `streamstop.sources.live.recorder.StreamRecorder`."""
+    """Receives a copy of the events: `streamstop.sources.live.recorder.StreamRecorder`."""
 
-    def write(self, events: Events) -> None: ...
+    def write(self, events: Events) -> None:
+        """Record events, in the order in which they came."""
 
-    def mark(self, until_us: int) -> None: ...
+    def mark(self, until_us: int) -> None:
+        """Record that time has reached `until_us` with no more events before it."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Write what waits, and close the file."""

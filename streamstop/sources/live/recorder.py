@@ -1,10 +1,13 @@
-"""The tee of a live run: what was received, written as it comes to an AEDAT4 file.
+"""Records a live run: what was received, written as it comes to an AEDAT4 file.
 
-It promises that a run from the file is the live run again: the same events and, between them, the
-moments at which the clock said that time had passed without any (marks). The file can be read up
-to the last packet written whenever the process dies, by any reader of AEDAT4: marks are triggers of
-a stream of their own. It never stops a run: where it may not grow, or the disk is full, recording
-ends, and says so.
+Guarantees:
+
+- A run from the file repeats the live run: the same events and, between them, the same marks, which
+  are the moments at which the clock found that time had passed without events.
+- The file can be read up to the last packet written, whenever the process ends, by any reader of
+  AEDAT4: marks are triggers in a stream of their own.
+- Recording never stops a run: at the size limit, or when the disk is full, recording ends, with the
+  reason in `full`.
 """
 
 from __future__ import annotations
@@ -26,32 +29,40 @@ from streamstop.formats.aedat.aedat4_writer import (
 
 PACKET_EVENTS = 1 << 14
 FLUSH_S = 1.0
-"""What came is on the disk after so long, however little it is."""
+"""Events are on the disk after this long, however few they are."""
 
 MAX_LINES = 1 << 16
-"""A longer recording has no table of packets, which readers can do without: it would grow on."""
+"""A longer recording has no table of packets, which would grow with it; readers do not need it."""
 
 _EVENTS, _MARKS = 0, 1  # ids of the two streams
 _COMPRESSION, _LEVEL = "zstd", 1
-_RISING_EDGE = 1  # of an external signal, as DV numbers kinds of triggers
+_RISING_EDGE = 1  # of an external signal, in DV's numbering of trigger types
 
 
 class StreamRecorder:
-    """Writes events and marks; close it at the end.
+    """Writes events and marks to an AEDAT4 file; close it at the end.
 
     Parameters
     ----------
-    path : the new file.
-    sensor : pixels of the sensor.
-    max_bytes : the file may not grow beyond.
-    simulated : marks the events as made by no camera.
-    info : further attributes for the header, by name.
+    path
+        The new file.
+    sensor
+        Size in pixels.
+    max_bytes
+        Size limit of the file.
+    simulated
+        Marks the events as made by no camera.
+    info
+        Further attributes for the header, by name.
 
     Attributes
     ----------
-    events : written, or waiting for the next packet.
-    not_recorded : events that came when recording had ended.
-    full : why recording ended early; "" where it did not.
+    events
+        Number of events written, or waiting for the next packet.
+    not_recorded
+        Number of events that came after recording had ended.
+    full
+        Why recording ended early; "" if it did not.
     """
 
     def __init__(
@@ -78,7 +89,7 @@ class StreamRecorder:
         self._end = self._file.tell()
 
     def write(self, events: Events) -> None:
-        """Take in events, in the order in which they came."""
+        """Record events, in the order in which they came."""
         taken = 0
         while taken < len(events) and not self.full:
             n = min(PACKET_EVENTS - self._filled, len(events) - taken)
@@ -92,24 +103,24 @@ class StreamRecorder:
             self._flush()
 
     def mark(self, until_us: int) -> None:
-        """Take in that time has come to `until_us` with nothing more before it."""
+        """Record that time has reached `until_us` with no more events before it."""
         self._flush()
         self._put(_MARKS, _trigger_packet(until_us), 1, until_us, until_us)
 
     def close(self) -> None:
-        """Write what waits, and the table of packets."""
+        """Write the events that wait, and the table of packets."""
         if self._file.closed:
             return
         self._flush()
         table = compressed(packet_table(self._lines), _COMPRESSION, _LEVEL)
         try:
             self._file.seek(self._end)
-            self._file.truncate()  # of a packet that the disk had no room for
+            self._file.truncate()  # remove a packet that did not fit on the disk
             if len(self._lines) <= MAX_LINES and self._file.write(table) == len(table):
                 self._file.seek(0)
                 self._file.write(file_header(_COMPRESSION, self._end, self._xml))
         except OSError as error:
-            self.full = self.full or f"the disk gave up: {error.strerror}"
+            self.full = self.full or f"writing failed: {error.strerror}"
         finally:
             self._file.close()
 
@@ -122,7 +133,7 @@ class StreamRecorder:
                 self.not_recorded += len(part)
 
     def _put(self, stream: int, content: bytes, count: int, first_us: int, last_us: int) -> bool:
-        """Write a packet, whole or not at all; whether it is written."""
+        """Write a packet completely or not at all; whether it was written."""
         self._written_s = time.monotonic()
         if self.full:
             return False
@@ -135,7 +146,7 @@ class StreamRecorder:
             self._file.seek(self._end)
             written = self._file.write(packet)
         except OSError as error:
-            self.full = f"the disk gave up: {error.strerror}"
+            self.full = f"writing failed: {error.strerror}"
             return False
         if written < len(packet):
             self.full = "the disk is full"
@@ -147,11 +158,11 @@ class StreamRecorder:
 
 
 def _trigger_packet(t_us: int) -> bytes:
-    """A TriggerPacket flatbuffer of one trigger, its length in front."""
+    """A TriggerPacket flatbuffer of one trigger, with its length prefix."""
     body = struct.pack("<I4s", 16, b"TRIG")
     body += struct.pack("<3H2x", 6, 8, 4)  # vtable at 12
-    body += struct.pack("<iII", 8, 4, 1)  # table at 20, then the vector's length
-    body += struct.pack("<I", 16)  # its one line lies at 48
+    body += struct.pack("<iII", 8, 4, 1)  # table at 20, then the length of the vector
+    body += struct.pack("<I", 16)  # its one row is at 48
     body += struct.pack("<4H", 8, 16, 8, 4)  # vtable of a trigger at 36
     body += bytes(4)
     body += struct.pack("<ib3xq", 12, _RISING_EDGE, t_us)

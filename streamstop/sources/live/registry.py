@@ -1,6 +1,6 @@
-"""Which words and URIs name a live origin, and the module that opens each.
+"""Words and URIs that name a live origin, and the module that opens each.
 
-A module is imported when it is asked for: camera drivers take their time to load.
+A module is imported when it is needed, since camera drivers take long to load.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from streamstop.sources.live.source import LiveSource
 
 CAMERAS = ("davis346", "davis240", "dvxplorer", "evk4", "camera")
-"""Plain words that name a camera; "camera" is whichever is attached."""
+"""Words that name a camera; "camera" is whichever is attached."""
 
 OPENERS = {"udp": "udp:open_udp", "dv": "dv_tcp:open_dv", "tcp": "dv_tcp:open_dv"}
 """Network origins by the scheme of their URI, each "module:function" in this package."""
@@ -26,14 +26,19 @@ def is_live(uri: str) -> bool:
 
 
 def open_feed(uri: str, sensor: SensorSize | None = None) -> LiveFeed:
-    """The feed that a word or URI names.
+    """Open the feed that a word or URI names.
 
-    sensor : pixels of the sensor, where the origin does not say; `?sensor=` says the same.
+    Parameters
+    ----------
+    uri
+        A word of CAMERAS or a network URI.
+    sensor
+        Size in pixels, where the origin does not send it; `?sensor=` does the same.
 
     Raises
     ------
     SourceError, UsageError
-        As its module says.
+        As documented in its module.
     """
     scheme = uri.partition("://")[0]
     where = OPENERS.get(scheme, "cameras.open:open_camera")
@@ -53,22 +58,27 @@ def open_live(
     seconds: float = 0.0,
     tick_us: int = 10_000,
 ) -> LiveSource:
-    """Open a camera or a socket.
+    """Open a camera or a socket as a source.
 
     Parameters
     ----------
-    sensor : pixels of the sensor, where the origin does not say; `?sensor=` says the same.
-    labels : path of a label CSV, whose times are those that the origin's events will have.
-    length_us, limit : how labelled intervals become segments; see
-        `streamstop.sources.file.FileSource`.
-    strict, seconds, tick_us : see `streamstop.sources.live.source.LiveSource`.
+    uri
+        A word of CAMERAS or a network URI.
+    sensor
+        Size in pixels, where the origin does not send it; `?sensor=` does the same.
+    labels
+        Path of a label CSV, whose times are those that the origin's events will have.
+    length_us, limit
+        How labelled intervals become segments; see `streamstop.sources.file.FileSource`.
+    strict, seconds, tick_us
+        See `streamstop.sources.live.source.LiveSource`.
 
     Raises
     ------
     SourceError
         If nothing can be opened under that name.
     UsageError
-        If the URI or the labels make no sense.
+        If the URI or the labels are not valid.
     """
     from streamstop.events.labels import read_label_csv
     from streamstop.sources.live.source import LiveSource

@@ -1,12 +1,14 @@
-"""Live origins: a feed is read on a thread of its own into a bounded ring, and a clock closes bins.
+"""Live sources: a thread reads a feed into a bounded ring buffer, and a clock closes bins.
 
-It promises that reading never waits for the learner (unless the origin can be made to wait), that
-memory is bounded, that what does not fit is dropped oldest first and counted, and that what the
-learner got is what the tee got: the same events and the same words of the clock, in the same order.
+Guarantees:
 
-The clock: events of time t arrived at some moment, so by d later those of t + d should have come.
-Where none has for the feed's `idle_us`, time is said to have passed up to that long ago
-(`Packet.until_us`). An event that comes later than the clock said is rejected by the binner, as
+- Reading never waits for the learner, unless the origin itself can wait.
+- Memory is bounded: what does not fit is dropped, the oldest first, and counted.
+- The recorder gets what the learner gets: the same events and marks, in the same order.
+
+The clock: an event of time t arrives at some moment, so events of t + d should have arrived a time
+d later. If none has for the feed's `idle_us`, time is taken to have passed up to that long ago
+(`Packet.until_us`). The binner rejects an event that comes after the clock has passed its time, as
 late.
 """
 
@@ -32,28 +34,32 @@ from streamstop.sources.base import SourceBase
 from streamstop.sources.live.feed import FeedChunk, LiveFeed, Recorder
 
 RING_EVENTS = 1 << 22
-"""Events that may wait for the learner: 64 MB."""
+"""Number of events that may wait for the learner: 64 MB."""
 
 POLL_S = 0.01
-"""How long a feed is asked to wait for events before it is asked again."""
+"""Time that a feed waits for events in one call."""
 
 MAX_DAMAGE = 64
-"""Further stretches of damage that wait are counted in the last of these."""
+"""Maximum number of damaged regions that wait; further ones are counted in the last."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Queued:
-    """What waits in the ring: at most MAX_PACKET_EVENTS events, and when they arrived."""
+    """An entry of the ring: at most MAX_PACKET_EVENTS events, and when they arrived."""
 
     events: Events
     arrived_s: float
 
 
 class EventRing:
-    """A bounded queue of events between the thread that reads and the one that learns.
+    """A bounded queue of events between the reading and the learning thread.
 
-    capacity : events it holds at most.
-    waits : True makes `put` wait for room; else the oldest are dropped, cause "ring_overflow".
+    Parameters
+    ----------
+    capacity
+        Maximum number of events.
+    waits
+        True makes `put` wait for room; else the oldest are dropped, cause "ring_overflow".
     """
 
     def __init__(self, capacity: int, *, waits: bool) -> None:
@@ -68,7 +74,7 @@ class EventRing:
         self._error: StreamstopError | None = None
 
     def put(self, received: FeedChunk, arrived_s: float) -> None:
-        """Take in what a feed received."""
+        """Add what a feed received."""
         events = received.events
         with self._changed:
             self._dropped.update(received.dropped)
@@ -90,20 +96,20 @@ class EventRing:
             self._changed.notify_all()
 
     def end(self, error: StreamstopError | None = None) -> None:
-        """Nothing more will come, and why, if it should have."""
+        """Note that nothing more will come, and the error that ended it, if any."""
         with self._changed:
             self._closed, self._error = True, error
             self._changed.notify_all()
 
     def take(self, timeout_s: float) -> tuple[_Queued | None, Mapping[str, int], list[Damage]]:
-        """The oldest events, None where none came in time; what was dropped or damaged before.
+        """The oldest events, None if none came in time; what was dropped or damaged before.
 
         Raises
         ------
         EOFError
-            When all was taken and nothing more will come.
+            When the ring is empty and nothing more will come.
         StreamstopError
-            The same, where it ended for a reason.
+            The same, if an error ended it.
         """
         with self._changed:
             if not self._queue and not self._closed:
@@ -119,7 +125,7 @@ class EventRing:
             return oldest, dropped, damage
 
     def clear(self) -> Counter[str]:
-        """Count all that waits as dropped, cause "at_stop"."""
+        """Drop everything that waits, cause "at_stop", and return the counts."""
         with self._changed:
             self._closed = True
             left, self._dropped = self._dropped, Counter()
@@ -136,12 +142,25 @@ class LiveSource(SourceBase):
 
     Parameters
     ----------
-    feed : what is read.
-    labels : intervals in the feed's own time, or None.
-    strict : stop at the first damage.
-    seconds : end after so long; 0 for as long as events come.
-    tick_us : how often the clock speaks where no events come; the width of a bin.
-    ring_events : how many events may wait.
+    feed
+        What is read.
+    labels
+        Intervals in the feed's own time, or None.
+    strict
+        Stop at the first damage.
+    seconds
+        End after this long; 0 for as long as events come.
+    tick_us
+        Interval at which the clock advances time without events; the width of a bin.
+    ring_events
+        Number of events that may wait.
+    clock
+        Seconds on a monotonic clock.
+
+    Attributes
+    ----------
+    recorder
+        Gets a copy of events and marks; None for none.
     """
 
     live = True
@@ -173,18 +192,18 @@ class LiveSource(SourceBase):
         self._reader = threading.Thread(target=self._read, name="feed", daemon=True)
 
     def __iter__(self) -> Iterator[Packet]:
-        """Packets as they come, and the clock's words where none come.
+        """Packets as they come, and marks of the clock where none come.
 
         Raises
         ------
         SourceError
-            If the feed broke off; all that was received was handed over before.
+            If the feed failed; everything received before was yielded.
         DamageError
             At the first damage, if `strict`.
         """
         self._reader.start()
         end_s = self._clock() + self._seconds if self._seconds else float("inf")
-        index, last_us, said_us = 0, None, None
+        index, last_us, passed_us = 0, None, None
         arrived_s = self._clock()
         idle_s = self._feed.idle_us * 1e-6
         while self._clock() < end_s:
@@ -194,11 +213,11 @@ class LiveSource(SourceBase):
                 return
             if damage and self._strict:
                 raise DamageError(
-                    f"damaged: {damage[0].reason}; stopped there as --strict asks: {self.name}"
+                    f"damaged: {damage[0].reason}; stopped because of --strict: {self.name}"
                 )
             if waiting is not None and len(waiting.events):
                 index += len(waiting.events)
-                last_us = said_us = int(waiting.events["t"].max())
+                last_us = passed_us = int(waiting.events["t"].max())
                 arrived_s = waiting.arrived_s
                 if self.recorder is not None:
                     self.recorder.write(waiting.events)
@@ -207,10 +226,10 @@ class LiveSource(SourceBase):
                 continue
             until_us = None
             silent_s = self._clock() - arrived_s
-            if last_us is not None and said_us is not None and silent_s > idle_s:
+            if last_us is not None and passed_us is not None and silent_s > idle_s:
                 now_us = last_us + int((silent_s - idle_s) * 1e6)
-                if now_us >= said_us + self._tick_us:
-                    until_us = said_us = now_us
+                if now_us >= passed_us + self._tick_us:
+                    until_us = passed_us = now_us
                     if self.recorder is not None:
                         self.recorder.mark(until_us)
             if until_us is not None or dropped or damage:
@@ -218,14 +237,14 @@ class LiveSource(SourceBase):
                 yield Packet(empty_events(), at, until_us, dropped, tuple(damage))
         self._stop.set()
         left = self._ring.clear()
-        # A socket tells of bad datagrams once a second; what it has not told yet, it tells now.
+        # A socket reports bad datagrams once a second; the rest is reported now.
         held = self._feed.held_damage()
         if left or held:
             at = Cursor(self.name, 0, index, last_us or 0)
             yield Packet(empty_events(), at, None, left, held)
 
     def close(self) -> None:
-        """Stop reading, and close the feed and the copy of it."""
+        """Stop reading, and close the feed and the recorder."""
         self._stop.set()
         self._ring.clear()
         self._feed.close()
@@ -235,7 +254,7 @@ class LiveSource(SourceBase):
             self.recorder.close()
 
     def _read(self) -> None:
-        """The thread: from the feed into the ring."""
+        """The reading thread: from the feed into the ring."""
         reason: StreamstopError | None = None
         try:
             while not self._stop.is_set():
@@ -246,7 +265,7 @@ class LiveSource(SourceBase):
                     self._ring.put(received, self._clock())
         except StreamstopError as error:
             reason = None if self._stop.is_set() else error
-        except BaseException as error:  # a driver throws anything; a silent thread helps nobody
-            text = f"reading broke off with {type(error).__name__}: {error}: {self.name}"
+        except BaseException as error:  # drivers raise anything; a thread must not end silently
+            text = f"reading failed with {type(error).__name__}: {error}: {self.name}"
             reason = None if self._stop.is_set() else SourceError(text)
         self._ring.end(reason)

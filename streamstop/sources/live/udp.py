@@ -1,16 +1,22 @@
-"""Events that come in UDP datagrams, in the layout of aestream's sender.
+"""Events in UDP datagrams, in the layout of aestream's sender.
 
-It promises to keep every whole event of every datagram that the system hands over, whatever its
-size, and to count the rest: events cut off by their datagram as dropped, datagrams that the
-system's buffer had no room for as damage, since nothing tells how many events they held. Any bytes
-may come and none can crash it; coordinates beyond the sensor are left to the binner, which rejects
-and counts them. It listens on this machine alone unless the URI names another address. It cannot
-tell who sends, nor what the network lost on the way: the layout has no sequence numbers.
+Guarantees:
+
+- Every complete event of every datagram that the system delivers is kept, whatever the datagram's
+  size. The rest is counted: events truncated by their datagram as dropped; datagrams that did not
+  fit in the system's buffer as damage, since their number of events is unknown.
+- No bytes can crash it. Coordinates beyond the sensor are left to the binner, which rejects and
+  counts them.
+- It listens on this machine alone unless the URI names another address.
+
+Does not:
+
+- Tell who sends, or what the network lost: the layout has no sequence numbers.
 
 Layout: an event is two little-endian u16, `y | p << 15` and `x | flag << 15`. Where the flag is 0 a
-u32 time in us follows, whose wraps (71.6 min) are undone, a silence longer than half of that
-being taken for a step back. An event without a time gets that of its
-arrival, in us since the feed began, on the clock of the timestamps where there have been some.
+u32 time in us follows, whose wraps (71.6 min) are undone; a silence longer than half of that looks
+like a step back. An event without a time gets that of its arrival, in us since the feed was opened,
+on the clock of the timestamps if there have been any.
 """
 
 from __future__ import annotations
@@ -32,8 +38,8 @@ from streamstop.sources.live.feed import FeedChunk
 
 MAX_DATAGRAM_BYTES = 1 << 16
 RECEIVE_BUFFER_BYTES = 1 << 24
-"""What the system is asked to hold for us: two thirds of a second of aestream's datagrams at
-1 Mev/s, as Linux counts. It may grant less (net.core.rmem_max)."""
+"""Requested size of the system's buffer: two thirds of a second of aestream's datagrams at 1 Mev/s,
+as Linux counts. The system may grant less (net.core.rmem_max)."""
 
 TIMES = ("packet", "arrival")
 OPTIONS = ("sensor", "times")
@@ -42,30 +48,38 @@ IDLE_US = 50_000
 _READ_BYTES = 4 * MAX_PACKET_EVENTS
 _READ_DATAGRAMS = 1 << 13  # empty ones too
 _BREATH_S = 0.001
-"""Between two reads that found something: datagrams come singly, and are cheap only in numbers."""
+"""Pause between two reads with data, since reading many datagrams at once is cheaper."""
 _DAMAGE_EVERY_S = 1.0
-_SO_RCVBUFFORCE = 33  # Linux; python does not name these two
+_SO_RCVBUFFORCE = 33  # Linux; Python has no names for these two
 _SO_MEMINFO = 55
 _MEMINFO = struct.Struct("=9I")
 _MEMINFO_DROPS = 8
 
 
 class UdpFeed(SocketFeed):
-    """A socket that events come to; see `streamstop.sources.live.feed.LiveFeed`.
+    """A socket that receives events; see `streamstop.sources.live.feed.LiveFeed`.
 
     Parameters
     ----------
-    host, port : address to listen on; port 0 takes a free one, which `port` then tells.
-    sensor : pixels of the sensor, which the layout does not say.
-    times : "packet" takes the timestamps of events that have one; "arrival" takes none.
-    name : the URI; "" makes it from the address.
+    host, port
+        Address to listen on; port 0 takes a free one, which `port` then holds.
+    sensor
+        Size in pixels, which the layout does not contain.
+    times
+        "packet" uses the timestamps of events that have one; "arrival" uses none.
+    name
+        The URI; "" makes it from the address.
 
     Attributes
     ----------
-    datagrams, received_bytes : what came so far.
-    lost_datagrams : what the system had no room for, so far; None where it does not tell.
-    cut_events : events that their datagram cut off, so far.
-    buffer_bytes : what the system holds for us at most.
+    datagrams, received_bytes
+        Received so far.
+    lost_datagrams
+        Datagrams that the system dropped so far; None if it does not report it.
+    cut_events
+        Events truncated by their datagram, so far.
+    buffer_bytes
+        Size of the system's buffer.
 
     Raises
     ------
@@ -83,7 +97,7 @@ class UdpFeed(SocketFeed):
     ) -> None:
         self.sensor = sensor
         self._by_arrival = times == "arrival"
-        self._loop = compiled_loop()  # now, so that no datagram waits for the compiler
+        self._loop = compiled_loop()  # now, so that no datagram waits for compilation
         self._data = np.zeros(_READ_BYTES + MAX_DATAGRAM_BYTES, np.uint8)
         self._clock = np.zeros(3, np.int64)
         self.name = name or f"udp://{host}:{port}"
@@ -97,7 +111,7 @@ class UdpFeed(SocketFeed):
         self._damage = _DamageLog(self.name)
 
     def read(self, timeout_s: float) -> FeedChunk | None:
-        """What came since the last call; see `LiveFeed.read`. None once it is closed."""
+        """The events since the last call; see `LiveFeed.read`. None once it is closed."""
         with self._lock:
             if self._closing:
                 return None
@@ -111,13 +125,15 @@ class UdpFeed(SocketFeed):
             return self._decoded(starts, ends, arrivals)
 
     def held_damage(self) -> tuple[Damage, ...]:
-        """Damage that was not reported yet, being less than a second after the last; for the end
-        of a run, after the last `read`."""
+        """Damage not reported yet because the last report is less than a second old.
+
+        For the end of a run, after the last `read`.
+        """
         with self._lock:
             return self._damage.due(float("inf"))
 
     def _wait(self, timeout_s: float) -> None:
-        """Until something came, the feed is closed, or the time is over."""
+        """Wait until data has arrived, the feed is closed, or the time is over."""
         begun = time.monotonic()
         rest = min(self._rest_until - begun, timeout_s)
         if rest > 0:
@@ -126,7 +142,7 @@ class UdpFeed(SocketFeed):
         select.select([self._socket, self._woken], [], [], left)
 
     def _take(self) -> tuple[list[int], list[int], list[int]]:
-        """Datagrams that wait, into `_data`: where each begins and ends, and when it came."""
+        """Receive the waiting datagrams into `_data`: start, end and arrival time of each."""
         starts: list[int] = []
         ends: list[int] = []
         arrivals: list[int] = []
@@ -137,10 +153,10 @@ class UdpFeed(SocketFeed):
             except BlockingIOError:
                 self._rest_until = time.monotonic() + _BREATH_S
                 break
-            except ConnectionResetError:  # Windows: something that we sent, and we send nothing
+            except ConnectionResetError:  # Windows reports this for sent datagrams; there are none
                 continue
             except OSError as error:
-                raise SourceError(f"cannot be read on: {error.strerror}: {self.name}") from error
+                raise SourceError(f"reading failed: {error.strerror}: {self.name}") from error
             starts.append(at)
             at += size
             ends.append(at)
@@ -164,7 +180,7 @@ class UdpFeed(SocketFeed):
         return FeedChunk(events[:n], dropped, self._damage.due(time.monotonic()))
 
     def _count_lost(self) -> None:
-        """What the system dropped since the last look, noted as damage."""
+        """Note as damage what the system dropped since the last call."""
         if self.lost_datagrams is None:
             return
         drops = _drops(self._socket) or 0
@@ -175,22 +191,22 @@ class UdpFeed(SocketFeed):
 
 
 class _DamageLog:
-    """What went wrong, told once a second and cause at most, with the count of what was held."""
+    """Collects damage and reports it at most once a second per cause, with the total count."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._told = {"cut": float("-inf"), "lost": float("-inf")}
+        self._reported_s = {"cut": float("-inf"), "lost": float("-inf")}
         self._offset = {"cut": 0, "lost": 0}
         self._count = {"cut": 0, "lost": 0}
         self._bytes = 0
 
     def cut(self, offset: int, events: int, size: int) -> None:
-        """`events` cut off, `size` bytes of them, the first of them at `offset`."""
+        """Note `events` truncated events of `size` bytes, the first of them at `offset`."""
         self._note("cut", offset, events)
         self._bytes += size
 
     def lost(self, offset: int, datagrams: int) -> None:
-        """`datagrams` that found no room, after what had come up to `offset`."""
+        """Note `datagrams` that did not fit, after the bytes up to `offset`."""
         self._note("lost", offset, datagrams)
 
     def _note(self, cause: str, offset: int, count: int) -> None:
@@ -199,18 +215,21 @@ class _DamageLog:
         self._count[cause] += count
 
     def due(self, now_s: float) -> tuple[Damage, ...]:
-        """What may be told by now."""
+        """The damage to report at this time."""
         damage = []
         for cause, count in self._count.items():
-            if not count or now_s < self._told[cause] + _DAMAGE_EVERY_S:
+            if not count or now_s < self._reported_s[cause] + _DAMAGE_EVERY_S:
                 continue
             if cause == "cut":
                 reason, size = f"{_many(count, 'datagram')} ended inside an event", self._bytes
                 self._bytes = 0
             else:
-                reason, size = f"{_many(count, 'datagram')} lost, the system's buffer was full", 0
+                reason, size = (
+                    f"{_many(count, 'datagram')} lost: the system's buffer was full",
+                    0,
+                )
             damage.append(Damage(self._offset[cause], size, reason, self._path))
-            self._told[cause] = now_s
+            self._reported_s[cause] = now_s
             self._count[cause] = 0
         return tuple(damage)
 
@@ -220,17 +239,19 @@ def _many(count: int, what: str) -> str:
 
 
 def open_udp(uri: str, sensor: SensorSize | None = None) -> UdpFeed:
-    """Listen where a URI says: `udp://HOST:PORT?sensor=WxH&times=packet`.
+    """Listen on the address of a URI: `udp://HOST:PORT?sensor=WxH&times=packet`.
 
     Parameters
     ----------
-    uri : the host may be left out and is then this machine's loopback.
-    sensor : pixels of the sensor, where the URI does not say.
+    uri
+        Without a host, this machine's loopback.
+    sensor
+        Size in pixels, where the URI does not contain it.
 
     Raises
     ------
     UsageError
-        If the URI cannot be understood or no sensor is given.
+        If the URI cannot be parsed or no sensor is given.
     SourceError
         If the address cannot be listened on.
     """
@@ -239,13 +260,13 @@ def open_udp(uri: str, sensor: SensorSize | None = None) -> UdpFeed:
     if size is None:
         mark = "&" if address.options else "?"
         raise UsageError(
-            f"UDP datagrams do not say the sensor; give it, like {mark}sensor=346x260: {uri}"
+            f"UDP datagrams do not contain the sensor; give it, like {mark}sensor=346x260: {uri}"
         )
     times = address.options.get("times", TIMES[0])
     if times not in TIMES:
         raise UsageError(
-            f"times={times} is not one of {', '.join(TIMES)} (packet: the events' own, where they "
-            f"have them; arrival: when they came): {uri}"
+            f"times={times} is not one of {', '.join(TIMES)} (packet: the events' own times, if "
+            f"they have any; arrival: when they arrived): {uri}"
         )
     return UdpFeed(address.host, address.port, size, times=times, name=uri)
 
@@ -256,7 +277,7 @@ def _listen(host: str, port: int, name: str) -> socket.socket:
             host, port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE
         )[0]
     except OSError as error:
-        raise SourceError(f"the host {host!r} is not known: {error.strerror}: {name}") from error
+        raise SourceError(f"unknown host {host!r}: {error.strerror}: {name}") from error
     listening = socket.socket(family, kind)
     try:
         listening.setblocking(False)
@@ -274,9 +295,9 @@ def _listen(host: str, port: int, name: str) -> socket.socket:
 
 
 def _ask_for_room(listening: socket.socket) -> None:
-    """As large a buffer as is granted, up to RECEIVE_BUFFER_BYTES."""
+    """Request as large a buffer as the system grants, up to RECEIVE_BUFFER_BYTES."""
     if sys.platform == "linux":
-        try:  # beyond the limit, where we may
+        try:  # beyond the limit, if privileged
             listening.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
             return
         except OSError:
@@ -286,7 +307,7 @@ def _ask_for_room(listening: socket.socket) -> None:
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
             return
-        except OSError:  # BSD and macOS refuse what Linux would cut down
+        except OSError:  # BSD and macOS refuse what Linux would reduce
             size //= 2
 
 

@@ -80,7 +80,10 @@ def test_a_comparison_fits_and_has_a_line_for_every_pair(tmp_path: Path) -> None
     assert max(map(len, text.splitlines())) <= 80
     assert "A - B" in text
     assert "+9.4" in text
-    assert "A and C; B and C. Not comparable: another protocol, segments.limit 0 and 60." in text
+    assert (
+        "A and C; B and C. Not comparable: another protocol, segments.max_segments 0 and 60."
+        in text
+    )
     assert "Strongest baseline: LDA on counts (A, B, C)." in text
     assert "learner.rule" in text
     assert "c.html" in text

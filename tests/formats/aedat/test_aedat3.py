@@ -106,7 +106,7 @@ def test_a_spoilt_header_costs_its_packet_at_most(tmp_path: Path, at: int) -> No
         content[start + at] = value
         whole = read(tmp_path / "a.aedat", bytes(content))
         kept = whole.events
-        # Bytes that only place the time (source, overflow) cannot be told from others.
+        # Bytes that only place the time (source, overflow) cannot be distinguished.
         if len(kept) == 1000:
             assert np.array_equal(kept["x"], EVENTS["x"])
             continue
@@ -245,7 +245,7 @@ def test_lengths_that_headers_claim_cost_no_time(tmp_path: Path) -> None:
 
 
 def test_a_header_through_a_slow_pipe_is_enough_to_begin() -> None:
-    """What the file is, is said before more of it has come."""
+    """The format is detected before more of the file has arrived."""
     ask = (
         "from streamstop.formats.detect import open_recording\n"
         "one = open_recording('-'); print(one.format, one.sensor, flush=True)\n"
@@ -295,7 +295,7 @@ def test_what_is_no_raw_aedat_3(tmp_path: Path) -> None:
         open_recording(str(path))
 
 
-def test_writers_refuse_what_cannot_be_said(tmp_path: Path) -> None:
+def test_writers_refuse_what_cannot_be_represented(tmp_path: Path) -> None:
     late = make_events([-1], [0], [0], [True])
     with pytest.raises(UsageError, match="event 0 at t = -1"):
         write_aedat3(tmp_path / "a", late, SensorSize(128, 128))
@@ -316,7 +316,7 @@ def test_aedat2_wraps_twice(tmp_path: Path) -> None:
     assert recording.simulated
 
 
-def test_damage_everywhere_is_told_in_sum(tmp_path: Path) -> None:
+def test_damage_everywhere_is_reported_in_sum(tmp_path: Path) -> None:
     """A good packet of one event, then a header whose packet is not there: 2,000 times."""
     good = struct.pack("<HHIIIIII", 1, 0, 8, 4, 0, 1, 1, 1) + struct.pack("<II", 3, 5)
     bad = struct.pack("<HHIIIIII", 1, 0, 8, 4, 0, 9, 1, 1)

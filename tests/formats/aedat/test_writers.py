@@ -130,7 +130,7 @@ def late(events: Events, at: int, t: int) -> Events:
         (write_aedat2, -(1 << 31), 1000),
     ],
 )
-def test_a_time_that_cannot_be_said_leaves_no_file(
+def test_a_time_that_cannot_be_represented_leaves_no_file(
     tmp_path: Path, cut: list[int], write: Callable[..., int], t: int, start_us: int
 ) -> None:
     events = late(random_events(100, start_us=start_us), 50, t)

@@ -183,7 +183,9 @@ def test_10_offsets_in_a_packet_point_anywhere(tmp_path: Path, at: int, value: i
 
 @pytest.mark.parametrize("table", [-1, 0, 5, 1 << 40, -(1 << 62)])
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_11_the_table_is_said_to_be_elsewhere(tmp_path: Path, compression: str, table: int) -> None:
+def test_11_the_table_is_elsewhere_by_the_header(
+    tmp_path: Path, compression: str, table: int
+) -> None:
     path, content, _ = aedat4(tmp_path, compression)
     struct.pack_into("<q", content, TABLE_OFFSET_AT, table)
     assert same(read(path, content).events, EVENTS)

@@ -81,7 +81,7 @@ def test_the_judge_sees_what_is_wrong(tmp_path: Path, format: str) -> None:
         assert judge(seed, changed, edit, bad), bad
 
 
-def mended(tmp_path: Path, format: str, content: bytes, edit: Edit) -> np.ndarray:
+def repaired(tmp_path: Path, format: str, content: bytes, edit: Edit) -> np.ndarray:
     """The events of a changed seed, after what the judge asks for was found."""
     seed = made(format)
     got, wrong = check(seed, content, edit, tmp_path / seed.file_name)
@@ -98,7 +98,7 @@ def test_junk_shorter_than_a_header_between_aedat3_packets_costs_nothing(tmp_pat
         if found is not None and found.prefix == 400 and found.tail <= 600:
             break
     content = seed.content[:at] + b"\x07" * 5 + seed.content[at:]
-    events = mended(tmp_path, "aedat3", content, edit)
+    events = repaired(tmp_path, "aedat3", content, edit)
     assert same(events, seed.events)
 
 
@@ -109,7 +109,7 @@ def test_four_bytes_missing_between_bare_aedat4_packets_cost_the_second(tmp_path
     last_events = [seed.events[200 * i - 1] for i in range(1, len(ends))]
     at = next(end for end, last in zip(ends[1:], last_events, strict=True) if not last["p"])
     content = seed.content[:at] + seed.content[at + 4 :]
-    events = mended(tmp_path, "aedat4-none", content, Edit("delete", at, at + 4, False))
+    events = repaired(tmp_path, "aedat4-none", content, Edit("delete", at, at + 4, False))
     assert len(events) >= len(seed.events) - 200
 
 
@@ -121,16 +121,16 @@ def test_a_byte_missing_of_a_bare_aedat4_packets_length_leaves_the_one_before_wh
     ends = sorted({e for e in seed.fields if seed.content[e + 16 : e + 20] == b"EVTS"})
     for end in ends[1:]:
         content = seed.content[: end + 4] + seed.content[end + 5 :]
-        events = mended(tmp_path, "aedat4-none", content, Edit("delete", end + 4, end + 5, False))
+        events = repaired(tmp_path, "aedat4-none", content, Edit("delete", end + 4, end + 5, False))
         assert len(events) >= len(seed.events) - 200
 
 
 def test_one_bad_word_does_not_turn_evt21_round(tmp_path: Path) -> None:
-    """Which half of a word comes first is told by its times, not by which half looks tidier."""
+    """Which half of a word comes first is determined by its times, not by how tidy they look."""
     seed = made("evt21")
     content = bytearray(seed.content)
     words = seed.content.index(b"% end\n") + 6
     at = next(i for i in range(words + 807, len(content), 8) if content[i] >> 4 == 1)
     content[at] = 0x7F  # a kind of word that does not exist
-    events = mended(tmp_path, "evt21", bytes(content), Edit("bytes", at, at + 1, True))
+    events = repaired(tmp_path, "evt21", bytes(content), Edit("bytes", at, at + 1, True))
     assert len(events) > len(seed.events) - 500

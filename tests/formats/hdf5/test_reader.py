@@ -69,7 +69,7 @@ def test_metavision(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["rpg", "mvsec"])
-def test_times_in_seconds_are_read_when_said_so(tmp_path: Path, layout: str) -> None:
+def test_times_in_seconds_are_read_on_request(tmp_path: Path, layout: str) -> None:
     path = tmp_path / "rec.h5"
     with h5py.File(path, "w") as file:
         if layout == "rpg":
@@ -118,7 +118,7 @@ def test_columns_of_different_lengths(tmp_path: Path) -> None:
             file[f"events/{name}"] = EVENTS[name][: 90 if name == "p" else 100]
     whole = Whole(open_recording(str(tmp_path / "rec.h5")).packets())
     assert same(whole.events, EVENTS[:90])
-    assert "claim 100 rows, and 90 of them are whole" in whole.damage[0].reason
+    assert "claim 100 rows, but hold only 90" in whole.damage[0].reason
     assert whole.damage[0].lost_bytes == 10 * (8 + 2 + 2 + 1)
 
 
@@ -175,7 +175,7 @@ def test_a_process_that_dies_once_costs_nothing(tmp_path: Path) -> None:
     assert not Whole(got).damage
 
 
-def test_where_it_dies_again_the_rest_is_told_as_lost(
+def test_where_it_dies_again_the_rest_is_reported_as_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording = open_recording(str(dsec(tmp_path / "events.h5")))
@@ -207,7 +207,7 @@ def test_two_recordings_are_read_in_turns(tmp_path: Path) -> None:
     assert same(Whole(pair[1] for pair in turns if pair[1]).events, other)
 
 
-def test_what_stands_there_anew_is_read_anew(tmp_path: Path) -> None:
+def test_a_replaced_file_is_read_again(tmp_path: Path) -> None:
     path = metavision(tmp_path / "rec.h5")
     assert same(Whole(open_recording(str(path)).packets()).events, EVENTS)
     path.unlink()
@@ -304,7 +304,7 @@ def test_other_files_are_not_opened(tmp_path: Path) -> None:
             layout = h5py.VirtualLayout((100,), EVENTS[name].dtype)
             layout[:] = h5py.VirtualSource(str(other), f"events/{name}", (len(EVENTS),))[:100]
             file.create_virtual_dataset(f"events/{name}", layout)
-    with pytest.raises(SourceError, match="lies in another file"):
+    with pytest.raises(SourceError, match="is stored in another file"):
         open_recording(str(path))
 
 
@@ -322,7 +322,7 @@ def test_huge_chunks_and_strange_contents_are_refused(tmp_path: Path) -> None:
     with h5py.File(path, "w") as file:
         for name in FIELDS:
             file[f"events/{name}"] = ["a", "b"]
-    with pytest.raises(SourceError, match="no numbers"):
+    with pytest.raises(SourceError, match="not numbers"):
         open_recording(str(path))
 
 

@@ -31,7 +31,7 @@ def test_without_a_header_the_order_is_txyp(tmp_path: Path, separator: str) -> N
     assert whole.damage == []
 
 
-def test_without_a_header_the_order_may_be_said(tmp_path: Path) -> None:
+def test_without_a_header_the_order_may_be_given(tmp_path: Path) -> None:
     assert same(read(write(tmp_path / "rec.csv", "xypt"), columns="xypt").events, EVENTS)
 
 
@@ -94,7 +94,7 @@ def test_reading_goes_on_from_any_packet(tmp_path: Path, monkeypatch: pytest.Mon
         assert same(rest, EVENTS[packet.cursor.event :])
 
 
-def test_times_in_seconds_are_read_where_the_unit_is_said(tmp_path: Path) -> None:
+def test_times_in_seconds_are_read_where_the_unit_is_given(tmp_path: Path) -> None:
     """`t x y p`, t with nine decimals: the text format of the event-camera dataset."""
     path = tmp_path / "events.txt"
     rows = zip(*(EVENTS[name].tolist() for name in "txyp"), strict=True)
@@ -112,11 +112,11 @@ def test_times_in_seconds_are_read_where_the_unit_is_said(tmp_path: Path) -> Non
 def test_a_fraction_without_a_unit_is_refused_with_the_way_out(tmp_path: Path, head: str) -> None:
     path = tmp_path / "rec.csv"
     path.write_text(f"{head}0.003811,96,133,0\n0.003820,96,134,0\n")
-    with pytest.raises(SourceError, match=r"say \?unit=s"):
+    with pytest.raises(SourceError, match=r"give \?unit=s"):
         read(path)
     assert read(path, unit="s").events["t"].tolist() == [3811, 3820]
     assert read(path, unit="ms").events["t"].tolist() == [4, 4]
-    with pytest.raises(SourceError, match="times are in us, ms, s, not in 'h'"):
+    with pytest.raises(SourceError, match="the unit is one of us, ms, s, not 'h'"):
         read(path, unit="h")
 
 

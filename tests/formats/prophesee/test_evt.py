@@ -227,7 +227,7 @@ def test_reading_goes_on_from_any_packet(tmp_path: Path, version: str, packed: b
 
 
 def test_evt3_goes_on_amid_a_row_of_vectors(tmp_path: Path) -> None:
-    """Row, column and polarity of what follows are told by words that lie before the cursor."""
+    """Row, column and polarity of what follows are set by words before the cursor."""
     words = [high3(1), low3(2), 7, base3(0, 1)] + [0x4FFF] * 170
     words = words * 50
     whole = read(tmp_path / "a.raw", "evt3", words)
@@ -241,7 +241,7 @@ def test_evt3_goes_on_amid_a_row_of_vectors(tmp_path: Path) -> None:
 # Damage.
 
 
-def test_evt3_a_word_of_no_kind_costs_until_time_and_row_are_told(tmp_path: Path) -> None:
+def test_evt3_a_word_of_no_kind_costs_until_time_and_row_are_known(tmp_path: Path) -> None:
     words = [high3(1), low3(1), 5, x3(1), 0x9000, x3(2), low3(2), x3(3), 6, x3(4)]
     whole = read(tmp_path / "a.raw", "evt3", words)
     assert whole.events["x"].tolist() == [1, 4]
@@ -292,7 +292,7 @@ def test_evt2_a_time_that_leaps_after_one_that_crept_ahead(tmp_path: Path) -> No
 
 
 def test_evt3_time_leaps_for_good(tmp_path: Path) -> None:
-    """A camera that was silent, or lost a stretch: no later time agrees with the one before."""
+    """A camera that was silent, or lost data: no later time agrees with the one before."""
     counts = [*range(20), *range(1000, 1020)]
     words = [5] + [word for k in counts for word in (high3(k), low3(0), x3(1))]
     whole = read(tmp_path / "a.raw", "evt3", words)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.fake_run import fake_scenario, write_fake_run
+from helpers.fake_run import fake_samples, fake_scenario, write_fake_run
 from helpers.html_page import Page
 
 from streamstop.errors import UsageError
@@ -38,6 +38,7 @@ VARIANTS = {
     "one segment": {"segments": 3, "classes": ("a", "b")},
     "36 classes": {"classes": tuple(f"class {i}" for i in range(36)), "segments": 700},
     "a changing stream": {"overrides": fake_scenario()},
+    "sample pictures": {"samples": fake_samples(6, 64, 32)},
     "101 classes": {"classes": tuple(f"class {i}" for i in range(101)), "segments": 900},
 }
 
@@ -80,7 +81,7 @@ def test_a_decision_maker_has_one_colour_in_table_chart_and_legend(
 ) -> None:
     text = render(load_snapshot(fake_run(overrides=overrides)))
     rows = re.findall(
-        r'class="name"><svg[^>]*><line[^>]* class="s(\d)"[^>]*/></svg><b>([^<]*)</b>'
+        r'class="name keyed"><svg[^>]*><line[^>]* class="s(\d)"[^>]*/></svg><b>([^<]*)</b>'
         r'.*?<span class="f(\d)( dashed)?"',
         text,
         re.S,
@@ -167,6 +168,45 @@ def test_a_ledger_that_does_not_balance_is_shown_so(fake_run: MakeRun) -> None:
     assert "dropped: overflow" in text
 
 
+def test_scores_per_bin_are_not_in_the_headline_row(fake_run: MakeRun) -> None:
+    text = render(load_snapshot(fake_run()))
+    (row,) = re.findall(r'<div class="tiles">(.*?)\n  </div>', text, re.S)[:1]
+    assert "balanced accuracy" in row and "per bin" not in row
+    table = text[text.index("<h3>Further scores</h3>") : text.index("Accuracy over the run</h2>")]
+    assert "kappa temporal per bin" in table and "<td>−3.2</td>" in table
+    older = fake_run("older", overrides={"accuracy": {"segment": 0.9, "segment_last_third": 0.9}})
+    assert "Further scores" not in page_of(older).text
+
+
+def test_events_input_and_errors_have_pictures(fake_run: MakeRun) -> None:
+    text = render(load_snapshot(fake_run(samples=fake_samples())))
+    titles = re.findall(r"<h2>([^<]*)</h2>", text)
+    at = titles.index("Confusion matrix")
+    assert titles[at + 1 : at + 3] == ["Sample errors", "Events and network input"]
+    assert text.count('<svg class="events"') == 5
+    page = Page(text).text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "12,345 events in 80 ms; sensor 346×260, shown as 32×32 cells" in page
+    assert "one bin of 10 ms; 32×32 cells; class TEST mug" in page
+    assert "segment 7 true: TEST box predicted: TEST mug" in page
+
+
+def test_an_unlabelled_run_has_its_events_and_its_input(fake_run: MakeRun) -> None:
+    samples = fake_samples(0) | {"errors": []}
+    text = page_of(fake_run(labelled=False, samples=samples)).text
+    assert "Events and network input" in text and "Sample errors" not in text
+
+
+def test_without_samples_there_is_no_section_and_damage_costs_only_the_pictures(
+    fake_run: MakeRun,
+) -> None:
+    folder = fake_run()
+    text = page_of(folder).text
+    assert "network input" not in text and "samples.json" not in text
+    (folder / "samples.json").write_text('{"errors": [{"segment": ')
+    text = page_of(folder).text
+    assert "No sample pictures: samples.json cannot be read" in text and "Event ledger" in text
+
+
 NASTY = "<script>alert('x')</script>\"&{{ 7*7 }}"
 
 
@@ -176,6 +216,13 @@ def test_names_and_paths_are_escaped(fake_run: MakeRun) -> None:
         classes=(NASTY, "b" * 10_000, "", "mug"),
         layers=(NASTY,),
         status=NASTY,
+        samples={
+            "event_picture": {"on": [[1]], "off": [[0]], "recording": NASTY, "sensor": [1, 1]},
+            "network_input": {"on": [[1]], "off": [[0]], "label": NASTY},
+            "errors": [
+                {"segment": 1, "label": NASTY, "prediction": NASTY, "on": [[1]], "off": [[0]]}
+            ],
+        },
         overrides={
             "name": NASTY,
             "command": NASTY,

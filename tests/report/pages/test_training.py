@@ -129,7 +129,7 @@ def test_the_facts_of_a_training(tmp_path: Path) -> None:
     assert "Wilson's 95 % interval: 97.42 % to 98.00 %" in content
     assert "The test set was scored once, after 600 samples held out of the training set" in content
     assert "61,936 parameters" in content and "2 processes" in content
-    assert "train.lr 0.25" in content and "train.average 0.99" in content
+    assert "train.lr 0.25" in content and "train.ema_decay 0.99" in content
     assert "train.epochs" not in content, "a default was listed among what is not"
     assert "EMA of the weights (decay 0.99" in content and "folded into its weights" in content
     assert "Simulated" not in content and "control" not in content

@@ -42,29 +42,29 @@ def content(snapshot: Snapshot) -> str:
     return run_text.result_sentence(snapshot).replace(NBSP, " ")
 
 
-def test_verdict_when_the_learner_wins(fake_run: MakeRun) -> None:
+def test_the_result_when_the_learner_wins(fake_run: MakeRun) -> None:
     assert content(scored(fake_run, 0.953, 0.931)) == (
         "Over 257 segments of real data, the learner predicted 95.3 % correctly (last third "
-        "100 %). The strongest baseline, LDA on counts: 93.1 % (last third 99.0 %)."
+        "100 %). The strongest baseline (LDA on counts): 93.1 % (last third 99.0 %)."
     )
 
 
-def test_verdict_when_it_does_not(fake_run: MakeRun) -> None:
-    assert "It does not beat the strongest baseline, LDA on counts" in content(
+def test_the_result_when_it_does_not(fake_run: MakeRun) -> None:
+    assert "It does not beat the strongest baseline (LDA on counts)" in content(
         scored(fake_run, 0.92, 0.931)
     )
-    assert "the same as the strongest baseline, LDA on counts" in content(
+    assert "the same as the strongest baseline (LDA on counts)" in content(
         scored(fake_run, 0.931, 0.931)
     )
 
 
 def test_the_strongest_baseline_need_not_be_lda(fake_run: MakeRun) -> None:
-    assert "The strongest baseline, softmax regression on counts" in content(
+    assert "The strongest baseline (softmax regression on counts)" in content(
         scored(fake_run, 0.953, 0.3)
     )
 
 
-def test_simulated_data_are_called_so_in_the_verdict(fake_run: MakeRun) -> None:
+def test_simulated_data_are_called_so_in_the_result(fake_run: MakeRun) -> None:
     assert "of simulated data" in content(scored(fake_run, 0.9, 0.8, data="simulated"))
 
 
@@ -141,7 +141,7 @@ def test_a_lead_that_may_be_chance_is_called_so(fake_run: MakeRun) -> None:
     clear = replace(snapshot, paired=(("lda_counts", Paired(40, 5)),))
     assert "is not significant" in run_text.significance_sentence(close)
     assert "is not significant" not in run_text.significance_sentence(clear)
-    assert "the learner on 10, LDA on counts on 5" in run_text.significance_sentence(close)
+    assert "the learner on 10, this baseline on 5" in run_text.significance_sentence(close)
 
 
 def test_many_rejected_events_are_a_warning(tmp_path: Path) -> None:

@@ -27,26 +27,26 @@ def spaces(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("right", "verdict", "doubt"),
+    ("right", "result", "evidence"),
     [
         (
             [80, 82, 84],
-            "correctly (last third 100 ± 0 %); the strongest baseline, LDA on counts: 50.0",
+            "correctly (last third 100 ± 0 %); the strongest baseline (LDA on counts): 50.0",
             "+32.0 points, 95 % interval +27.0 to +37.0 (Student's t, 3 seeds).",
         ),
         (
             [40, 50, 45],
-            ". It does not beat the strongest baseline, LDA on counts: 50.0 ± 0 %.",
+            ". It does not beat the strongest baseline (LDA on counts): 50.0 ± 0 %.",
             "the difference is not significant.",
         ),
     ],
 )
 def test_the_strongest_baseline_is_named_beaten_or_not(
-    tmp_path: Path, right: list[int], verdict: str, doubt: str
+    tmp_path: Path, right: list[int], result: str, evidence: str
 ) -> None:
     summary = joint(tmp_path, right)
-    assert verdict in spaces(seeds_text.seeds_sentence(summary))
-    assert spaces(seeds_text.margin_sentence(summary)).endswith(doubt)
+    assert result in spaces(seeds_text.seeds_sentence(summary))
+    assert spaces(seeds_text.margin_sentence(summary)).endswith(evidence)
 
 
 def test_real_data_are_called_real(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Cameras: what the libraries hand over arrives exactly; what they do wrong is said in time."""
+"""Cameras: what the libraries deliver arrives exactly; their errors are reported in time."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ PATIENT_S = 30.0
 
 @pytest.fixture
 def listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Let the libraries list what is said, in the processes that look."""
+    """Let the libraries list what `spec` holds, in the discovery processes."""
 
     def say(**spec: Any) -> None:
-        told = {"neuromorphic": [], "dv": [], **spec}
+        listing = {"neuromorphic": [], "dv": [], **spec}
         (tmp_path / "sitecustomize.py").write_text(
             f"import sys\nsys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
-            f"from helpers import camera_doubles\ncamera_doubles.install({json.dumps(told)!r})\n"
+            f"from helpers import camera_doubles\ncamera_doubles.install({json.dumps(listing)!r})\n"
         )
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-        hangs = "hang" in told.values() or "slow" in told
+        hangs = "hang" in listing.values() or "slow" in listing
         monkeypatch.setattr(
             discovery, "discover", in_time if hangs else partial(in_time, timeout_s=PATIENT_S)
         )
@@ -75,7 +75,7 @@ def drain(feed: Any) -> list[Any]:
     return out
 
 
-# What is handed over.
+# What is delivered.
 
 
 def test_events_of_a_davis_come_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_the_extension_names_its_fields_as_the_doubles_do() -> None:
     assert b"txyon" in module.read_bytes(), "the names of ND_EVENTS lie side by side in the library"
 
 
-def test_an_overflow_is_told_where_it_was_and_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_overflow_is_reported_where_it_was_and_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
     events = doubles.nd_events((10, 0, 0, ON), (20, 0, 0, ON), (520, 0, 0, ON), (530, 0, 0, ON))
     packet = doubles.nd_packet("Davis346Packet", events, overflows=[2])
     steps = [(doubles.nd_status(dropped=3), packet)]
@@ -126,7 +126,7 @@ def test_an_overflow_is_told_where_it_was_and_how_long(monkeypatch: pytest.Monke
     (damage,) = got[1].damage
     assert damage.lost_us == 500
     assert damage.reason.startswith("3 USB packets dropped by the driver")
-    assert "how many events they held is not known" in damage.reason
+    assert "their number of events is unknown" in damage.reason
     assert all(one.dropped == {} for one in got), "USB packets are no events"
 
 
@@ -144,7 +144,7 @@ def test_an_overflow_at_the_start_of_a_packet_knows_the_packet_before(
     assert [damage.lost_us for damage in got[1].damage] == [75]
 
 
-def test_each_dropped_packet_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_dropped_packet_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def packet(t: int, *overflows: int) -> Any:
         return doubles.nd_packet(
             "Davis346Packet", doubles.nd_events((t, 0, 0, ON), (t + 1, 0, 0, ON)), overflows
@@ -158,8 +158,8 @@ def test_each_dropped_packet_is_told_once(monkeypatch: pytest.MonkeyPatch) -> No
         (doubles.nd_status(dropped=6), packet(40)),
     ]
     got = drain(feed_of(monkeypatch, doubles.NdDevice("inivation_davis346", steps)))
-    told = [damage.reason.split(" dropped")[0] for one in got for damage in one.damage]
-    assert told == ["4 USB packets", "2 USB packets"]
+    reasons = [damage.reason.split(" dropped")[0] for one in got for damage in one.damage]
+    assert reasons == ["4 USB packets", "2 USB packets"]
     assert sum(len(one.events) for one in got) == 8
 
 
@@ -189,9 +189,9 @@ def test_events_of_dv_processing_come_exactly(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_open_function_of_dv_processing_takes_a_serial_number() -> None:
-    said = dv_processing.io.camera.open.__doc__
-    assert "open(serialNumber: str" in said
-    assert "open(deviceLogLevel" in said, "and no argument at all"
+    message = dv_processing.io.camera.open.__doc__
+    assert "open(serialNumber: str" in message
+    assert "open(deviceLogLevel" in message, "and no argument at all"
 
 
 # Unplugged.
@@ -213,11 +213,11 @@ def test_unplugged_in_mid_run_after_all_was_handed_over(
     )
     feed = feed_of(monkeypatch, device)
     assert len(feed.read(0.0).events) == 1
-    told = [damage.reason for _ in range(2) for damage in feed.read(0.0).damage]
-    assert told[0].startswith("5 USB packets dropped")
-    assert told[1].startswith("2 USB packets not handed over")
+    reasons = [damage.reason for _ in range(2) for damage in feed.read(0.0).damage]
+    assert reasons[0].startswith("5 USB packets dropped")
+    assert reasons[1].startswith("2 USB packets not delivered")
     for _ in range(2):
-        with pytest.raises(SourceError, match=r"the camera broke off .*2 USB packets .*: davis346"):
+        with pytest.raises(SourceError, match=r"the camera failed .*2 USB packets .*: davis346"):
             feed.read(0.0)
     feed.close()
 
@@ -232,7 +232,7 @@ def test_dv_processing_unplugged_hands_over_what_it_has_first() -> None:
         (346, 260), [RuntimeError("f()\nRuntimeError: gone\nStacktrace:\n 0")]
     )
     feed = dv.DvFeed("davis346", throws, "davis346 by dv-processing", dv.SENSORS["davis346"])
-    with pytest.raises(SourceError, match=r"broke off \(RuntimeError: gone\)"):
+    with pytest.raises(SourceError, match=r"failed \(RuntimeError: gone\)"):
         feed.read(0.1)
 
 
@@ -276,9 +276,9 @@ def refusal(uri: str) -> str:
 
 def refusal_in_time(uri: str) -> str:
     begin = time.perf_counter()
-    said = refusal(uri)
+    message = refusal(uri)
     assert time.perf_counter() - begin < 2.0
-    return said
+    return message
 
 
 def test_the_camera_that_is_there_is_opened(listing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,7 +296,7 @@ def test_a_camera_of_another_sensor_than_stated_is_given_back(
     device = doubles.NdDevice("inivation_davis346", [])
     monkeypatch.setattr(neuromorphic_drivers, "open", doubles.nd_open(device, {}))
     assert open_source("davis346", sensor=SensorSize(346, 260)).sensor == (346, 260)
-    with pytest.raises(UsageError, match="is of 346x260, not 128x128"):
+    with pytest.raises(UsageError, match="is 346x260, not 128x128"):
         open_source("davis346", sensor=SensorSize(128, 128))
 
 
@@ -307,9 +307,9 @@ def test_of_two_cameras_the_right_one_is_taken(
     assert opened("davis346", monkeypatch)[1]["serial"] == "B2"
     assert opened("evk4", monkeypatch, "prophesee_evk4")[1]["serial"] == "A1"
     assert opened("camera?serial=A1", monkeypatch)[1]["serial"] == "A1"
-    said = refusal("camera")
-    assert said.startswith("2 cameras fit")
-    assert "serial=A1" in said
+    message = refusal("camera")
+    assert message.startswith("2 cameras fit")
+    assert "serial=A1" in message
 
 
 def test_looking_for_a_camera_does_not_open_it(
@@ -334,17 +334,19 @@ def test_it_is_known_before_torch_is_imported(listing: Any) -> None:
         "try:\n    find_camera('davis346')\nexcept SourceError:\n    print('torch' in sys.modules)"
     )
     begin = time.perf_counter()
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
-    assert said.stdout == "False\n"
+    message = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30
+    )
+    assert message.stdout == "False\n"
     assert time.perf_counter() - begin < 2.0
 
 
 def test_another_camera_than_asked_for(listing: Any) -> None:
     listing(neuromorphic=[["PROPHESEE_EVK4", "A1"]])
-    said = refusal("davis346")
-    assert said.startswith("no davis346 found, only another camera")
-    assert "sees Prophesee EVK4 (serial A1)" in said
-    assert "--source camera" in said
+    message = refusal("davis346")
+    assert message.startswith("no davis346 found, only another camera")
+    assert "sees Prophesee EVK4 (serial A1)" in message
+    assert "--source camera" in message
 
 
 def test_a_davis_of_the_other_size_is_not_passed_off(
@@ -354,9 +356,9 @@ def test_a_davis_of_the_other_size_is_not_passed_off(
     camera = doubles.dv_camera((346, 260), [])
     monkeypatch.setattr(dv_processing.io.camera, "open", lambda serial: camera)
     assert open_camera("davis346").format == "davis346 by dv-processing"
-    said = refusal("davis240")
-    assert said.startswith("no davis240 could be opened")
-    assert "346x260" in said
+    message = refusal("davis240")
+    assert message.startswith("no davis240 could be opened")
+    assert "346x260" in message
 
 
 def test_a_backend_that_cannot_open_leaves_it_to_the_next(
@@ -370,9 +372,9 @@ def test_a_backend_that_cannot_open_leaves_it_to_the_next(
     )
     assert open_camera("davis346").format == "davis346 by dv-processing"
     listing(neuromorphic=[["INIVATION_DAVIS346", "B2"]])
-    said = refusal("davis346")
-    assert "already used by another program" in said
-    assert "close other programs" in said
+    message = refusal("davis346")
+    assert "already used by another program" in message
+    assert "close other programs" in message
 
 
 def test_a_camera_listed_with_an_error_is_not_opened(listing: Any) -> None:
@@ -394,11 +396,11 @@ def test_without_a_camera_it_says_what_was_tried_and_how_to_mend_it(
     name: str, listing: Any
 ) -> None:
     listing(neuromorphic="Other error")
-    said = refusal(name)
-    assert "neuromorphic-drivers" in said and "failed with RuntimeError: Other error" in said
-    assert "dv-processing" in said and "sees no camera" in said
-    assert "streamstop doctor" in said
-    assert said.endswith(name)
+    message = refusal(name)
+    assert "neuromorphic-drivers" in message and "failed with RuntimeError: Other error" in message
+    assert "dv-processing" in message and "sees no camera" in message
+    assert "streamstop doctor" in message
+    assert message.endswith(name)
 
 
 @pytest.mark.parametrize(
@@ -414,9 +416,9 @@ def test_a_backend_that_misbehaves_does_not_hold_the_next_one_up(
     misdeed: str, words: str, listing: Any
 ) -> None:
     listing(neuromorphic=misdeed)
-    said = refusal_in_time("davis346").splitlines()
-    assert words in next(line for line in said if line.startswith("  neuromorphic-drivers"))
-    assert next(line for line in said if "dv-processing" in line).endswith("sees no camera")
+    message = refusal_in_time("davis346").splitlines()
+    assert words in next(line for line in message if line.startswith("  neuromorphic-drivers"))
+    assert next(line for line in message if "dv-processing" in line).endswith("sees no camera")
 
 
 def test_both_hang(listing: Any) -> None:
@@ -434,9 +436,9 @@ def test_no_backend_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "version", absent)
-    said = refusal("camera")
-    assert said.count("not installed") == len(BACKENDS)
-    assert "pip install 'streamstop[cameras]'" in said
+    message = refusal("camera")
+    assert message.count("not installed") == len(BACKENDS)
+    assert "pip install 'streamstop[cameras]'" in message
 
 
 def test_the_processes_that_looked_are_gone(listing: Any) -> None:
@@ -466,7 +468,7 @@ def test_the_real_backends_answer_in_time() -> None:
 def test_aestream_without_polarity_and_time_is_skipped() -> None:
     aestream = pytest.importorskip("aestream")
     if hasattr(aestream, "USBInput"):  # a build with drivers
-        assert not hasattr(aestream.USBInput, "load"), "it has learnt to hand over events: use it"
+        assert not hasattr(aestream.USBInput, "load"), "it has learnt to deliver events: use it"
     assert any(
         one.state == "skipped" for one in discovery.discover(BACKENDS) if one.backend == "aestream"
     )
@@ -500,7 +502,9 @@ def bus(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_cameras_on_the_bus_are_told_from_other_devices_of_their_vendors(bus: Path) -> None:
+def test_cameras_on_the_bus_are_distinguished_from_other_devices_of_their_vendors(
+    bus: Path,
+) -> None:
     evk, davis = usb_cameras(bus / "sys", bus / "dev", lambda node: node.name == "004")
     assert (davis.ids, davis.product, davis.serial) == ("152a:841a", "DAVIS346", "00000104")
     assert davis.node == bus / "dev/bus/usb/002/004"
@@ -514,13 +518,13 @@ def test_a_camera_that_this_user_may_not_open(
     cameras = usb_cameras(bus / "sys", bus / "dev", lambda node: False)
     monkeypatch.setattr("streamstop.sources.live.cameras.open.usb_cameras", lambda: cameras)
     listing(neuromorphic="Access denied (insufficient permissions)")
-    said = refusal("davis346")
-    assert "Access denied" in said
-    assert "not open to this user" in said
+    message = refusal("davis346")
+    assert "Access denied" in message
+    assert "not open to this user" in message
     for kind in KINDS[:2]:
-        assert kind.rule in said
-    assert KINDS[2].rule not in said, "only for what is there"
-    assert "sudo tee /etc/udev/rules.d/" in said
+        assert kind.rule in message
+    assert KINDS[2].rule not in message, "only for what is there"
+    assert "sudo tee /etc/udev/rules.d/" in message
 
 
 def test_the_rules_are_those_of_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The tee: events and marks come back in order, by us and others, whatever ends the recording."""
+"""Recording a live run: events and marks come back in order, whatever ends the recording."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ EVENTS = random_events(50_000)
 CUTS = [10, 400, 20_000, 40_000]
 
 
-def teed(path: Path, close: bool = True) -> StreamRecorder:
+def recorded(path: Path, close: bool = True) -> StreamRecorder:
     """Events in five parts, two marks after each."""
-    tee = StreamRecorder(path, SENSOR, info={"camera": "a <test>"})
+    recorder = StreamRecorder(path, SENSOR, info={"camera": "a <test>"})
     for part in np.split(EVENTS, CUTS):
-        tee.write(part)
-        tee.mark(int(part["t"][-1]) + 1)
-        tee.mark(int(part["t"][-1]) + 2)
+        recorder.write(part)
+        recorder.mark(int(part["t"][-1]) + 1)
+        recorder.mark(int(part["t"][-1]) + 2)
     if close:
-        tee.close()
-    return tee
+        recorder.close()
+    return recorder
 
 
 def test_events_and_marks_come_back_in_order(tmp_path: Path) -> None:
-    tee = teed(tmp_path / "a.aedat4")
-    assert (tee.events, tee.not_recorded, tee.full) == (50_000, 0, "")
+    recorder = recorded(tmp_path / "a.aedat4")
+    assert (recorder.events, recorder.not_recorded, recorder.full) == (50_000, 0, "")
     recording = Aedat4Recording(str(tmp_path / "a.aedat4"))
     assert recording.sensor == SENSOR
     assert not recording.simulated
@@ -54,7 +54,7 @@ def test_events_and_marks_come_back_in_order(tmp_path: Path) -> None:
 
 def test_other_readers_find_the_events(tmp_path: Path) -> None:
     path = str(tmp_path / "a.aedat4")
-    teed(Path(path))
+    recorded(Path(path))
     read = faery.events_stream_from_file(path).to_array()
     assert np.array_equal(read["t"], EVENTS["t"].astype(np.uint64))
     assert np.array_equal(read["on"], EVENTS["p"])
@@ -68,19 +68,19 @@ def test_other_readers_find_the_events(tmp_path: Path) -> None:
 
 
 def test_bins_are_those_of_the_live_run(tmp_path: Path) -> None:
-    """What the clock said decides which events are late: a replay without it would differ."""
-    tee = StreamRecorder(tmp_path / "a.aedat4", SENSOR)
+    """The marks of the clock decide which events are late: a replay without it would differ."""
+    recorder = StreamRecorder(tmp_path / "a.aedat4", SENSOR)
     live, plain = (Binner(SENSOR, bin_us=1_000, height=8, width=8) for _ in range(2))
     bins, without = [], []
     for i, part in enumerate(np.split(EVENTS[:5_000], 10)):
-        tee.write(part)
+        recorder.write(part)
         bins += list(live.push(part))
         without += list(plain.push(part))
         if i % 3 == 0:  # ahead of the events that come next: they will be late
             until_us = int(part["t"][-1]) + 5_000
-            tee.mark(until_us)
+            recorder.mark(until_us)
             bins += list(live.advance(until_us))
-    tee.close()
+    recorder.close()
     again = Binner(SENSOR, bin_us=1_000, height=8, width=8)
     replayed = []
     for packet in Aedat4Recording(str(tmp_path / "a.aedat4")).packets():
@@ -95,8 +95,8 @@ def test_bins_are_those_of_the_live_run(tmp_path: Path) -> None:
 
 def test_a_process_that_dies_leaves_what_was_written(tmp_path: Path) -> None:
     path = tmp_path / "a.aedat4"
-    tee = teed(path, close=False)
-    tee.write(random_events(10, start_us=10**9))  # waits for its packet
+    recorder = recorded(path, close=False)
+    recorder.write(random_events(10, start_us=10**9))  # waits for its packet
     content = path.read_bytes()
     (tmp_path / "b.aedat4").write_bytes(content)
     whole = Whole(Aedat4Recording(str(tmp_path / "b.aedat4")).packets())
@@ -106,28 +106,28 @@ def test_a_process_that_dies_leaves_what_was_written(tmp_path: Path) -> None:
     whole = Whole(Aedat4Recording(str(tmp_path / "c.aedat4")).packets())
     assert same(whole.events, EVENTS)  # the last packet is a mark
     assert len(whole.damage) == 1
-    tee.close()
+    recorder.close()
 
 
 def test_it_ends_at_the_bytes_allowed_and_says_so(tmp_path: Path) -> None:
     path = tmp_path / "a.aedat4"
-    tee = StreamRecorder(path, SENSOR, max_bytes=100_000)
+    recorder = StreamRecorder(path, SENSOR, max_bytes=100_000)
     for part in np.split(EVENTS, 10):
-        tee.write(part)
-    tee.mark(10**9)
-    tee.close()
-    assert "100000 bytes allowed" in tee.full
-    assert tee.events + tee.not_recorded == 50_000
-    assert tee.events % PACKET_EVENTS == 0 < tee.events < 50_000
-    assert same(Whole(Aedat4Recording(str(path)).packets()).events, EVENTS[: tee.events])
+        recorder.write(part)
+    recorder.mark(10**9)
+    recorder.close()
+    assert "100000 bytes allowed" in recorder.full
+    assert recorder.events + recorder.not_recorded == 50_000
+    assert recorder.events % PACKET_EVENTS == 0 < recorder.events < 50_000
+    assert same(Whole(Aedat4Recording(str(path)).packets()).events, EVENTS[: recorder.events])
 
 
 def test_a_full_disk_ends_the_recording_not_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.aedat4"
-    tee = StreamRecorder(path, SENSOR)
-    tee.write(EVENTS[:PACKET_EVENTS])
+    recorder = StreamRecorder(path, SENSOR)
+    recorder.write(EVENTS[:PACKET_EVENTS])
 
     class Full:
         """The file, on a disk with room for five bytes more."""
@@ -141,13 +141,13 @@ def test_a_full_disk_ends_the_recording_not_the_run(
         def __getattr__(self, name: str) -> object:
             return getattr(self._file, name)
 
-    own = tee._file
-    monkeypatch.setattr(tee, "_file", Full(own))
-    tee.write(EVENTS[PACKET_EVENTS:])
-    monkeypatch.setattr(tee, "_file", own)
-    tee.close()
-    assert tee.full == "the disk is full"
-    assert (tee.events, tee.not_recorded) == (PACKET_EVENTS, 50_000 - PACKET_EVENTS)
+    own = recorder._file
+    monkeypatch.setattr(recorder, "_file", Full(own))
+    recorder.write(EVENTS[PACKET_EVENTS:])
+    monkeypatch.setattr(recorder, "_file", own)
+    recorder.close()
+    assert recorder.full == "the disk is full"
+    assert (recorder.events, recorder.not_recorded) == (PACKET_EVENTS, 50_000 - PACKET_EVENTS)
     whole = Whole(Aedat4Recording(str(path)).packets())
     assert same(whole.events, EVENTS[:PACKET_EVENTS])
     assert not whole.damage
@@ -158,7 +158,7 @@ def test_a_long_recording_has_no_table_and_needs_none(
 ) -> None:
     monkeypatch.setattr("streamstop.sources.live.recorder.MAX_LINES", 5)
     path = tmp_path / "a.aedat4"
-    teed(path)
+    recorded(path)
     (table_offset,) = struct.unpack_from("<q", path.read_bytes(), 14 + 32)
     assert table_offset == -1
     whole = Whole(Aedat4Recording(str(path)).packets())

@@ -1,4 +1,4 @@
-"""Live sources: what came is handed over or counted, and the clock speaks only after silence."""
+"""Live sources: what came is yielded or counted, and the clock advances only in silence."""
 
 from __future__ import annotations
 
@@ -57,17 +57,17 @@ class Script(LiveFeed):
 
 
 class Notes:
-    """A tee that remembers."""
+    """A recorder that keeps all calls in memory."""
 
     def __init__(self) -> None:
-        self.said: list[Events | int] = []
+        self.calls: list[Events | int] = []
         self.closed = False
 
     def write(self, events: Events) -> None:
-        self.said.append(events.copy())
+        self.calls.append(events.copy())
 
     def mark(self, until_us: int) -> None:
-        self.said.append(until_us)
+        self.calls.append(until_us)
 
     def close(self) -> None:
         self.closed = True
@@ -124,32 +124,32 @@ def test_the_clock_speaks_after_silence_and_never_ahead_of_it() -> None:
         packets = list(source)
     took_us = (time.monotonic() - began_s) * 1e6
     last_us = int(events["t"][49])
-    said = [packet.until_us for packet in packets if packet.until_us is not None]
-    assert len(said) >= 3
-    assert said == sorted(said)
-    assert min(said) > last_us
-    assert max(said) < last_us + took_us - 30_000
-    assert np.diff([last_us, *said]).min() >= 10_000
-    # All of it was said in the silence, between the two halves.
+    marks = [packet.until_us for packet in packets if packet.until_us is not None]
+    assert len(marks) >= 3
+    assert marks == sorted(marks)
+    assert min(marks) > last_us
+    assert max(marks) < last_us + took_us - 30_000
+    assert np.diff([last_us, *marks]).min() >= 10_000
+    # All marks lie in the silence, between the two halves.
     order = ["e" if len(packet.events) else "c" for packet in packets]
     assert "".join(order).strip("c").count("ec") == 1
 
 
-def test_the_tee_gets_what_the_learner_gets() -> None:
+def test_the_recorder_gets_what_the_learner_gets() -> None:
     events = random_events(100)
-    tee = Notes()
+    recorder = Notes()
     feed = Script([FeedChunk(events[:50]), 0.1, FeedChunk(events[50:])], idle_us=20_000)
     heard: list[Events | int] = []
     with LiveSource(feed, tick_us=5_000) as source:
-        source.recorder = tee
+        source.recorder = recorder
         for packet in source:
             if len(packet.events):
                 heard.append(packet.events)
             if packet.until_us is not None:
                 heard.append(packet.until_us)
-    assert tee.closed
-    assert len(heard) == len(tee.said) > 3
-    for one, other in zip(heard, tee.said, strict=True):
+    assert recorder.closed
+    assert len(heard) == len(recorder.calls) > 3
+    for one, other in zip(heard, recorder.calls, strict=True):
         assert one == other if isinstance(one, int) else same(one, np.asarray(other))
 
 
@@ -158,8 +158,8 @@ def test_what_came_before_an_error_is_handed_over_first(error: Exception) -> Non
     events = random_events(1000)
     got = []
     feed = Script([FeedChunk(events), error])
-    said = r"unplugged|ValueError: in the driver"
-    with pytest.raises(SourceError, match=said), LiveSource(feed) as source:
+    message = r"unplugged|ValueError: in the driver"
+    with pytest.raises(SourceError, match=message), LiveSource(feed) as source:
         for packet in source:
             got.append(packet.events)
     assert same(np.concatenate(got), events)
@@ -180,7 +180,7 @@ def test_it_ends_in_time_and_counts_what_waits() -> None:
     assert handed < 1000
 
 
-def test_strict_stops_at_damage_and_else_it_is_told() -> None:
+def test_strict_stops_at_damage_and_else_it_is_reported() -> None:
     bad = FeedChunk(empty_events(), {}, (Damage(0, 3, "3 bytes left over", "script"),))
     with LiveSource(Script([bad])) as source:
         assert Whole(source).damage == list(bad.damage)

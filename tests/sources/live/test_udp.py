@@ -134,7 +134,7 @@ def test_a_datagram_of_any_size() -> None:
     assert heard.cut == 3
 
 
-def test_a_cut_event_costs_itself_alone_and_is_told_once_a_second() -> None:
+def test_a_cut_event_costs_itself_alone_and_is_reported_once_a_second() -> None:
     good = datagram([(1, 2, True, 100), (3, 4, False, 101)])
     with listening() as (feed, sender):
         for left in range(1, 8):
@@ -168,7 +168,7 @@ def test_any_bytes_give_their_events_and_nothing_else(many: list[bytes]) -> None
         assert heard.events["t"][stamped].tolist() == unwrap(counter, 32, None).tolist()
 
 
-def test_a_full_buffer_is_told_in_datagrams() -> None:
+def test_a_full_buffer_is_reported_in_datagrams() -> None:
     if sys.platform != "linux":
         pytest.skip("only Linux tells what its buffer had no room for")
     sent, each = 0, datagram([(1, 1, True, 5)]) * 64
@@ -183,8 +183,8 @@ def test_a_full_buffer_is_told_in_datagrams() -> None:
         damage += feed.held_damage()
         assert feed.lost_datagrams
         assert events < sent == events + 64 * feed.lost_datagrams
-    told = sum(int(one.reason.split()[0]) for one in damage)
-    assert told == feed.lost_datagrams
+    lost = sum(int(one.reason.split()[0]) for one in damage)
+    assert lost == feed.lost_datagrams
     assert "the system's buffer was full" in damage[0].reason
 
 
@@ -227,7 +227,7 @@ def test_only_a_named_address_is_not_loopback(uri: str, host: str) -> None:
         ("udp://:65536?sensor=3x3", "port 65536 is out of range"),
         ("udp://host?sensor=3x3", "is written udp://HOST:PORT"),
         ("udp://a:b:1?sensor=3x3", "is written udp://HOST:PORT"),
-        ("udp://:3333", r"do not say the sensor; give it, like \?sensor="),
+        ("udp://:3333", r"do not contain the sensor; give it, like \?sensor="),
         ("udp://:3333?times=arrival", "give it, like &sensor="),
         ("udp://:3333?senser=3x3", "did you mean sensor"),
         ("udp://:3333?sensor=3x3&sensor=3x3", "each key once"),

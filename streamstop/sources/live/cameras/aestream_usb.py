@@ -1,9 +1,9 @@
-"""aestream's USBInput: always skipped, and it says why.
+"""aestream's USBInput: always skipped, with the reason.
 
-A build with drivers offers `read()`, a (width, height) array of how many events each pixel had
-since the last call, and `read_genn()`, a bit for each pixel. Neither has polarity or time, so the
-events (t, x, y, p) that streamstop learns from cannot be had from it, and made-up ones are never
-given. (aestream's own command line can send a camera's events over UDP, which is a source here.)
+A build with drivers offers `read()`, a (width, height) array of event counts per pixel since the
+last call, and `read_genn()`, one bit per pixel. Neither has polarity or time, so the events
+(t, x, y, p) that streamstop learns from cannot be obtained, and they are never made up.
+(aestream's command line can send a camera's events over UDP, which is a source here.)
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ SKIPPED = "its USBInput has neither polarity nor time; its events can be sent ov
 
 
 def load() -> None:
-    """Nothing: the library is never asked."""
+    """Do nothing: the library is never used."""
 
 
 def list_devices() -> list[SeenCamera]:
-    """Nothing."""
+    """No cameras."""
     return []
 
 
 def open_feed(uri: str, word: str, seen: SeenCamera) -> Never:
-    """Never opens."""
+    """Raise SourceError: it never opens a camera."""
     raise SourceError(f"{NAME} is skipped: {SKIPPED}: {uri}")

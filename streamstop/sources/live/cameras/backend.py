@@ -1,8 +1,8 @@
-"""What a camera backend offers: what it sees, and a feed from one of the cameras it sees.
+"""The protocol of a camera backend: list the cameras that a library sees, and open one of them.
 
-A backend is a module of this package with what `Backend` lists. `load` and `list_devices` run in a
-process of their own (see `streamstop.sources.live.cameras.discovery`), since a driver may hang with
-Python's lock held, or take the process down; `open_feed` runs in ours.
+A backend is a module of this package with the members of `Backend`. `load` and `list_devices` run
+in a process of their own (see `streamstop.sources.live.cameras.discovery`), since a driver may hang
+with Python's lock held, or end the process; `open_feed` runs in ours.
 """
 
 from __future__ import annotations
@@ -13,18 +13,24 @@ from typing import Any, Protocol
 from streamstop.sources.live.feed import LiveFeed
 
 IDLE_US = 100_000
-"""Drivers hand events over a few ms after they happened; by this time all of them have come."""
+"""Drivers deliver events a few ms after they happened; after this time all have arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeenCamera:
     """One camera that a backend lists.
 
-    names : the names it may be asked for by, e.g. ("davis346",); the backend of an iniVation camera
-        may only know that it is some DAVIS. "camera" fits all and is not among them.
-    model : what the backend calls it.
-    serial : its serial number, "" where that could not be read.
-    error : why it cannot be used, in the backend's words; "" where nothing is known against it.
+    Attributes
+    ----------
+    names
+        The names that select it, e.g. ("davis346",); the backend of an iniVation camera may
+        only know that it is some DAVIS. "camera" selects any and is not listed.
+    model
+        The backend's name of it.
+    serial
+        Its serial number, "" if that could not be read.
+    error
+        Why it cannot be used, as the backend reports it; "" if there is no known reason.
     """
 
     names: tuple[str, ...]
@@ -33,7 +39,7 @@ class SeenCamera:
     error: str = ""
 
     def fits(self, word: str, serial: str = "") -> bool:
-        """Whether it may be what was asked for."""
+        """Whether it may be the camera that was asked for."""
         return (word == "camera" or word in self.names) and serial in ("", self.serial)
 
     def __str__(self) -> str:
@@ -44,8 +50,12 @@ class SeenCamera:
 class Backend(Protocol):
     """A module for one library.
 
-    NAME, DISTRIBUTION : of the library.
-    SKIPPED : why it is not asked although it may be installed; "" where it is.
+    Attributes
+    ----------
+    NAME, DISTRIBUTION
+        Of the library.
+    SKIPPED
+        Why it is not used although it may be installed; "" if it is used.
     """
 
     NAME: str
@@ -56,18 +66,20 @@ class Backend(Protocol):
         """Import the library. Raises whatever the library does."""
 
     def list_devices(self) -> list[SeenCamera]:
-        """Cameras the library lists. Raises whatever the library does."""
+        """Cameras that the library lists. Raises whatever the library does."""
 
     def open_feed(self, uri: str, word: str, seen: SeenCamera) -> LiveFeed:
-        """A feed from a camera it listed. Raises whatever the library does."""
+        """Open a camera that it listed. Raises whatever the library does."""
 
 
 def error_summary(error: BaseException) -> str:
-    """A driver's error in one line: without the stack traces that dv-processing puts into it.
+    r"""A driver's error in one line, without the stack traces that dv-processing includes.
 
-    >>> in_words(RuntimeError("/a/b.hpp(88): open()\\nRuntimeError: no device\\nStacktrace:\\n #0"))
+    Examples
+    --------
+    >>> error_summary(RuntimeError("/a.hpp(88): f()\nRuntimeError: no device\nStacktrace:\n #0"))
     'RuntimeError: no device'
-    >>> in_words(RuntimeError("Other error"))
+    >>> error_summary(RuntimeError("Other error"))
     'RuntimeError: Other error'
     """
     lines = str(error).partition("Stacktrace:")[0].strip().splitlines()
@@ -79,5 +91,5 @@ def error_summary(error: BaseException) -> str:
 
 
 def module_of(backend: Any) -> str:
-    """The name that `discover` starts a backend by."""
+    """The module name by which `discover` starts a backend."""
     return str(backend.__name__).rpartition(".")[2]

@@ -1,10 +1,14 @@
-"""Asks the backends which cameras they see, each in a process of its own, in turn.
+"""Finds cameras: asks each backend which ones it sees, in a process of its own.
 
-It promises an answer by the deadline whatever a driver does: raise, panic, abort the process, or
-hang while it holds Python's lock, which no thread could be rescued from. The processes start
-together, so that slow imports pass at the same time, but look one after the other: two drivers that
-open the same camera at once disturb each other. Run as a module, it is such a process: it loads the
-backend that it is told, waits for a line on standard input, looks, and writes one line of JSON.
+Guarantees:
+
+- A result by the deadline, whatever a driver does: raise, panic, abort the process, or hang with
+  Python's lock held, which no thread could recover from.
+
+The processes start together, so that slow imports overlap, but list cameras one after the other:
+two drivers that open the same camera at once disturb each other. Run as a module, this is such a
+process: it loads the backend that it is given, waits for a line on standard input, lists the
+cameras, and writes one line of JSON.
 """
 
 from __future__ import annotations
@@ -26,20 +30,26 @@ import streamstop
 from streamstop.sources.live.cameras.backend import Backend, SeenCamera, error_summary, module_of
 
 TIMEOUT_S = 1.7
-"""All backends together; with the start of it all, an answer comes in under 2 s."""
+"""Time limit of all backends; with start-up, a result comes in under 2 s."""
 
 LAST_TURN_S = 0.6
-"""What is kept for each backend that still waits for its turn."""
+"""Time reserved for each backend that still waits for its turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class DiscoveryResult:
-    """What came of asking one backend.
+    """The result of asking one backend.
 
-    version : of the installed library; "" where it is not installed.
-    state : "looked", "absent", "skipped", "failed" or "silent".
-    cameras : what it sees.
-    reason : why it did not look.
+    Attributes
+    ----------
+    version
+        Of the installed library; "" if it is not installed.
+    state
+        "looked", "absent", "skipped", "failed" or "silent".
+    cameras
+        What it sees.
+    reason
+        Why it did not list cameras.
     """
 
     backend: str
@@ -63,7 +73,7 @@ class DiscoveryResult:
 def discover(
     backends: Sequence[Backend], timeout_s: float = TIMEOUT_S
 ) -> Generator[DiscoveryResult, None, None]:
-    """The answer of each backend, in order; those not asked for are stopped when this is closed."""
+    """The result of each backend, in order; remaining processes are stopped when this is closed."""
     end_s = time.monotonic() + timeout_s
     started: list[subprocess.Popen[str] | None] = []
     try:
@@ -81,7 +91,7 @@ def discover(
 
 
 def installed(backend: Backend) -> str:
-    """The version of a backend's library, "" where it is not installed."""
+    """The version of a backend's library, "" if it is not installed."""
     try:
         return importlib.metadata.version(backend.DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
@@ -105,33 +115,33 @@ def _start(backend: Backend) -> subprocess.Popen[str]:
 def _answer(
     backend: Backend, process: subprocess.Popen[str] | None, wait_s: float
 ) -> DiscoveryResult:
-    """Give a backend its turn and take its answer."""
+    """Let a backend list its cameras, and return the result."""
     version = installed(backend)
     if process is None:
         state = "skipped" if version else "absent"
         return DiscoveryResult(backend.NAME, version, state, reason=backend.SKIPPED)
     begin_s = time.monotonic()
     try:
-        said, complaint = process.communicate("look\n", timeout=wait_s)
+        output, complaint = process.communicate("look\n", timeout=wait_s)
     except subprocess.TimeoutExpired:
         waited_s = time.monotonic() - begin_s
         return DiscoveryResult(
             backend.NAME, version, "silent", reason=f"no answer within {waited_s:.1f} s"
         )
     try:
-        told = json.loads(said.splitlines()[-1])
+        answer = json.loads(output.splitlines()[-1])
         cameras = tuple(
-            SeenCamera(**{**one, "names": tuple(one["names"])}) for one in told["cameras"]
+            SeenCamera(**{**one, "names": tuple(one["names"])}) for one in answer["cameras"]
         )
-        return DiscoveryResult(backend.NAME, version, told["state"], cameras, told["reason"])
+        return DiscoveryResult(backend.NAME, version, answer["state"], cameras, answer["reason"])
     except (IndexError, ValueError, KeyError, TypeError):
-        last = (complaint.strip().splitlines() or ["no word"])[-1]
+        last = (complaint.strip().splitlines() or ["no message"])[-1]
         reason = f"the end of its process ({process.returncode}): {last}"
         return DiscoveryResult(backend.NAME, version, "failed", reason=reason)
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """Stop a process that may hang; its pipes are closed whether it dies or not."""
+    """Stop a process that may hang; its pipes are closed whether it ends or not."""
     with suppress(OSError):
         process.kill()
     for pipe in (process.stdin, process.stdout, process.stderr):
@@ -143,25 +153,25 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 def list_devices_once(backend: Any) -> dict[str, Any]:
-    """Load a backend, wait for a line, look; what is written, whatever the library throws."""
-    told: dict[str, Any] = {"state": "looked", "cameras": [], "reason": ""}
+    """Load a backend, wait for a line, list its cameras; the result as it is written."""
+    answer: dict[str, Any] = {"state": "looked", "cameras": [], "reason": ""}
     try:
         backend.load()
         if not sys.stdin.readline():
-            return told
-        told["cameras"] = [asdict(one) for one in backend.list_devices()]
-    except BaseException as error:  # drivers throw anything, some of it no Exception
-        told.update(state="failed", reason=error_summary(error))
-    return told
+            return answer
+        answer["cameras"] = [asdict(one) for one in backend.list_devices()]
+    except BaseException as error:  # drivers raise anything, some of it no Exception
+        answer.update(state="failed", reason=error_summary(error))
+    return answer
 
 
 def main() -> None:
-    """The process: standard output is kept for the answer, since drivers print to it too."""
+    """The process; standard output is reserved for the answer, since drivers print to it too."""
     answers = os.dup(1)
     os.dup2(2, 1)
-    told = list_devices_once(importlib.import_module(f"{__package__}.{sys.argv[1]}"))
-    os.write(answers, (json.dumps(told) + "\n").encode())
-    os._exit(0)  # a driver's threads may not end
+    answer = list_devices_once(importlib.import_module(f"{__package__}.{sys.argv[1]}"))
+    os.write(answers, (json.dumps(answer) + "\n").encode())
+    os._exit(0)  # a driver's threads might never end
 
 
 if __name__ == "__main__":

@@ -1,9 +1,17 @@
 """Cameras through dv-processing: iniVation's DAVIS346, DAVIS240, DVXplorer and DVS128.
 
-It promises events as the library decoded them: polarity 1 is ON, times in us since 1970 by
-this computer's clock, in order. It does not promise to know of drops: the library counts none in
-Python, so none are entered, and that is not the same as none. Frames, IMU samples and triggers are
-read and thrown away, since the library may keep what is not read.
+Guarantees:
+
+- Events as the library decoded them: polarity 1 is ON, times in us since 1970 by this computer's
+  clock, in order.
+
+Does not:
+
+- Report drops: the library counts none in Python, so none are entered, which does not mean that
+  there were none.
+
+Frames, IMU samples and triggers are read and discarded, since the library may store what is not
+read.
 """
 
 from __future__ import annotations
@@ -23,13 +31,13 @@ DISTRIBUTION = "dv-processing"
 SKIPPED = ""
 
 POLL_S = 0.001
-"""The library does not wait for events; so often it is asked."""
+"""Polling interval: the library does not wait for events."""
 
 CLOSE_S = 0.5
-"""How long `close` waits for a read on another thread."""
+"""Time that `close` waits for a read on another thread."""
 
 MAX_THROWN_AWAY = 256
-"""Frames, IMU batches or trigger batches passed over between two batches of events."""
+"""Frames, IMU batches or trigger batches discarded between two batches of events."""
 
 CAMERA_NAMES = {
     "DAVIS": ("davis346", "davis240"),
@@ -39,7 +47,7 @@ CAMERA_NAMES = {
     "DVXPLORER_S": ("dvxplorer",),
     "DVXPLORER_GEN2": ("dvxplorer",),
 }
-"""The library's model, and ours. Which DAVIS it is shows only when it is open."""
+"""Our names by the library's model. Which DAVIS it is shows only when it is open."""
 
 SENSORS = {"davis346": SensorSize(346, 260), "davis240": SensorSize(240, 180)}
 
@@ -56,7 +64,7 @@ def load() -> None:
 
 
 def list_devices() -> list[SeenCamera]:
-    """Cameras the library discovers."""
+    """Cameras that the library discovers."""
     found = import_module("dv_processing").io.camera.discover()
     return [
         SeenCamera(
@@ -69,7 +77,7 @@ def list_devices() -> list[SeenCamera]:
 
 
 def open_feed(uri: str, word: str, seen: SeenCamera) -> LiveFeed:
-    """Open the camera that `list_devices` saw.
+    """Open a camera that `list_devices` returned.
 
     Raises
     ------
@@ -116,21 +124,21 @@ class DvFeed(LiveFeed):
                     self._throw_away_others()
                 except (KeyboardInterrupt, SystemExit):
                     raise
-                except BaseException as error:  # whatever C++ throws
-                    raise self._broke_off(error_summary(error)) from error
+                except BaseException as error:  # whatever C++ raises
+                    raise self._failure(error_summary(error)) from error
             if batch is not None and batch.size():
                 found = batch.numpy()
                 return FeedChunk(
                     make_events(found["timestamp"], found["x"], found["y"], found["polarity"] != 0)
                 )
-            if not running:  # asked before the batch: what came before the end has been read
-                raise self._broke_off("it is no longer connected")
+            if not running:  # checked before the batch, so all earlier events were read
+                raise self._failure("it is no longer connected")
             if time.monotonic() >= end_s:
                 return FeedChunk(empty_events())
             self._closing.wait(POLL_S)
 
     def close(self) -> None:
-        """Give the camera back: the library does so when nothing refers to it any more."""
+        """Release the camera: the library does so when nothing refers to it any more."""
         if self._closing.is_set():
             return
         self._closing.set()
@@ -144,9 +152,9 @@ class DvFeed(LiveFeed):
                 if getattr(self._camera, take)() is None:
                     break
 
-    def _broke_off(self, why: str) -> SourceError:
+    def _failure(self, why: str) -> SourceError:
         return SourceError(
-            f"the camera broke off ({why}); all events received until then were kept. See that the "
-            "cable holds and the camera has power, then start again; `streamstop doctor` says what "
-            f"is seen: {self.name}"
+            f"the camera failed ({why}); all events received until then were kept. Check the "
+            "cable and the camera's power, then start again; `streamstop doctor` shows what is "
+            f"seen: {self.name}"
         )

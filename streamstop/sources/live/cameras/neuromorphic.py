@@ -1,13 +1,18 @@
 """Cameras through neuromorphic-drivers: DAVIS346, DVXplorer, EVK3 HD, EVK4, SilkyEvCam, Triton.
 
-It promises events as the driver decoded them: `on` is ON, times in the camera's own us, with wraps
-undone and never decreasing. What the driver dropped is told as damage of unknown size, with the gap
-in time where the driver says where it was: it counts USB packets, not events, so nothing that it
-drops can be entered as a number of events. The driver's default configuration is used (on a
-DAVIS346 that includes the background-activity filter in the camera).
+Guarantees:
 
-When a camera breaks off, the driver raises before it hands over the raw packets that still waited;
-how many there were is told, their events are lost.
+- Events as the driver decoded them: `on` is ON, times in the camera's own us, with wraps undone and
+  never decreasing.
+- What the driver dropped is reported as damage of unknown size, with the gap in time if the driver
+  reports its position. It counts USB packets, so the number of events is unknown.
+
+Does not:
+
+- Configure the camera: the driver's default configuration is used (on a DAVIS346 that includes the
+  background-activity filter in the camera).
+- Keep the raw packets that still wait in the driver when a camera fails: the driver raises before
+  it delivers them. Their number is reported.
 """
 
 from __future__ import annotations
@@ -30,20 +35,20 @@ DISTRIBUTION = "neuromorphic-drivers"
 SKIPPED = ""
 
 SLICE_S = 0.01
-"""How long the driver waits for events at most; it is fixed when the camera is opened."""
+"""Longest time that the driver waits for events; it is fixed when the camera is opened."""
 
 MAX_RAW_PACKETS = 8
-"""USB packets of 128 KiB decoded at once: EVT3 has up to 12 events in 2 bytes, 100 MB in all."""
+"""USB packets of 128 KiB decoded at once: EVT3 has up to 12 events in 2 bytes, 100 MB in total."""
 
 CLOSE_S = 0.5
-"""How long `close` waits for a read on another thread: several slices."""
+"""Time that `close` waits for a read on another thread: several slices."""
 
 CAMERA_NAMES = {
     "INIVATION_DAVIS346": ("davis346",),
     "INIVATION_DVXPLORER": ("dvxplorer",),
     "PROPHESEE_EVK4": ("evk4",),
 }
-"""The driver's name of a camera, and ours; those that are not here are found as "camera"."""
+"""Our names by the driver's; cameras that are not listed here are found as "camera"."""
 
 
 def load() -> None:
@@ -52,7 +57,7 @@ def load() -> None:
 
 
 def list_devices() -> list[SeenCamera]:
-    """Cameras the library lists: it opens each for a moment, to read its serial number."""
+    """Cameras that the library lists; it opens each for a moment to read its serial number."""
     listed = import_module("neuromorphic_drivers").list_devices()
     return [
         SeenCamera(
@@ -66,7 +71,7 @@ def list_devices() -> list[SeenCamera]:
 
 
 def open_feed(uri: str, word: str, seen: SeenCamera) -> LiveFeed:
-    """Open the camera that `list_devices` saw."""
+    """Open a camera that `list_devices` returned."""
     device = import_module("neuromorphic_drivers").open(
         serial=seen.serial or None,
         iterator_timeout=SLICE_S,
@@ -94,7 +99,7 @@ class NeuromorphicFeed(LiveFeed):
         self._broken: SourceError | None = None
         self._last_t: int | None = None
         self._dropped = 0
-        self._untold = 0
+        self._unreported = 0
 
     def read(self, timeout_s: float) -> FeedChunk | None:
         """See `streamstop.sources.live.feed.LiveFeed`; waits in steps of SLICE_S."""
@@ -112,7 +117,7 @@ class NeuromorphicFeed(LiveFeed):
                 except (KeyboardInterrupt, SystemExit):
                     raise
                 except BaseException as error:  # a panic of the driver is no Exception
-                    self._break_off(error)
+                    self._fail(error)
                     continue
             self._take(status.ring, packet)
             if not self._ready and time.monotonic() >= end_s:
@@ -120,7 +125,7 @@ class NeuromorphicFeed(LiveFeed):
         return self._ready.popleft()
 
     def close(self) -> None:
-        """Give the camera back; a `read` on another thread ends within SLICE_S."""
+        """Release the camera; a `read` on another thread ends within SLICE_S."""
         if self._closing.is_set():
             return
         self._closing.set()
@@ -129,15 +134,15 @@ class NeuromorphicFeed(LiveFeed):
         try:
             self._device.close()
         except Exception:
-            pass  # it is unplugged, or its thread hangs: there is nothing left to give back
+            pass  # unplugged, or its thread hangs: nothing is left to release
         finally:
             if free:
                 self._reading.release()
 
     def _take(self, ring: Any, packet: Any) -> None:
-        """Queue a packet's events, cut where the driver says that USB packets are missing."""
+        """Queue a packet's events, split where the driver reports missing USB packets."""
         if ring is not None:
-            self._untold += ring.dropped_packets - self._dropped
+            self._unreported += ring.dropped_packets - self._dropped
             self._dropped = ring.dropped_packets
         events, cuts = _decoded(packet)
         first, damage = 0, tuple[Damage, ...]()
@@ -149,8 +154,8 @@ class NeuromorphicFeed(LiveFeed):
                 damage = (self._loss(int(events["t"][cut])),)
         if cuts and cuts[-1] == len(events):
             self._queue(empty_events(), (self._loss(None),))
-        # An overflow whose place the driver does not know is told when its queue has run empty.
-        if self._untold and ring is not None and not ring.backlog and not ring.clutch_engaged:
+        # An overflow of unknown position is reported when the driver's queue is empty.
+        if self._unreported and ring is not None and not ring.backlog and not ring.clutch_engaged:
             self._queue(empty_events(), (self._loss(None),))
 
     def _queue(self, events: Events, damage: tuple[Damage, ...]) -> None:
@@ -159,20 +164,20 @@ class NeuromorphicFeed(LiveFeed):
         self._ready.append(FeedChunk(events, damage=damage))
 
     def _loss(self, next_t: int | None) -> Damage:
-        """What was dropped since this was last asked, before an event at `next_t`."""
-        many, self._untold = self._untold, 0
+        """The packets dropped since the last call, before an event at `next_t`."""
+        many, self._unreported = self._unreported, 0
         reason = (
             f"{_packets(many)} dropped by the driver because its "
-            "queue was full; how many events they held is not known"
+            "queue was full; their number of events is unknown"
         )
         lost_us = None
         if next_t is not None and self._last_t is not None:
             lost_us = next_t - self._last_t
         return Damage(offset=0, lost_bytes=0, reason=reason, path=self.name, lost_us=lost_us)
 
-    def _break_off(self, error: BaseException) -> None:
-        """Remember why; what was lost is told before it is raised."""
-        if self._untold:
+    def _fail(self, error: BaseException) -> None:
+        """Store the error; what was lost is reported before it is raised."""
+        if self._unreported:
             self._queue(empty_events(), (self._loss(None),))
         try:
             waiting = int(self._device.backlog())
@@ -180,18 +185,18 @@ class NeuromorphicFeed(LiveFeed):
             waiting = 0
         lost = ""
         if waiting:
-            lost = f"; {_packets(waiting)} that the driver still held went with it"
-            reason = f"{_packets(waiting)} not handed over by the driver when the camera broke off"
+            lost = f"; lost with it: {_packets(waiting)} still held by the driver"
+            reason = f"{_packets(waiting)} not delivered by the driver when the camera failed"
             self._queue(empty_events(), (Damage(0, 0, reason, self.name),))
         self._broken = SourceError(
-            f"the camera broke off ({error_summary(error)}); all events handed over until then "
+            f"the camera failed ({error_summary(error)}); all events delivered until then "
             f"were kept{lost}. Check the cable and the camera's power, then start again; "
             f"`streamstop doctor` shows what is seen: {self.name}"
         )
 
 
 def _packets(count: int) -> str:
-    """A count of USB packets; some, where it is not known.
+    """A number of USB packets as text, without the number if it is unknown.
 
     >>> _packets(0), _packets(1), _packets(20)
     ('USB packets', '1 USB packet', '20 USB packets')

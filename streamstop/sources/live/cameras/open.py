@@ -1,9 +1,12 @@
-"""Cameras by name: `davis346`, `davis240`, `dvxplorer`, `evk4`, and `camera`, whichever is there.
+"""Opens cameras by name: `davis346`, `davis240`, `dvxplorer`, `evk4`, and `camera` for any.
 
-It promises a feed of (t, x, y, p) as the driver decoded them, or an error that says what each
-backend sees and how to mend it: in under 2 s where there is no camera, whatever a backend throws
-and even if it hangs. It never pretends: a backend that cannot tell polarity and time is skipped,
-and a camera is never chosen by chance where several fit.
+Guarantees:
+
+- A feed of (t, x, y, p) as the driver decoded them, or an error that shows what each backend sees
+  and what to do: in under 2 s if there is no camera, whatever a backend raises and even if it
+  hangs.
+- A backend that cannot give polarity and time is skipped, and where several cameras fit, none is
+  chosen by chance.
 """
 
 from __future__ import annotations
@@ -34,13 +37,15 @@ def open_camera(uri: str, sensor: SensorSize | None = None) -> LiveFeed:
 
     Parameters
     ----------
-    uri : a name, or a name with a serial number: `davis346?serial=00000104`.
-    sensor : pixels of the sensor, if it is to be held against what the camera says.
+    uri
+        A name, or a name with a serial number: `davis346?serial=00000104`.
+    sensor
+        Size in pixels, to be checked against the camera's.
 
     Raises
     ------
     UsageError
-        If an option is not known, or the sensor is another.
+        If an option is unknown, or the sensor differs.
     SourceError
         If there is no such camera, several fit, or it cannot be opened.
     """
@@ -63,16 +68,16 @@ def open_camera(uri: str, sensor: SensorSize | None = None) -> LiveFeed:
             if sensor not in (None, feed.sensor):
                 feed.close()
                 raise UsageError(
-                    f"the camera's sensor is of {feed.sensor}, not {sensor}; leave it out: {uri}"
+                    f"the camera's sensor is {feed.sensor}, not {sensor}; leave it out: {uri}"
                 )
             return feed
     raise SourceError(_no_camera(uri, word, serial, answers, refused))
 
 
 def find_camera(uri: str) -> None:
-    """See whether `open_camera` would find a camera, without opening it.
+    """Check whether `open_camera` would find a camera, without opening it.
 
-    For before PyTorch is imported, which takes longer than to learn that there is no camera.
+    It is for use before PyTorch is imported, which takes longer than finding no camera.
 
     Raises
     ------
@@ -90,7 +95,7 @@ def find_camera(uri: str) -> None:
 
 
 def _fitting(uri: str, word: str, serial: str, answer: DiscoveryResult) -> SeenCamera | None:
-    """The one camera among those seen that was asked for; SourceError where there are several."""
+    """The one listed camera that fits what was asked for; SourceError if there are several."""
     fitting = [one for one in answer.cameras if one.fits(word, serial) and not one.error]
     if len(fitting) > 1:
         raise SourceError(_which(uri, word, answer.backend, fitting))
@@ -113,7 +118,7 @@ def _which(uri: str, word: str, backend: str, fitting: list[SeenCamera]) -> str:
     example = next((one.serial for one in fitting if one.serial), "NUMBER")
     return (
         f"{len(fitting)} cameras fit: {backend} sees {', '.join(map(str, fitting))}. "
-        f"Say which, e.g. '{word}?serial={example}': {uri}"
+        f"Give its serial number, e.g. '{word}?serial={example}': {uri}"
     )
 
 
@@ -136,13 +141,13 @@ def _no_camera(
     if on_bus:
         lines += ["On the USB bus:", *(f"  {_on_bus(camera)}" for camera in on_bus)]
     steps = _steps(answers, seen, on_bus, refused)
-    lines += ["To mend it:", *steps]
+    lines += ["Things to try:", *steps]
     return "\n".join([*lines, f"Asked for: {uri}"])
 
 
 def _on_bus(camera: UsbCamera) -> str:
     if not camera.node_exists:
-        return f"{camera}, but {camera.node} is missing (in a container: pass it on)"
+        return f"{camera}, but {camera.node} is missing (in a container: pass it through)"
     return f"{camera}, {camera.node}" + ("" if camera.open_to_us else ", not open to this user")
 
 
@@ -152,12 +157,12 @@ def _steps(
     on_bus: tuple[UsbCamera, ...],
     refused: list[str],
 ) -> list[str]:
-    """What to do, the likeliest first."""
+    """What to do, the most likely first."""
     closed = [camera for camera in on_bus if camera.node_exists and not camera.open_to_us]
     steps = []
     if closed:
         kinds = tuple(dict.fromkeys(camera.kind for camera in closed))
-        steps.append("  - let your user open it: paste this, then plug it in again")
+        steps.append("  - allow your user to open it: paste this, then plug it in again")
         steps += [f"      {line}" for line in fix_permission_hint(kinds)]
     if seen:
         steps.append("  - ask for the camera that is there: --source camera")
@@ -166,11 +171,11 @@ def _steps(
     if sys.platform == "linux" and not (DEV / "bus" / "usb").exists():
         steps.append(
             f"  - this system shows no USB bus ({DEV}/bus/usb is missing): in a container pass it "
-            "on (docker: --device /dev/bus/usb), in WSL attach the camera with usbipd"
+            "through (docker: --device /dev/bus/usb), in WSL attach the camera with usbipd"
         )
     elif not on_bus and not seen:
-        steps.append("  - plug the camera in and see that its light is on")
+        steps.append("  - plug the camera in and check that its light is on")
     if all(answer.state in ("absent", "skipped") for answer in answers):
         steps.append(f"  - install a backend: {INSTALL}")
-    steps.append("  - see what the computer sees, udev rules among it: streamstop doctor")
+    steps.append("  - see what the computer sees, including udev rules: streamstop doctor")
     return steps

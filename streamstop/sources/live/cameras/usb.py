@@ -1,8 +1,14 @@
 """Event cameras on the USB bus, as the kernel lists them: found without any driver.
 
-It promises to read nothing but sysfs, to open no device, and to name only product ids that a
-backend asks for: vendor 152a is shared with sound cards and GPS receivers, 04b4 with half the
-USB chips there are. Linux only: elsewhere nothing is listed. Whether a camera works it cannot say.
+Guarantees:
+
+- Only sysfs is read, and no device is opened.
+- Only product ids that a backend uses are reported: vendor 152a is shared with sound cards and GPS
+  receivers, 04b4 with many USB chips.
+
+Does not:
+
+- List anything outside Linux, or tell whether a camera works.
 """
 
 from __future__ import annotations
@@ -20,11 +26,11 @@ DEV = Path("/dev")
 RULES_FILE = "/etc/udev/rules.d/65-event-cameras.rules"
 
 SUPER_SPEED_MBPS = 5000
-"""USB 3.0. A camera made for it drops events on anything slower."""
+"""USB 3.0. A camera made for it drops events on a slower connection."""
 
 
 class UsbKind(NamedTuple):
-    """Product ids of one vendor, written as udev matches them."""
+    """Product ids of one vendor, as udev matches them."""
 
     vendor: str
     products: str
@@ -46,19 +52,27 @@ KINDS = (
     UsbKind("31f7", "000[3-4]", "CenturyArks (SilkyEvCam)", usb3=True),
     UsbKind("1409", "8e00", "IDS (uEye XCP-E)", usb3=True),
 )
-"""What neuromorphic-drivers 0.18 and dv-processing 2.0 ask for."""
+"""The devices that neuromorphic-drivers 0.18 and dv-processing 2.0 use."""
 
 
 @dataclass(frozen=True, slots=True)
 class UsbCamera:
     """One event camera on the bus.
 
-    ids : vendor and product, "152a:841a".
-    product : what it calls itself; "" where it does not say.
-    serial : its serial number; "" where it does not say.
-    node : the file that a driver has to open.
-    open_to_us : whether this user may read and write that file.
-    speed_mbps : speed of the connection in Mb/s, None where not known.
+    Attributes
+    ----------
+    ids
+        Vendor and product, "152a:841a".
+    product
+        Its product name; "" if unknown.
+    serial
+        Its serial number; "" if unknown.
+    node
+        The file that a driver has to open.
+    open_to_us
+        Whether this user may read and write that file.
+    speed_mbps
+        Speed of the connection in Mb/s, None if unknown.
     """
 
     kind: UsbKind
@@ -72,7 +86,7 @@ class UsbCamera:
 
     @property
     def slow(self) -> bool:
-        """Whether a USB 3 camera hangs on USB 2."""
+        """Whether a USB 3 camera is connected through USB 2."""
         return (
             self.kind.usb3
             and self.speed_mbps is not None
@@ -93,8 +107,12 @@ def usb_cameras(
 ) -> tuple[UsbCamera, ...]:
     """Event cameras that the kernel lists, by bus and port.
 
-    sysfs, dev : where these two are mounted.
-    may_open : whether this user may read and write a device's file.
+    Parameters
+    ----------
+    sysfs, dev
+        Where these two are mounted.
+    may_open
+        Whether this user may read and write a device's file.
     """
     try:
         folders = sorted((sysfs / "bus" / "usb" / "devices").iterdir())
@@ -126,7 +144,7 @@ def _camera(folder: Path, dev: Path, may_open: Callable[[Path], bool]) -> UsbCam
 def _attribute(folder: Path, name: str) -> str:
     try:
         return (folder / name).read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:  # interfaces have none of these, and a device may go at any moment
+    except OSError:  # interfaces have none of these, and a device may disappear at any moment
         return ""
 
 
@@ -139,7 +157,7 @@ def _number(folder: Path, name: str) -> int | None:
 
 
 def fix_permission_hint(kinds: tuple[UsbKind, ...]) -> tuple[str, ...]:
-    """What to type so that a user may open these cameras, line by line, to be pasted as it is."""
+    """Commands that allow users to open these cameras, line by line, to be pasted as they are."""
     return (
         f"sudo tee {RULES_FILE} <<'END'",
         *(kind.rule for kind in kinds),

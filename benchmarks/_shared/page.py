@@ -1,8 +1,8 @@
-"""A page of results made of sections, each written by a run of its own and dated by it.
+"""A page of results made of sections, each written and dated by a run of its own.
 
-A run replaces its section and leaves the others as they are, so that a benchmark can be run in
-parts; the sections stand in the order in which the program names them. A section of a name that
-the program no longer has is dropped.
+A run replaces its own section and leaves the others unchanged, so that a benchmark can be run in
+parts. Sections stand in the order in which the program names them; a section whose name the program
+no longer has is dropped.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def spread(values: Iterable[float | None]) -> str:
-    """Mean and standard deviation (n - 1) of what is there, such as of one figure a seed."""
+    """Mean and standard deviation (n - 1) of what is there, such as of one figure per seed."""
     there = [value for value in values if value is not None]
     if not there:
         return ""

@@ -1,7 +1,6 @@
-"""Small multiples as one SVG file: panels in rows and columns, the same axes in all of them.
+"""Small multiples as one SVG file: panels in rows and columns with the same axes.
 
-The file stands alone: its colours are in it, for light and dark pages, upon a ground of its own, so
-that it can be read wherever it is shown. It draws what it is given and measures nothing.
+The file contains its own colours, for light and dark pages, and its own background.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ def panels(
 
     cells : series by the panel's row and column, both named; drawn in the order given, so that the
         last is on top. The legend is the first panel's, the last drawn first.
-    title, desc : what a screen reader says, the title above the panels too.
+    title, desc : text for screen readers; the title also stands above the panels.
     """
     rows = list(dict.fromkeys(row for row, _ in cells))
     columns = list(dict.fromkeys(column for _, column in cells))

@@ -1,4 +1,4 @@
-"""What a page of results says of its own making: command, versions, processor."""
+"""How a page of results was made: command, versions, processor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def installed(name: str) -> str:
 
 
 def cpu() -> str:
-    """The processor's name where the system tells it."""
+    """The processor's name, if the system reports it."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
@@ -33,12 +33,12 @@ def cpu() -> str:
 def provenance(module: str, *packages: str) -> list[str]:
     """Lines of Markdown: how this page was made and on what; `module` wrote it."""
     # Where a folder was put on one machine is nobody else's matter.
-    told = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    arguments = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
     versions = ", ".join(f"{p} {installed(p) or 'not installed'}" for p in packages)
     return [
         f"Written by `{module.replace('.', '/')}.py`; do not edit.",
         "",
-        f"- command: `{shlex.join(['python', '-m', module, *told])}`",
+        f"- command: `{shlex.join(['python', '-m', module, *arguments])}`",
         f"- versions: Python {platform.python_version()}, {versions}",
         f"- cpu: {cpu()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
     ]

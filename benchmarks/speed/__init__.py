@@ -1,1 +1,1 @@
-"""How fast it is, and how much memory it takes, beside its peers."""
+"""Speed and memory, compared with other libraries."""

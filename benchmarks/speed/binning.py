@@ -1,9 +1,9 @@
-"""How fast events become bins: ours beside np.bincount, tonic's ToFrame and aestream's reader.
+"""Speed of binning: streamstop, np.bincount, tonic's ToFrame and aestream's reader.
 
-Every contender gets the same seeded stream, one thread, and its best and median of several turns
-taken in rotation, so that a busy machine hurts all alike. Where a contender's bins can be had they
-are compared with ours before any time is taken. The contenders do different amounts of work, and
-the table says which. Writes docs/results/binning.md.
+Every contender gets the same seeded stream and one thread. The table gives its best and its median
+of several turns; turns alternate between contenders, so that a busy machine slows all of them.
+Contenders whose bins are accessible are first compared with ours. Contenders do different amounts
+of work; the page lists which. Writes docs/results/binning.md.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from benchmarks._shared.provenance import cpu, installed
-from streamstop.events.binning import Binner, cell_map
+from streamstop.events.binning import Binner, pixel_to_cell_map
 from streamstop.events.packet import MAX_PACKET_EVENTS, Events, SensorSize, make_events
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +92,7 @@ def numpy_bins(case: Case, cut: list[Events]) -> list[np.ndarray]:
 
     What numpy alone would do for the binner on a stream that is in order.
     """
-    columns, rows = cell_map(case.sensor, case.height, case.width, "letterbox")
+    columns, rows = pixel_to_cell_map(case.sensor, case.height, case.width, "letterbox")
     rows = rows * case.width
     plane, size = case.height * case.width, 2 * case.height * case.width
     done: list[np.ndarray] = []
@@ -175,7 +175,7 @@ def run_case(case: Case, n: int, turns: int, folder: Path) -> dict[str, tuple[fl
     events = stream(case, n)
     cut = packets(events)
     check_equal(case, cut)
-    columns, rows = cell_map(case.sensor, case.height, case.width, "letterbox")
+    columns, rows = pixel_to_cell_map(case.sensor, case.height, case.width, "letterbox")
     cell = rows[events["y"]] * case.width + columns[events["x"]]
     cell += events["p"] * np.int64(case.height * case.width)
     cells = [cell[i : i + MAX_PACKET_EVENTS] for i in range(0, n, MAX_PACKET_EVENTS)]
@@ -242,10 +242,10 @@ def report(command: str, n: int, turns: int, results: Any, starts: dict[str, flo
         f"- versions: Python {platform.python_version()}, {versions}",
         f"- cpu: {cpu()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}; "
         "one thread each (aestream reads in a thread of its own besides)",
-        f"- input: {n:,} synthetic events a case (seed 0), packets of {MAX_PACKET_EVENTS:,}; "
+        f"- input: {n:,} synthetic events per case (seed 0), packets of {MAX_PACKET_EVENTS:,}; "
         f"{turns} turns in rotation",
         "",
-        "Million events a second, best turn (median in brackets):",
+        "Million events per second, best turn (median in brackets):",
         "",
         "| sensor → grid | window | rate | scene | " + " | ".join(names) + " |",
         "|---" * (4 + len(names)) + "|",
@@ -261,8 +261,8 @@ def report(command: str, n: int, turns: int, results: Any, starts: dict[str, flo
         "What each one does:",
         "",
         "- **streamstop**: `Binner.push` on arrays of `EVENT_DTYPE`: range and order checked, "
-        "pooled, cut into windows, a fresh tensor a window, the ledger kept.",
-        "- **np.bincount alone**: one call a packet on cell indices that are ready made: "
+        "pooled, cut into windows, a fresh tensor per window, the ledger kept.",
+        "- **np.bincount alone**: one call per packet on cell indices that are ready made: "
         "no decoding, no checks, no windows.",
         "- **numpy, whole job**: the same bins as streamstop (compared before timing) in vector "
         "operations, for a stream in order.",
@@ -282,7 +282,7 @@ def report(command: str, n: int, turns: int, results: Any, starts: dict[str, flo
 def main() -> None:
     """Run all cases, print the page, write it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=4_000_000, help="events a case")
+    parser.add_argument("--events", type=int, default=4_000_000, help="events per case")
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "binning.md")
     options = parser.parse_args()

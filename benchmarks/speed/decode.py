@@ -1,9 +1,9 @@
-"""How fast recordings are decoded: ours beside faery, expelliarmus, aestream, dv-processing, aedat.
+"""Speed of decoding recordings: streamstop, faery, expelliarmus, aestream, dv-processing, aedat.
 
-Every file is written by faery from the same events. Each contender reads it to its end as events in
-arrays, in packets where it offers them, and first has to hand over what was written, field by
-field: who does not is listed as wrong. Then they take turns, in one process on one core, and the
-best turn by processor time, all threads counted, is what the table says. Writes
+faery writes every file from the same events. Each contender reads it to its end as arrays of
+events, in packets if it has them. Its output is first compared with what was written, field by
+field; a contender with differences is listed as wrong. Then contenders take turns in one process
+on one core; the table gives the best turn by CPU time of all threads. Writes
 docs/results/decode.md.
 """
 
@@ -110,7 +110,7 @@ READERS: dict[str, tuple[str, Reader, tuple[str, ...]]] = {
     "dv-processing": ("dv-processing", by_dv, ("AEDAT4, LZ4", "AEDAT4, zstd")),
     "aedat": ("aedat", by_aedat, ("AEDAT4, LZ4", "AEDAT4, zstd")),
 }
-"""Package, reader, and the formats it says it reads, by contender."""
+"""Package, reader, and the formats it supports, by contender."""
 
 
 def stream(case: Case, data: Path, n: int) -> tuple[Events, SensorSize, str]:
@@ -194,8 +194,8 @@ def run_case(
             exhaust(read, path, sensor)
             best[name] = min(best[name], time.process_time() - begun)
     path.unlink()
-    said = f"{number:,} events ({origin}), {size / number:.1f} bytes each"
-    return said, {name: (faults[name], number / best[name] / 1e6) for name in readers}
+    title = f"{number:,} events ({origin}), {size / number:.1f} bytes each"
+    return title, {name: (faults[name], number / best[name] / 1e6) for name in readers}
 
 
 def report(results: dict[str, tuple[str, dict[str, tuple[str, float]]]], turns: int) -> str:
@@ -209,8 +209,8 @@ def report(results: dict[str, tuple[str, dict[str, tuple[str, float]]]], turns: 
         f"- one process, {turns} turns in rotation, best turn by processor time, all threads "
         "counted; files written by faery, in the page cache",
         "",
-        "Million events a second. **Bold**: the best of those that hand over what was written. Who "
-        "does not is listed with what is wrong.",
+        "Million events per second. **Bold**: the best of those whose output is what was written. "
+        "A reader with other output is listed with what is wrong.",
         "",
     ]
     names = [name for name in READERS if any(name in one for _, one in results.values())]
@@ -235,7 +235,7 @@ def report(results: dict[str, tuple[str, dict[str, tuple[str, float]]]], turns: 
         ratio = f"{right['streamstop'] / others:.2f}" if "streamstop" in right and others else ""
         lines.append(f"| {format_name} | " + " | ".join(cells) + f" | {ratio} |")
     lines += ["", "Inputs:", ""]
-    lines += [f"- {format_name}: {said}" for format_name, (said, _) in results.items()]
+    lines += [f"- {format_name}: {title}" for format_name, (title, _) in results.items()]
     return "\n".join([*lines, ""])
 
 

@@ -1,11 +1,13 @@
-"""What one step of learning costs: STOP beside backpropagation through time, on one thread.
+"""Time of a learning step: STOP and backpropagation through time, on one thread.
 
-Same network, same initial weights, same input, same loss at every bin, one Adam step a sequence;
-a contender's time is its whole sequence, forward, backward and update, over its T bins: CPU time of
-the process, which is what the clock would show on an idle machine. Contenders take turns, in
-alternating order, so that a busy machine hurts all alike. Also measured: the floor, which is the
-convolutions alone, and the parts that a STOP step is made of. Each case writes its section of
-docs/results/learner.md; `--case` runs some of them. It measures time, not learning.
+Same network, initial weights, input, loss at every bin, and one Adam step per sequence. A
+contender's time is that of a whole sequence of T bins: forward, backward and update, in CPU time of
+the process, which on an idle machine equals wall time. Contenders alternate, so that a busy machine
+slows all of them. Also measured: the convolutions alone, as a lower bound, and the parts of a STOP
+step. Each case writes its section of docs/results/learner.md; `--case` selects cases.
+
+Does not:
+- Measure accuracy.
 """
 
 from __future__ import annotations
@@ -86,9 +88,9 @@ CASES = (
 )
 
 INTRO = (
-    "Written by `benchmarks/speed/learner.py`, a section a case; do not edit. What the figures "
+    "Written by `benchmarks/speed/learner.py`, one section per case; do not edit. What the figures "
     "mean: [performance](../performance.md).\n\n"
-    "Milliseconds of CPU time a step: forward, backward and a step's share of one Adam step a "
+    "Milliseconds of CPU time per step: forward, backward and a step's share of one Adam step per "
     f"sequence of T. One thread, float32, seed 0; {DENSITY:.0%} of the input's pixels are ones; "
     f"{CLASSES} classes, linear readout, cross-entropy at every bin. `learn`: w weights and "
     "biases, t thresholds, l leaks. *Step by step* a contender takes one bin through all layers "
@@ -140,7 +142,7 @@ def contenders(case: Case) -> list[Contender]:
 
 
 def race(case: Case, spec: NetworkSpec) -> tuple[dict[Contender, Time], dict[Contender, float]]:
-    """The times of all, and the loss that each says of its first sequence."""
+    """The times of all, and each one's loss on its first sequence."""
     bins, labels = input_of(case, spec)
     who = {one.name + one.learn: one for one in contenders(case)}
     losses: dict[Contender, float] = {}
@@ -268,10 +270,10 @@ def verdict(case: Case, times: dict[Contender, Time]) -> list[str]:
     if alike:
         fields["of those that learn w, t and l"] = alike
     rows = []
-    for said, ours in who.items():
+    for title, ours in who.items():
         if ours not in times:
             continue
-        cells = [f"STOP, {said}"]
+        cells = [f"STOP, {title}"]
         for field in fields.values():
             fastest = min(field, key=lambda one: times[one].best)
             median = min(times[one].median for one in field)
@@ -284,12 +286,12 @@ def verdict(case: Case, times: dict[Contender, Time]) -> list[str]:
         f"fastest {which}: {min(field, key=lambda one: times[one].best).name}"
         for which, field in fields.items()
     ]
-    asked = f"at most {case.bar:.1f} of the fastest peer's time a step"
+    asked = f"at most {case.bar:.1f} of the fastest peer's time per step"
     return [f"Asked: {asked}. Best turn over best turn:", "", *table(heads, rows)]
 
 
 def section(case: Case) -> list[str]:
-    """Measure one case, and what the page says of it."""
+    """Measure one case, and write its section."""
     spec = spec_of(case.network, case.side, case.theta)
     times, losses = race(case, spec)
     made_of = parts(case, spec)

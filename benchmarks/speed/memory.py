@@ -1,16 +1,16 @@
-"""Whether memory stands still: however long the stream runs, and however long a sequence is.
+"""Memory as a function of the length of the stream and of the length of a sequence.
 
-Three sections, each from a run that can be asked for by itself:
+Three sections, each of which can be run alone:
 
-* `learner`: two learners, one update a segment and an update every step with a shadow that decides,
-  over `--steps` synthetic bins: bytes of state after 10, 1,000 and all steps, resident memory all
-  along. A million steps take about half an hour (`make soak`).
-* `program`: all of `streamstop run`, from a file written for the occasion to its report.
-* `peaks`: what learning from one sequence of T bins adds to resident memory at its peak, by STOP
-  and by backpropagation through time in torch, snntorch, spikingjelly and norse.
+* `learner`: two learners, one with an update per segment, one with an update per step and an
+  evaluation copy that predicts, over `--steps` synthetic bins: bytes of state after 10, 1,000 and
+  all steps, and resident memory throughout. A million steps take about half an hour (`make soak`).
+* `program`: all of `streamstop run`, from a generated file to its report.
+* `peaks`: peak resident memory added by learning from one sequence of T bins, for STOP and for
+  backpropagation through time in torch, snntorch, spikingjelly and norse.
 
 Every measurement has a process of its own. Writes docs/results/memory.md and its plot. Peaks need
-Linux (/proc/self/clear_refs); what is not installed is left out, and said so.
+Linux (/proc/self/clear_refs); libraries that are not installed are left out and listed.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ from streamstop.stop.network import NetworkSpec
 
 EARLY, BINS, SAMPLES = (10, 1_000), 50, 100
 CHANNELS = {"learner": (32, 64), "shadow": (8, 16), "pipeline": (8, 16)}
-SAID = {
-    "learner": "one update a segment",
-    "shadow": "an update every step, a shadow decides",
+TITLES = {
+    "learner": "one update per segment",
+    "shadow": "an update per step, an evaluation copy predicts",
     "pipeline": "`streamstop run`: file, bins, learner, both readouts, baselines, run folder",
 }
 BIN_US, BIN_EVENTS = 10_000, 30
@@ -67,8 +67,8 @@ ORDER = {
     "peaks": "Beside backpropagation through time",
 }
 INTRO = (
-    "Written by `benchmarks/speed/memory.py`, a section a run; do not edit. MB are 10^6 bytes. RSS "
-    "is resident memory, of which Python, torch and what they load are the most part."
+    "Written by `benchmarks/speed/memory.py`, one section per run; do not edit. MB are 10^6 bytes. "
+    "RSS is resident memory, of which Python, torch and what they load are the most part."
 )
 
 
@@ -99,14 +99,14 @@ def run_learner(name: str, steps: int) -> dict[str, Any]:
         label = int(torch.randint(CLASSES, (), generator=draw))
         learner.begin_segment()
         for _ in range(min(BINS, steps - done)):
-            learner.predict(one_bin(spec, 1, draw), will_learn=True)
+            learner.predict(one_bin(spec, 1, draw), trace=True)
             learner.learn(label)
             done += 1
             if done in (*EARLY, steps):
                 state[done], rss[done] = learner.state_bytes(), rss_mb()
             if done % every == 0 and done >= EARLY[-1]:
                 highest = max(highest, rss_mb())
-        learner.learn_rates(learner.decide().rates, label)
+        learner.update_lda(learner.predict_segment().rates, label)
         learner.end_segment()
     return {"state": state, "rss": rss, "highest": highest}
 
@@ -187,7 +187,7 @@ def run_peak(contender: Contender, bins: int) -> dict[str, Any]:
     contender.build(spec)((one_bin(spec, 1, draw) for _ in range(2)), label)
     _trim()
     before = psutil.Process().memory_info().rss
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     sequence = contender.build(spec)
     for _ in range(SEQUENCES):
         sequence((one_bin(spec, 1, draw) for _ in range(bins)), label)
@@ -225,7 +225,7 @@ def learner_section(steps: int) -> list[str]:
         size = " / ".join(f"{state[k]:,}" for k in at) if "not" in same else f"{state[at[0]]:,}"
         rows.append(
             [
-                SAID[name],
+                TITLES[name],
                 "-".join(map(str, CHANNELS[name])),
                 f"{size} bytes, {same}",
                 *(f"{rss[k]:.1f} MB" for k in at),
@@ -241,7 +241,7 @@ def learner_section(steps: int) -> list[str]:
         "",
         *table(["channels", state_after, *after, "highest since"], rows),
         "State is all that the learner carries from bin to bin: parameters, gradients, Adam's "
-        "moments, neurons, traces, sums of spikes, and the discriminant readout's covariance.",
+        "moments, neurons, traces, sums of spikes, and the LDA readout's covariance.",
     ]
 
 
@@ -255,7 +255,7 @@ def program_section(steps: int) -> list[str]:
     state, rss = found["state"], found["rss"]
     same = "the same" if len(set(state.values())) == 1 else "**not the same**"
     row = [
-        SAID["pipeline"],
+        TITLES["pipeline"],
         "-".join(map(str, CHANNELS["pipeline"])),
         f"{state[at[0]]:,} bytes, {same}",
         *(f"{rss[k]:.1f} MB" for k in at),
@@ -263,7 +263,7 @@ def program_section(steps: int) -> list[str]:
     ]
     return [
         *provenance("benchmarks.speed.memory", "streamstop", "torch", "numpy")[2:],
-        f"- synthetic noise, {BIN_EVENTS} events a bin of {BIN_US // 1000} ms, a label every "
+        f"- synthetic noise, {BIN_EVENTS} events per bin of {BIN_US // 1000} ms, a label every "
         f"{BINS} bins; seed 0, one thread",
         "",
         *table(

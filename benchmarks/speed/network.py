@@ -1,11 +1,11 @@
-"""Events over loopback at a camera's rate: what was sent against what was binned, and at what cost.
+"""Events over loopback at a camera's rate: events sent against events binned, and the CPU time.
 
-Senders are aestream's own command line and ours, each in a process of its own. The receiver is what
-a run has: the feed read on a thread into the ring, packets binned, the ledger kept. Every event is
-known, so that where nothing was lost the events themselves are compared; where datagrams were lost
-their events are counted from the sender's datagrams, which are all of one size here. aestream sends
-as fast as it reads; it is held to a rate by stopping and continuing its process, by how far it has
-read its file. Writes docs/results/network.md.
+Senders are aestream's command line and ours, each in its own process. The receiver is that of a
+run: the feed is read on a thread into the ring, packets are binned, the ledger is kept. All events
+are known: without losses the events are compared one by one; with lost datagrams their events are
+counted from the sender's datagrams, which all have one size. aestream sends as fast as it reads;
+its process is stopped and continued, by how far it has read its file, to hold it to a rate. Writes
+docs/results/network.md.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks._shared.provenance import ROOT, provenance
 from streamstop.events.binning import Binner
-from streamstop.events.ledger import Ledger
+from streamstop.events.ledger import EventLedger
 from streamstop.events.packet import Events, SensorSize, make_events
 from streamstop.sources.live.dv_tcp import DvTcpFeed
 from streamstop.sources.live.source import LiveSource
@@ -102,7 +102,7 @@ def write_dat(seconds: int, path: Path) -> None:
 
 
 def send_by_aestream(path: Path, port: int, case: Case) -> dict[str, Any]:
-    """Run aestream's sender on the file, held to the case's rate; what it says it sent."""
+    """Run aestream's sender on the file, held to the case's rate; what it reports."""
     command = Path(sys.executable).with_name("aestream")
     to = ["127.0.0.1", str(port), "--include-timestamp", str(case.stamped).lower()]
     process = subprocess.Popen(
@@ -111,8 +111,8 @@ def send_by_aestream(path: Path, port: int, case: Case) -> dict[str, Any]:
     begun = time.monotonic()
     if case.rate:
         begun = hold(process, path, case.rate)
-    said = process.communicate()[0].decode()
-    return {"said": int(said.split()[-2]), "seconds": time.monotonic() - begun}
+    output = process.communicate()[0].decode()
+    return {"reported": int(output.split()[-2]), "seconds": time.monotonic() - begun}
 
 
 def hold(process: subprocess.Popen[bytes], path: Path, rate: int) -> float:
@@ -137,7 +137,7 @@ def hold(process: subprocess.Popen[bytes], path: Path, rate: int) -> float:
 
 
 def file_position(pid: int, path: Path) -> Path | None:
-    """Where Linux tells how far a process has read a file; None before it has opened it."""
+    """How far a process has read a file, on Linux; None before it has opened it."""
     for one in Path(f"/proc/{pid}/fd").iterdir():
         if os.path.realpath(one) == str(path.resolve()):
             return Path(f"/proc/{pid}/fdinfo/{one.name}")
@@ -158,7 +158,7 @@ def send(path: Path, port: int, case: Case) -> dict[str, Any]:
         client_timeout_s=30.0,
     )
     return {
-        "said": sent.events,
+        "reported": sent.events,
         "seconds": sent.seconds,
         "late_s": sent.late_s,
         "lost": sent.lost,
@@ -177,14 +177,14 @@ def receive(case: Case, path: Path, folder: Path) -> dict[str, Any]:
         sender = start(case, path, feed.port)
     truth = block()
     binner = Binner(SENSOR)
-    ledger = Ledger(binner)
+    ledger = EventLedger(binner)
     polarity = np.zeros(2, np.int64)
     same, index, heard, first = True, 0, time.monotonic(), 0.0
     cpu_s = 0.0
     with LiveSource(feed) as source:
         for packet in source:
             now = time.monotonic()
-            ledger.take(packet)
+            ledger.add(packet)
             n = len(packet.events)
             if n:
                 if not index:
@@ -199,15 +199,15 @@ def receive(case: Case, path: Path, folder: Path) -> dict[str, Any]:
     cpu_s = time.process_time() - cpu_s
     for one in binner.flush():
         polarity += one.counts.sum((1, 2))
-    said = json.loads(sender.communicate()[0])
+    report = json.loads(sender.communicate()[0])
     lost = getattr(feed, "lost_datagrams", 0) or 0
     return {
-        **said,
+        **report,
         "received": ledger.received,
         "binned": binner.binned,
         "dropped": Counter(ledger.dropped),
         "rejected": {cause: n for cause, n in binner.rejected.items() if n},
-        "difference": ledger.difference,
+        "difference": ledger.unaccounted,
         "lost_datagrams": lost,
         "buffer_bytes": getattr(feed, "buffer_bytes", 0),
         "missing": case.events - ledger.received - lost * case.datagram_events,
@@ -288,7 +288,7 @@ def report(results: list[tuple[Case, dict[str, Any]]]) -> str:
             "|---|---|---|---|---|---|---|---|---|---|",
             *(row(case, found) for case, found in results),
             "",
-            "- **sent**: events in the file; the sender said the same of each.",
+            "- **sent**: events in the file; the sender reported the same number.",
             "- **datagrams lost**: the system's buffer had no room for them, as it counts them "
             "itself, each of so many events.",
             "- **unaccounted for**: sent less binned, dropped, rejected, and the events of lost "
@@ -325,8 +325,8 @@ def main() -> None:
             if not path.exists():
                 write_dat(case.seconds, path)
             found = receive(case, path, folder)
-            if found["said"] != case.events:
-                raise SystemExit(f"{case}: the sender sent {found['said']:,} events")
+            if found["reported"] != case.events:
+                raise SystemExit(f"{case}: the sender sent {found['reported']:,} events")
             results.append((case, found))
             print(case, found, file=sys.stderr)
     page = report(results)

@@ -1,17 +1,16 @@
-"""One sequence of learning, by STOP and by its peers: what the benchmarks of time and memory share.
+"""One sequence of learning by STOP and by other libraries, for the benchmarks of time and memory.
 
-A contender is built on a network of `streamstop.stop.architectures` and is called with the bins of
-one sequence and a label a sample: forward, cross-entropy at every bin, backward, one step of Adam.
-It answers with the mean loss a bin, by which one sees that contenders compute the same thing. Peers
-are backpropagation through time by torch (`streamstop.stop.bptt`), snntorch, spikingjelly and
-norse; all start from the same weights, each with its library's own neuron and surrogate. Neurons
-leak and reset alike except in snntorch, whose reset does not decay. Every peer is optional: what is
-not installed is absent. It measures nothing.
+A contender is built for a network of `streamstop.stop.architectures` and called with the bins of
+one sequence and one label per sample: forward, cross-entropy at every bin, backward, one Adam step.
+It returns the mean loss per bin, which shows that contenders compute the same thing. The others are
+backpropagation through time by torch (`streamstop.stop.bptt`), snntorch, spikingjelly and norse.
+All start from the same weights, each with its library's neuron and surrogate. Neurons leak and
+reset alike, except in snntorch, whose reset does not decay. Libraries that are not installed are
+left out.
 
-"step by step" goes through all layers for one bin, then the next bin, as a stream would have it;
-"layer by layer" gives each layer all bins at once, which needs the whole sequence before the first
-answer, and lets a convolution work on all bins together. "ten bins at once" does so for ten of
-them, however long the sequence.
+"step by step" runs all layers on one bin, then on the next, as on a stream. "layer by layer" runs
+each layer on all bins at once; it needs the whole sequence before its first output. "ten bins at
+once" does so for ten bins at a time, whatever the length of the sequence.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ PEERS = ("torch", "snntorch", "spikingjelly", "norse")
 LETTERS = {"weight": "w", "bias": "w", "log_theta": "t", "leak_logit": "l"}
 
 Sequence = Callable[[Iterable[Tensor], Tensor], float]
-"""bins (batch, 2, height, width) one after the other, labels (batch,): mean loss a bin."""
+"""bins (batch, 2, height, width) one after the other, labels (batch,): mean loss per bin."""
 
 
 class Contender(NamedTuple):
@@ -76,7 +75,7 @@ def stop_learner(spec: NetworkSpec, update: str = "segment") -> Sequence:
         label = int(labels[0])
         learner.begin_segment()
         for now in bins:
-            learner.predict(now, will_learn=True)
+            learner.predict(now, trace=True)
             learner.learn(label)
         return learner.end_segment() or 0.0
 
@@ -142,8 +141,8 @@ def torch_bptt(spec: NetworkSpec, learn: str) -> Sequence:
     }
 
     def losses(bins: Iterable[Tensor], labels: Tensor) -> tuple[Tensor, int]:
-        said = bptt.unroll(network, leaves, torch.stack(list(bins)))
-        return _summed(said, labels), len(said)
+        outputs = bptt.unroll(network, leaves, torch.stack(list(bins)))
+        return _summed(outputs, labels), len(outputs)
 
     return _descent(leaves.values(), losses)
 
@@ -153,10 +152,10 @@ def _learns(name: str, learn: str) -> bool:
     return layer == "readout" or LETTERS.get(kind, "w") in learn
 
 
-def _summed(said: Iterable[Tensor], labels: Tensor) -> Tensor:
+def _summed(outputs: Iterable[Tensor], labels: Tensor) -> Tensor:
     """Cross-entropy of each bin's logits, summed over bins and batch."""
     loss = torch.zeros(())
-    for logits in said:
+    for logits in outputs:
         loss = loss + functional.cross_entropy(logits, labels, reduction="sum")
     return loss
 
@@ -216,14 +215,14 @@ def snntorch_bptt(spec: NetworkSpec, learn: str) -> Sequence:
 
     def losses(bins: Iterable[Tensor], labels: Tensor) -> tuple[Tensor, int]:
         membranes = [torch.zeros(()) for _ in neurons]  # snntorch gives them their shape
-        said = []
+        outputs = []
         for now in bins:
             spikes = now
             for i, (convolve, neuron) in enumerate(zip(net.convolutions, neurons, strict=True)):
                 spikes, membranes[i] = neuron(convolve(spikes), membranes[i])
                 spikes = net.pooled(i, spikes)
-            said.append(net.logits(spikes))
-        return _summed(said, labels), len(said)
+            outputs.append(net.logits(spikes))
+        return _summed(outputs, labels), len(outputs)
 
     return _descent([*net.parameters(), *neurons.parameters()], losses)
 
@@ -254,7 +253,7 @@ def norse_bptt(spec: NetworkSpec, learn: str) -> Sequence:
 
     def losses(bins: Iterable[Tensor], labels: Tensor) -> tuple[Tensor, int]:
         states = [LIFBoxFeedForwardState(v=zero) for _ in neurons]
-        said = []
+        outputs = []
         for now in bins:
             spikes = now
             for i, (convolve, neuron) in enumerate(zip(net.convolutions, neurons, strict=True)):
@@ -262,8 +261,8 @@ def norse_bptt(spec: NetworkSpec, learn: str) -> Sequence:
                     convolve(spikes), states[i], neuron, dt=1.0
                 )
                 spikes = net.pooled(i, spikes)
-            said.append(net.logits(spikes))
-        return _summed(said, labels), len(said)
+            outputs.append(net.logits(spikes))
+        return _summed(outputs, labels), len(outputs)
 
     return _descent([*net.parameters(), *rates, *thetas], losses)
 
@@ -298,13 +297,13 @@ def spikingjelly_bptt(
 
     def one_by_one(bins: Iterable[Tensor], labels: Tensor) -> tuple[Tensor, int]:
         steps.reset_net(neurons)
-        said = []
+        outputs = []
         for now in bins:
             spikes = now
             for i, (convolve, node) in enumerate(zip(net.convolutions, neurons, strict=True)):
                 spikes = net.pooled(i, node(convolve(spikes)))
-            said.append(net.logits(spikes))
-        return _summed(said, labels), len(said)
+            outputs.append(net.logits(spikes))
+        return _summed(outputs, labels), len(outputs)
 
     def all_at_once(bins: Iterable[Tensor], labels: Tensor) -> tuple[Tensor, int]:
         steps.reset_net(neurons)
@@ -322,7 +321,7 @@ def spikingjelly_bptt(
 
 LEARNER = Contender("streamstop", "the learner", "wtl", stop_learner, single=True)
 SHADOW = Contender(
-    "streamstop", "the learner, an update every step and a shadow", "wtl",
+    "streamstop", "the learner, an update per step and an evaluation copy", "wtl",
     lambda spec: stop_learner(spec, "step"), single=True,
 )  # fmt: skip
 RULE = Contender("streamstop", "the rule alone", "wtl", lambda spec: stop_rule(spec, "wtl"))

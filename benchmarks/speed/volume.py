@@ -1,8 +1,8 @@
-"""Ten gigabytes of events through `streamstop run`, generated on the way: does memory stand still?
+"""Ten gigabytes of events through `streamstop run`: does memory stay constant?
 
-A generator writes Prophesee DAT, 8 bytes an event, into the program's standard input; nothing is
-stored. The program's resident memory is looked at ten times a second. It measures memory and the
-account of events, not learning: the events are noise.
+A generator writes Prophesee DAT, 8 bytes per event, to the program's standard input; nothing is
+stored. The program's resident memory is sampled ten times per second. It measures memory and the
+event ledger, not learning: the events are noise.
 """
 
 from __future__ import annotations
@@ -119,13 +119,13 @@ def run(events: int, folder: str) -> tuple[dict, list[tuple[float, int]], float]
 
     watcher = threading.Thread(target=look)
     watcher.start()
-    said, _ = program.communicate()
+    output, _ = program.communicate()
     watcher.join()
     seconds = time.monotonic() - began_s
     last_s = looked[-1][0]
     # Of a process that is ending nothing is resident any more.
     alive = [(at / last_s, rss) for at, rss in looked if rss > 1 << 20]
-    return json.loads(said), alive[:-1], seconds
+    return json.loads(output), alive[:-1], seconds
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""How well it learns: accuracy, learning rules, changing streams, simulated sets."""
+"""How well the learner learns: accuracy, rules, changing streams, simulated data sets."""

@@ -1,15 +1,15 @@
-"""What each part of STOP is worth: weights, thresholds, leaks; and beside it OTTT, SLTT and BPTT.
+"""What weights, thresholds and leaks each contribute in STOP, compared with OTTT, SLTT and BPTT.
 
-Three sets: MNIST as constant current (`lenet5`, on a part of its training images), N-MNIST
-(`compact`, five folds, one a seed), and real objects before a DVS128 (`compact`, 100 ms windows,
-the first 70 % of each stream to train on, the last 30 % to test on). On each, every rule trains the
-same network on the same samples for the same number of epochs with the same optimiser, and is
-tested once, after its last epoch; nothing is chosen by the test set. STOP on weights alone is OTTT,
-so that the two are one row.
+Three data sets: MNIST as constant current (`lenet5`, a part of its training images), N-MNIST
+(`compact`, five folds, one per seed), and real objects in front of a DVS128 (`compact`, 100 ms
+windows, the first 70 % of each stream for training, the last 30 % for testing). On each, every rule
+trains the same network on the same samples for the same number of epochs with the same optimiser,
+and is tested once, after its last epoch; nothing is selected on the test set. STOP on weights alone
+is OTTT, so the two share a row.
 
-Runs are kept in runs/ablation.jsonl: a benchmark that was interrupted goes on, and `--shard 0/2`
-and `--shard 1/2` share the work. Writes docs/results/ablation.md of what there is; says which sets
-are missing.
+Runs are kept in runs/ablation.jsonl: an interrupted benchmark continues, and `--shard 0/2` and
+`--shard 1/2` divide the work. Writes docs/results/ablation.md from the runs there are, and lists
+missing data sets.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ TASKS = {
     ),
     "nmnist": Task(
         "N-MNIST, 1,000 recordings, `compact`",
-        "Five folds, one a seed: the spread is that of seeds and of folds.",
+        "Five folds, one per seed: the spread is that of seeds and of folds.",
         DATA / "nmnist-small" / "Train",
         {
             **EVENTS,
@@ -149,7 +149,7 @@ TASKS = {
 
 
 def configured(task: Task, rule: Rule, seed: int, sets: Sequence[str] = ()) -> TrainConfig:
-    """The configuration of a run; what `sets` says wins."""
+    """The configuration of a run; `sets` take precedence."""
     chosen = {**COMMON, **task.sets, **rule.settings, "run.seed": seed}
     chosen["data.uri"] = str(task.data)
     return TrainConfig(
@@ -191,8 +191,8 @@ def section(name: str, store: Store, sets: Sequence[str]) -> list[str]:
     rows = []
     for rule, runs in found.items():
         got = contest.accuracies(runs)
-        said = contest.counted(runs, len(SEEDS))
-        mean = spread(got.values()) + (said and f" ({said})")
+        note = contest.counted(runs, len(SEEDS))
+        mean = spread(got.values()) + (note and f" ({note})")
         lead = "" if rule == contest.W.name else contest.paired(got, weights)
         layers = [contest.mean_of(runs, key) for key in ("leaks", "thresholds")]
         rows.append([rule, mean, lead, *layers])

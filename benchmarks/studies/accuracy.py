@@ -1,10 +1,10 @@
-"""Prequential accuracy on every labelled stream at hand, over seeds, beside the baselines.
+"""Prequential accuracy on every labelled stream available, over seeds, with baselines.
 
-Each run is `streamstop.pipeline.run` with the bundled recipe, one pass, from scratch. The rivals
-"frozen_linear" and "frozen_lda" are the same readouts where STOP trains nothing below them: what
-stands above them is what the rule is worth. On the simulated gestures the four arm rotations, which
-are mirror images in time, are also scored by themselves. Writes docs/results/accuracy.md; says
-which sets are missing.
+Each run is `streamstop.pipeline.run` with the bundled recipe, one pass, from scratch. The baselines
+"frozen_linear" and "frozen_lda" are the same readouts on an untrained network; the difference to
+them is what the rule contributes. On the simulated gestures the four arm rotations, which are
+mirror images in time, are also scored separately. Writes docs/results/accuracy.md, and lists
+missing data sets.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def run_once(stream: Stream, seed: int, sets: Sequence[str]) -> dict[str, Score]
 def table(stream: Stream, runs: list[dict[str, Score]]) -> list[str]:
     """The Markdown table of one stream."""
     group = stream.group[0]
-    head = ["decided by", "all segments", "last third"]
+    head = ["prediction by", "all segments", "last third"]
     head += [group, f"{group}, last third"] if group else []
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for maker in MAKERS:
@@ -111,7 +111,7 @@ def main() -> None:
     page += [
         f"`{' '.join(['python', '-m', 'benchmarks.studies.accuracy', *sys.argv[1:]])}`: one pass, "
         f"from scratch, iid order, seeds 0-{args.seeds - 1}, mean ± standard deviation over seeds; "
-        "every decision was made before its label was seen. Recipes as bundled"
+        "every prediction was made before its label was used. Recipes as bundled"
         + (f" but for {', '.join(args.sets)}." if args.sets else "."),
         "",
     ]

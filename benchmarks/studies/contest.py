@@ -1,9 +1,8 @@
-"""Rules against each other on one task: what they are, their runs on disk, means and spreads.
+"""Learning rules compared on one task: the rules, their runs on disk, means and spreads.
 
-A run is one line of JSON in a file that is only ever appended to, so that a benchmark that was
-killed goes on where it was, and several processes share the work. A line is found again by all that
-its figure depends on: the task, the rule, the seed, and every setting, by a digest of them. It does
-not know what the tasks are.
+A run is one line of JSON in a file that is only appended to, so that an interrupted benchmark
+continues and several processes can share the work. A line is identified by everything that its
+figure depends on: task, rule, seed, and a digest of all settings.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ class Job:
 
     @property
     def key(self) -> tuple[str, str, int, str]:
-        """What tells it from all other runs."""
+        """What identifies the run."""
         return self.task, self.rule, self.seed, self.digest
 
 
@@ -139,8 +138,8 @@ class Store:
 
     def add(self, job: Job, found: Mapping[str, Any]) -> None:
         """Append a run; whole, as the system appends it in one piece."""
-        said = {"task": job.task, "rule": job.rule, "seed": job.seed, "digest": job.digest}
-        line = json.dumps({**said, **found}, separators=(",", ":")) + "\n"
+        keys = {"task": job.task, "rule": job.rule, "seed": job.seed, "digest": job.digest}
+        line = json.dumps({**keys, **found}, separators=(",", ":")) + "\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:

@@ -1,13 +1,13 @@
-"""What a learner still knows, and what it can do in a world that shifts, on held-out segments.
+"""Forgetting and adaptation, measured on held-out segments.
 
-    python -m benchmarks.studies.continual                 # some 45 minutes on one core
-    python -m benchmarks.studies.continual --section NAME  # the section whose name contains this
+    python -m benchmarks.studies.continual                 # about 45 minutes on one core
+    python -m benchmarks.studies.continual --section NAME  # sections whose name contains NAME
 
-Class after class, each segment once: objects, digits and simulated gestures by an incremental
-recipe and by variations of it, a switch each, seeds drawing the order of classes too. The slow
-average was chosen on digits and seeds that no figure is of; the rates before that on the held-out
-objects, of which their section says so. A shift in the middle of the stream: the recipe
-`objects-shift` and another shift.
+Class after class, each segment once: objects, digits and simulated gestures with an incremental
+recipe and variants of it, one setting each; seeds also draw the order of classes. The EMA was
+chosen on digits and seeds that no figure uses; the learning rates were chosen on the held-out
+objects, which that section states. A shift in the middle of the stream: the recipe `objects-shift`
+and another shift.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ DATA = Path(os.environ.get("STREAMSTOP_TEST_DATA", ROOT.parent / "shared" / "dat
 SLOW = "learner.lr=3e-5", "learner.lr_threshold=3e-5", "learner.lr_leak=3e-5"
 VARIATIONS: dict[str, tuple[str, ...]] = {
     "the recipe": (),
-    "the weights decide, no slow average": ("learner.ema_decay=0",),
+    "no EMA of the weights": ("learner.ema_decay=0",),
     "softmax over classes seen": ("learner.loss_classes=seen",),
-    "softmax over classes of the last 10 segments": ("learner.loss_classes=present",),
+    "softmax over classes of the last 10 segments": ("learner.loss_classes=recent",),
     "a row's rate falls as 1 / n": ("learner.class_lr_decay=1",),
     "other classes' rows stand still": ("learner.other_class_lr_scale=0",),
-    "begun anew with each class": ("learner.reinitialize=span",),
+    "reinitialised with each class": ("learner.reinitialize=per_task",),
     "OTTT: weights alone": ("learner.rule=ottt",),
     "SLTT: without traces": ("learner.rule=sltt",),
 }
@@ -59,18 +59,18 @@ SHIFTS = {
     ),
 }
 MAKERS = {
-    "decided": "the decision",
-    "lda": "discriminant readout",
+    "decided": "headline prediction",
+    "lda": "LDA readout",
     "linear": "linear readout",
-    "frozen_lda": "discriminant readout, network as drawn",
-    "frozen_linear": "linear readout, network as drawn",
+    "frozen_lda": "LDA readout, untrained network",
+    "frozen_linear": "linear readout, untrained network",
     "lda_counts": "streaming LDA on log counts",
     "river": "softmax regression (river)",
     "majority": "majority",
 }
 FIGURES = ("average_accuracy", "forgetting", "backward_transfer", "forward_transfer")
 INTRO = (
-    "Written by `benchmarks/studies/continual.py`, a section a run; do not edit. Figures are "
+    "Written by `benchmarks/studies/continual.py`, one section per run; do not edit. Figures are "
     "defined in `streamstop.evaluation.continual`, with their papers."
 )
 CLASSES = "Class after class: "
@@ -163,7 +163,7 @@ STREAMS = {
 def class_after_class(name: str, seeds: int) -> Iterator[list[str]]:
     """The section of an incremental stream, after each of its variations."""
     stream = STREAMS[name]
-    rows, rivals = [], []
+    rows, baselines = [], []
     for variation, sets in VARIATIONS.items():
         if "learner.rule" in "".join(sets) and not stream.controls:
             continue
@@ -174,7 +174,7 @@ def class_after_class(name: str, seeds: int) -> Iterator[list[str]]:
 
         rows += [[f"{variation}: {MAKERS[maker]}", *cells(maker)] for maker in ("lda", "linear")]
         if not sets:
-            rivals = [[MAKERS[maker], *cells(maker)] for maker in list(MAKERS)[3:]]
+            baselines = [[MAKERS[maker], *cells(maker)] for maker in list(MAKERS)[3:]]
         print(name, *rows[-2:], sep="\n", flush=True)
         yield [
             *made(f"{stream.what}; seeds 0-{seeds - 1}, mean ± standard deviation"),
@@ -183,9 +183,9 @@ def class_after_class(name: str, seeds: int) -> Iterator[list[str]]:
             *([f"- {stream.tuned}"] if stream.tuned else []),
             "",
             *table(HEADS, rows),
-            "Rivals, in the runs of the recipe:",
+            "Baselines, in the runs of the recipe:",
             "",
-            *table(HEADS, rivals),
+            *table(HEADS, baselines),
             "Average accuracy is over all classes after the last one was learned. A network as "
             "drawn learns nothing below its readouts, which learn by the recipe's own switches.",
         ]
@@ -201,7 +201,7 @@ def choosing(seeds: int) -> Iterator[list[str]]:
         cells = [spread([one[m]["average_accuracy"] for one in found]) for m in ("lda", "linear")]
         rows.append([f"{slow:g}", *cells])
         print(*rows[-1:], flush=True)
-    heads = ("discriminant readout", "linear readout")
+    heads = ("LDA readout", "linear readout")
     yield [
         *made(f"N-MNIST, real: {DIGITS} recordings of each digit, the other half of nmnist-small"),
         f"- seeds {CHOOSING[0]} and {CHOOSING[1]}; average accuracy; rates of 3e-5, class by class",

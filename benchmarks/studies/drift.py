@@ -1,13 +1,13 @@
-"""Detection of a known drift, and what a response to it is worth: sudden corruptions of streams.
+"""Detection of a known drift, a sudden corruption of the stream, and the value of responses to it.
 
-    python -m benchmarks.studies.drift                 # all sections, about a quarter of an hour
-    python -m benchmarks.studies.drift --section NAME  # the sections whose name contains this
+    python -m benchmarks.studies.drift                 # all sections, about 25 minutes on one core
+    python -m benchmarks.studies.drift --section NAME  # sections whose name contains NAME
 
-Each stream is streamed once by a bundled recipe, from scratch, in the order that each seed draws;
-from its middle on a corruption lies over it. Each detector watches what the learner decided wrong,
-or a rate; its delay is that of its first alarm after the corruption, its false alarms are those
-before. Detectors are as `streamstop.evaluation.drift` makes them; ADWIN's delta was chosen on the
-simulated errors of the first section, nothing on the streams.
+Each stream is run once with a bundled recipe, from scratch, in the order that the seed draws; from
+its middle on it is corrupted. Each detector watches the learner's errors, or a rate. Its delay ends
+at its first alarm after the corruption; alarms before it are false. Detectors are those of
+`streamstop.evaluation.drift`; ADWIN's delta was chosen on the simulated errors of the first
+section, nothing on the streams.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ WATCHED += [(name, signal) for signal in RATES for name in RATE_DETECTORS]
 RESPONSES = ("none", "boost", "reset-readout")
 LISTENED = ("adwin", "hddm-a")
 INTRO = (
-    "Written by `benchmarks/studies/drift.py`, a section at a time; do not edit. A delay is "
+    "Written by `benchmarks/studies/drift.py`, one section per run; do not edit. A delay is "
     "counted from the first corrupted segment to the detector's first alarm after it; false alarms "
     "are those in the segments before. Alarms over errors count where errors became more; over "
     "rates, in either direction, and there the learner's own learning moves the firing rate."
@@ -83,7 +83,7 @@ RESPONSE_SECTION = "What a response is worth"
 
 
 def once(stream: Stream, seed: int, flags: dict[str, Any]) -> tuple[dict[str, Any], list[bool]]:
-    """One run: its summary, and whether each segment was decided right."""
+    """One run: its summary, and whether each segment was predicted right."""
     with tempfile.TemporaryDirectory() as folder:
         chosen = {
             "source.uri": str(stream.path),
@@ -123,9 +123,9 @@ def detection(stream: Stream, seeds: int) -> list[str]:
     rows = []
     for key in WATCHED:
         found = sorted(delays[key])
-        said = f"{statistics.median(found):g} ({found[0]}-{found[-1]})" if found else "-"
+        shown = f"{statistics.median(found):g} ({found[0]}-{found[-1]})" if found else "-"
         rate = f"{1000 * false[key] / before:.1f}"
-        rows.append((f"{key[0]}, {key[1]}", f"{len(found)} of {seeds}", said, rate))
+        rows.append((f"{key[0]}, {key[1]}", f"{len(found)} of {seeds}", shown, rate))
     return [
         *provenance("benchmarks.studies.drift", "streamstop", "river", "torch", "numpy")[2:],
         f"- recipe `{stream.recipe}`{''.join(f', {one}' for one in stream.sets)}; corruption: "
@@ -210,7 +210,7 @@ def responses(stream: Stream, seeds: int) -> list[str]:
         *provenance("benchmarks.studies.drift", "streamstop", "river", "torch", "numpy")[2:],
         f"- {stream.section}: recipe `{stream.recipe}`, {stream.corruption}; seeds 0-{seeds - 1}",
         "- `drift.response`, with its settings as they are by default: five times the rates for 30 "
-        "segments; the discriminant readout forgets all",
+        "segments; the LDA readout forgets all",
         "",
         *table(heads, rows),
     ]

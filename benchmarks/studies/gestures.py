@@ -1,12 +1,12 @@
 """Simulated DVS-Gesture: trained on 23 people, tested on six others, then streamed by lighting.
 
-`trained` trains the recipe `dvs-gesture-compact` on users 1 to 23 in all lightings, and tests it on
-users 24 to 29, once. `light` trains it on the same people in one light alone, a network a seed.
-`streamed` has the networks that these left predict users 24 to 29, lighting after lighting (recipe
-`dvs-gesture-adapt`), while they learn, beside themselves frozen. Settings were chosen
-on users 1 to 23. All of that is simulated (`streamstop simulate dvs-gesture`); the set is
-written where it is not there. `real` has the same networks look at the real recordings that
-`realism.py` knows. Writes docs/results/gestures.md, a section a part.
+`trained` trains the recipe `dvs-gesture-compact` on users 1 to 23 in all lightings, and tests it
+once on users 24 to 29. `light` trains it on the same people in one lighting, one network per seed.
+`streamed` streams users 24 to 29 to these networks, lighting after lighting (recipe
+`dvs-gesture-adapt`), learning and frozen. Settings were chosen on users 1 to 23. All of that is
+simulated (`streamstop simulate dvs-gesture`); the data set is written if it does not exist. `real`
+applies the same networks to the real recordings of `realism.py`. Writes docs/results/gestures.md,
+one section per part.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from streamstop.config.sections import NetworkConfig
 from streamstop.config.training import load_train_config
 from streamstop.events.binning import Binner
 from streamstop.events.packet import Events
-from streamstop.learning.factory import network_from_config
 from streamstop.learning.learner import LearnerSpec, StopLearner
-from streamstop.learning.pretrained import Trained
+from streamstop.learning.network_section import network_from_config
+from streamstop.learning.pretrained import Pretrained
 from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.run import run
 from streamstop.simulation.gesture_set import write_gesture_set
@@ -46,7 +46,7 @@ INTRO = (
     "--lightings 5 --seed 0`), 29 users in five lightings, eleven gestures each: **no figure here "
     "is one on the real set**, and only the last section's are of real recordings. Users 1 to 23 "
     "train, 24 to 29 test. Written by "
-    "`benchmarks/studies/gestures.py`, a section a run; do not edit."
+    "`benchmarks/studies/gestures.py`, one section per run; do not edit."
 )
 PARTS = {
     "trained": "Trained in all lightings",
@@ -56,15 +56,15 @@ PARTS = {
 }
 TRAIN_USERS = range(1, 24)
 LIGHT = "lab"
-READOUTS = {"linear": "linear readout", "lda": "discriminant readout"}
+READOUTS = {"linear": "linear readout", "lda": "LDA readout"}
 MAKERS = {
-    "decided": "learning: the decision",
+    "decided": "learning: headline prediction",
     "linear": "learning: linear readout",
-    "lda": "learning: discriminant readout",
+    "lda": "learning: LDA readout",
     "frozen": "frozen as trained: linear readout",
-    "frozen_discriminant": "frozen as trained: discriminant readout",
+    "frozen_discriminant": "frozen as trained: LDA readout",
     "frozen_linear": "frozen below a linear readout that learns",
-    "frozen_lda": "frozen below a discriminant readout that learns",
+    "frozen_lda": "frozen below a LDA readout that learns",
     "lda_counts": "streaming LDA on log counts",
     "river": "softmax regression (river)",
     "majority": "majority",
@@ -104,7 +104,7 @@ def trained(asked: argparse.Namespace) -> list[str]:
 
 
 def in_one_light(asked: argparse.Namespace) -> list[str]:
-    """A training a seed, on one lighting; the test is of all lightings."""
+    """One training per seed, on one lighting; the test is of all lightings."""
     folder = asked.out / LIGHT
     folder.mkdir(parents=True, exist_ok=True)
     kinds = (".aedat", "_labels.csv")
@@ -134,7 +134,7 @@ def one_training(asked: argparse.Namespace, uri: str, name: str, seed: int) -> d
 
 
 def as_asked(folder: Path, found: object, asked: object) -> None:
-    """Refuse what an earlier call left with other settings: it is not what the page says."""
+    """Refuse results of an earlier call with other settings."""
     if found != asked:
         raise SystemExit(f"made with other settings than the recipe has now; remove it: {folder}")
 
@@ -147,21 +147,21 @@ def said_of(summary: dict[str, Any], light: str) -> str:
         f"{summary['epochs']} epochs, seed {summary['seed']}, {summary['seconds']:.0f} s: of users "
         f"24 to 29 in all lightings, {test['correct']} of {test['samples']} right "
         f"({test['accuracy']:.3f}) by the linear readout, {lda['correct']} "
-        f"({lda['accuracy']:.3f}) by the discriminant one, fitted to the same training set."
+        f"({lda['accuracy']:.3f}) by the LDA readout, fitted to the same training set."
     )
 
 
 def streamed(asked: argparse.Namespace) -> list[str]:
     """Both kinds of networks on the same streams."""
     lines = [
-        "Each gesture is decided before its label is seen; rivals run beside it, on the same "
+        "Each gesture is predicted before its label is used; baselines run beside it, on the same "
         f"segments. Mean ± standard deviation over seeds 0-{asked.seeds - 1}, which draw the "
         "order within each lighting. Both readouts begin as trained; streaming LDA and river begin "
         "with nothing.",
         "",
     ]
     for name, heading in (
-        (LIGHT, f"Networks trained in the light of {LIGHT}, one a seed:"),
+        (LIGHT, f"Networks trained in the light of {LIGHT}, one per seed:"),
         ("all", "The network trained in all lightings:"),
     ):
         runs = []
@@ -211,22 +211,24 @@ def on_real(asked: argparse.Namespace) -> list[str]:
     names = ["all-0", *(f"{LIGHT}-{seed}" for seed in range(asked.seeds))]
     rows = []
     for name in names:
-        trained = Trained.read(str(next((asked.out / f"train-{name}").glob("*/best.safetensors"))))
+        trained = Pretrained.from_file(
+            str(next((asked.out / f"train-{name}").glob("*/best.safetensors")))
+        )
         section = NetworkConfig(**trained.network)
         spec = network_from_config(section, trained.input_shape, len(trained.classes))
         learner = StopLearner(spec, LearnerSpec(trainable=()))
-        trained.give(learner, prior=1.0)
-        said: dict[str, list[str]] = {"linear": [], "lda": []}
+        trained.load_into(learner, lda_prior_count=1.0)
+        predicted: dict[str, list[str]] = {"linear": [], "lda": []}
         for path, _ in recordings.values():
             for readout, label in decided(learner, trained, read(path)).items():
-                said[readout].append(named(label))
-        for readout, labels in said.items():
+                predicted[readout].append(named(label))
+        for readout, labels in predicted.items():
             right = sum(a == b for a, (_, b) in zip(labels, recordings.values(), strict=True))
             rows.append([f"{name}, {READOUTS[readout]}", f"{right} of {len(labels)}", *labels])
     truth = ["what it is", "", *(label for _, label in recordings.values())]
     return [
         "Each recording whole, in one decision, nothing learned from it. Networks: trained in all "
-        f"lightings, and in the light of {LIGHT}, a seed each. These recordings are no test set: "
+        f"lightings, and in the light of {LIGHT}, one per seed. These recordings are no test set: "
         "the simulator's movements were made more various after looks at some of them, and there "
         "are six, of three gestures.",
         "",
@@ -234,7 +236,7 @@ def on_real(asked: argparse.Namespace) -> list[str]:
     ]
 
 
-def decided(learner: StopLearner, trained: Trained, events: Events) -> dict[str, str]:
+def decided(learner: StopLearner, trained: Pretrained, events: Events) -> dict[str, str]:
     """What each readout makes of all the bins of a recording."""
     binner = Binner(
         SENSOR,
@@ -246,8 +248,8 @@ def decided(learner: StopLearner, trained: Trained, events: Events) -> dict[str,
     learner.begin_segment()
     for one in [*binner.push(events), *binner.flush()]:
         x = torch.from_numpy(one.counts)[None].float().log1p()
-        learner.predict(x, will_learn=False)
-    decision = learner.decide()
+        learner.predict(x, trace=False)
+    decision = learner.predict_segment()
     scores = {"linear": decision.linear, "lda": decision.lda}
     return {key: trained.classes[int(value.argmax())] for key, value in scores.items()}
 
@@ -256,22 +258,22 @@ def beside(runs: Sequence[dict[str, dict[str, float]]]) -> list[str]:
     """A table: decision makers by lightings."""
     heads = list(runs[0]["decided"])
     rows = [
-        [said, *(spread([one[maker][head] for one in runs]) for head in heads)]
-        for maker, said in MAKERS.items()
+        [title, *(spread([one[maker][head] for one in runs]) for head in heads)]
+        for maker, title in MAKERS.items()
     ]
     return table(heads, rows)
 
 
 def verdict(runs: Sequence[dict[str, dict[str, float]]]) -> str:
     """How far adaptation is ahead, run by run."""
-    said = []
-    for frozen, readout in (("frozen", "linear"), ("frozen_discriminant", "discriminant")):
+    parts = []
+    for frozen, readout in (("frozen", "linear"), ("frozen_discriminant", "LDA")):
         ahead = [one["decided"]["all"] - one[frozen]["all"] for one in runs]
-        said.append(
+        parts.append(
             f"by {spread(ahead)} of its {readout} readout, in single seeds by {min(ahead):.3f} to "
             f"{max(ahead):.3f}"
         )
-    return f"Learning is ahead of the frozen network {'; '.join(said)}."
+    return f"Learning is ahead of the frozen network {'; '.join(parts)}."
 
 
 if __name__ == "__main__":

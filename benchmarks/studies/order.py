@@ -1,16 +1,15 @@
-"""Where order in time is what tells classes apart: STOP, rules without traces, BPTT, and counts.
+"""Tasks whose classes differ only in order in time: STOP, rules without traces, BPTT, counts.
 
-Two tasks, both simulated. `moving`: a small pattern crosses a plane in one of eight directions,
-drawn so that neither a bin nor the cells' counts tell which
-(`streamstop.simulation.moving_patterns`). `gestures`: four turns of an arm, pairwise each other
-backwards in time, by subjects who are others in the test than in training; each window's polarities
-are swapped by chance, because ON ahead of a bright limb would tell its way in a single bin
-(`streamstop.simulation.gesture_windows`).
+Two simulated tasks. `moving`: a small pattern crosses a plane in one of eight directions; neither a
+single bin nor the counts per cell show which (`streamstop.simulation.moving_patterns`). `gestures`:
+four turns of an arm, in pairs that are each other's time reversal, by different subjects in test
+and training; each window's polarities are swapped at random, because ON events ahead of a bright
+limb would show its direction in a single bin (`streamstop.simulation.gesture_windows`).
 
 Every rule gets the same network, samples, epochs and optimiser; every run is tested once, after its
-last epoch. Settings were chosen on seeds from 100 on. Runs are kept in runs/order.jsonl: a
-benchmark that was interrupted goes on, and `--shard 0/2` and `--shard 1/2` share the work. Writes
-docs/results/order.md of what there is.
+last epoch. Settings were chosen on seeds from 100 on. Runs are kept in runs/order.jsonl: an
+interrupted benchmark continues, and `--shard 0/2` and `--shard 1/2` divide the work. Writes
+docs/results/order.md from the runs there are.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from benchmarks.studies.contest import SEEDS, Job, Rule, Store
 from streamstop.config.recipe import built, given
 from streamstop.config.training import TrainConfig
 from streamstop.datasets.samples import Samples
-from streamstop.evaluation.baselines import CountsLDA, log_counts
+from streamstop.evaluation.baselines import LDAOnCounts, log_counts
 from streamstop.simulation.gesture_windows import ARM_TURNS, WindowParams, gesture_windows, mirrored
 from streamstop.simulation.moving_patterns import MovingParams, moving_patterns
 
@@ -98,7 +97,7 @@ def gestures() -> tuple[Samples, Samples]:
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be told apart.
+    """A task of classes that only the order of bins separates.
 
     title : of its section.  about : what the samples are.  samples : makes them, of a seed.
     parameters : all that they depend on, beside the seed.  sets : its settings.
@@ -118,7 +117,7 @@ class Task:
 TASKS = {
     "moving": Task(
         "A moving pattern, eight directions (simulated)",
-        f"{MOVING_SAMPLES[0]} samples to train and {MOVING_SAMPLES[1]} to test on, drawn anew for "
+        f"{MOVING_SAMPLES[0]} samples to train and {MOVING_SAMPLES[1]} to test on, drawn again for "
         f"every seed; T = {MOVING.steps}, 2x{MOVING.side}x{MOVING.side}; a pattern of "
         f"{MOVING.pattern}x{MOVING.pattern} cells, each lit cell firing in {MOVING.fires:.0%} of "
         f"the bins; chance is {1 / 8:.3f}.",
@@ -164,7 +163,7 @@ TASKS = {
 
 
 def configured(task: Task, rule: Rule, seed: int, sets: Sequence[str] = ()) -> TrainConfig:
-    """The configuration of a run; what `sets` says wins."""
+    """The configuration of a run; `sets` take precedence."""
     beside = {contest.WTL_PLAIN: task.plain, contest.W_FOUND: task.found}.get(rule, {})
     chosen = {**COMMON, **task.sets, **beside, **rule.settings, "run.seed": seed}
     return TrainConfig(
@@ -173,9 +172,9 @@ def configured(task: Task, rule: Rule, seed: int, sets: Sequence[str] = ()) -> T
 
 
 def count(train: Samples, test: Samples) -> dict[str, Any]:
-    """What linear discriminant analysis makes of log counts of whole samples, in one pass."""
+    """Accuracy of LDA on log counts of whole samples, in one pass."""
     began = time.process_time()
-    lda = CountsLDA(len(train.classes), SHRINKAGE)
+    lda = LDAOnCounts(len(train.classes), SHRINKAGE)
 
     def counts(one: torch.Tensor) -> Any:
         return log_counts(one.sum(0, dtype=torch.int64).numpy())
@@ -234,9 +233,9 @@ def section(name: str, store: Store, sets: Sequence[str]) -> list[str]:
     for rule, runs in found.items():
         got = contest.accuracies(runs)
         lead = "" if rule == contest.WTL.name else contest.paired(stop, got)
-        said = contest.counted(runs, len(SEEDS))
+        note = contest.counted(runs, len(SEEDS))
         leaks = contest.mean_of(runs, "leaks")
-        rows.append([rule, spread(got.values()) + (said and f" ({said})"), lead, leaks])
+        rows.append([rule, spread(got.values()) + (note and f" ({note})"), lead, leaks])
     heads = ["accuracy, mean ± sd", "STOP's lead, mean (standard error)", "leaks at the end"]
     config, plain = (configured(task, one, 0, sets) for one in (contest.WTL, contest.WTL_PLAIN))
     return [
@@ -267,11 +266,11 @@ def verdict(found: Mapping[str, Mapping[int, float]]) -> list[str]:
         contest.BPTT_WTL.name: (-WITHIN, f"no more than {WITHIN} below"),
     }
     lines = []
-    for rule, (least, said) in asked.items():
+    for rule, (least, asked_for) in asked.items():
         lead = contest.lead(found.get(contest.WTL.name, {}), found.get(rule, {}))
         if lead is not None:
             met = "met" if lead >= least else "**not met**"
-            lines.append(f"- asked: {said} {rule}; it is {lead:+.3f}: {met}.")
+            lines.append(f"- asked: {asked_for} {rule}; it is {lead:+.3f}: {met}.")
     return lines
 
 

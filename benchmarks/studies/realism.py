@@ -1,12 +1,12 @@
-"""How near simulated gestures come to real ones: their events in numbers, and what a network says.
+"""How close simulated gestures are to real ones: event statistics, and a network's predictions.
 
-`events`: measures of three real recordings of the DVS-Gesture set beside those of simulated people
-in all lightings who make the same gestures, with a picture. Light, pixels and movements were tuned
-on these very recordings, so that the comparison says how far tuning went, not how it would go with
-others. `network`: a network is trained on simulated gestures alone and tried on real recordings.
+`events`: statistics of three real recordings of DVS-Gesture compared with those of simulated people
+in all lightings who make the same gestures, with a picture. Lighting, pixels and movements were
+tuned on these recordings, so the comparison shows how well they were fitted, not how well others
+would fit. `network`: a network is trained on simulated gestures only and tested on real recordings.
 
-Writes docs/results/realism.md, a section for each, and docs/images/realism.png. Real recordings
-are looked for in $STREAMSTOP_TEST_DATA, else in ../shared/data.
+Writes docs/results/realism.md, one section each, and docs/images/realism.png. Real recordings are
+read from $STREAMSTOP_TEST_DATA, else from ../shared/data.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from streamstop.config.sections import NetworkConfig
 from streamstop.config.training import TrainConfig, load_train_config
 from streamstop.events.packet import Events
 from streamstop.formats.detect import open_recording
-from streamstop.learning.factory import network_from_config
-from streamstop.learning.pretrained import Trained
+from streamstop.learning.network_section import network_from_config
+from streamstop.learning.pretrained import Pretrained
 from streamstop.simulation.gesture_set import (
     SetOptions,
     record_user,
@@ -245,7 +245,7 @@ def _network(folder: Path, jobs: int, resume: Path | None) -> list[str]:
         "",
     ]
     tried = {swap: _try(weights, swap) for swap in (False, True)}
-    heads = ["is", "said of its windows, in order", "ON and OFF exchanged"]
+    heads = ["is", "predictions of its windows, in order", "ON and OFF exchanged"]
     rows = [
         [one.name, one.truth, ", ".join(one.windows), ", ".join(other.windows)]
         for one, other in zip(tried[False], tried[True], strict=True)
@@ -272,16 +272,16 @@ def _config(folder: Path) -> TrainConfig:
 
 
 def _try(weights: Path, swap: bool) -> list[Tried]:
-    """What the network says of each window of each real recording; it learns nothing."""
-    trained = Trained.read(str(weights))
+    """The network's prediction for each window of each real recording; nothing is trained."""
+    trained = Pretrained.from_file(str(weights))
     section = NetworkConfig(**trained.network)
     spec = network_from_config(section, trained.input_shape, len(trained.classes))
     network = Network(spec, 0, learn="")
     network.load_parameters(dict(trained.tensors))
     tried = []
     for name, (path, truth) in real_recordings().items():
-        said = _decide(network, read(path), swap)
-        tried.append(Tried(name, truth, [named(trained.classes[i]) for i in said]))
+        predicted = _decide(network, read(path), swap)
+        tried.append(Tried(name, truth, [named(trained.classes[i]) for i in predicted]))
     return tried
 
 
@@ -310,13 +310,13 @@ def _decide(network: Network, events: Events, swap: bool) -> list[int]:
     at = (events["t"] // bin_us, polarity, events["y"] // cell, events["x"] // cell)
     np.add.at(counts, at, 1)
     x = torch.from_numpy(np.minimum(counts, 255)).log1p()
-    said = []
+    predicted = []
     for first in range(0, bins - steps + 1, steps):
         network.reset_state(1)
         votes = [network.forward(x[i : i + 1], traces=False)[0].clone() for i in
                  range(first, first + steps)]  # fmt: skip
-        said.append(int(torch.stack(votes).sum(0).argmax()))
-    return said
+        predicted.append(int(torch.stack(votes).sum(0).argmax()))
+    return predicted
 
 
 def named(label: str) -> str:

@@ -1,9 +1,9 @@
-"""How far STOP's gradient points where backpropagation through time does, layer by layer.
+"""Direction of STOP's gradient compared with backpropagation through time, layer by layer.
 
 Random float64 networks of depth 1 to 4, linear and convolutional, five seeds, short and long
-sequences, quick and slow leaks; STOP against the unrolled reference on the same sequences. Writes
-its figures into docs/images, its tables into docs/rule.md, between the two lines that mark their
-place. It tells of directions in networks as they are drawn, not of learning.
+sequences, fast and slow leaks; STOP against the unrolled reference on the same sequences. Writes
+figures to docs/images and tables to docs/rule.md, between the two lines that mark their place. The
+networks are at initialisation; it does not measure learning.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def network_of(kind: str, depth: int, seed: int, neuron: NeuronSpec) -> Network:
     layer = LayerSpec(kind, 16 if kind == "conv" else 64)
     spec = NetworkSpec((2, 8, 8), (layer,) * depth, CLASSES, neuron)
     network = Network(spec, seed, dtype=torch.float64)
-    network.readout.weight.mul_(10)  # as drawn it is small, to begin near chance
+    network.readout.weight.mul_(10)  # it is initialised small, to start near chance
     for one in network.layers:
         one.bias.fill_(0.05)
     return network
@@ -138,7 +138,7 @@ def compare(kind: str, depth: int, seed: int, setting: Setting) -> Found:
 
 
 def several(kind: str, depth: int, setting: Setting) -> list[Found]:
-    """One network a seed."""
+    """One network per seed."""
     return [compare(kind, depth, seed, setting) for seed in SEEDS]
 
 

@@ -1,9 +1,9 @@
-"""One page of trainings that differ by their seed alone: mean and spread of their test figures.
+"""One page for trainings that differ only in their seed: mean and spread of the test figures.
 
     python -m benchmarks.studies.seeds docs/results/train-mnist.md runs/A runs/B runs/C
 
-Each argument is the folder that a `streamstop train` left. It refuses trainings whose settings
-differ in more than the seed; it trains nothing.
+Each argument is the folder of a `streamstop train`. Trainings whose settings differ in more than
+the seed are refused. Nothing is trained.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def page(folders: list[Path]) -> str:
     runs.sort(key=lambda run: int(run["seed"]))
     if any(settings(folder) != settings(folders[0]) for folder in folders):
         sys.exit("these trainings differ in more than their seed")
-    keys = {"test": "test", "test_discriminant": "test, discriminant readout"}
+    keys = {"test": "test", "test_discriminant": "test, LDA readout"}
     keys = {key: head for key, head in keys.items() if runs[0].get(key)}
     rows = []
     for run in runs:

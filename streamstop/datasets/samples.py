@@ -39,6 +39,19 @@ class Samples(NamedTuple):
         return self._replace(x=self.x[chosen], y=self.y[chosen])
 
 
+class DataSets(NamedTuple):
+    """What one network is trained and tested on, in memory.
+
+    training, test : labelled sets of the same shape and classes; without a test set nothing is
+        tested, unless by folds.
+    name : where they are from, for people.
+    """
+
+    training: Samples
+    test: Samples | None
+    name: str
+
+
 def channel_statistics(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, from how often each of 256 values occurs.
 

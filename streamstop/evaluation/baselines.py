@@ -71,7 +71,7 @@ class Majority:
         self._counts[label] += 1
 
 
-class RiverSoftmax:
+class SoftmaxOnCounts:
     """River's softmax regression on running-standardised log counts, the stronger of its forms."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class RiverSoftmax:
         self._model.learn_one(dict(enumerate(x.tolist())), label)
 
 
-class CountsLDA:
+class LDAOnCounts:
     """Streaming LDA on log counts: the strongest simple rival."""
 
     def __init__(self, classes: int, shrinkage: float) -> None:
@@ -107,6 +107,6 @@ def make_baselines(classes: int) -> dict[str, Baseline]:
     return {
         "no_change": NoChange(),
         "majority": Majority(),
-        "river": RiverSoftmax(),
-        "lda_counts": CountsLDA(classes, shrinkage=0.2),
+        "river": SoftmaxOnCounts(),
+        "lda_counts": LDAOnCounts(classes, shrinkage=0.2),
     }

@@ -74,17 +74,17 @@ def forgetting(r: Matrix, taught: Sequence[int]) -> float | None:
     return float(np.mean(lost)) if lost else None
 
 
-def still_copy(learner: StopLearner) -> StopLearner:
+def frozen_copy(learner: StopLearner) -> StopLearner:
     """A learner that answers as `learner` does now, and learns nothing; they share no parameter.
 
     The discriminant readout's statistics and the counts of classes are shared, and only looked at.
     """
     spec = replace(learner.spec, trainable=(), rule="stop", update="segment", ema_decay=0.0)
     copy = StopLearner(learner.network.spec, spec, 0, learner.dtype)
-    parameters = learner.decider.parameters()
+    parameters = learner.inference_network.parameters()
     copy.network.load_parameters(parameters)
-    if copy.decider is not copy.network:
-        copy.decider.load_parameters(parameters)
+    if copy.inference_network is not copy.network:
+        copy.inference_network.load_parameters(parameters)
     copy.lda, copy.counts = learner.lda, learner.counts
     return copy
 
@@ -120,13 +120,13 @@ class HeldOut:
         rivals : answer from counts.
         decide : the name, of all these answers, of the one that decides.
         """
-        copies = {name: still_copy(one) for name, one in learners.items()}
+        copies = {name: frozen_copy(one) for name, one in learners.items()}
         hits: dict[str, Counter[int]] = {}
         totals: Counter[int] = Counter()
         for nth, segment, counts in self._segments(list(copies.values())):
             said: dict[str, int | None] = {}
             for name, one in copies.items():
-                decision = one.decide()
+                decision = one.predict_segment()
                 said[name] = int(decision.linear.argmax())
                 said[name.replace("linear", "lda")] = int(decision.lda.argmax())
             x = log_counts(counts)
@@ -161,7 +161,7 @@ class HeldOut:
                 continue
             x = self.encode(one)
             for learner in learners:
-                learner.predict(x, will_learn=False)
+                learner.predict(x, trace=False)
             total = one.counts.astype(np.int64)
             counts = total if counts is None else counts + total
         if counts is not None:
@@ -177,7 +177,7 @@ class HeldOut:
 
 
 @dataclass
-class Continual:
+class AccuracyMatrix:
     """R matrices of one run, a row for each test.
 
     tasks : their names.

@@ -44,7 +44,7 @@ RATES = (EVENT_RATE, FIRING_RATE)
 """Of a segment: the logarithm of events per bin; the root of the firing rate, mean over neurons."""
 
 
-class Alarm(NamedTuple):
+class DriftAlarm(NamedTuple):
     """A detector's alarm: at which segment, by which detector, over which signal."""
 
     segment: int
@@ -65,14 +65,14 @@ class DriftMonitor:
     """
 
     def __init__(self, detectors: Sequence[str] = tuple(ERROR_DETECTORS)) -> None:
-        self.alarms: list[Alarm] = []
+        self.alarms: list[DriftAlarm] = []
         self.count = 0
         self._of_error = {name: ERROR_DETECTORS[name]() for name in detectors}
         self._of_rates = {
             signal: {name: make() for name, make in RATE_DETECTORS.items()} for signal in RATES
         }
 
-    def update(self, segment: int, wrong: bool, rates: Mapping[str, float]) -> list[Alarm]:
+    def update(self, segment: int, wrong: bool, rates: Mapping[str, float]) -> list[DriftAlarm]:
         """Take in one decided segment; the alarms that it raised.
 
         rates : by names of RATES; one may be missing.
@@ -82,12 +82,12 @@ class DriftMonitor:
             before = _mean(detector)
             detector.update(int(wrong))
             if detector.drift_detected and (before is None or (_mean(detector) or 0.0) > before):
-                raised.append(Alarm(segment, name, "errors"))
+                raised.append(DriftAlarm(segment, name, "errors"))
         for signal, rate in rates.items():
             for name, detector in self._of_rates[signal].items():
                 detector.update(rate)
                 if detector.drift_detected:
-                    raised.append(Alarm(segment, name, signal))
+                    raised.append(DriftAlarm(segment, name, signal))
         self.count += len(raised)
         self.alarms += raised[: MAX_ALARMS - len(self.alarms)]
         return raised
@@ -147,12 +147,12 @@ class DriftResponse:
         self._boost, self._segments, self._keep = boost, segments, keep
         self._left = 0
 
-    def after(self, alarms: Sequence[Alarm]) -> None:
+    def after(self, alarms: Sequence[DriftAlarm]) -> None:
         """Respond to the alarms that one segment raised, if any."""
         if self._left:
             self._left -= 1
             if not self._left:
-                self._learner.scale_rates(1.0)
+                self._learner.scale_learning_rates(1.0)
         heard = any(
             one.signal == "errors" and one.detector.lower() == self._detector for one in alarms
         )
@@ -161,6 +161,6 @@ class DriftResponse:
         self.count += 1
         if self._on_drift == "boost":
             self._left = self._segments
-            self._learner.scale_rates(self._boost)
+            self._learner.scale_learning_rates(self._boost)
         else:
-            self._learner.lda.forget(self._keep)
+            self._learner.lda.decay(self._keep)

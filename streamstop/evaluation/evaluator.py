@@ -13,8 +13,8 @@ from torch import Tensor
 
 from streamstop.config.sections import ScenarioConfig
 from streamstop.evaluation.drift import EVENT_RATE, FIRING_RATE, DriftMonitor, DriftResponse
-from streamstop.evaluation.held_out import Examination
-from streamstop.evaluation.prequential import TestThenTrain, Verdict
+from streamstop.evaluation.held_out import HeldOutEvaluation
+from streamstop.evaluation.prequential import PrequentialProtocol, ScoredSegment
 from streamstop.events.binning import Bin
 from streamstop.events.labels import LabelTrack, Segment
 from streamstop.scenarios.scenario import domain_at
@@ -24,7 +24,7 @@ from streamstop.scenarios.stream import ScenarioStream
 class SegmentListener(Protocol):
     """What is told of segments as they are scored and closed."""
 
-    def scored(self, verdicts: Sequence[Verdict]) -> None:
+    def scored(self, verdicts: Sequence[ScoredSegment]) -> None:
         """These segments were scored, in this order."""
 
     def closed(self, number: int, end_us: int) -> None:
@@ -36,7 +36,7 @@ class PrequentialEvaluator:
 
     Parameters
     ----------
-    test : TestThenTrain
+    test : PrequentialProtocol
         The learner, the untrained network beside it, and the baselines.
     labels : LabelTrack or None
         Of the stream; None: the learner only predicts.
@@ -44,7 +44,7 @@ class PrequentialEvaluator:
         Spans and domains of the stream.
     scenario : ScenarioConfig
         How domains are told from names.
-    examination : Examination
+    examination : HeldOutEvaluation
         Tests on held-out segments.
     response : DriftResponse
         What is done at an alarm.
@@ -63,11 +63,11 @@ class PrequentialEvaluator:
 
     def __init__(
         self,
-        test: TestThenTrain,
+        test: PrequentialProtocol,
         labels: LabelTrack | None,
         world: ScenarioStream,
         scenario: ScenarioConfig,
-        examination: Examination,
+        examination: HeldOutEvaluation,
         response: DriftResponse,
         encode: Callable[[Bin], Tensor],
         begin_anew: Callable[[], None] | None,
@@ -111,8 +111,8 @@ class PrequentialEvaluator:
             if self.test.segment is not None:
                 said, scored = self.test.bin(x, one.counts, one.clock_us, one.events)
             else:
-                prediction = self.test.learner.predict(x, will_learn=False)
-                said, scored = self.test.say(prediction.linear), []
+                prediction = self.test.learner.predict(x, trace=False)
+                said, scored = self.test.say(prediction.log_probs), []
         self.bins += 1
         self._score(scored)
         self.said = self._classes[said]
@@ -122,7 +122,7 @@ class PrequentialEvaluator:
             self.end_segment()
 
     def end_segment(self) -> None:
-        """Close the open segment, if there is one. Raises DivergedError as `TestThenTrain.end`."""
+        """Close the open segment, if there is one; raises DivergedError."""
         if self.test.segment is None:
             return
         self._score(self.test.end(self.clock_us))
@@ -157,7 +157,7 @@ class PrequentialEvaluator:
         began = max(self._begun, 0)
         return any(began < one.first <= segment for one in self._world.schedule.spans)
 
-    def _score(self, verdicts: Sequence[Verdict]) -> None:
+    def _score(self, verdicts: Sequence[ScoredSegment]) -> None:
         self.segments += len(verdicts)
         for v in verdicts:
             nth = bisect_right(self._track, v.segment.start_us, key=lambda s: s.start_us) - 1

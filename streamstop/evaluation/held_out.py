@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from streamstop.evaluation.continual import Continual, HeldOut
-from streamstop.evaluation.prequential import TestThenTrain
+from streamstop.evaluation.continual import AccuracyMatrix, HeldOut
+from streamstop.evaluation.prequential import PrequentialProtocol
 from streamstop.events.binning import Bin, Binner
 from streamstop.scenarios.stream import ScenarioStream
 from streamstop.sources.base import Source
 
 
-class Examination:
+class HeldOutEvaluation:
     """The tests of one run.
 
     Parameters
@@ -32,12 +32,12 @@ class Examination:
     def __init__(
         self,
         world: ScenarioStream,
-        test: TestThenTrain,
+        test: PrequentialProtocol,
         binner: Callable[[Source], Binner],
         encode: Callable[[Bin], Tensor],
         outputs: Sequence[int],
     ) -> None:
-        self.found = Continual(world.tasks)
+        self.found = AccuracyMatrix(world.tasks)
         self._test = test
         number = {name: j for j, name in enumerate(world.tasks)}
         self._held = [

@@ -19,10 +19,10 @@ MAX_DOMAINS = 64
 """Segments of further domains are counted together."""
 
 BLOCKS = 3 * 1024
-"""Blocks of decisions that `Tally` keeps: exact up to that many decisions, then to one in 1,024."""
+"""Blocks of predictions that are kept: exact up to that many, then to one in 1,024."""
 
 
-class Tally:
+class RunningAccuracy:
     """Hits and misses of one decision maker.
 
     Accuracy over the last third is exact up to 3,072 decisions; beyond, decisions are counted in
@@ -68,7 +68,7 @@ class Tally:
         return {"segment": self.accuracy, "segment_last_third": self.last_third}
 
 
-def kappa_against(accuracy: float | None, rival: float | None) -> float | None:
+def kappa_vs_baseline(accuracy: float | None, rival: float | None) -> float | None:
     """Accuracy beyond a rival's, as a share of what the rival leaves: (p - r) / (1 - r).
 
     With the majority's accuracy it is kappa M, with the no-change classifier's it is kappa
@@ -81,7 +81,7 @@ def kappa_against(accuracy: float | None, rival: float | None) -> float | None:
     return (accuracy - rival) / (1.0 - rival)
 
 
-class ByDomain:
+class AccuracyByDomain:
     """Hits of every decision maker in each domain, for the first MAX_DOMAINS that come.
 
     A domain that comes again goes on where it was. Those that come later share one account: how
@@ -133,10 +133,10 @@ class Scores:
     """
 
     classes: tuple[str, ...]
-    tallies: dict[str, Tally] = field(default_factory=dict)
-    bins: Tally = field(default_factory=Tally)
-    bins_no_change: Tally = field(default_factory=Tally)
-    domains: ByDomain = field(default_factory=ByDomain)
+    tallies: dict[str, RunningAccuracy] = field(default_factory=dict)
+    bins: RunningAccuracy = field(default_factory=RunningAccuracy)
+    bins_no_change: RunningAccuracy = field(default_factory=RunningAccuracy)
+    domains: AccuracyByDomain = field(default_factory=AccuracyByDomain)
 
     def __post_init__(self) -> None:
         self.confusion = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
@@ -148,7 +148,7 @@ class Scores:
     def add_segment(self, label: int, said: dict[str, int | None]) -> None:
         """Score one segment: `said` holds every decision maker's class, "decided" among them."""
         for name, answer in said.items():
-            self.tallies.setdefault(name, Tally()).add(answer == label)
+            self.tallies.setdefault(name, RunningAccuracy()).add(answer == label)
         decided = said["decided"]
         assert decided is not None
         self.confusion[label, decided] += 1
@@ -178,8 +178,8 @@ class Scores:
             "bin": self.bins.accuracy,
             "balanced": self.balanced.get(),
             "kappa": self.kappa.get(),
-            "kappa_m": kappa_against(decided.accuracy, majority),
-            "kappa_t_bin": kappa_against(self.bins.accuracy, self.bins_no_change.accuracy),
+            "kappa_m": kappa_vs_baseline(decided.accuracy, majority),
+            "kappa_t_bin": kappa_vs_baseline(self.bins.accuracy, self.bins_no_change.accuracy),
         }
 
     def per_class(self) -> list[dict[str, Any]]:

@@ -206,7 +206,7 @@ class _Connection:
         return int(operations), bool(graded)
 
 
-class Operations:
+class SynapticOperations:
     """Counts of the network by which a learner answers, and of what the learner learned meanwhile.
 
     Call `bin` after each `StopLearner.predict`, before the network rests.
@@ -219,7 +219,7 @@ class Operations:
 
     def __init__(self, learner: StopLearner) -> None:
         self.learner = learner
-        self.network = network = learner.decider
+        self.network = network = learner.inference_network
         self.executions = self.macs = self.acs = self.membrane_updates = 0
         self._layers: dict[str, SpikingLayer] = dict(
             zip(network.layer_names, network.layers, strict=True)
@@ -323,19 +323,19 @@ class Operations:
         learner, spec = self.learner, self.learner.spec
         letters = letters_of(spec.trainable)
         cost = network_cost(learner.network.spec, letters, learner.dtype, spec.rule)
-        again = learner.traced if learner.network is not self.network else 0
-        again += learner.taught if spec.rule == "bptt" else 0
+        again = learner.bins_traced if learner.network is not self.network else 0
+        again += learner.bins_with_error if spec.rule == "bptt" else 0
         done = {
             "forward": again * cost.forward,
-            "traces": learner.traced * cost.traces,
-            "neuron_gradients": learner.taught * cost.neuron_gradient,
-            "weight_gradients": learner.taught * cost.weight_gradient,
-            "input_gradients": learner.taught * cost.input_gradient,
+            "traces": learner.bins_traced * cost.traces,
+            "neuron_gradients": learner.bins_with_error * cost.neuron_gradient,
+            "weight_gradients": learner.bins_with_error * cost.weight_gradient,
+            "input_gradients": learner.bins_with_error * cost.input_gradient,
             "update": learner.updates * cost.learning * ADAM_OPERATIONS,
         }
         done["total"] = sum(done.values())
         means = {name: self._mean(count) for name, count in done.items()}
-        return {**means, "bins_taught": learner.taught, "updates": learner.updates}
+        return {**means, "bins_taught": learner.bins_with_error, "updates": learner.updates}
 
     def _mean(self, count: int, of: int = 1) -> float | None:
         return count / (self.executions * of) if self.executions else None

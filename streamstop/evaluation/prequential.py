@@ -22,14 +22,14 @@ from streamstop.evaluation.baselines import log_counts, make_baselines
 from streamstop.evaluation.metrics import Scores
 from streamstop.events.labels import Segment
 from streamstop.learning.lda import Vector
-from streamstop.learning.learner import Decision, StopLearner
+from streamstop.learning.learner import SegmentPrediction, StopLearner
 
 MAX_WAITING = 256
 """Decided segments that may wait for a late label; the oldest is given up, and counted, beyond."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ScoredSegment:
     """One decided segment, and all that is needed to score and learn it when its label arrives."""
 
     index: int
@@ -43,7 +43,7 @@ class Verdict:
     events: int
 
 
-class TestThenTrain:
+class PrequentialProtocol:
     """The learner, its frozen twin and the baselines, led through a labelled stream.
 
     Parameters
@@ -54,8 +54,8 @@ class TestThenTrain:
         readouts would score had STOP trained nothing below them, "frozen_linear" and "frozen_lda".
         Where it begins with a trained discriminant, that as it was is "frozen_discriminant".
     decide : "linear", "lda", or "auto": the readout with the better record so far.
-    trained : whether both networks begin trained: between equals "auto" then prefers the linear
-        readout, which knows something from the start.
+    at_first : the readout that "auto" takes between equals: "lda", or "linear" where the network is
+        pretrained and its linear readout knows something from the start.
     learns : False leaves the learner as it is, whatever labels come: it only predicts, by its
         linear readout, or by a trained discriminant if that is to decide. An LDA readout that
         knows nothing, and those that would repeat it, "frozen" and "frozen_discriminant", say
@@ -77,7 +77,7 @@ class TestThenTrain:
         decide: str = "auto",
         delay_us: int | None = None,
         *,
-        trained: bool = False,
+        at_first: str = "lda",
         learns: bool = True,
     ) -> None:
         self.learner = learner
@@ -85,16 +85,16 @@ class TestThenTrain:
         self.scores = Scores(classes)
         self.loss: float | None = None
         self.unscored = 0
-        self.undelivered: list[Verdict] = []
+        self.undelivered: list[ScoredSegment] = []
         self._as_drawn = frozen.network.readout.clone()
-        self._lda_as_trained = frozen.lda.solved() if frozen.lda.counts.any() else None
+        self._lda_as_trained = frozen.lda.coefficients() if frozen.lda.counts.any() else None
         stays = decide == "lda" and self._lda_as_trained is not None
         self.decides = decide if learns or stays else "linear"
-        self._trained = trained
+        self._at_first = at_first
         self._learns = learns
         self._delay_us = delay_us
         self.baselines = make_baselines(learner.network.spec.classes)
-        self._waiting: deque[Verdict] = deque()
+        self._waiting: deque[ScoredSegment] = deque()
         self._segment: Segment | None = None
         self._index = -1
 
@@ -117,7 +117,7 @@ class TestThenTrain:
 
     def bin(
         self, x: Tensor, counts: NDArray[np.int32], clock_us: int, events: int | None = None
-    ) -> tuple[int, list[Verdict]]:
+    ) -> tuple[int, list[ScoredSegment]]:
         """One bin of the open segment: predict, score, then learn.
 
         x : encoded counts, (1, 2, height, width).  counts : (2, height, width).
@@ -134,16 +134,16 @@ class TestThenTrain:
             scored += self._close_decision(clock_us)
         # Traces know no label: they run from the segment's beginning where one may come in time.
         in_time = concurrent or (self._delay_us or 0) < segment.end_us - segment.start_us
-        prediction = self.learner.predict(x, will_learn=in_time and self._learns)
-        self.frozen.predict(x, will_learn=in_time)
+        prediction = self.learner.predict(x, trace=in_time and self._learns)
+        self.frozen.predict(x, trace=in_time)
         # The decider's features: in the network that learns dropout may silence some.
-        as_drawn = self._as_drawn.forward(self.frozen.decider.features, "none")
+        as_drawn = self._as_drawn.forward(self.frozen.inference_network.features, "none")
         self._frozen_votes += functional.log_softmax(as_drawn, 1)[0].double().numpy()
         total = counts.astype(np.int64)
         self._counts = total if self._counts is None else self._counts + total
         self._events += int(total.sum()) if events is None else events
         self._bins += 1
-        said = self.say(prediction.linear)
+        said = self.say(prediction.log_probs)
         if concurrent or not label_is_here:
             self.scores.add_bin(segment.label, said)
         if label_is_here:
@@ -156,14 +156,14 @@ class TestThenTrain:
         """The class of the moment: of this bin by the linear readout, or of the rates so far."""
         if self.readout() == "linear":
             return int(linear.argmax())
-        return int(self.learner.lda.scores(self.learner.rates_vector()).argmax())
+        return int(self.learner.lda.scores(self.learner.firing_rates()).argmax())
 
-    def end(self, now_us: int) -> list[Verdict]:
+    def end(self, now_us: int) -> list[ScoredSegment]:
         """Close the open segment; returns the segments scored by it.
 
         Raises DivergedError, with those segments left in `undelivered`.
         """
-        scored: list[Verdict] = []
+        scored: list[ScoredSegment] = []
         if self._bins and not self._decided:
             scored = self._close_decision(now_us)
         self._segment = None
@@ -173,7 +173,7 @@ class TestThenTrain:
         self.undelivered = []
         return scored
 
-    def finish(self, now_us: int) -> list[Verdict]:
+    def finish(self, now_us: int) -> list[ScoredSegment]:
         """The stream is over: labels still on their way never arrived."""
         scored = self._settle(now_us)
         self.unscored += len(self._waiting)
@@ -186,13 +186,15 @@ class TestThenTrain:
             return self.decides
         tallies = self.scores.tallies
         lead = tallies["linear"].hits - tallies["lda"].hits if tallies else 0
-        return "linear" if lead > 0 or (lead == 0 and self._trained) else "lda"
+        if not lead:
+            return self._at_first
+        return "linear" if lead > 0 else "lda"
 
-    def _close_decision(self, now_us: int) -> list[Verdict]:
+    def _close_decision(self, now_us: int) -> list[ScoredSegment]:
         """Every rival answers for the open segment; then its label may be looked at."""
         segment = self._segment
         assert segment is not None and self._counts is not None
-        decision, frozen = self.learner.decide(), self.frozen.decide()
+        decision, frozen = self.learner.predict_segment(), self.frozen.predict_segment()
         x = log_counts(self._counts)
         arrival_us = now_us if self._delay_us is None else segment.start_us + self._delay_us
         said: dict[str, int | None] = {
@@ -216,7 +218,7 @@ class TestThenTrain:
             self._waiting.popleft()
             self.unscored += 1
         self._waiting.append(
-            Verdict(
+            ScoredSegment(
                 self._index,
                 segment,
                 arrival_us,
@@ -230,7 +232,7 @@ class TestThenTrain:
         )
         return self._settle(now_us)
 
-    def _settle(self, now_us: int) -> list[Verdict]:
+    def _settle(self, now_us: int) -> list[ScoredSegment]:
         """Score and learn the segments whose label has arrived by now."""
         scored = []
         while self._waiting and self._waiting[0].arrival_us <= now_us:
@@ -238,14 +240,14 @@ class TestThenTrain:
             label = verdict.segment.label
             self.scores.add_segment(label, verdict.said)
             if self._learns:
-                self.learner.learn_rates(verdict.rates, label)
-            self.frozen.learn_rates(verdict.frozen_rates, label)
+                self.learner.update_lda(verdict.rates, label)
+            self.frozen.update_lda(verdict.frozen_rates, label)
             for rival in self.baselines.values():
                 rival.learn(verdict.counts, label)
             scored.append(verdict)
         return scored
 
 
-def _class(decision: Decision, readout: str) -> int:
+def _class(decision: SegmentPrediction, readout: str) -> int:
     scores: Vector = getattr(decision, readout)
     return int(scores.argmax())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from streamstop.events.binning import Bin, Binner
-from streamstop.events.ledger import Ledger
+from streamstop.events.ledger import EventLedger
 from streamstop.events.packet import Packet
 
 
@@ -26,7 +26,7 @@ class BinStream:
 
     Attributes
     ----------
-    ledger : Ledger
+    ledger : EventLedger
         The account of all events.
     arrived_s : float or None
         When the latest event of the bin just handed over came in (monotonic clock, seconds); None
@@ -39,7 +39,7 @@ class BinStream:
 
     def __init__(self, packets: Iterable[Packet], binner: Binner) -> None:
         self.binner = binner
-        self.ledger = Ledger(binner)
+        self.ledger = EventLedger(binner)
         self.arrived_s: float | None = None
         self.first_us: int | None = None
         self.end_us = self.clock_us = 0
@@ -53,7 +53,7 @@ class BinStream:
     def __iter__(self) -> Iterator[Bin]:
         came_s: float | None = None
         for packet in self._packets:
-            self.ledger.take(packet)
+            self.ledger.add(packet)
             for one in self.binner.push(packet.events):
                 # The packet that closes a bin may hold events of it, or only later ones.
                 within = packet.events["t"][0] < one.clock_us + self.binner.bin_us

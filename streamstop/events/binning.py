@@ -80,7 +80,7 @@ class Jump(NamedTuple):
         )
 
 
-def cell_map(
+def pixel_to_cell_map(
     sensor: SensorSize, height: int, width: int, resize_mode: ResizeMode
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The column and row of the grid that each sensor column and row falls in, -1 where cropped.
@@ -99,7 +99,7 @@ def cell_map(
 
     Examples
     --------
-    >>> columns, rows = cell_map(SensorSize(346, 260), 32, 32, "letterbox")
+    >>> columns, rows = pixel_to_cell_map(SensorSize(346, 260), 32, 32, "letterbox")
     >>> columns[[0, 345]].tolist(), rows[[0, 259]].tolist()
     ([0, 31], [4, 27])
     """
@@ -162,7 +162,7 @@ class Binner:
     sensor : width and height of the sensor in pixels.
     bin_us : length of a bin.
     height, width : rows and columns of the grid.
-    resize_mode : how the sensor is laid on the grid, see `cell_map`.
+    resize_mode : how the sensor is laid on the grid, see `pixel_to_cell_map`.
     representation : "count", or "binary" for 0 and 1.
     reorder_window_us : how far out of order an event may come and still be counted. Bins close that
         much later.
@@ -227,7 +227,7 @@ class Binner:
         self.jumps = 0
         self.first_jumps: list[Jump] = []
 
-        columns, rows = cell_map(sensor, height, width, resize_mode)
+        columns, rows = pixel_to_cell_map(sensor, height, width, resize_mode)
         self._columns = _for_any_coordinate(columns)
         self._rows = _for_any_coordinate(np.where(rows < 0, CROPPED_AWAY, rows * width))
         self._plane = height * width

@@ -168,7 +168,7 @@ def label_names(recording: Path) -> tuple[Path, Path]:
     return recording.with_name(f"{recording.stem}_labels.csv"), recording.with_suffix(".csv")
 
 
-def fit_intervals(
+def align_intervals(
     intervals: Sequence[Interval], first_us: int, last_us: int, path: str | Path
 ) -> list[Interval]:
     """Label intervals in a recording's own time.

@@ -13,8 +13,8 @@ MAX_DAMAGE_LISTED = 64
 """Further stretches of damage are counted, not listed."""
 
 
-class Ledger:
-    """Counts of one run. `take` each packet as it comes, before its events are binned."""
+class EventLedger:
+    """Counts of one run. `add` each packet as it comes, before its events are binned."""
 
     def __init__(self, binner: Binner) -> None:
         self._binner = binner
@@ -23,7 +23,7 @@ class Ledger:
         self.damage: list[Damage] = []
         self.damage_count = 0
 
-    def take(self, packet: Packet) -> None:
+    def add(self, packet: Packet) -> None:
         """Enter a packet's events, its source's drops and its damage."""
         self._handed_over += len(packet.events)
         self.dropped.update(packet.dropped)
@@ -36,7 +36,7 @@ class Ledger:
         return self._handed_over + self.dropped.total()
 
     @property
-    def difference(self) -> int:
+    def unaccounted(self) -> int:
         """received - (binned + dropped + rejected + pending): 0, or an event went missing."""
         rejected = sum(self._binner.rejected.values())
         return self._handed_over - (self._binner.binned + rejected + self._binner.pending)

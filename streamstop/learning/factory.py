@@ -10,19 +10,20 @@ from dataclasses import replace
 
 import torch
 
-from streamstop.config.sections import UNLABELLED_CLASSES, Config, NetworkConfig
+from streamstop.config.sections import UNLABELLED_CLASSES, Config
 from streamstop.errors import UsageError
 from streamstop.events.labels import LabelTrack
 from streamstop.learning.learner import LearnerSpec, StopLearner
-from streamstop.learning.pretrained import Trained
-from streamstop.stop.architectures import build_network
-from streamstop.stop.layer import NeuronSpec
+from streamstop.learning.network_section import network_from_config
+from streamstop.learning.pretrained import Pretrained
 from streamstop.stop.losses import Loss
-from streamstop.stop.network import NetworkSpec
 
 
 def build_learner(
-    config: Config, classes: int, trainable: tuple[str, ...] | None = None
+    config: Config,
+    classes: int,
+    trainable: tuple[str, ...] | None = None,
+    class_names: tuple[str, ...] = (),
 ) -> StopLearner:
     """The learner that a configuration describes.
 
@@ -49,34 +50,7 @@ def build_learner(
         loss=Loss(rule.loss, rule.loss_at, rule.label_smoothing),
     )
     dtype = torch.float64 if rule.dtype == "float64" else torch.float32
-    return StopLearner(spec, learning, config.run.seed, dtype)
-
-
-def network_from_config(
-    config: NetworkConfig, input_shape: tuple[int, int, int], classes: int
-) -> NetworkSpec:
-    """The network that a recipe's [network] section describes; raises as `build_network` does."""
-    neuron = NeuronSpec(
-        threshold_init=config.threshold_init,
-        leak_init=config.leak_init,
-        init_gain=config.init_gain,
-        surrogate=config.surrogate,
-        reset=config.reset,
-        threshold_sharing=config.threshold_sharing,
-        normalization=config.normalization,
-        decay_input=config.decay_input,
-    )
-    return build_network(
-        config.architecture,
-        input_shape,
-        classes,
-        neuron,
-        config.channels,
-        config.hidden,
-        config.layers,
-        config.readout,
-        config.readout_leak_init,
-    )
+    return StopLearner(spec, learning, config.run.seed, dtype, class_names)
 
 
 def frozen(config: Config) -> Config:
@@ -85,7 +59,7 @@ def frozen(config: Config) -> Config:
     return replace(config, learner=learner)
 
 
-def trained_network(config: Config) -> Trained | None:
+def load_pretrained(config: Config) -> Pretrained | None:
     """The network that the run begins with, None where it is drawn.
 
     Raises SourceError where its file cannot be read, UsageError where the configuration says
@@ -93,16 +67,16 @@ def trained_network(config: Config) -> Trained | None:
     """
     if not config.learner.pretrained:
         return None
-    trained = Trained.read(config.learner.pretrained)
-    trained.settings(
+    trained = Pretrained.from_file(config.learner.pretrained)
+    trained.config_values(
         {
             (section, key): getattr(getattr(config, section), key)
-            for section, key in trained.settings({})
+            for section, key in trained.config_values({})
         }
     )
     if config.learner.frozen and config.readout.decision == "lda":
         lacks = "readout.lda_prior_count is 0" if config.readout.lda_prior_count == 0 else ""
-        if trained.discriminant is None:
+        if trained.lda is None:
             lacks = "these weights have no discriminant (train.fit_lda keeps one with them)"
         if lacks:
             raise UsageError(
@@ -114,7 +88,7 @@ def trained_network(config: Config) -> Trained | None:
 
 
 def output_names(
-    config: Config, track: LabelTrack | None, trained: Trained | None = None
+    config: Config, track: LabelTrack | None, trained: Pretrained | None = None
 ) -> tuple[str, ...]:
     """Names of the network's outputs: the track's, then as many more as the config asks for.
 
@@ -123,7 +97,7 @@ def output_names(
     """
     known = track.classes if track is not None else ()
     if trained is not None:
-        return trained.outputs(known, config.network.classes)
+        return trained.output_names(known, config.network.classes)
     wanted = config.network.classes or len(known) or UNLABELLED_CLASSES
     if wanted < len(known):
         raise UsageError(

@@ -33,17 +33,17 @@ class StreamingLDA:
         self.scatter = np.zeros((0, 0))
         self._weight: Vector | None = None
         self._bias = np.zeros(classes)
-        self._known = 0
+        self.known_means = 0
 
     def scores(self, x: Vector) -> Vector:
         """Log posterior of each class up to a constant, shape (classes,); -inf where never seen.
 
         x : features, shape (features,). All zeros before the first sample.
         """
-        weight, bias = self.solved()
+        weight, bias = self.coefficients()
         return np.asarray(weight @ x + bias) if weight.size else bias
 
-    def solved(self) -> tuple[Vector, Vector]:
+    def coefficients(self) -> tuple[Vector, Vector]:
         """Weights (classes, features) and biases (classes,) of the scores as they are now.
 
         Both zeros, of no features, before the first sample.
@@ -66,17 +66,17 @@ class StreamingLDA:
         self.scatter += np.outer(before, x - self.means[label])
         self._weight = None
 
-    def forget(self, keep: float) -> None:
+    def decay(self, keep: float) -> None:
         """Count what was learned so far for no more than a share `keep` of what it was; 0: not.
 
         With a share the means stay, and move the faster; with 0 it is as if nothing was learned.
         """
         self.counts *= keep
         self.scatter *= keep
-        self._known *= keep > 0
+        self.known_means *= keep > 0
         self._weight = None
 
-    def weigh(self, samples: float) -> None:
+    def scale_counts(self, samples: float) -> None:
         """Count what was learned for so many samples, above 0, of each class that was seen.
 
         Means, covariance and thus scores stay as they are, but for the classes' frequencies, which
@@ -84,13 +84,24 @@ class StreamingLDA:
         """
         before, seen = self._freedom(), self.counts > 0
         self.counts[seen] = samples
-        self._known = int(np.count_nonzero(seen))
+        self.known_means = int(np.count_nonzero(seen))
         self.scatter *= self._freedom() / before
+        self._weight = None
+
+    def load(self, other: StreamingLDA) -> None:
+        """Take over the statistics of another, of as many classes or fewer."""
+        known, features = other.means.shape
+        self.counts = np.zeros(len(self.counts))
+        self.counts[:known] = other.counts
+        self.means = np.zeros((len(self.counts), features))
+        self.means[:known] = other.means
+        self.scatter = other.scatter.copy()
+        self.known_means = other.known_means
         self._weight = None
 
     def _freedom(self) -> float:
         # A mean costs one sample's freedom, unless it was known when samples began to be counted.
-        unknown = np.count_nonzero(self.counts) - self._known
+        unknown = np.count_nonzero(self.counts) - self.known_means
         return float(max(self.counts.sum() - unknown, 1))
 
     def _solve(self) -> None:

@@ -1,28 +1,30 @@
-"""The learner: a network, its optimiser, two readouts, and the order in which they may act.
+"""The online learner: a network, its optimiser, two readouts, and the order in which they act.
 
 For every bin `predict` comes first; `learn` follows when the bin's label is known. For every
-segment `decide` answers before the segment's label has touched what decides:
+segment `predict_segment` answers before the segment's label has touched what answers:
 
-* `update="segment"`: gradients gather over the segment and move the weights once, at its end
-  (as in the paper, Eq. 17-27 summed over T); the network that learns may also decide.
-* `update="step"`: weights move every `every` bins, within the segment. A shadow network with the
-  weights of the segment's beginning runs beside it and decides. So it does where dropout silences
-  part of the network that learns.
-* `slow > 0`: the shadow's weights are an exponential average over past segments' ends.
+* `update="segment"`: gradients are summed over the segment and move the weights once, at its end
+  (as in the paper, Eq. 17-27 summed over T); the network that learns may also predict.
+* `update="step"`: weights move every `update_interval` bins, within the segment. An evaluation copy
+  with the weights of the segment's beginning runs beside it and predicts. So it does where dropout
+  silences part of the network that learns.
+* `ema_decay > 0`: the copy's weights are an exponential moving average over past segments' ends.
 
-The second readout, streaming LDA on the deciding network's firing rates, learns once a segment.
+The second readout, streaming LDA on the inference network's firing rates, learns once per segment.
 
-`among`, `cool` and `others` fight the first one's forgetting and keep nothing of the stream but a
-count a class: they say which classes the loss compares, and how far which class's row may move.
-`naive=True` lets the network that is being trained decide: a dishonest score, to compare with.
+Guarantees:
+
+- State is bounded: it does not grow with the number of bins (but for rule "bptt", a control).
+- No autograd graph lives from one bin to the next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import wraps
-from typing import NamedTuple, ParamSpec, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, ParamSpec, Self, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -30,8 +32,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from streamstop.errors import DivergedError, UsageError
+from streamstop.config.aliases import SCHEMA
+from streamstop.config.sections import NetworkConfig
+from streamstop.errors import DivergedError, SourceError, UsageError
+from streamstop.learning.class_weighting import class_lr_scale, class_rows, scale_moves
 from streamstop.learning.lda import StreamingLDA, Vector
+from streamstop.learning.network_section import network_from_config, network_section
+from streamstop.learning.optimizer import make_optimizer, scale_learning_rates
+from streamstop.learning.pretrained import INFERENCE, LEARNER, UNNAMED, Pretrained, lda_tensors
+from streamstop.learning.weights import save_weights
 from streamstop.stop import bptt
 from streamstop.stop.losses import Loss, LossClasses
 from streamstop.stop.network import Network, NetworkSpec, Rule, letters_of, pooled_rates
@@ -42,32 +51,56 @@ T = TypeVar("T")
 RUNAWAY = 1e6
 """A parameter as large as this has run away, though it may stay finite for long."""
 
+UPDATES = ("segment", "step")
+
 
 @dataclass(frozen=True)
 class LearnerSpec:
     """How a network learns.
 
-    learn : letters of what STOP moves: "w" weights and biases, "t" thresholds, "l" leaks.
-        The readout always learns.
-    rule : as in `Network`. "bptt" keeps the bins of a segment, whose length its memory grows with:
-        a control, which moves the weights once a segment.
-    loss : of the readout, each bin or at the segment's end.
-    lr, lr_threshold, lr_leak, lr_readout : Adam's steps; normalised ones, because the scale of
-        STOP's gradients falls from layer to layer with the temporal terms that it drops.
-    betas : Adam's decay rates.
-    update : "segment" or "step"; every : bins an update, with "step".
-    slow : decay of the average that decides, in segments; 0 lets the weights themselves decide.
-    among : which classes the loss compares: "all"; "seen", those that a label has named by now,
-        that of this segment too (a masked softmax); "present", those named in this segment or in
-        one of the `present` taught before it (the labels trick of Zeno et al., arXiv 1803.10123,
-        with a window for a batch). With these two the linear readout decides among the classes
-        that it knew when the segment began, if any. A loss of one class alone teaches nothing.
-    present : see `among`.
-    cool : a class's row of the readout moves at n^-cool times its rate once n segments of the class
-        were taught; 0: all alike; 1: as a running mean would.
-    others : share of its rate at which the row of another class than the segment's moves.
-    shrinkage : of the discriminant readout.
-    naive : decide with weights that the segment's own label moves. Never honest.
+    Parameters
+    ----------
+    trainable : tuple of str
+        What the rule moves: "weights" (and biases), "thresholds", "leaks". The readout always
+        learns.
+    rule : {"stop", "ottt", "sltt", "bptt"}
+        As in `Network`. "bptt" keeps the bins of a segment, whose length its memory grows with: a
+        control, which moves the weights once per segment.
+    loss : Loss
+        Of the readout, each bin or at the segment's end.
+    lr, lr_threshold, lr_leak, lr_readout : float
+        Adam's steps; normalised ones, because the scale of STOP's gradients falls from layer to
+        layer with the temporal terms that it drops.
+    betas : tuple of float
+        Adam's decay rates.
+    update : {"segment", "step"}
+        When weights move.
+    update_interval : int
+        Bins per update, with update "step".
+    ema_decay : float
+        Of the moving average that predicts, per segment; 0 lets the weights themselves predict.
+    loss_classes : {"all", "seen", "recent"}
+        Which classes the loss compares: all; those that a label has named by now, that of this
+        segment too (a masked softmax); or those named in this segment or in one of the
+        `recent_segments` before it (the labels trick of Zeno et al., arXiv 1803.10123, with a
+        window for a batch). With these two the linear readout predicts only classes that it had
+        seen when the segment began, if any. A loss of one class alone teaches nothing.
+    recent_segments : int
+        See `loss_classes`.
+    class_lr_decay : float
+        A class's row of the readout moves at n ** -class_lr_decay times its rate after n segments
+        of the class; 0: all alike; 1: as a running mean would.
+    other_class_lr_scale : float
+        Fraction of its rate at which the row of another class than the segment's moves.
+    shrinkage : float
+        Of the LDA readout.
+    predict_while_training : bool
+        Predict with weights that the segment's own label moves. Never an honest score.
+
+    Raises
+    ------
+    UsageError
+        If a choice is none of those there are.
     """
 
     trainable: tuple[str, ...] = ("weights", "thresholds", "leaks")
@@ -88,8 +121,20 @@ class LearnerSpec:
     shrinkage: float = 0.1
     predict_while_training: bool = False
 
+    def __post_init__(self) -> None:
+        letters_of(self.trainable)
+        for name, value, allowed in (
+            ("rule", self.rule, get_args(Rule)),
+            ("update", self.update, UPDATES),
+            ("loss_classes", self.loss_classes, get_args(LossClasses)),
+        ):
+            if value not in allowed:
+                raise UsageError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+        if self.update_interval < 1:
+            raise UsageError(f"update_interval must be at least 1, not {self.update_interval}")
 
-def _of_a_bin(method: Callable[P, T]) -> Callable[P, T]:
+
+def _no_grad_flush_denormals(method: Callable[P, T]) -> Callable[P, T]:
     """No autograd; and numbers too small to be normal are zero while the method runs.
 
     After hundreds of silent bins traces fall below 1e-38, where processors are 20 times slower.
@@ -108,13 +153,21 @@ def _of_a_bin(method: Callable[P, T]) -> Callable[P, T]:
 
 
 class Prediction(NamedTuple):
-    """What the learner says of one bin: log probabilities (classes,) of its linear readout."""
+    """What the linear readout predicts of one bin: log-probabilities, shape (classes,)."""
 
-    linear: NDArray[np.float64]
+    log_probs: NDArray[np.float64]
 
 
-class Decision(NamedTuple):
-    """What each readout makes of a whole segment: scores of shape (classes,)."""
+class SegmentPrediction(NamedTuple):
+    """What each readout predicts of a whole segment.
+
+    Attributes
+    ----------
+    linear, lda : ndarray of shape (classes,)
+        Scores; the largest is the prediction.
+    rates : ndarray of shape (features,)
+        What the LDA readout sees: square roots of pooled firing rates.
+    """
 
     linear: Vector
     lda: Vector
@@ -122,40 +175,78 @@ class Decision(NamedTuple):
 
 
 class StopLearner:
-    """Predict, then learn, bin by bin; bounded state, no autograd.
+    """Predict, then learn, bin by bin, with bounded state.
 
     Parameters
     ----------
-    network : what the network is.
-    spec : how it learns.
-    seed : draws the initial weights.
+    network : NetworkSpec
+        What the network is; see `build_network`.
+    spec : LearnerSpec, optional
+        How it learns.
+    seed : int
+        Draws the initial weights.
+    dtype : torch.dtype
+        What it computes with.
+    class_names : sequence of str, optional
+        A name for each output; they are saved with the weights.
 
     Attributes
     ----------
-    decider : the network that answers, which may be `network` itself.
-    traced, taught, updates : bins taken in with traces, bins that an error went back through, and
-        how often the weights moved.
-    counts : segments of each class that the linear readout learned from, (classes,).
+    inference_network : Network
+        The network that predicts, which may be `network` itself.
+    bins_traced, bins_with_error, updates : int
+        Bins taken in with traces, bins that an error went back through, and how often the weights
+        moved.
+    counts : ndarray of shape (classes,)
+        Segments of each class that the linear readout learned from.
+
+    Raises
+    ------
+    UsageError
+        If the settings exclude each other.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from streamstop.stop.architectures import build_network
+    >>> learner = StopLearner(build_network("compact", (2, 8, 8), classes=3, channels=(4,)))
+    >>> learner.begin_segment()
+    >>> learner.predict(torch.ones(1, 2, 8, 8), trace=True).log_probs.shape
+    (3,)
+    >>> learner.learn(1)
+    >>> prediction = learner.predict_segment()
+    >>> loss = learner.end_segment()
+    >>> learner.update_lda(prediction.rates, 1)
+    >>> learner.counts.tolist(), learner.updates
+    ([0, 1, 0], 1)
     """
 
     def __init__(
         self,
         network: NetworkSpec,
-        spec: LearnerSpec,
+        spec: LearnerSpec | None = None,
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
+        class_names: Sequence[str] = (),
     ) -> None:
-        self.spec = spec
+        self.spec = spec = spec or LearnerSpec()
+        names = tuple(class_names) or tuple(map(UNNAMED.format, range(network.classes)))
+        if len(names) != network.classes or len(set(names)) < len(names):
+            raise UsageError(
+                f"class_names must hold {network.classes} different names, one per output, not "
+                f"{len(names)}: {', '.join(names[:8])}"
+            )
+        self.class_names = names
         self._seed = seed
         self.network = Network(
             network, seed, learn=letters_of(spec.trainable), rule=spec.rule, dtype=dtype
         )
         self.dtype = dtype
+        self._shape = (1, *network.input_shape)
         if network.neuron.normalization == "batch":
             raise UsageError(
                 'network.normalization = "batch" has no meaning in a stream, which has no batch: '
-                "take "
-                '"weight", or start from the folded weights that a training leaves'
+                'take "weight_standardization", or start from the folded weights of a training'
             )
         if spec.rule == "bptt" and spec.update == "step":
             raise UsageError(
@@ -166,50 +257,40 @@ class StopLearner:
             or spec.ema_decay > 0
             or any(one.dropout for one in network.layers)
         )
-        self._shadowed = apart and not spec.predict_while_training
-        self.decider = (
-            Network(network, seed, learn="", dtype=dtype) if self._shadowed else self.network
+        self._has_copy = apart and not spec.predict_while_training
+        self.inference_network = (
+            Network(network, seed, learn="", dtype=dtype) if self._has_copy else self.network
         )
-        self.traced = self.taught = self.updates = 0
-        self._start()
+        self.bins_traced = self.bins_with_error = self.updates = 0
+        self._reset_learning()
 
-    def _start(self) -> None:
+    def _reset_learning(self) -> None:
         """What is kept from segment to segment, as it is before the first one."""
         classes = self.network.spec.classes
         self.lda = StreamingLDA(classes, self.spec.shrinkage)
         self.counts = np.zeros(classes, dtype=np.int64)
-        self._last = np.zeros(classes, dtype=np.int64)  # the number of its latest segment, from 1
-        self._optimizer = self._make_optimizer()
-        self._since_update = self._follows = 0
-        self._begin()
+        self.last_segment = np.zeros(
+            classes, dtype=np.int64
+        )  # the number of its latest segment, from 1
+        self._optimizer = make_optimizer(self.network, self.spec)
+        self._since_update = self.ema_updates = 0
+        self._reset_segment()
 
-    def start_over(self) -> None:
+    def reinitialize(self) -> None:
         """Forget all that was learned: the weights as drawn from the seed, and nothing known."""
         drawn = Network(self.network.spec, self._seed, learn="", dtype=self.dtype).parameters()
         self.network.load_parameters(drawn)
         self.network.zero_grads()
-        if self._shadowed:
-            self.decider.load_parameters(drawn)
-        self._start()
+        if self._has_copy:
+            self.inference_network.load_parameters(drawn)
+        self._reset_learning()
         self.begin_segment()
 
-    def knows(self, classes: Sequence[int]) -> None:
+    def mark_classes_seen(self, classes: Sequence[int]) -> None:
         """Weights were put in that know these classes already."""
         self.counts[list(classes)] = 1
 
-    def _make_optimizer(self) -> torch.optim.Adam:
-        rates = {"log_theta": self.spec.lr_threshold, "leak_logit": self.spec.lr_leak}
-        grads, groups = self.network.grads, []
-        for name, value in self.network.parameters().items():
-            if name not in grads:
-                continue
-            value.grad = grads[name]
-            layer, _, kind = name.rpartition(".")
-            rate = self.spec.lr_readout if layer == "readout" else rates.get(kind, self.spec.lr)
-            groups.append({"params": [value], "lr": rate})
-        return torch.optim.Adam(groups, betas=self.spec.betas, fused=True)
-
-    def _begin(self) -> None:
+    def _reset_segment(self) -> None:
         self._bins = 0
         self._learned = 0
         self._losses = 0
@@ -218,14 +299,15 @@ class StopLearner:
         self._votes = np.zeros(self.network.spec.classes)
         self._spikes: list[Tensor] = []
         self._logits: Tensor | None = None
+        self._traced = False
         self._label: int | None = None
         self._loss_now = self.spec.loss
-        self._sayable = self._known()
+        self._allowed = self._seen_mask()
         self._target: Tensor | None = None
-        self._kept: list[Tensor] = []
-        self._taught_since = 0
+        self._segment_bins: list[Tensor] = []
+        self._learned_since = 0
 
-    def _known(self) -> NDArray[np.bool_] | None:
+    def _seen_mask(self) -> NDArray[np.bool_] | None:
         """The classes that the linear readout may decide for, (classes,); None: all."""
         known = self.counts > 0
         return known if self.spec.loss_classes != "all" and known.any() else None
@@ -233,99 +315,135 @@ class StopLearner:
     def begin_segment(self) -> None:
         """Start an unrelated piece of stream: neurons at rest, nothing gathered."""
         self.network.reset_state()
-        if self._shadowed:
-            self.decider.reset_state()
-        self._begin()
+        if self._has_copy:
+            self.inference_network.reset_state()
+        self._reset_segment()
 
     def begin_window(self) -> None:
         """Start new statistics while the neurons go on as they are (unlabelled streams)."""
-        self._begin()
+        self._reset_segment()
 
     def reset_state(self) -> None:
         """Put the neurons at rest within a segment, after a jump in time."""
         self.network.reset_state()
-        if self._shadowed:
-            self.decider.reset_state()
+        if self._has_copy:
+            self.inference_network.reset_state()
 
-    @_of_a_bin
-    def predict(self, x: Tensor, *, will_learn: bool) -> Prediction:
-        """Take in one bin and say what it shows, before its label is looked at.
+    @_no_grad_flush_denormals
+    def predict(self, x: Tensor, *, trace: bool) -> Prediction:
+        """Take in one bin and predict, before its label is looked at.
 
-        x : (1, polarities, height, width), encoded counts.
-        will_learn : whether `learn` may follow; traces advance only then.
+        Parameters
+        ----------
+        x : Tensor of shape (1, polarities, height, width)
+            One bin, of the learner's dtype; a sequence goes in bin by bin.
+        trace : bool
+            Whether `learn` may follow; traces advance only then.
 
-        Raises DivergedError where the readout is no longer finite.
+        Returns
+        -------
+        Prediction
+
+        Raises
+        ------
+        UsageError
+            If `x` is of another shape or dtype.
+        DivergedError
+            If the readout is no longer finite.
         """
-        said = self._logits = self.network.forward(x, traces=will_learn)
-        self.traced += will_learn
-        if will_learn and self.spec.rule == "bptt":
-            self._kept.append(x)
-        if self._shadowed:
-            said = self.decider.forward(x, traces=False)
-        log_probabilities = functional.log_softmax(said, 1)[0].double().numpy()
+        if tuple(x.shape) != self._shape or x.dtype != self.dtype:
+            raise UsageError(
+                f"predict takes one bin of shape {self._shape} and {self.dtype}, not "
+                f"{tuple(x.shape)} and {x.dtype}; a sequence goes in bin by bin, counts as "
+                f"torch.log1p(counts)[None].to({self.dtype})"
+            )
+        logits = self._logits = self.network.forward(x, traces=trace)
+        self._traced = trace
+        self.bins_traced += trace
+        if trace and self.spec.rule == "bptt":
+            self._segment_bins.append(x)
+        if self._has_copy:
+            logits = self.inference_network.forward(x, traces=False)
+        log_probabilities = functional.log_softmax(logits, 1)[0].double().numpy()
         if not np.isfinite(log_probabilities).all():
             raise DivergedError(
                 f"the readout is no longer finite after {self.updates} updates; "
                 "the scores up to here are kept; lower [learner] lr and lr_readout"
             )
-        if self._sayable is not None:
-            log_probabilities[~self._sayable] = -np.inf
+        if self._allowed is not None:
+            log_probabilities[~self._allowed] = -np.inf
             log_probabilities -= np.logaddexp.reduce(log_probabilities)
         self._votes += log_probabilities
         self._bins += 1
-        spikes = self.decider.spikes()
+        spikes = self.inference_network.spikes()
         if not self._spikes:
             self._spikes = [torch.zeros_like(s) for s in spikes]
         for total, s in zip(self._spikes, spikes, strict=True):
             total.add_(s)
         return Prediction(log_probabilities)
 
-    @_of_a_bin
+    @_no_grad_flush_denormals
     def learn(self, label: int) -> None:
-        """Learn the label of the bin just predicted."""
-        assert self._logits is not None, "predict(will_learn=True) comes first"
+        """Learn the label of the bin just predicted.
+
+        Parameters
+        ----------
+        label : int
+            The bin's class, from 0.
+
+        Raises
+        ------
+        UsageError
+            If no `predict(x, trace=True)` came before, or there is no such class.
+        """
+        if self._logits is None or not self._traced:
+            raise UsageError("learn follows predict(x, trace=True): without traces nothing learns")
+        if not 0 <= label < self.network.spec.classes:
+            raise UsageError(
+                f"label {label!r}: the network has the classes 0 to {self.network.spec.classes - 1}"
+            )
         if not self._learned:
-            self._taught_since = len(self._kept) - 1
+            self._learned_since = len(self._segment_bins) - 1
         if label != self._label:
             self._label = label
-            self._meet(label)
+            self._register_label(label)
             classes = self._logits.shape[1]
             self._target = self._loss_now.target(torch.tensor([label]), classes, self.dtype)
         self._learned += 1
         if self.spec.rule != "bptt" and self.spec.loss.speaks(last=False):
-            self._deliver()
+            self._backward_bin()
             if self.spec.update == "step" and self._since_update >= self.spec.update_interval:
-                self._update()
+                self._optimizer_step()
 
-    def _meet(self, label: int) -> None:
+    def _register_label(self, label: int) -> None:
         """Count the segment's label; the loss compares the classes that `among` says."""
         self.counts[label] += 1
-        self._last[label] = now = self._last.max() + 1
+        self.last_segment[label] = now = self.last_segment.max() + 1
         if self.spec.loss_classes == "all":
             return
         among = self.counts > 0
         if self.spec.loss_classes == "recent":
-            among &= self._last >= now - self.spec.recent_segments
+            among &= self.last_segment >= now - self.spec.recent_segments
         self._loss_now = replace(self.spec.loss, classes=tuple(np.flatnonzero(among).tolist()))
 
-    def _deliver(self) -> None:
+    def _backward_bin(self) -> None:
         """Send the error of the last bin down."""
         assert self._logits is not None and self._target is not None
         loss, error = self._loss_now.error(self._logits, self._target)
         self._loss += float(loss)
         self._losses += 1
         self.network.backward(error)
-        self.taught += 1
+        self.bins_with_error += 1
         self._since_update += 1
 
-    def _deliver_through_time(self) -> None:
+    def _backward_bptt(self) -> None:
         """Backpropagate through all bins of the segment."""
         labels = torch.tensor([self._label])
         loss, _, found = bptt.loss_and_grads(
-            self.network, self._kept, labels, self._loss_now, since=self._taught_since
+            self.network, self._segment_bins, labels, self._loss_now, since=self._learned_since
         )
         self._loss += float(loss)
-        self.taught += len(self._kept)
+        self.bins_with_error += len(self._segment_bins)
         for name, grad in self.network.grads.items():
             if name in found:
                 grad.add_(found[name])
@@ -333,10 +451,10 @@ class StopLearner:
         self._losses += losses
         self._since_update += losses
 
-    def decide(self) -> Decision:
+    def predict_segment(self) -> SegmentPrediction:
         """Both readouts' verdicts on the bins predicted since the segment began."""
-        rates = self.rates_vector()
-        return Decision(self._votes / max(self._bins, 1), self.lda.scores(rates), rates)
+        rates = self.firing_rates()
+        return SegmentPrediction(self._votes / max(self._bins, 1), self.lda.scores(rates), rates)
 
     def end_segment(self) -> float | None:
         """Close the segment: move what waits to be moved. Mean loss, None if none learned.
@@ -345,14 +463,14 @@ class StopLearner:
         """
         with torch.no_grad():
             if self._learned and self.spec.rule == "bptt":
-                self._deliver_through_time()
+                self._backward_bptt()
             elif self._learned and not self.spec.loss.speaks(last=False):
-                self._deliver()
+                self._backward_bin()
         loss = self._loss / self._losses if self._losses else None
         if self._since_update:
-            self._update()
-        if self._shadowed and self._learned:
-            self._follow()
+            self._optimizer_step()
+        if self._has_copy and self._learned:
+            self._update_ema()
         sane = all(bool((p.abs() < RUNAWAY).all()) for p in self.network.parameters().values())
         if (loss is not None and not np.isfinite(loss)) or not sane:
             raise DivergedError(
@@ -361,57 +479,44 @@ class StopLearner:
             )
         return loss
 
-    def scale_rates(self, factor: float) -> None:
+    def scale_learning_rates(self, factor: float) -> None:
         """Learn at `factor` times the configured rates from now on; 1: as configured."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = factor * group.setdefault("configured", group["lr"])
+        scale_learning_rates(self._optimizer, factor)
 
-    def learn_rates(self, rates: Vector, label: int) -> None:
+    def update_lda(self, rates: Vector, label: int) -> None:
         """Give the discriminant readout the firing rates of one segment and its label."""
         self.lda.learn(rates, label)
 
-    def _update(self) -> None:
+    def _optimizer_step(self) -> None:
         # Those of BPTT are of the parameters already.
         through_time = self.spec.rule == "bptt"
         grads = self.network.grads if through_time else self.network.finish_grads()
         for grad in grads.values():
             grad.div_(self._since_update)
-        rows = (
-            self._rows() if self.spec.class_lr_decay or self.spec.other_class_lr_scale < 1.0 else []
-        )
+        weigh = self.spec.class_lr_decay or self.spec.other_class_lr_scale < 1.0
+        rows = class_rows(self.network) if weigh else []
         before = [row.clone() for row in rows]
         self._optimizer.step()
         if rows:
-            pace = torch.from_numpy(self._pace()).to(self.dtype)
-            for row, old in zip(rows, before, strict=True):
-                row.copy_(torch.lerp(old, row, pace.view(-1, *[1] * (row.ndim - 1))))
+            scale = class_lr_scale(
+                self.counts, self._label, self.spec.class_lr_decay, self.spec.other_class_lr_scale
+            )
+            scale_moves(rows, before, scale)
         self.network.zero_grads()
         self.network.refresh()
         self._since_update = 0
         self.updates += 1
 
-    def _rows(self) -> list[Tensor]:
-        """The readout's parameters that have a row a class."""
-        classes = self.network.spec.classes
-        every = self.network.readout.parameters().values()
-        return [value for value in every if value.ndim and len(value) == classes]
-
-    def _pace(self) -> Vector:
-        """The share of its step that each class's row takes, (classes,)."""
-        pace = np.maximum(self.counts, 1).astype(np.float64) ** -self.spec.class_lr_decay
-        pace[np.arange(len(pace)) != self._label] *= self.spec.other_class_lr_scale
-        return pace
-
-    def _follow(self) -> None:
+    def _update_ema(self) -> None:
         """Move the deciding weights: all the way, or as a slow average that starts as a mean."""
-        self._follows += 1
-        keep = min(self.spec.ema_decay, 1 - 1 / self._follows)
+        self.ema_updates += 1
+        keep = min(self.spec.ema_decay, 1 - 1 / self.ema_updates)
         fast = self.network.parameters()
-        for name, value in self.decider.parameters().items():
+        for name, value in self.inference_network.parameters().items():
             value.mul_(keep).add_(fast[name], alpha=1 - keep)
-        self.decider.refresh()
+        self.inference_network.refresh()
 
-    def rates_vector(self) -> Vector:
+    def firing_rates(self) -> Vector:
         """Square roots of the pooled firing rates since the segment began, as a vector."""
         if not self._spikes:
             return np.zeros(0)
@@ -419,9 +524,9 @@ class StopLearner:
         return np.asarray(pooled_rates(rates)[0].sqrt().double().numpy())
 
     @property
-    def rate_features(self) -> int:
+    def num_rate_features(self) -> int:
         """How many firing rates the discriminant readout sees."""
-        return pooled_rates(self.decider.spikes()).shape[1]
+        return pooled_rates(self.inference_network.spikes()).shape[1]
 
     def layer_statistics(self) -> dict[str, dict[str, float]]:
         """Of each layer: firing rate (spikes per neuron and bin since the segment began),
@@ -439,6 +544,88 @@ class StopLearner:
             )
         }
 
+    def state_tensors(self) -> dict[str, Tensor]:
+        """All that predicts and is learned, by name: network, evaluation copy, LDA, counts."""
+        found = dict(self.network.parameters())
+        if self._has_copy:
+            copy = self.inference_network.parameters()
+            found |= {f"{INFERENCE}{name}": value for name, value in copy.items()}
+        if self.lda.counts.any():
+            found |= lda_tensors(self.lda)
+        found[f"{LEARNER}counts"] = torch.from_numpy(self.counts.copy())
+        found[f"{LEARNER}last_segment"] = torch.from_numpy(self.last_segment.copy())
+        found[f"{LEARNER}ema_updates"] = torch.tensor(self.ema_updates)
+        return found
+
+    def describe(self) -> dict[str, Any]:
+        """What a weights file states of a learner, plain data."""
+        return {
+            "schema": SCHEMA,
+            "input": list(self.network.spec.input_shape),
+            "classes": list(self.class_names),
+            "learner": asdict(self.spec),
+            "dtype": str(self.dtype).removeprefix("torch."),
+        }
+
+    def save(self, path: str | Path, *, input_transform: str = "log1p") -> None:
+        """Write all that predicts and is learned to a safetensors file.
+
+        The optimiser's moments are not in it: what goes on learning from the file starts Adam
+        again.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file; it appears when complete and replaces what was there.
+        input_transform : {"log1p", "none"}
+            What was done to counts before they came in, for a run that begins with the file.
+
+        Raises
+        ------
+        UsageError
+            If no [network] section can describe the network.
+        """
+        section = network_section(self.network.spec, input_transform)
+        save_weights(Path(path), self.state_tensors(), self.describe() | {"network": section})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """A learner that predicts as the one that was saved, to the bit, and goes on learning.
+
+        Parameters
+        ----------
+        path : str or Path
+            Written by `save`, or a run's `weights.safetensors`, or a training's.
+
+        Raises
+        ------
+        SourceError
+            If the file cannot be read, is damaged, or does not describe what it holds.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from streamstop.stop.architectures import build_network
+        >>> learner = StopLearner(build_network("compact", (2, 8, 8), classes=3, channels=(4,)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     learner.save(f"{folder}/learner.safetensors")
+        ...     StopLearner.load(f"{folder}/learner.safetensors").class_names
+        ('output 0', 'output 1', 'output 2')
+        """
+        saved = Pretrained.from_file(str(path))
+        section = NetworkConfig(**saved.network)
+        try:
+            network = network_from_config(section, saved.input_shape, len(saved.classes))
+            spec = _spec_from(dict(saved.learner or {}))
+            dtype = torch.float64 if saved.dtype == "float64" else torch.float32
+            learner = cls(network, spec, 0, dtype, saved.classes)
+        except (TypeError, ValueError, UsageError) as error:
+            raise SourceError(
+                f"the file does not describe a learner ({type(error).__name__}: {error}): {path}"
+            ) from error
+        saved.load_into(learner, 10.0)
+        return learner
+
     def state_bytes(self) -> int:
         """Bytes of all that the learner carries through the stream, the same from the first bin on.
 
@@ -447,17 +634,30 @@ class StopLearner:
         yet, and two counts a class. Under rule "bptt" the bins of the segment so far come on top,
         and grow.
         """
-        networks = [self.network, self.decider] if self._shadowed else [self.network]
+        networks = [self.network, self.inference_network] if self._has_copy else [self.network]
         grads = sum(_bytes(g) for g in self.network.grads.values())
         held = 3 * grads  # the gradient itself, and Adam's first and second moments
-        held += sum(_bytes(x) for x in self._kept)
-        held += self.network.pending_bytes() + self.counts.nbytes + self._last.nbytes
+        held += sum(_bytes(x) for x in self._segment_bins)
+        held += self.network.pending_bytes() + self.counts.nbytes + self.last_segment.nbytes
         for one in networks:
             held += sum(_bytes(p) for p in one.parameters().values())
             held += one.state_bytes() + one.derived_bytes()
-        held += sum(_bytes(s) for s in self.decider.spikes())
-        return held + self.lda.state_bytes(self.rate_features)
+        held += sum(_bytes(s) for s in self.inference_network.spikes())
+        return held + self.lda.state_bytes(self.num_rate_features)
 
 
 def _bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
+
+
+def _spec_from(saved: dict[str, Any]) -> LearnerSpec:
+    """The `LearnerSpec` that `asdict` made plain data of; raises TypeError and UsageError."""
+    known = {one.name for one in fields(LearnerSpec)}
+    given = {key: value for key, value in saved.items() if key in known}
+    for key in ("trainable", "betas"):
+        if key in given:
+            given[key] = tuple(given[key])
+    if "loss" in given:
+        loss = dict(given["loss"])
+        given["loss"] = Loss(**loss | {"classes": tuple(loss.get("classes", ()))})
+    return LearnerSpec(**given)

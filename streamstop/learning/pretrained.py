@@ -8,13 +8,14 @@ It does not know what the network was trained on; nobody but its user does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from streamstop.config.aliases import current_section
@@ -22,33 +23,77 @@ from streamstop.config.fields import check, to_toml_value
 from streamstop.config.sections import BinningConfig, NetworkConfig
 from streamstop.errors import SourceError, UsageError
 from streamstop.learning.lda import StreamingLDA
-from streamstop.learning.learner import StopLearner
-from streamstop.learning.weights import file_digest, read_weights
+from streamstop.learning.weights import file_digest, load_weights
+from streamstop.stop.network import Network
 
 Values = dict[tuple[str, str], Any]
 
 UNNAMED = "output {}"
 """What an output is called that no class has a name for; a new class may have it."""
 
-DISCRIMINANT = "discriminant."
-"""What the names of a discriminant readout's tensors begin with."""
+LDA = "lda."
+"""What the names of the LDA readout's tensors begin with."""
 
-ADVISED = (("binning", "bin_us"),)
+OLD_LDA = "discriminant."
+"""The same, up to schema 1."""
+
+INFERENCE = "inference."
+"""What the names of the inference network's tensors begin with, where it is one of its own."""
+
+LEARNER = "learner."
+"""What the names of a learner's counts begin with."""
+
+ADVISED = (("binning", "bin_us"), ("learner", "dtype"), ("readout", "lda_shrinkage"))
 """Settings that the file proposes: a network runs at another rate than it was trained at."""
 
 
+class Loadable(Protocol):
+    """What weights can be loaded into: a learner."""
+
+    network: Network
+    inference_network: Network
+    lda: StreamingLDA
+    counts: NDArray[np.int64]
+    last_segment: NDArray[np.int64]
+    ema_updates: int
+
+    @property
+    def num_rate_features(self) -> int: ...
+
+    def mark_classes_seen(self, classes: Sequence[int]) -> None: ...
+
+
 @dataclass(frozen=True)
-class Trained:
+class Pretrained:
     """A network's parameters, and what there is to know to run it.
 
-    path, digest : of its file, sha256.
-    tensors : parameters by name.
-    network : the [network] section, less `classes`.
-    input_shape : (polarities, height, width).
-    classes : a name for each output.
-    bin_us : of the bins it was trained on, 0 where it was not trained on bins.
-    representation : what the cells of its input hold, as in [binning].
-    discriminant : what a discriminant readout learned on this network; None if the file has none.
+    Attributes
+    ----------
+    path, digest : str
+        Of its file; the digest is a sha256.
+    tensors : mapping
+        The network's parameters by name.
+    network : mapping
+        The [network] section, less `classes`.
+    input_shape : tuple of int
+        (polarities, height, width).
+    classes : tuple of str
+        A name for each output.
+    bin_us : int
+        Width of the bins it was trained on, 0 where it was not trained on bins.
+    representation : str
+        What the cells of its input hold, as in [binning].
+    lda : StreamingLDA or None
+        What an LDA readout learned on this network.
+    learner : mapping or None
+        How a learner that was saved learns, its `LearnerSpec`; None: a network that was trained
+        over epochs.
+    state : mapping
+        The rest of a saved learner's tensors by name: its inference network and counts.
+    decision : str
+        The readout that predicted last, "linear" or "lda"; "" where that is not known.
+    dtype : str
+        "float32" or "float64"; "" where the file does not state it.
     """
 
     path: str
@@ -59,16 +104,20 @@ class Trained:
     classes: tuple[str, ...]
     bin_us: int
     representation: str = "count"
-    discriminant: StreamingLDA | None = None
+    lda: StreamingLDA | None = None
+    learner: Mapping[str, Any] | None = None
+    state: Mapping[str, Tensor] = field(default_factory=dict)
+    decision: str = ""
+    dtype: str = ""
 
     @classmethod
-    def read(cls, path: str) -> Trained:
+    def from_file(cls, path: str) -> Pretrained:
         """Read a weights file.
 
         Raises SourceError where it cannot be read, is damaged, does not say what network it holds,
         or was not trained on events.
         """
-        tensors, about = read_weights(Path(path))
+        tensors, about = load_weights(Path(path))
 
         def refuse(why: str) -> SourceError:
             return SourceError(f"the weights cannot start a run: {why}: {path}")
@@ -119,39 +168,70 @@ class Trained:
         rest = (UNNAMED.format(i) for i in range(len(named), outputs))
         names = (*named, *rest)
         digest = file_digest(Path(path))
+        saved = about.get("learner")
+        learner = dict(saved) if isinstance(saved, dict) else None
+        decision, dtype = str(about.get("decision", "")), str(about.get("dtype", ""))
+        if decision not in ("", "linear", "lda") or dtype not in ("", "float32", "float64"):
+            raise refuse(f"its decision is {decision!r} and its dtype {dtype!r}")
         try:
-            discriminant = _discriminant(tensors, outputs)
-        except ValueError as error:
+            shrinkage = float((learner or {}).get("shrinkage", 0.1))
+            lda = _lda(tensors, outputs, shrinkage)
+        except (TypeError, ValueError) as error:
             raise refuse(str(error)) from error
-        tensors = {k: v for k, v in tensors.items() if not k.startswith(DISCRIMINANT)}
+        state = {k: v for k, v in tensors.items() if k.startswith((INFERENCE, LEARNER))}
+        others = (LDA, OLD_LDA, INFERENCE, LEARNER)
+        tensors = {k: v for k, v in tensors.items() if not k.startswith(others)}
         return cls(
-            path, digest, tensors, network, shape, names, bin_us, representation, discriminant
+            path,
+            digest,
+            tensors,
+            network,
+            shape,
+            names,
+            bin_us,
+            representation,
+            lda,
+            learner,
+            state,
+            decision,
+            dtype,
         )
 
-    def settings(self, beside: Values) -> Values:
-        """What the file says, by section and key.
+    def config_values(self, beside: Values) -> Values:
+        """What the file states, by section and key.
 
-        beside : what else was said. Raises UsageError where that contradicts the file; the width of
-        a bin may differ.
+        Parameters
+        ----------
+        beside : dict
+            What else was given, by section and key.
+
+        Raises
+        ------
+        UsageError
+            If that contradicts the file; settings of ADVISED may differ.
         """
-        said: Values = {("network", key): value for key, value in self.network.items()}
-        said["binning", "height"], said["binning", "width"] = self.input_shape[1:]
-        said["binning", "representation"] = self.representation
+        stated: Values = {("network", key): value for key, value in self.network.items()}
+        stated["binning", "height"], stated["binning", "width"] = self.input_shape[1:]
+        stated["binning", "representation"] = self.representation
         if self.bin_us:
-            said["binning", "bin_us"] = self.bin_us
-        for (section, key), value in said.items():
+            stated["binning", "bin_us"] = self.bin_us
+        if self.dtype:
+            stated["learner", "dtype"] = self.dtype
+        if self.learner is not None and self.lda is not None:
+            stated["readout", "lda_shrinkage"] = self.lda.shrinkage
+        for (section, key), value in stated.items():
             other = beside.get((section, key), value)
             if (section, key) in ADVISED:
-                said[section, key] = other
+                stated[section, key] = other
             elif other != value:
                 raise UsageError(
                     f"{section}.{key} = {to_toml_value(other)}, but the weights are of a network "
                     f"with {section}.{key} = {to_toml_value(value)}; leave the setting out, or "
                     f"choose other weights: {self.path}"
                 )
-        return said
+        return stated
 
-    def outputs(self, labels: tuple[str, ...], wanted: int) -> tuple[str, ...]:
+    def output_names(self, labels: tuple[str, ...], wanted: int) -> tuple[str, ...]:
         """A name for each output: the network's own, and new ones for labels it does not know.
 
         labels : the classes that the stream's labels name.
@@ -181,18 +261,43 @@ class Trained:
         return tuple(names)
 
     @torch.no_grad()
-    def give(self, learner: StopLearner, prior: float = 0.0) -> None:
-        """Put the parameters into a learner and its shadow; outputs beyond them stay as drawn.
+    def load_into(self, learner: Loadable, lda_prior_count: float = 0.0) -> None:
+        """Put all that was kept into a learner; outputs beyond it stay as initialised.
 
-        prior : the discriminant's statistics, if there are any, count for so many segments of each
-            class; 0: the learner's discriminant begins with nothing.
+        Parameters
+        ----------
+        learner : StopLearner
+            Of the network that the file describes, perhaps with more outputs.
+        lda_prior_count : float
+            The statistics of an LDA that a training fitted count as so many segments of each
+            class; 0: the learner's LDA begins with nothing. Those of a saved learner count as they
+            are, unless this is 0.
 
-        Raises SourceError where they are not those of the learner's network.
+        Raises
+        ------
+        SourceError
+            If what was kept is not of the learner's network.
         """
-        fresh = learner.network.parameters()
+        loaded = self._parameters(learner.network, self.tensors)
+        learner.network.load_parameters(loaded)
+        of_copy = {k.removeprefix(INFERENCE): v for k, v in self.state.items() if INFERENCE in k}
+        # What predicted predicts, also where the two are one network now (in a frozen run).
+        predicts = self._parameters(learner.network, of_copy) if of_copy else loaded
+        learner.inference_network.load_parameters(predicts)
+        if self.learner is not None and f"{LEARNER}counts" in self.state:
+            self._load_counts(learner)
+        else:
+            named = [i for i, name in enumerate(self.classes) if name != UNNAMED.format(i)]
+            learner.mark_classes_seen(named)
+        if self.lda is not None and lda_prior_count > 0:
+            self._load_lda(learner, self.lda, lda_prior_count if self.learner is None else None)
+
+    def _parameters(self, network: Network, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`kept` as `network` takes it, rows for further outputs as `network` has them."""
+        fresh = network.parameters()
         loaded = {}
         for name, value in fresh.items():
-            given = self.tensors.get(name)
+            given = kept.get(name)
             if name.startswith("readout.") and given is not None and given.shape != value.shape:
                 given = _widened(given, value, len(self.classes))
             if given is None or given.shape != value.shape:
@@ -202,74 +307,86 @@ class Trained:
                     f"file describes has it of shape {tuple(value.shape)}: {self.path}"
                 )
             loaded[name] = given.to(value.dtype)
-        if strange := sorted(set(self.tensors) - set(fresh)):
+        strange = sorted(name for name in kept if name not in fresh)
+        if strange:
             raise SourceError(
                 f"the weights cannot start a run: the network that the file describes has no "
                 f"{strange[0]}: {self.path}"
             )
-        learner.network.load_parameters(loaded)
-        if learner.decider is not learner.network:
-            learner.decider.load_parameters(loaded)
-        named = [i for i, name in enumerate(self.classes) if name != UNNAMED.format(i)]
-        learner.knows(named)
-        if self.discriminant is not None and prior > 0:
-            self._give_discriminant(learner, self.discriminant, prior)
+        return loaded
 
-    def _give_discriminant(self, learner: StopLearner, found: StreamingLDA, prior: float) -> None:
-        features, has = found.means.shape[1], learner.rate_features
+    def _load_counts(self, learner: Loadable) -> None:
+        outputs = len(self.classes)
+        for name, own in (("counts", learner.counts), ("last_segment", learner.last_segment)):
+            found = self.state.get(f"{LEARNER}{name}")
+            if found is None or found.shape != (outputs,) or bool((found < 0).any()):
+                raise SourceError(
+                    f"the weights cannot start a run: {LEARNER}{name} are not counts of {outputs} "
+                    f"classes: {self.path}"
+                )
+            own[:outputs] = found.numpy()
+        updates = self.state.get(f"{LEARNER}ema_updates")
+        learner.ema_updates = int(updates) if updates is not None and updates.ndim == 0 else 0
+
+    def _load_lda(self, learner: Loadable, found: StreamingLDA, count: float | None) -> None:
+        features, has = found.means.shape[1], learner.num_rate_features
         if features != has:
             raise SourceError(
-                f"the weights cannot start a run: their discriminant is of {features} firing "
-                f"rates, and the network that the file describes has {has}: {self.path}"
+                f"the weights cannot start a run: their LDA is of {features} firing rates, and the "
+                f"network that the file describes has {has}: {self.path}"
             )
         own = learner.lda
-        own.counts[: len(found.counts)] = found.counts
-        own.means = np.zeros((len(own.counts), features))
-        own.means[: len(found.counts)] = found.means
-        own.scatter = found.scatter.copy()
-        own.weigh(prior)
+        own.load(found)
+        if count is not None:
+            own.scale_counts(count)
         try:
             own.scores(np.zeros(features))
-        except RuntimeError as error:  # what torch says of a matrix that is none of a covariance
+        except RuntimeError as error:  # torch's word for a matrix that is no covariance
             raise SourceError(
-                f"the weights cannot start a run: their discriminant's scatter is no covariance "
+                f"the weights cannot start a run: their LDA's scatter is no covariance "
                 f"({str(error).split('.')[0]}): {self.path}"
             ) from error
 
-    def as_dict(self, prior: float) -> dict[str, Any]:
-        """What summary.json says of it; prior : what the run counts its discriminant for."""
+    def as_dict(self, lda_prior_count: float) -> dict[str, Any]:
+        """What summary.json states of it."""
         return {
             "path": self.path,
             "sha256": self.digest,
             "classes": len(self.classes),
             "bin_us": self.bin_us or None,
-            "discriminant_segments": (prior or None) if self.discriminant is not None else None,
+            "discriminant_segments": (
+                (lda_prior_count or None) if self.lda is not None and self.learner is None else None
+            ),
         }
 
 
-def _discriminant(tensors: Mapping[str, Tensor], outputs: int) -> StreamingLDA | None:
-    """The discriminant among a file's tensors, if there is one; ValueError where it is none."""
-    names = [f"{DISCRIMINANT}{name}" for name in ("counts", "means", "scatter")]
-    if not any(name.startswith(DISCRIMINANT) for name in tensors):
+def _lda(tensors: Mapping[str, Tensor], outputs: int, shrinkage: float) -> StreamingLDA | None:
+    """The LDA among a file's tensors, if there is one; ValueError where it is none."""
+    prefix = next((p for p in (LDA, OLD_LDA) if any(n.startswith(p) for n in tensors)), None)
+    if prefix is None:
         return None
+    names = [f"{prefix}{name}" for name in ("counts", "means", "scatter")]
     parts = [tensors.get(name) for name in names]
     if None in parts:
         raise ValueError(f"of {', '.join(names)} some are missing")
     counts, means, scatter = (part.double().numpy() for part in parts if part is not None)
-    found = StreamingLDA(outputs)
+    found = StreamingLDA(outputs, shrinkage)
     features = means.shape[-1] if means.ndim else 0
     shapes = (outputs,), (outputs, features), (features, features)
     sane = features and (counts >= 0).all() and (counts > 0).any()
     if (counts.shape, means.shape, scatter.shape) != shapes or not sane:
-        raise ValueError(f"the discriminant's numbers are not of {outputs} classes")
+        raise ValueError(f"the numbers of {prefix}* are not of {outputs} classes")
     found.counts, found.means, found.scatter = counts, means, scatter
+    known = tensors.get(f"{prefix}known_means")
+    found.known_means = int(known) if known is not None and known.ndim == 0 else 0
     return found
 
 
-def discriminant_tensors(readout: StreamingLDA) -> dict[str, Tensor]:
-    """What `Trained.read` takes for a discriminant, by name, in float64."""
+def lda_tensors(readout: StreamingLDA) -> dict[str, Tensor]:
+    """What `Pretrained.from_file` takes for an LDA readout, by name, in float64."""
     parts = {"counts": readout.counts, "means": readout.means, "scatter": readout.scatter}
-    return {f"{DISCRIMINANT}{name}": torch.from_numpy(x) for name, x in parts.items()}
+    found = {f"{LDA}{name}": torch.from_numpy(x) for name, x in parts.items()}
+    return found | {f"{LDA}known_means": torch.tensor(readout.known_means)}
 
 
 def _widened(given: Tensor, fresh: Tensor, outputs: int) -> Tensor:

@@ -7,7 +7,7 @@ fit the network that the header describes: `streamstop.learning.pretrained` does
 
 The layout is safetensors' own (https://github.com/huggingface/safetensors): eight bytes with the
 header's length, the header in JSON, the tensors' bytes. What the network is stands in the header's
-"__metadata__", under one key, as JSON again; see `write_weights`.
+"__metadata__", under one key, as JSON again; see `save_weights`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_HEADER_BYTES = 4 << 20
 """No header may be longer: names and shapes of some ten thousand tensors, and the description."""
 
 
-def write_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+def save_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write parameters by name, and what they are of, all or nothing.
 
     about : plain data. Of a network to start a run from: "network", the [network] section;
@@ -49,7 +49,7 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
     part.replace(path)
 
 
-def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Parameters by name, and what the file says they are of; that is empty where it says nothing.
 
     Raises SourceError where the file cannot be read, is longer than MAX_FILE_BYTES, or is damaged.

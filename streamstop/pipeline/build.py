@@ -14,17 +14,17 @@ from torch import Tensor
 from streamstop.config.sections import UNLABELLED_CLASSES, Config
 from streamstop.evaluation.drift import DriftResponse
 from streamstop.evaluation.evaluator import PrequentialEvaluator
-from streamstop.evaluation.held_out import Examination
-from streamstop.evaluation.neurobench import Operations
-from streamstop.evaluation.prequential import TestThenTrain
+from streamstop.evaluation.held_out import HeldOutEvaluation
+from streamstop.evaluation.neurobench import SynapticOperations
+from streamstop.evaluation.prequential import PrequentialProtocol
 from streamstop.events.bin_stream import BinStream
 from streamstop.events.binning import Bin, Binner
 from streamstop.events.packet import SensorSize, make_events
-from streamstop.learning.factory import build_learner, frozen, output_names, trained_network
+from streamstop.learning.factory import build_learner, frozen, load_pretrained, output_names
 from streamstop.learning.learner import StopLearner
-from streamstop.learning.pretrained import Trained
+from streamstop.learning.pretrained import Pretrained
 from streamstop.pipeline.environment import versions
-from streamstop.pipeline.profiler import Meters
+from streamstop.pipeline.profiler import RunProfiler
 from streamstop.scenarios.stream import ScenarioStream
 from streamstop.sources.base import Source
 from streamstop.sources.live.recorder import StreamRecorder
@@ -42,12 +42,12 @@ class RunParts:
     config: Config
     world: ScenarioStream
     classes: tuple[str, ...]
-    trained: Trained | None
+    trained: Pretrained | None
     learner: StopLearner
     bins: BinStream
     evaluator: PrequentialEvaluator
-    operations: Operations
-    meters: Meters
+    operations: SynapticOperations
+    meters: RunProfiler
 
     @contextmanager
     def measured(self, one: Bin) -> Iterator[None]:
@@ -62,10 +62,9 @@ class RunParts:
         """What its weights file states of the network, so that another run can begin with it."""
         config = self.config
         return {
+            **self.learner.describe(),
             "network": asdict(config.network),
-            "input": list(self.learner.network.spec.input_shape),
-            "classes": list(self.classes),
-            "encoding": config.network.input_transform,
+            "decision": self.evaluator.test.readout(),
             "bin_us": config.binning.bin_us,
             "binning": asdict(config.binning),
             "versions": versions(),
@@ -75,21 +74,21 @@ class RunParts:
 def build_run(config: Config, world: ScenarioStream) -> RunParts:
     """The parts of a run over an opened stream."""
     source, track = world.source, world.source.labels
-    trained = trained_network(config)
+    trained = load_pretrained(config)
     classes = output_names(config, track, trained)
     still = config.learner.frozen
-    learner = build_learner(frozen(config) if still else config, len(classes))
+    learner = build_learner(frozen(config) if still else config, len(classes), class_names=classes)
     twin = build_learner(config, len(classes), trainable=())
     if trained is not None:
-        trained.give(learner, config.readout.lda_prior_count)
-        trained.give(twin, config.readout.lda_prior_count)
-    test = TestThenTrain(
+        trained.load_into(learner, config.readout.lda_prior_count)
+        trained.load_into(twin, config.readout.lda_prior_count)
+    test = PrequentialProtocol(
         learner,
         twin,
         classes,
-        decide=config.readout.decision,
+        decide=_decision(config, trained),
         delay_us=config.labels.delay_us if config.labels.arrival == "delayed" else None,
-        trained=trained is not None,
+        at_first="lda" if trained is None else trained.decision or "linear",
         learns=not still,
     )
 
@@ -100,9 +99,9 @@ def build_run(config: Config, world: ScenarioStream) -> RunParts:
     outputs = [classes.index(name) for name in (track.classes if track is not None else ())]
 
     def begin_anew() -> None:
-        learner.start_over()
+        learner.reinitialize()
         if trained is not None:
-            trained.give(learner, config.readout.lda_prior_count)
+            trained.load_into(learner, config.readout.lda_prior_count)
 
     d = config.drift
     evaluator = PrequentialEvaluator(
@@ -110,7 +109,7 @@ def build_run(config: Config, world: ScenarioStream) -> RunParts:
         track,
         world,
         config.scenario,
-        Examination(world, test, make_binner, encode, outputs),
+        HeldOutEvaluation(world, test, make_binner, encode, outputs),
         DriftResponse(
             learner,
             "none" if still else d.response,
@@ -124,8 +123,23 @@ def build_run(config: Config, world: ScenarioStream) -> RunParts:
     )
     bins = BinStream(source, make_binner(source))
     return RunParts(
-        config, world, classes, trained, learner, bins, evaluator, Operations(learner), Meters()
+        config,
+        world,
+        classes,
+        trained,
+        learner,
+        bins,
+        evaluator,
+        SynapticOperations(learner),
+        RunProfiler(),
     )
+
+
+def _decision(config: Config, trained: Pretrained | None) -> str:
+    """Which readout predicts: in a frozen run by default the one that did when it was saved."""
+    if config.readout.decision == "auto" and config.learner.frozen and trained is not None:
+        return trained.decision or "auto"
+    return config.readout.decision
 
 
 def encoder(config: Config, dtype: torch.dtype) -> Callable[[Bin], Tensor]:
@@ -160,13 +174,11 @@ def warm_up(config: Config) -> None:
     binner = Binner(SensorSize(1, 1), bin_us=1, height=b.height, width=b.width)
     list(binner.push(make_events([0], [0], [0], [True])))
     learner = build_learner(config, UNLABELLED_CLASSES)
-    operations = Operations(learner)
+    operations = SynapticOperations(learner)
     learner.begin_segment()
-    for will_learn in (True, False):
-        learner.predict(
-            torch.zeros(1, 2, b.height, b.width, dtype=learner.dtype), will_learn=will_learn
-        )
-        if will_learn:
+    for trace in (True, False):
+        learner.predict(torch.zeros(1, 2, b.height, b.width, dtype=learner.dtype), trace=trace)
+        if trace:
             learner.learn(0)
         operations.bin()
     learner.end_segment()

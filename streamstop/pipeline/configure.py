@@ -76,11 +76,11 @@ def _load(
         beside = chosen
     if weights := chosen.get(("learner", "pretrained")):
         from streamstop.learning.pretrained import (
-            Trained,  # torch, which --help has no need to wait for
+            Pretrained,  # torch, which --help has no need to wait for
         )
 
         advised = {("learner", "lr_readout"): TRAINED_LR_READOUT}
-        chosen = {**advised, **chosen, **Trained.read(weights).settings(beside)}
+        chosen = {**advised, **chosen, **Pretrained.from_file(weights).config_values(beside)}
     config = Config(**built(Config, chosen))
     learner = config.learner
     if learner.frozen and not learner.pretrained:

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from streamstop.errors import UsageError
-from streamstop.learning.weights import write_weights
+from streamstop.learning.weights import save_weights
 
 SEGMENT_COLUMNS = (
     *("segment", "start_us", "end_us", "recording", "label", "decided", "linear", "lda"),
@@ -66,12 +66,12 @@ class RunFolder:
     ) -> None:
         """Write what is written once: weights (unless None), ledger, and last the summary.
 
-        about : what the weights are of, as `write_weights` has it.
+        about : what the weights are of, as `save_weights` has it.
         """
         self._metrics.flush()
         self._segments.flush()
         if parameters is not None:
-            write_weights(self.path / "weights.safetensors", parameters, about or {})
+            save_weights(self.path / "weights.safetensors", parameters, about or {})
         for name, content in (("ledger.json", summary["ledger"]), ("summary.json", summary)):
             write_text(self.path / name, json.dumps(content, indent=2) + "\n")
 

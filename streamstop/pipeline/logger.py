@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from streamstop.evaluation.evaluator import PrequentialEvaluator
-from streamstop.evaluation.prequential import Verdict
+from streamstop.evaluation.prequential import ScoredSegment
 from streamstop.events.bin_stream import BinStream
 from streamstop.pipeline.folder import RunFolder
-from streamstop.pipeline.profiler import Meters
+from streamstop.pipeline.profiler import RunProfiler
 
 LINE_EVERY = 100
 """Bins between two lines of metrics.jsonl where there are no segments."""
@@ -46,7 +46,7 @@ class RunLogger:
         folder: RunFolder,
         bins: BinStream,
         evaluator: PrequentialEvaluator,
-        meters: Meters,
+        meters: RunProfiler,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self._folder = folder
@@ -64,7 +64,7 @@ class RunLogger:
         if self._progress is not None:
             self._progress(self._now())
 
-    def scored(self, verdicts: Sequence[Verdict]) -> None:
+    def scored(self, verdicts: Sequence[ScoredSegment]) -> None:
         """Write a row for each segment."""
         classes = self._evaluator.test.scores.classes
         for v in verdicts:

@@ -10,7 +10,7 @@ import psutil
 from river import stats
 
 
-class Meters:
+class RunProfiler:
     """Wall time, quantiles of the time a bin takes (P-square estimates), resident memory."""
 
     def __init__(self) -> None:

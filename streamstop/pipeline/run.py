@@ -93,8 +93,8 @@ def run(
             summary = build_summary(
                 RunRecord(parts, name, command, status, message, recorder, RECORDING)
             )
-            parameters = parts.learner.network.parameters() if status != "diverged" else None
-            folder.finish(summary, parameters, parts.about())
+            tensors = parts.learner.state_tensors() if status != "diverged" else None
+            folder.finish(summary, tensors, parts.about())
     return RunResult(summary, folder.path, EXIT_CODES[status])
 
 

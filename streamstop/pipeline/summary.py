@@ -76,7 +76,7 @@ def build_summary(record: RunRecord) -> dict[str, Any]:
             "update": config.learner.update,
             "every": config.learner.update_interval,
             "rule": config.learner.rule,
-            "learn": config.learner.trainable,
+            "learn": list(config.learner.trainable),
             "loss": f"{config.learner.loss}, {LOSS_AT[config.learner.loss_at]}",
             "arrival": config.labels.arrival,
             "delay_us": config.labels.delay_us,

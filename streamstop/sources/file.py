@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from streamstop.errors import UsageError
-from streamstop.events.labels import LabelTrack, fit_intervals, read_label_csv
+from streamstop.events.labels import LabelTrack, align_intervals, read_label_csv
 from streamstop.events.packet import Packet, SensorSize
 from streamstop.formats.base import Recording, read_packets
 from streamstop.formats.byte_reader import STDIN
@@ -180,10 +180,10 @@ def _track(
         raise UsageError(f"the recording holds no events for labels to fit: {name}")
     read = read_label_csv(labels)
     if not isinstance(recording, TimeRange):
-        intervals = fit_intervals(read, found.first_us, found.last_us, labels)
+        intervals = align_intervals(read, found.first_us, found.last_us, labels)
         return label_track(name, labels, intervals, found.first_us, length_us, limit)
     whole = scan(recording.whole, coordinates=False)
-    intervals = recording.clip(fit_intervals(read, whole.first_us, whole.last_us, labels))
+    intervals = recording.clip(align_intervals(read, whole.first_us, whole.last_us, labels))
     if not intervals:
         raise UsageError(f"no labelled interval lies between start_us and stop_us: {name}")
     return label_track(name, labels, intervals, whole.first_us, length_us, limit)

@@ -37,7 +37,7 @@ from streamstop.events.labels import (
     Interval,
     LabelTrack,
     Segment,
-    fit_intervals,
+    align_intervals,
     is_label_csv,
     label_names,
     named,
@@ -187,7 +187,7 @@ class FolderSource(SourceBase):
                 if file.csv is not None:
                     fix = selection.label_fix(file.name, notes) if selection is not None else None
                     read = read_label_csv(file.csv, fix)
-                    intervals = fit_intervals(read, found.first_us, found.last_us, file.csv)
+                    intervals = align_intervals(read, found.first_us, found.last_us, file.csv)
                 slices, dropped = cut_segments(recording, found, intervals, length_us)
             self._recordings.append(
                 _Labelled(

@@ -15,17 +15,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from streamstop.errors import UsageError
-from streamstop.stop.layer import LayerSpec, NeuronSpec, SpikingLayer
+from streamstop.stop.layer import LayerSpec, NeuronSpec, SpikingLayer, Threshold
+from streamstop.stop.neuron import SURROGATES, Reset
 from streamstop.stop.readouts import Readout, ReadoutKind, SpikingReadout
 from streamstop.stop.residual import ResidualBlock
-from streamstop.stop.synapses import Synapses
+from streamstop.stop.synapses import Norm, Synapses
 from streamstop.stop.traces import Traces
 
 Stage = SpikingLayer | ResidualBlock
@@ -80,6 +81,27 @@ class NetworkSpec:
     readout_leak_init: float = 0.9
 
 
+def _check(spec: NetworkSpec, learn: str, rule: str) -> None:
+    """Raise UsageError where a choice is none of those there are."""
+    neuron = spec.neuron
+    chosen = (
+        ("readout", spec.readout, get_args(ReadoutKind)),
+        ("rule", rule, get_args(Rule)),
+        ("surrogate", neuron.surrogate, tuple(SURROGATES)),
+        ("reset", neuron.reset, get_args(Reset)),
+        ("threshold_sharing", neuron.threshold_sharing, get_args(Threshold)),
+        ("normalization", neuron.normalization, get_args(Norm)),
+    )
+    for name, value, allowed in chosen:
+        if value not in allowed:
+            raise UsageError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+    if not set(learn) <= set("wtl") or len(set(learn)) < len(learn):
+        raise UsageError(
+            f"learn holds the letters w, t and l (weights, thresholds, leaks) once each, not "
+            f"{learn!r}"
+        )
+
+
 class Network:
     """Spiking layers under a readout of the last layer's (pooled) spikes.
 
@@ -111,6 +133,7 @@ class Network:
         rule: Rule = "stop",
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        _check(spec, learn, rule)
         self.spec = spec
         self.rule = rule
         generator = torch.Generator().manual_seed(seed)

@@ -1,9 +1,12 @@
-"""What this computer has of what streamstop needs, found out and put in words with what to do.
+"""Checks whether this machine has what streamstop needs, with a fix for each problem.
 
-It promises to change nothing, to import no heavy library into this process, to take under 5 s
-whatever hangs, and to tell two things apart: what stands in the way of running from files (then the
-exit code is 1), and what only keeps a camera, a format or some speed away. What it says of a camera
-is what the drivers and the kernel say; it does not stream from it.
+Guarantees:
+- Changes nothing, and imports no large library into this process.
+- Ends within 5 s, even if a check hangs.
+- Exit code 1 only if runs from files are blocked; a missing camera, format or GPU does not count.
+
+Does not:
+- Read events from a camera: it reports what the drivers and the kernel report.
 """
 
 from __future__ import annotations
@@ -41,10 +44,10 @@ PROC = Path("/proc")
 RUNS = Path("runs")
 
 DEADLINE_S = 4.5
-"""When what has not been found out is left open."""
+"""Time limit of all checks; one without an answer by then is reported as unknown."""
 
 GPU_S = 4.0
-"""How long PyTorch may take to say which GPUs it sees."""
+"""Time limit of the question to PyTorch which GPUs it can use."""
 
 NEEDED = (
     "torch", "numpy", "numba", "river", "safetensors", "lz4", "zstandard", "typer", "rich",
@@ -59,18 +62,18 @@ EXTRAS = (
 LOW_DISK_BYTES, NO_DISK_BYTES = 2 << 30, 64 << 20
 
 WANTED_RCVBUF_BYTES = 4 << 20
-"""A quarter of a second of 4 million events a second, 4 bytes each, as UDP brings them."""
+"""A quarter of a second at 4 million events per second, 4 bytes per event over UDP."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
-    topic : the heading it belongs under.
-    state : "ok"; "note", worth knowing; "problem", something that is there does not work.
+    topic : the heading under which it is shown.
+    state : "ok"; "note", worth knowing; "problem", something present does not work.
     message : what was found.
-    fix : what to do, line by line; a line that begins with four spaces is to be pasted as it is.
-    blocks : whether it stands in the way of running from files.
+    fix : what to do, one string per line; a line that begins with four spaces can be pasted.
+    blocks : whether it prevents runs from files.
     """
 
     topic: str
@@ -82,17 +85,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Everything that was found, in the order in which it is shown."""
+    """All findings, in the order in which they are shown."""
 
     findings: tuple[Finding, ...]
 
     @property
     def exit_code(self) -> int:
-        """0 where nothing stands in the way of running from files, else 1."""
+        """0 if nothing prevents runs from files, else 1."""
         return int(any(one.blocks for one in self.findings))
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain data."""
+        """The findings as plain data."""
         return {
             "version": __version__,
             "exit_code": self.exit_code,
@@ -108,16 +111,16 @@ def diagnose(
     proc: Path = PROC,
     may_open: Callable[[Path], bool] | None = None,
 ) -> Diagnosis:
-    """Look at everything, side by side.
+    """Run all checks in parallel.
 
     Parameters
     ----------
-    runs : the folder that runs are to be written to; it need not exist yet.
-    sysfs, dev, proc : where these are mounted.
-    may_open : whether this user may read and write a device's file.
+    runs : the folder for runs; it need not exist yet.
+    sysfs, dev, proc : where these file systems are mounted.
+    may_open : whether this user may read and write a device file.
     """
     on_bus = usb_cameras(sysfs, dev, may_open) if may_open else usb_cameras(sysfs, dev)
-    looks: tuple[tuple[str, Callable[[], list[Finding]]], ...] = (
+    checks: tuple[tuple[str, Callable[[], list[Finding]]], ...] = (
         ("this computer", _computer),
         ("libraries", _libraries),
         ("GPU", lambda: [_gpu(proc)]),
@@ -129,29 +132,29 @@ def diagnose(
         ("network", lambda: _network(proc)),
     )
     end_s = time.monotonic() + DEADLINE_S
-    waiting = [_Look(topic, look) for topic, look in looks]
-    return Diagnosis(tuple(finding for one in waiting for finding in one.outcome(end_s)))
+    running = [_Check(topic, check) for topic, check in checks]
+    return Diagnosis(tuple(finding for one in running for finding in one.findings(end_s)))
 
 
-class _Look:
-    """One look on a thread of its own, which is left behind where it hangs."""
+class _Check:
+    """One check on its own thread; a thread that hangs is abandoned."""
 
-    def __init__(self, topic: str, look: Callable[[], list[Finding]]) -> None:
+    def __init__(self, topic: str, check: Callable[[], list[Finding]]) -> None:
         self._topic = topic
-        self._look = look
-        self._found = [Finding(topic, "note", f"not known: no answer within {DEADLINE_S:g} s")]
+        self._check = check
+        self._found = [Finding(topic, "note", f"unknown: no answer within {DEADLINE_S:g} s")]
         self._thread = threading.Thread(target=self._run, name=f"doctor {topic}", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         try:
-            self._found = self._look()
-        except Exception as error:  # one look that fails must not hide the others
-            said = f"not known: {type(error).__name__}: {error}"
-            self._found = [Finding(self._topic, "note", said)]
+            self._found = self._check()
+        except Exception as error:  # a check that fails must not hide the others
+            message = f"unknown: {type(error).__name__}: {error}"
+            self._found = [Finding(self._topic, "note", message)]
 
-    def outcome(self, end_s: float) -> list[Finding]:
-        """What it found by then."""
+    def findings(self, end_s: float) -> list[Finding]:
+        """What it has found at `end_s` of the monotonic clock."""
         self._thread.join(max(end_s - time.monotonic(), 0.0))
         return self._found
 
@@ -173,8 +176,8 @@ def _computer() -> list[Finding]:
         ),
     ]  # fmt: skip
     if sys.platform != "linux":
-        said = "tested on Linux; cameras need no udev rules here, and USB is not listed"
-        found.append(Finding(topic, "note", said))
+        message = "tested on Linux; cameras need no udev rules here, and USB devices are not listed"
+        found.append(Finding(topic, "note", message))
     return found
 
 
@@ -191,23 +194,23 @@ def _libraries() -> list[Finding]:
 
 
 def _gpu(proc: Path) -> Finding:
-    """Whether PyTorch can use a GPU; it is imported in another process, and only for a reason."""
+    """Whether PyTorch can use a GPU; it is imported in another process, and only if needed."""
     topic, torch = "GPU", _version("torch")
     if not torch:
-        return Finding(topic, "note", "not known: torch is not installed")
+        return Finding(topic, "note", "unknown: torch is not installed")
     if sys.platform == "linux" and not (proc / "driver" / "nvidia" / "version").exists():
         return Finding(topic, "ok", "no NVIDIA driver; runs use the CPU, which is enough")
     if torch.endswith("+cpu"):
-        said = "there is an NVIDIA driver, but this PyTorch is built for the CPU alone"
+        message = "an NVIDIA driver is installed, but this PyTorch is built for the CPU only"
         fix = ("install a CUDA build of PyTorch to use it: https://pytorch.org/get-started",)
-        return Finding(topic, "note", said, fix)
+        return Finding(topic, "note", message, fix)
     code = (
         "import torch; c = torch.cuda; "
         "print(', '.join(c.get_device_name(i) for i in range(c.device_count())) if "
         "c.is_available() else '')"
     )
     try:
-        asked = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-P", "-c", code],
             capture_output=True,
             text=True,
@@ -215,27 +218,27 @@ def _gpu(proc: Path) -> Finding:
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        return Finding(topic, "note", f"not known: PyTorch did not say within {GPU_S:g} s")
-    if asked.returncode:
-        last = (asked.stderr.strip().splitlines() or ["no word"])[-1]
+        return Finding(topic, "note", f"unknown: PyTorch did not answer within {GPU_S:g} s")
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         return Finding(topic, "problem", f"PyTorch cannot be imported: {last}", blocks=True)
-    names = asked.stdout.strip()
+    names = done.stdout.strip()
     if not names:
-        return Finding(topic, "note", f"PyTorch {torch} can use no GPU; runs use the CPU")
-    return Finding(topic, "ok", f"{names}, by PyTorch {torch}; `streamstop train` uses it")
+        return Finding(topic, "note", f"PyTorch {torch} finds no GPU it can use; runs use the CPU")
+    return Finding(topic, "ok", f"{names}, with PyTorch {torch}; `streamstop train` uses it")
 
 
 def _threads() -> Finding:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    said = f"{usable} of {os.cpu_count()} processors usable"
+    message = f"{usable} of {os.cpu_count()} CPU cores usable"
     limit = os.environ.get("OMP_NUM_THREADS")
-    said += f", OMP_NUM_THREADS={limit}" if limit else ""
+    message += f", OMP_NUM_THREADS={limit}" if limit else ""
     policy = os.environ.get("OMP_WAIT_POLICY")
-    said += f", OMP_WAIT_POLICY={policy}" if policy else ", OMP_WAIT_POLICY not set"
+    message += f", OMP_WAIT_POLICY={policy}" if policy else ", OMP_WAIT_POLICY not set"
     if (policy or "").upper() == "PASSIVE":
-        return Finding("threads", "ok", said)
-    why = "idle threads that spin can make a step a hundred times slower on busy processors:"
-    return Finding("threads", "note", said, (why, "    export OMP_WAIT_POLICY=PASSIVE"))
+        return Finding("threads", "ok", message)
+    why = "idle threads that spin can make a step a hundred times slower on busy cores:"
+    return Finding("threads", "note", message, (why, "    export OMP_WAIT_POLICY=PASSIVE"))
 
 
 def _cameras(on_bus: Sequence[UsbCamera]) -> list[Finding]:
@@ -243,22 +246,22 @@ def _cameras(on_bus: Sequence[UsbCamera]) -> list[Finding]:
     found = [_backend(answer, bool(on_bus)) for answer in answers]
     usable = [one for answer in answers for one in answer.cameras if not one.error]
     if not any(answer.state not in ("absent", "skipped") for answer in answers):
-        said = "no library for cameras is installed; recordings need none"
-        found.append(Finding("cameras", "note", said, (f"    {INSTALL}",)))
+        message = "no camera library is installed; recordings need none"
+        found.append(Finding("cameras", "note", message, (f"    {INSTALL}",)))
     elif not usable:
-        said = "no camera that could be opened; recordings need none"
-        found.append(Finding("cameras", "note", said))
+        message = "no camera can be opened; recordings need none"
+        found.append(Finding("cameras", "note", message))
     return found
 
 
 def _backend(answer: DiscoveryResult, on_bus: bool) -> Finding:
-    """A backend that fails is a problem only where the kernel sees a camera."""
+    """A backend that fails is a problem only if the kernel lists a camera."""
     failing = answer.state in ("failed", "silent") or any(one.error for one in answer.cameras)
     if answer.state == "looked" and not failing:
         return Finding("cameras", "ok", str(answer))
     fix: tuple[str, ...] = ()
     if any(one.error for one in answer.cameras):
-        fix = ("close other programs that use the camera, plug it out and in again",)
+        fix = ("close other programs that use the camera, then unplug it and plug it in again",)
     return Finding("cameras", "problem" if failing and on_bus else "note", str(answer), fix)
 
 
@@ -270,22 +273,25 @@ def _usb(on_bus: Sequence[UsbCamera]) -> list[Finding]:
 
 def _usb_camera(camera: UsbCamera) -> list[Finding]:
     serial = f", serial {camera.serial}" if camera.serial else ""
-    said = f"{camera}{serial}, {camera.node}"
+    message = f"{camera}{serial}, {camera.node}"
     if not camera.node_exists:
         fix: tuple[str, ...] = (
-            "in a container pass the bus on: docker run --device /dev/bus/usb ...",
+            "in a container, pass the USB bus: docker run --device /dev/bus/usb ...",
         )
-        found = [Finding("USB", "problem", f"{said}: this file is missing", fix)]
+        found = [Finding("USB", "problem", f"{message}: this file is missing", fix)]
     elif not camera.open_to_us:
         paste = (f"    {line}" for line in fix_permission_hint((camera.kind,)))
-        fix = ("a udev rule is missing; paste this, then plug the camera in again:", *paste)
-        found = [Finding("USB", "problem", f"{said}: this user may not open it", fix)]
+        fix = (
+            "a udev rule is missing; paste this, then plug the camera in again:",
+            *paste,
+        )
+        found = [Finding("USB", "problem", f"{message}: this user may not open it", fix)]
     else:
-        found = [Finding("USB", "ok", said)]
+        found = [Finding("USB", "ok", message)]
     if camera.slow:
-        said = f"{camera.ids} is a USB 3 camera and is connected at {camera.speed_mbps} Mb/s"
+        message = f"{camera.ids} is a USB 3 camera, connected at {camera.speed_mbps} Mb/s"
         fix = ("use a USB 3 socket and cable, or events will be dropped",)
-        found.append(Finding("USB", "note", said, fix))
+        found.append(Finding("USB", "note", message, fix))
     return found
 
 
@@ -302,7 +308,7 @@ def _extras() -> list[Finding]:
 
 
 def _folder(runs: Path) -> list[Finding]:
-    """Whether a run's folder could be made, tried with a file that has no name where possible."""
+    """Whether a run's folder could be created; tried with a temporary file without a name."""
     topic, there = "folder for runs", runs.absolute()
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -311,21 +317,21 @@ def _folder(runs: Path) -> list[Finding]:
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        fix = ("go to a folder of yours, or name one: streamstop run --out DIR",)
-        said = f"cannot be written to ({error.strerror}): {shown}"
-        return [Finding(topic, "problem", said, fix, blocks=True)]
+        fix = ("change to a folder of your own, or name one: streamstop run --out DIR",)
+        message = f"cannot be written to ({error.strerror}): {shown}"
+        return [Finding(topic, "problem", message, fix, blocks=True)]
     free = shutil.disk_usage(there).free
-    said = f"{_gigabytes(free)} free: {shown}"
+    message = f"{_gigabytes(free)} free: {shown}"
     if free < NO_DISK_BYTES:
-        return [Finding(topic, "problem", said, ("make room",), blocks=True)]
+        return [Finding(topic, "problem", message, ("free some disk space",), blocks=True)]
     if free < LOW_DISK_BYTES:
-        fix = ("a live run records what it receives: 16 MB for a million events before packing",)
-        return [Finding(topic, "note", said, fix)]
-    return [Finding(topic, "ok", said)]
+        fix = ("a live run records what it receives: 16 MB per million events, before compression",)
+        return [Finding(topic, "note", message, fix)]
+    return [Finding(topic, "ok", message)]
 
 
 def _gigabytes(count: int) -> str:
-    """Room on a disk in decimal units.
+    """Disk space in decimal units.
 
     >>> _gigabytes(12_340_000_000), _gigabytes(48_000_000)
     ('12.3 GB', '48 MB')
@@ -338,7 +344,7 @@ def _network(proc: Path) -> list[Finding]:
 
 
 def _loopback() -> Finding:
-    """Send a datagram to ourselves."""
+    """Send a datagram from this process to itself."""
     sent = b"streamstop doctor"
     try:
         with (
@@ -350,11 +356,11 @@ def _loopback() -> Finding:
             sender.sendto(sent, receiver.getsockname())
             if receiver.recv(64) == sent:
                 return Finding("network", "ok", "UDP over loopback works")
-            said = "another datagram than the one sent"
+            message = "the datagram received is not the one sent"
     except OSError as error:
-        said = str(error)
-    fix = ("sources and senders of the kind udp:// will not work here; look at the firewall",)
-    return Finding("network", "problem", f"UDP over loopback does not work: {said}", fix)
+        message = str(error)
+    fix = ("udp:// sources and targets will not work here; check the firewall",)
+    return Finding("network", "problem", f"UDP over loopback does not work: {message}", fix)
 
 
 def _receive_buffer(proc: Path) -> list[Finding]:
@@ -363,11 +369,11 @@ def _receive_buffer(proc: Path) -> list[Finding]:
         limit = int((proc / "sys" / "net" / "core" / "rmem_max").read_text())
     if limit < 0:  # not Linux, or hidden
         return []
-    said = f"a socket may hold {limit / 2**20:.1f} MiB (net.core.rmem_max = {limit})"
+    message = f"receive buffer: at most {limit / 2**20:.1f} MiB (net.core.rmem_max = {limit})"
     if limit >= WANTED_RCVBUF_BYTES:
-        return [Finding("network", "ok", said)]
+        return [Finding("network", "ok", message)]
     fix = (
-        "bursts of events over UDP will be dropped before they are read; until the next start:",
+        "bursts of events over UDP can be lost before they are read; until the next reboot:",
         f"    sudo sysctl -w net.core.rmem_max={WANTED_RCVBUF_BYTES}",
     )
-    return [Finding("network", "note", said, fix)]
+    return [Finding("network", "note", message, fix)]

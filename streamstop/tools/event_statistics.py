@@ -1,7 +1,8 @@
-"""Counts that are kept while events pass: by time, by pixel; and which pixels are hot.
+"""Running event counts per time window and per pixel, and the detection of hot pixels.
 
-They promise bounded memory whatever the events say, and counts that do not depend on how the
-events are cut into packets.
+Guarantees:
+- Bounded memory, whatever the times and coordinates of the events.
+- Counts that do not depend on how the events are cut into packets.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ from numpy.typing import NDArray
 from streamstop.events.packet import Events, SensorSize
 
 MAX_SERIES = 64
-"""Windows of the rate over time; when they are full, two and two become one."""
+"""Windows of `EventRateSeries`; when time exceeds them, pairs of windows are merged."""
 
 MAX_SIDE = 2048
-"""Pixels beyond this column or row are counted as events, but not each for itself."""
+"""Events beyond this column or row are not counted per pixel."""
 
 _SERIES_US = 1000
-_HOT_LEAST = 20
-_HOT_SPREADS = 8.0
-_HOT_NEIGHBOURS = 10.0
+_HOT_MIN_EVENTS = 20
+_HOT_DEVIATIONS = 8.0
+_HOT_NEIGHBOUR_RATIO = 10.0
 
 
 class HotPixel(NamedTuple):
-    """A pixel that fires far more often than others and than those around it."""
+    """A pixel with far more events than other active pixels and than its neighbours."""
 
     x: int
     y: int
@@ -34,10 +35,19 @@ class HotPixel(NamedTuple):
 
 
 class MaxWindowCounter:
-    """Events in the fullest window of one width.
+    """Most events in any window of one width.
 
-    Windows are counted from the first event. Those around the last event are kept, so that events
-    a little out of order are counted where they belong.
+    Windows are aligned to the first event. Those near the latest event are kept, so that events
+    slightly out of order are counted in their own window.
+
+    Attributes
+    ----------
+    most : number of events in the fullest window so far.
+
+    >>> counter = MaxWindowCounter(10)
+    >>> counter.add(np.array([1, 2, 9, 10]))
+    >>> counter.most
+    3
     """
 
     _KEPT = 64
@@ -49,9 +59,9 @@ class MaxWindowCounter:
         self.most = 0
 
     def add(self, since_us: NDArray[np.int64]) -> None:
-        """Times from the first event on, shape (n,), not empty."""
+        """Count events at these times after the first event, shape (n,), n > 0, in us."""
         at = since_us // self._width_us
-        # Runs first: there are far fewer of them than events.
+        # Count runs of equal windows first: there are far fewer of them than events.
         edges = np.flatnonzero(np.diff(at)) + 1
         runs = np.diff(edges, prepend=0, append=len(at))
         each = np.concatenate([self._at, at[np.concatenate([[0], edges])]])
@@ -64,7 +74,19 @@ class MaxWindowCounter:
 
 
 class EventRateSeries:
-    """Events over time in at most MAX_SERIES windows, whose width doubles as the time grows."""
+    """Events over time in at most MAX_SERIES windows, whose width doubles as time goes on.
+
+    Attributes
+    ----------
+    width_us : width of a window.
+    counts : events per window, shape (MAX_SERIES,); those from `used` on are 0.
+    used : windows up to the latest event.
+
+    >>> series = EventRateSeries()
+    >>> series.add(np.array([0, 999, 1000]))
+    >>> series.counts[: series.used]
+    array([2, 1])
+    """
 
     def __init__(self) -> None:
         self.width_us = _SERIES_US
@@ -72,7 +94,7 @@ class EventRateSeries:
         self.used = 0
 
     def add(self, since_us: NDArray[np.int64]) -> None:
-        """Times from the first event on, shape (n,), not empty."""
+        """Count events at these times after the first event, shape (n,), n > 0, in us."""
         last_us = int(since_us.max())
         while last_us >= self.width_us * MAX_SERIES:
             self.counts[: MAX_SERIES // 2] = self.counts.reshape(-1, 2).sum(1)
@@ -85,12 +107,18 @@ class EventRateSeries:
 
 
 class PixelCounts:
-    """OFF and ON events by pixel, in a grid that grows to what it is asked to hold."""
+    """OFF and ON events per pixel, in a grid that grows with the coordinates.
+
+    Attributes
+    ----------
+    grid : counts, shape (2, height, width); OFF first.
+    """
 
     def __init__(self) -> None:
         self.grid = np.zeros((2, 64, 64), np.uint32)
 
     def add(self, events: Events) -> None:
+        """Count events; those beyond MAX_SIDE are left out."""
         x, y = events["x"], events["y"]
         inside = (x < MAX_SIDE) & (y < MAX_SIDE)
         if not inside.all():
@@ -107,25 +135,28 @@ class PixelCounts:
         np.add.at(self.grid.reshape(-1), flat, np.uint32(1))
 
     def of(self, sensor: SensorSize | None) -> NDArray[np.uint32]:
-        """The grid of a sensor, as far as there are events on it; no copy."""
+        """The part of the grid that lies on a sensor, without a copy; it may be smaller."""
         width, height = sensor or (0, 0)
         return self.grid[:, :height, :width]
 
 
 def _power(needed: int, has: int) -> int:
-    """The next power of two from `has` on that holds `needed`."""
+    """The smallest power of two that holds `needed`, or `has` if that is larger."""
     return max(has, 1 << (needed - 1).bit_length())
 
 
 def hot_pixels(counts: NDArray[Any]) -> list[HotPixel]:
-    """Pixels that fire by themselves, the hottest first.
+    """Hot pixels, those with most events first.
 
-    A pixel is hot where its count is more than the median of the active pixels and 8 of their
-    spreads (1.4826 times the median absolute deviation, at least the median's square root, which
-    chance alone makes), is at least 20, and is more than 10 times the median of the pixels around
-    it: a scene's edge passes over neighbours too.
+    A pixel is hot if its count meets three conditions:
 
-    counts : events by pixel, shape (height, width), whole numbers.
+    - more than 8 standard deviations above the median of the active pixels; the standard
+      deviation is estimated as 1.4826 times the median absolute deviation, and as at least the
+      square root of the median (Poisson noise);
+    - at least 20 events;
+    - more than 10 times the median of its neighbours: a moving edge activates neighbours too.
+
+    counts : events per pixel, shape (height, width), integers.
 
     >>> quiet = np.full((5, 5), 4)
     >>> quiet[2, 3] = 400
@@ -136,8 +167,8 @@ def hot_pixels(counts: NDArray[Any]) -> list[HotPixel]:
     if not len(active):
         return []
     middle = float(np.median(active))
-    spread = max(1.4826 * float(np.median(np.abs(active - middle))), middle**0.5)
-    above = counts > max(middle + _HOT_SPREADS * spread, _HOT_LEAST - 1)
+    deviation = max(1.4826 * float(np.median(np.abs(active - middle))), middle**0.5)
+    above = counts > max(middle + _HOT_DEVIATIONS * deviation, _HOT_MIN_EVENTS - 1)
     rows, columns = np.nonzero(above)
     if not len(rows):
         return []
@@ -150,6 +181,6 @@ def hot_pixels(counts: NDArray[Any]) -> list[HotPixel]:
     found = [
         HotPixel(int(x), int(y), int(counts[y, x]))
         for x, y, near in zip(columns, rows, usual, strict=True)
-        if counts[y, x] > _HOT_NEIGHBOURS * near
+        if counts[y, x] > _HOT_NEIGHBOUR_RATIO * near
     ]
     return sorted(found, key=lambda one: (-one.events, one.y, one.x))

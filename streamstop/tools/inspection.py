@@ -1,8 +1,12 @@
-"""What is in a recording: counts, times, rates, pixels, damage, told by one pass over it.
+"""Describes a recording: counts, times, rates, pixels, damage.
 
-It promises bounded memory whatever the file, one reading of it (a folder is read twice, the first
-time to cut it into segments), and figures that do not depend on how the file is cut into packets.
-It judges nothing but hot pixels, by the rule of `streamstop.tools.event_statistics.hot_pixels`.
+Guarantees:
+- Bounded memory, whatever the file.
+- One pass over the file; a folder is read twice, the first time to cut it into segments.
+- Figures that do not depend on how the file is cut into packets.
+
+Does not:
+- Judge the recording, except for hot pixels (`streamstop.tools.event_statistics.hot_pixels`).
 """
 
 from __future__ import annotations
@@ -36,7 +40,7 @@ from streamstop.tools.event_statistics import (
 )
 
 GAP_US = 1_000_000
-"""A silence, or a step forward of a damaged time, longer than this is told."""
+"""A longer time without events, or a longer step of a damaged time, is reported."""
 
 MAX_LISTED = 10
 MAX_DAMAGE = 64
@@ -51,23 +55,23 @@ COUNTER_BITS = {
     "evt21": 34,
     "evt3": 24,
 }
-"""Bits of the time counter of formats whose readers undo its wraps."""
+"""Bits of the time counter, by format, where the reader unwraps it."""
 
 NAMES = {
     "aedat1": "AEDAT 1.0",
     "aedat2": "AEDAT 2.0",
     "folder": "labelled recordings of several formats",
 }
-"""Formats that recognition tells less exactly than their readers."""
+"""Names of formats that detection does not distinguish, but the reader does."""
 
 _FAR = 1 << 61
 
 Progress = Callable[[float | None, int], None]
-"""Told after each packet: the share that is done, None where it is not known, and the events."""
+"""Called after each packet with the fraction done (None if unknown) and the number of events."""
 
 
 class TimeGap(NamedTuple):
-    """A silence: after the event at `t_us` the next came `length_us` later."""
+    """A time without events: `length_us`, from the event at `t_us` to the next one."""
 
     t_us: int
     length_us: int
@@ -76,10 +80,12 @@ class TimeGap(NamedTuple):
 class LabelsInfo(NamedTuple):
     """Labels beside a recording, or of a folder.
 
+    Attributes
+    ----------
     path : the label file, or the folder.
-    segments : labelled intervals.
-    classes : names, sorted.
-    error : why they cannot be read; "" where they can.
+    segments : number of labelled intervals.
+    classes : class names, sorted.
+    error : why the labels cannot be read; "" if they can.
     """
 
     path: str
@@ -90,37 +96,40 @@ class LabelsInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class RecordingInfo:
-    """What `inspect` found.
+    """The description of a recording that `inspect` returns.
 
-    path : as the user called it.
-    format, format_name : short name, and as people call it.
+    Attributes
+    ----------
+    path : as given to `inspect`.
+    format, format_name : short name and usual name.
     compression : "gzip", "zstd", "xz" or "".
-    sensor : pixels; None where the file does not say and holds no event to infer it from.
+    sensor : width and height in pixels; None if the file neither gives it nor has any event.
     sensor_from : "header", "asked", "inferred", "recordings" (of a folder) or "".
-    file_bytes : as on the disk, None of standard input.
-    recordings : files read; more than one in a folder.
-    events, on : in all, and ON (brighter).
+    file_bytes : size on disk; None for standard input.
+    recordings : number of files; more than one in a folder.
+    events, on : number of events, and of ON events.
     t_start_us, t_end_us : earliest and latest time of any event; None without events.
-    peak_10ms_hz, peak_1s_hz : events a second in the fullest window of that width, counted from the
-        first event; None without events, and of 1 s in recordings shorter than that.
-    series, series_us : events in windows of `series_us`, from the first event, at most
-        `streamstop.tools.event_statistics.MAX_SERIES`.
-        An event earlier than the first is counted in the first window.
+    peak_10ms_hz, peak_1s_hz : events per second in the fullest window of 10 ms and of 1 s; windows
+        are aligned to the first event. None without events; peak_1s_hz is None for recordings
+        shorter than 1 s.
+    series, series_us : events in windows of `series_us` from the first event on, at most
+        `streamstop.tools.event_statistics.MAX_SERIES` windows. An event earlier than the first is
+        counted in the first window.
     outside : events outside the sensor.
     active_pixels : pixels of the sensor with any event.
-    hot, hot_total, hot_events : the hottest pixels, how many there are, and their events.
-    time_reversals, largest_step_back_us : events earlier than the one before them, and by how much
-        at most.
-    gaps, gaps_total : silences longer than GAP_US: the longest, and how many.
-    wraps : wraps of the format's time counter that were undone; None where it has none.
-    duplicates : events that equal the one before in every field.
-    dropped : events that are in the file but no brightness changes, by cause.
-    damage, damage_total : stretches that could not be read, the first MAX_DAMAGE, and how many.
-    lost_bytes, lost_us : of all damage together.
-    simulated : True where the file says that no camera made its events.
-    labels : what lies beside it; None where there is nothing.
-    pixels : OFF and ON events by pixel, shape (2, height, width), of the sensor as far as events
-        go.
+    hot, hot_total, hot_events : the hottest pixels; number of all hot pixels, and of their events.
+    time_reversals, largest_step_back_us : events earlier than the one before, and the largest
+        such step.
+    gaps, gaps_total : the longest gaps of more than GAP_US, and the number of all.
+    wraps : wraps of the format's time counter; None if the format has no such counter.
+    duplicates : events equal to the one before in every field.
+    dropped : entries of the file that are no brightness changes, by cause.
+    damage, damage_total : the first MAX_DAMAGE damaged places, and the number of all.
+    lost_bytes, lost_us : sums over all damaged places.
+    simulated : whether the file says that no camera recorded these events.
+    labels : labels beside the recording; None without any.
+    pixels : OFF and ON events per pixel, shape (2, height, width), of the part of the sensor that
+        has events.
     """
 
     path: str
@@ -161,23 +170,23 @@ class RecordingInfo:
 
     @property
     def duration_us(self) -> int:
-        """From the earliest event to the latest."""
+        """Time from the earliest to the latest event."""
         if self.t_start_us is None or self.t_end_us is None:
             return 0
         return self.t_end_us - self.t_start_us
 
     @property
     def mean_hz(self) -> float | None:
-        """Events a second over the whole; None where no time passes."""
+        """Mean number of events per second; None if the duration is 0."""
         return self.events / (self.duration_us / 1e6) if self.duration_us else None
 
     @property
     def on_share(self) -> float | None:
-        """Share of ON among all events; None without events."""
+        """Fraction of events that are ON; None without events."""
         return self.on / self.events if self.events else None
 
     def as_json(self) -> dict[str, Any]:
-        """Every figure as plain numbers, lists and names; times in us, rates in events a second."""
+        """All fields as plain data; times in us, rates in events per second."""
         pixels = self.sensor.width * self.sensor.height if self.sensor else 0
         return {
             "path": self.path,
@@ -236,29 +245,39 @@ def inspect(
     strict: bool = False,
     progress: Progress | None = None,
 ) -> RecordingInfo:
-    """Read a recording, or a folder of labelled ones, once from end to end, and tell what it is.
+    """Read a recording, or a folder of labelled recordings, to its end and describe it.
 
     Parameters
     ----------
-    uri : a path, with options of the format after a `?`, as `streamstop.sources.open.open_source`
-        takes.
-    sensor : pixels of the sensor where the file does not say.
+    uri : a path, with options of the format after a `?`; see
+        `streamstop.sources.open.open_source`.
+    sensor : width and height in pixels, if the file does not give them.
     strict : stop at the first damage.
-    progress : told after each packet.
+    progress : called after each packet.
+
+    Returns
+    -------
+    RecordingInfo
 
     Raises
     ------
     SourceError
-        If it cannot be opened, or not be read on.
+        If the recording cannot be opened, or reading fails.
     UsageError
-        If it is no recording (a camera, an address), or the sensor is another than the file's.
+        If `uri` is a camera or an address, or `sensor` contradicts the file.
     DamageError
         At the first damage, if `strict`.
+
+    Examples
+    --------
+    >>> from streamstop.config.bundled import bundled_path
+    >>> path = bundled_path("recordings/gestures/simulated_user01_fluorescent.aedat4")
+    >>> info = inspect(str(path))
+    >>> info.format, str(info.sensor), info.simulated
+    ('aedat4', '128x128', True)
     """
     if is_live(uri):
-        raise UsageError(
-            f"inspect reads recordings, and this is a live source; record it first: {uri}"
-        )
+        raise UsageError(f"inspect reads recordings; this is a live source, record it first: {uri}")
     path, options = uri_parts(uri)
     if "sensor" in options:
         sensor = sensor_size(options.pop("sensor"))
@@ -293,7 +312,7 @@ def inspect(
 
 
 def packets_of(uri: str, sensor: SensorSize | None = None) -> Iterator[Packet]:
-    """The packets of what `inspect` was called with, once more."""
+    """The packets of a recording or folder, read again."""
     path, options = uri_parts(uri)
     options.pop("sensor", None)
     if kind_of(path) == "folder":
@@ -304,7 +323,7 @@ def packets_of(uri: str, sensor: SensorSize | None = None) -> Iterator[Packet]:
 def _inspect_folder(
     uri: str, path: str, sensor: SensorSize | None, strict: bool, progress: Progress | None
 ) -> RecordingInfo:
-    """The segments of a folder, laid end to end as a run reads them."""
+    """Describe the segments of a folder, one after the other in time, as a run reads them."""
     source = open_source(path, sensor=sensor, strict=strict)
     found = _InfoBuilder()
     segments = source.labels or ()
@@ -349,7 +368,7 @@ def _labels_beside(path: str) -> LabelsInfo | None:
 
 
 class _InfoBuilder:
-    """What was found so far, in bounded memory."""
+    """Collects the fields of a RecordingInfo packet by packet, in bounded memory."""
 
     def __init__(self) -> None:
         self.events = 0
@@ -369,7 +388,7 @@ class _InfoBuilder:
         self._series = EventRateSeries()
 
     def add(self, packet: Packet, strict: bool) -> None:
-        """Take in what a packet says."""
+        """Count a packet."""
         for damage in packet.damage:
             if strict:
                 raise_on_damage(damage)
@@ -400,7 +419,7 @@ class _InfoBuilder:
             windows.add(since_us)
 
     def _step(self, events: Events, t: NDArray[np.int64]) -> None:
-        """What two neighbours tell: steps back, silences, duplicates."""
+        """Compare neighbouring events: steps back, gaps, duplicates."""
         before = self._last
         steps = np.diff(t)
         same = np.ones(len(steps), np.bool_)
@@ -424,15 +443,15 @@ class _InfoBuilder:
         self._gaps = sorted(self._gaps, key=lambda gap: -gap.length_us)[:MAX_LISTED]
 
     def most_common_sensor(self) -> SensorSize | None:
-        """The sensor that the events speak for; None without events."""
+        """The most common sensor that holds all events; None without events."""
         if not self.events:
             return None
         return most_common_sensor(
             RecordingScan(events=self.events, columns=self._columns, rows=self._rows)
         )
 
-    def result(self, *, sensor: SensorSize | None, sensor_from: str, **said: Any) -> RecordingInfo:
-        """All of it, with what only the recording says."""
+    def result(self, *, sensor: SensorSize | None, sensor_from: str, **known: Any) -> RecordingInfo:
+        """The description; `known` comes from the recording itself."""
         pixels = self._pixels.of(sensor)
         counts = pixels[0] + pixels[1]
         hot = hot_pixels(counts)
@@ -464,5 +483,5 @@ class _InfoBuilder:
             lost_bytes=self._lost_bytes,
             lost_us=self._lost_us,
             pixels=pixels,
-            **said,
+            **known,
         )

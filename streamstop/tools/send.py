@@ -1,12 +1,15 @@
 """Sends a recording as a live source: over UDP in aestream's layout, or as a DV server over TCP.
 
-It promises the recording's events in their order, when they are due by their own times, on a
-schedule counted from the beginning; and to tell what became of them: what was sent, what the layout
-cannot say, what this machine lost on the way. Over UDP nothing waits for the receiver, as with a
-camera; over TCP the receiver makes it wait, and nothing is lost. It sends to this machine alone
-unless the URI names another.
+Guarantees:
+- Events are sent in order, each when it is due by its own time; the schedule is counted from the
+  first event, so delays do not add up.
+- The result accounts for every event: sent, not representable in the layout, lost on this machine.
+- Over TCP nothing is lost: the sender waits for the receiver.
+- Sends to this machine only, unless the URI names another.
 
-A jump in time longer than `MAX_GAP_US`, forwards or back, is not waited for.
+Does not:
+- Wait for the receiver over UDP, as a camera would not.
+- Wait out a jump in time longer than `MAX_GAP_US`, forwards or back.
 """
 
 from __future__ import annotations
@@ -38,38 +41,42 @@ from streamstop.sources.realtime import replay_realtime
 
 MAX_GAP_US = 1_000_000
 DATAGRAM_BYTES = 512
-"""As aestream sends them at most; its receiver takes no more."""
+"""Largest datagram that aestream sends, and the largest that its receiver takes."""
 
 MAX_DATAGRAM_BYTES = 65_507
 PACKET_EVENTS = 1 << 13
-"""Events in a packet over TCP at most."""
+"""Most events in one packet over TCP."""
 
 _TICK_US = 1_000
 _PROGRESS_S = 0.1
-_HELD_BYTES = 1 << 16
-"""How much of a local receiver's buffer is filled when sending as fast as it goes: less than half
-of the smallest usual one, as Linux counts."""
-_ROUND = 32  # datagrams between two looks at it
+_MAX_QUEUED_BYTES = 1 << 16
+"""Fill level of a local receiver's buffer at which sending pauses, if no speed is given: less than
+half of the smallest usual buffer, as Linux counts it."""
+_CHECK_EVERY = 32  # datagrams between two checks of the fill level
 _STUCK_S = 1.0
 LINGER_S = 1.0
-"""How long a client that has got all may stay: dv-processing's reader forgets what waits in it as
-soon as the server hangs up."""
+"""Time for the client to read the rest: dv-processing's reader discards unread packets as soon as
+the server closes the connection."""
 
 
 @dataclass
 class SendResult:
-    """What became of a recording.
+    """The result of sending a recording.
 
-    events : handed to the network.
-    messages : datagrams, or packets over TCP, and `bytes` in them.
-    unsent : events that were not, by cause: "out_of_range", coordinates that the layout cannot say.
-    refused : datagrams that nobody listened for, as far as this machine was told.
-    lost : datagrams that a receiver on this machine had no room for; None where nothing tells.
-    damage : stretches of the recording that could not be read.
-    seconds : from the first event to the last.
-    late_s : by how much the worst packet was behind its schedule.
-    skipped_us : time of the recording that was not waited for.
-    ended : why it ended early; "" where all was sent.
+    Attributes
+    ----------
+    events : number of events sent.
+    messages, bytes : number of datagrams (over TCP, of packets), and the bytes in them.
+    unsent : events that were not sent, by cause: "out_of_range", coordinates too large for the
+        layout.
+    refused : datagrams without a receiver, as far as the system reports it.
+    lost : datagrams lost because the buffer of a receiver on this machine was full; None if the
+        system does not report it.
+    damage : number of damaged places in the recording.
+    seconds : time from the first event to the last.
+    late_s : delay of the latest packet behind its schedule.
+    skipped_us : time of the recording that was skipped.
+    ended : why sending ended early; "" if everything was sent.
     """
 
     events: int = 0
@@ -86,19 +93,19 @@ class SendResult:
 
     @property
     def rate_hz(self) -> float:
-        """Events a second, 0 where it took no time."""
+        """Events per second; 0 if `seconds` is 0."""
         return self.events / self.seconds if self.seconds else 0.0
 
 
 class _Target(Protocol):
-    """Where events go."""
+    """Where events are sent."""
 
     def send(self, events: Events, sent: SendResult) -> bool:
-        """Send them and count them; False where nobody takes them any more."""
+        """Send events and count them; False if the receiver is gone."""
         ...
 
     def finish(self, sent: SendResult) -> None:
-        """Nothing more will be sent; see what can be known of it by now."""
+        """After the last event: complete the counts."""
         ...
 
     def close(self) -> None: ...
@@ -117,38 +124,41 @@ def send_recording(
     compression: str = "none",
     client_timeout_s: float = 0.0,
     progress: Progress | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> SendResult:
     """Send a recording as a live source.
 
     Parameters
     ----------
     source_uri : a recording; see `streamstop.sources.open.open_source`.
-    target : `udp://HOST:PORT` to send to, or `dv://HOST:PORT` (`tcp://` is the same) to serve at
-        until the first client has got all. The host may be left out: this machine.
-    speed : times real time; 0 for as fast as it goes. Over UDP to this machine that is as fast as
-        the receiver reads, where the system tells.
+    target : `udp://HOST:PORT` to send to, or `dv://HOST:PORT` (or `tcp://`) to serve at, for one
+        client. Without a host: this machine.
+    speed : multiple of real time; 0 for as fast as possible. Over UDP to this machine that is as
+        fast as the receiver reads, if the system reports it.
     timestamps : over UDP, whether events carry their times.
-    datagram_bytes : over UDP, bytes of a datagram at most.
+    datagram_bytes : over UDP, largest datagram in bytes.
     compression : over TCP, "none", "lz4" or "zstd".
-    client_timeout_s : over TCP, how long to wait for a client; 0 without end.
-    progress : called ten times a second at most with what was sent so far.
+    client_timeout_s : over TCP, how long to wait for a client; 0 for no limit.
+    progress : called at most ten times per second with the counts so far.
+    clock, sleep : seconds on a monotonic clock, and what waits; for tests.
 
     Returns
     -------
-    SendResult : also where it is interrupted (ctrl-C), and says so in `ended`.
+    SendResult : after Ctrl-C too; `ended` is then "interrupted".
 
     Raises
     ------
     SourceError
-        If the recording or the address cannot be opened, or no client came.
+        If the recording or the address cannot be opened, or no client connects in time.
     UsageError
-        If a parameter makes no sense.
+        If a parameter is out of range.
     """
     address = parse_address(target, ())
     _check(speed, datagram_bytes, compression)
     with open_source(source_uri) as source:
         if source.live:
-            raise UsageError(f"only a recording can be sent, and this is live: {source_uri}")
+            raise UsageError(f"only a recording can be sent; this is a live source: {source_uri}")
         sent = SendResult()
         try:
             opened: _Target
@@ -158,7 +168,8 @@ def send_recording(
                 opened = _DvServer(address, source, compression, client_timeout_s)
             with closing(opened):
                 try:
-                    _send_all(source, opened, speed, sent, progress)
+                    packets = _scheduled(source, speed, sent, clock, sleep)
+                    _send_all(packets, opened, sent, progress, clock)
                 finally:
                     opened.finish(sent)
         except KeyboardInterrupt:
@@ -168,7 +179,7 @@ def send_recording(
 
 def _check(speed: float, datagram_bytes: int, compression: str) -> None:
     if not 0 <= speed < float("inf"):
-        raise UsageError(f"speed = {speed} is out of range: times real time, 0 for no waiting")
+        raise UsageError(f"speed = {speed} is out of range: a multiple of real time, or 0")
     if not 8 <= datagram_bytes <= MAX_DATAGRAM_BYTES:
         raise UsageError(f"datagram_bytes = {datagram_bytes} is not in 8 to {MAX_DATAGRAM_BYTES}")
     if compression not in COMPRESSIONS:
@@ -176,32 +187,44 @@ def _check(speed: float, datagram_bytes: int, compression: str) -> None:
 
 
 def _send_all(
-    source: Source, target: _Target, speed: float, sent: SendResult, progress: Progress | None
+    packets: Iterator[Packet],
+    target: _Target,
+    sent: SendResult,
+    progress: Progress | None,
+    clock: Callable[[], float],
 ) -> None:
-    begun = told = time.monotonic()
-    for packet in _scheduled(source, speed, sent):
+    started_s = progress_s = clock()
+    for packet in packets:
         sent.damage += len(packet.damage)
         try:
             if len(packet.events) and not target.send(packet.events, sent):
                 return
         finally:
-            now = time.monotonic()
-            sent.seconds = now - begun
+            now = clock()
+            sent.seconds = now - started_s
         if packet.arrived_s is not None:
             sent.late_s = max(sent.late_s, now - packet.arrived_s)
-        if progress is not None and now >= told + _PROGRESS_S:
+        if progress is not None and now >= progress_s + _PROGRESS_S:
             progress(sent)
-            told = now
+            progress_s = now
 
 
-def _scheduled(source: Source, speed: float, sent: SendResult) -> Iterator[Packet]:
-    """The packets when they are due; jumps in time are counted."""
+def _scheduled(
+    source: Source,
+    speed: float,
+    sent: SendResult,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> Iterator[Packet]:
+    """Yield packets when they are due; count jumps in time."""
     if not speed:
         yield from source
         return
     tick_us = max(int(_TICK_US * speed), 1)
     last_us = None
-    for packet in replay_realtime(source, speed, tick_us=tick_us, gap_us=MAX_GAP_US):
+    for packet in replay_realtime(
+        source, speed, tick_us=tick_us, gap_us=MAX_GAP_US, clock=clock, sleep=sleep
+    ):
         if len(packet.events):
             first_us, latest_us = int(packet.events["t"][0]), int(packet.events["t"].max())
             if last_us is not None and abs(first_us - last_us) > MAX_GAP_US:
@@ -218,18 +241,18 @@ def encode_datagrams(events: Events, *, timestamps: bool) -> bytes:
     >>> encode_datagrams(make_events([5], [3], [2], [True]), timestamps=True).hex()
     '0280030005000000'
     """
-    words = np.empty((len(events), 4 if timestamps else 2), "<u2")
-    words[:, 0] = events["y"] | events["p"].astype("<u2") << 15
-    words[:, 1] = events["x"]
+    fields = np.empty((len(events), 4 if timestamps else 2), "<u2")
+    fields[:, 0] = events["y"] | events["p"].astype("<u2") << 15
+    fields[:, 1] = events["x"]
     if timestamps:
-        words[:, 2:] = (events["t"] & 0xFFFFFFFF).astype("<u4")[:, None].view("<u2")
+        fields[:, 2:] = (events["t"] & 0xFFFFFFFF).astype("<u4")[:, None].view("<u2")
     else:
-        words[:, 1] |= 0x8000
-    return words.tobytes()
+        fields[:, 1] |= 0x8000
+    return fields.tobytes()
 
 
 class _UdpTarget:
-    """A socket that sends to one address. `held`: no faster than a local receiver reads."""
+    """A socket that sends to one address; with `held`, no faster than a local receiver reads."""
 
     def __init__(
         self, address: Address, timestamps: bool, datagram_bytes: int, *, held: bool
@@ -245,12 +268,12 @@ class _UdpTarget:
             self._socket = socket.socket(family, kind)
             self._socket.connect(place)
         except OSError as error:
-            raise SourceError(f"cannot be sent to: {error.strerror}: {address.uri}") from error
+            raise SourceError(f"cannot send: {error.strerror}: {address.uri}") from error
         self._uri = address.uri
         peer = self._socket.getpeername()[0]
         local = peer.startswith("127.") or peer in ("::1", self._socket.getsockname()[0])
         self._port = address.port
-        first = _receiver(self._port) if local else None
+        first = _receiver_state(self._port) if local else None
         self._drops = first[1] if first else 0
         self._local, self._held = local, held and local
 
@@ -262,7 +285,7 @@ class _UdpTarget:
             events = events[~outside]
         data = memoryview(encode_datagrams(events, timestamps=self._timestamps))
         for number, at in enumerate(range(0, len(data), self._datagram_bytes)):
-            if self._held and number % _ROUND == 0:
+            if self._held and number % _CHECK_EVERY == 0:
                 self._wait_for_room()
             part = data[at : at + self._datagram_bytes]
             self._send_one(part, sent)
@@ -272,7 +295,7 @@ class _UdpTarget:
         return True
 
     def finish(self, sent: SendResult) -> None:
-        state = _receiver(self._port) if self._local else None
+        state = _receiver_state(self._port) if self._local else None
         if state is not None:
             sent.lost = max(state[1] - self._drops, 0)
 
@@ -284,22 +307,22 @@ class _UdpTarget:
             try:
                 self._socket.send(part)
                 return
-            except ConnectionRefusedError:  # of one before; this one was not sent yet
+            except ConnectionRefusedError:  # reports an earlier datagram; this one was not sent yet
                 sent.refused += 1
             except OSError as error:
-                raise SourceError(f"cannot be sent to: {error.strerror}: {self._uri}") from error
+                raise SourceError(f"cannot send: {error.strerror}: {self._uri}") from error
 
     def _wait_for_room(self) -> None:
         end = time.monotonic() + _STUCK_S
-        while (state := _receiver(self._port)) is not None and state[0] > _HELD_BYTES:
+        while (state := _receiver_state(self._port)) is not None and state[0] > _MAX_QUEUED_BYTES:
             if time.monotonic() > end:
-                return  # it does not read; as a camera would, send on
+                return  # the receiver does not read: send anyway, as a camera would
             time.sleep(0.0005)
 
 
-def _receiver(port: int) -> tuple[int, int] | None:
-    """Bytes that wait in the fullest socket on this machine with this UDP port, and datagrams that
-    such sockets dropped; None where there is none, or nothing tells."""
+def _receiver_state(port: int) -> tuple[int, int] | None:
+    """Bytes queued in the fullest socket on this machine with this UDP port, and datagrams that
+    such sockets dropped; None if there is none, or the system does not report it."""
     waiting, drops, found = 0, 0, False
     ending = f":{port:04X}"
     for table in ("/proc/net/udp", "/proc/net/udp6") if sys.platform == "linux" else ():
@@ -316,7 +339,7 @@ def _receiver(port: int) -> tuple[int, int] | None:
 
 
 class _DvServer:
-    """Listens until one client has come, and sends to it what DV's servers send."""
+    """Waits for one client and sends what DV's servers send."""
 
     def __init__(
         self, address: Address, source: Source, compression: str, client_timeout_s: float
@@ -340,7 +363,7 @@ class _DvServer:
             part = events[first : first + PACKET_EVENTS]
             packet = _packet(event_packet(part), self._compress)
             if not self._put(packet):
-                sent.ended = "the client hung up"
+                sent.ended = "the client disconnected"
                 return False
             sent.messages += 1
             sent.bytes += len(packet)
@@ -353,11 +376,11 @@ class _DvServer:
         except (BrokenPipeError, ConnectionResetError):
             return False
         except OSError as error:
-            raise SourceError(f"cannot be sent to: {error.strerror}: {self._uri}") from error
+            raise SourceError(f"cannot send: {error.strerror}: {self._uri}") from error
         return True
 
     def finish(self, sent: SendResult) -> None:
-        """Say that this was all, and give the client a moment to take it and hang up."""
+        """Send the end mark, and leave the client time to read the rest and disconnect."""
         if self._put(_packet(event_packet(empty_events()), self._compress)):
             select.select([self._socket], [], [], LINGER_S)
 
@@ -372,7 +395,7 @@ def _listening(address: Address) -> socket.socket:
     except OSError as error:
         hint = "choose another port, or stop the program that listens there"
         if address.host not in (LOOPBACK, "localhost"):
-            hint += "; the address must be one of this machine's, or 0.0.0.0 for all of them"
+            hint += "; the address must be one of this machine, or 0.0.0.0 for all of them"
         raise SourceError(f"cannot listen: {error.strerror}; {hint}: {address.uri}") from error
 
 
@@ -382,13 +405,13 @@ def _packet(content: bytes, compress: Callable[[bytes], Any]) -> bytes:
 
 
 def stream_header(sensor: SensorSize, compression: str, *, simulated: bool) -> bytes:
-    """What a DV server sends first: the header of an AEDAT4 file, without the file's first line."""
+    """The first message of a DV server: an AEDAT4 file header without the file's first line."""
     xml = description(sensor, compression, ENDS_EMPTY, simulated=simulated).encode()
     return file_header(compression, -1, xml)[len(MAGIC) :]
 
 
 def _compressor(compression: str) -> Callable[[bytes], Any]:
-    """The fast levels: a live stream does not wait for its compressor."""
+    """The compression function, at a fast level, for a live stream."""
     if compression == "lz4":
         return lz4.frame.compress  # type: ignore[no-any-return]
     if compression == "zstd":

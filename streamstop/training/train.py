@@ -27,12 +27,13 @@ from safetensors.torch import load_file
 from streamstop.config.recipe import to_toml
 from streamstop.config.training import TrainConfig, limited, load_train_config
 from streamstop.datasets.load import load_test_set, load_training_set
-from streamstop.datasets.samples import Indices, Samples, split, stratified_folds
+from streamstop.datasets.samples import DataSets, Indices, Samples, split, stratified_folds
+from streamstop.datasets.smoke import GENERATED
 from streamstop.errors import UsageError
 from streamstop.learning.lda import StreamingLDA
 from streamstop.learning.learner import LearnerSpec
-from streamstop.learning.pretrained import discriminant_tensors
-from streamstop.learning.weights import read_weights, write_weights
+from streamstop.learning.pretrained import lda_tensors
+from streamstop.learning.weights import load_weights, save_weights
 from streamstop.pipeline.environment import versions
 from streamstop.pipeline.folder import new_folder, write_tensors, write_text
 from streamstop.stop.network import Network, NetworkSpec
@@ -71,18 +72,27 @@ def train(
     folder: Path | None = None,
     command: str = "",
     progress: Callable[[TrainProgress], None] | None = None,
+    sets: DataSets | None = None,
 ) -> TrainResult:
     """Train as configured; leave a folder with weights, epochs.jsonl and train.json.
 
-    folder : of an interrupted training of this very configuration, to take it up again; None makes
-        a new one.
+    Parameters
+    ----------
+    folder : of an interrupted training of this very configuration, to continue it; None makes a
+        new one.
+    command : what was typed, for the record.
+    progress : called after each batch.
+    sets : what to train and test on, in place of what [data] names.
 
-    Raises SourceError, UsageError, DamageError (data), DivergedError (the loss), StreamstopError
-    (another process of this training is gone).
+    Raises
+    ------
+    SourceError, UsageError, DamageError : the data cannot be read, or do not fit the configuration.
+    DivergedError : the loss is no longer finite.
+    StreamstopError : another process of this training is gone.
     """
     torch.set_num_threads(config.run.num_threads)
     with join_process_group(select_device(config.train.device)) as processes:
-        return _train(config, folder, command, progress, processes)
+        return _train(config, folder, command, progress, sets, processes)
 
 
 def _train(
@@ -90,10 +100,15 @@ def _train(
     folder: Path | None,
     command: str,
     progress: Callable[[TrainProgress], None] | None,
+    sets: DataSets | None,
     processes: ProcessGroup,
 ) -> TrainResult:
     began = time.monotonic()
-    samples = load_training_set(config.data, config.binning)
+    samples = sets.training if sets else load_training_set(config.data, config.binning)
+
+    def test_set() -> Samples | None:
+        return sets.test if sets else load_test_set(config.data, config.binning, samples)
+
     classes = config.network.classes or len(samples.classes)
     if classes < len(samples.classes):
         raise UsageError(
@@ -107,14 +122,14 @@ def _train(
     parts = _parts(config, samples)
     counter = _Progress(progress, config.train.epochs * sum(len(part.train) for part in parts))
     results = [
-        _train_one(config, samples, classes, folder / part.name, part, counter, processes)
+        _train_one(config, samples, test_set, classes, folder / part.name, part, counter, processes)
         for part in parts
     ]
     summary: dict[str, Any] = {
         "name": config.run.name,
         "command": command,
         "status": "complete",
-        "data": config.data.uri,
+        "data": sets.name if sets else config.data.uri,
         "simulated": samples.simulated,
         "seed": config.run.seed,
         "classes": list(samples.classes),
@@ -211,6 +226,7 @@ def _parts(config: TrainConfig, samples: Samples) -> list[_Part]:
 def _train_one(
     config: TrainConfig,
     samples: Samples,
+    test_set: Callable[[], Samples | None],
     classes: int,
     folder: Path,
     part: _Part,
@@ -238,8 +254,8 @@ def _train_one(
                 spec, parameters = network.folded()
                 about = _about(trainer, spec, samples.classes, number)
                 if chosen is None or chosen > best:
-                    write_weights(folder / "best.safetensors", parameters, about)
-                write_weights(folder / "last.safetensors", parameters, about)
+                    save_weights(folder / "best.safetensors", parameters, about)
+                save_weights(folder / "last.safetensors", parameters, about)
         best = max(best, chosen or 0.0)
         if processes.is_main:
             text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
@@ -249,16 +265,15 @@ def _train_one(
             write_tensors(folder / "resume.safetensors", {**trainer.state(), **epochs})
     processes.all_reduce_number(0)  # until process 0 has written, the others wait here
     network = _best_network(trainer, folder)
-    test = samples.subset(part.test) if part.test is not None else None
-    test = test or load_test_set(config.data, config.binning, samples)
+    test = test_set() if part.test is None else samples.subset(part.test)
     discriminant: dict[str, Any] | None = None
     if config.train.fit_lda:
         known = samples.subset(np.sort(np.concatenate([part.train, part.validation])))
         readout = _discriminant(trainer, network, known, classes)
         if processes.is_main:
             best_file = folder / "best.safetensors"
-            tensors, about = read_weights(best_file)
-            write_weights(best_file, {**tensors, **discriminant_tensors(readout)}, about)
+            tensors, about = load_weights(best_file)
+            save_weights(best_file, {**tensors, **lda_tensors(readout)}, about)
         if test is not None:
             discriminant = _figure(_lda_score(readout, trainer.firing_rates(test, network), test))
     reached = [line["validation"] or 0.0 for line in lines]
@@ -316,7 +331,7 @@ def _best_network(trainer: Trainer, folder: Path) -> Network:
     network = Network(spec, trainer.config.run.seed, learn="")
     network.to(trainer.processes.device)
     network.autocast = trainer.network.autocast
-    network.load_parameters(read_weights(folder / "best.safetensors")[0])
+    network.load_parameters(load_weights(folder / "best.safetensors")[0])
     return network
 
 
@@ -407,7 +422,12 @@ def to_markdown(summary: dict[str, Any]) -> str:
             f"By the discriminant readout, LDA on this network's firing rates: "
             f"{second['accuracy']:.4f} ({second['correct']} of {second['samples']}{folds})."
         )
-    if limit := summary.get("limit"):
+    if str(summary["data"]).startswith(GENERATED):
+        lines.append(
+            "The samples were generated, because the data set is not here; these scores mean "
+            "nothing."
+        )
+    elif limit := summary.get("limit"):
         lines.append(limited(limit))
     lines += [
         f"Network {summary['network']}, T = {summary['steps']}, {summary['epochs']} epochs, seed "

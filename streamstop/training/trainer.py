@@ -23,7 +23,7 @@ from torch import Tensor
 from streamstop.config.training import TrainConfig
 from streamstop.datasets.samples import Samples, channel_statistics
 from streamstop.errors import DivergedError, UsageError
-from streamstop.learning.factory import network_from_config
+from streamstop.learning.network_section import network_from_config
 from streamstop.stop.batch_gradients import batch_gradients
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network, letters_of, pooled_rates

@@ -38,7 +38,9 @@ def test_what_was_tuned_on_its_own_stream_is_said(monkeypatch: pytest.MonkeyPatc
     figures: dict[str, Any] = dict.fromkeys(continual.FIGURES, 0.5)
     made_up = dict.fromkeys(continual.MAKERS, figures)
     monkeypatch.setattr(continual.Stream, "run", lambda *_: made_up)
-    said = {name: list(continual.class_after_class(name, 2))[-1] for name in continual.STREAMS}
-    told = [name for name, lines in said.items() if "chosen on these held-out" in "\n".join(lines)]
-    assert told == ["objects"]
-    assert "| the recipe: discriminant readout | 0.500 ± 0.000" in "\n".join(said["N-MNIST"])
+    pages = {name: list(continual.class_after_class(name, 2))[-1] for name in continual.STREAMS}
+    tuned = [
+        name for name, lines in pages.items() if "chosen on these held-out" in "\n".join(lines)
+    ]
+    assert tuned == ["objects"]
+    assert "| the recipe: LDA readout | 0.500 ± 0.000" in "\n".join(pages["N-MNIST"])

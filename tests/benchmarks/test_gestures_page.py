@@ -13,7 +13,7 @@ import pytest
 from benchmarks.studies import gestures
 from streamstop.config.recipe import to_toml
 from streamstop.learning.factory import build_learner
-from streamstop.learning.weights import write_weights
+from streamstop.learning.weights import save_weights
 from streamstop.pipeline.configure import load_config
 
 
@@ -28,7 +28,7 @@ def weights(path: Path) -> Path:
         "bin_us": config.binning.bin_us,
         "binning": asdict(config.binning),
     }
-    write_weights(path, build_learner(config, 2).network.parameters(), about)
+    save_weights(path, build_learner(config, 2).network.parameters(), about)
     return path
 
 
@@ -63,12 +63,12 @@ def test_what_was_done_as_asked_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kept", "said"),
+    ("kept", "message"),
     [({"lr": 1e-3}, "other settings"), ({"status": "interrupted"}, "interrupted")],
 )
 def test_other_settings_and_broken_runs_are_refused(
-    tmp_path: Path, kept: dict[str, Any], said: str
+    tmp_path: Path, kept: dict[str, Any], message: str
 ) -> None:
     asked = left(tmp_path, **kept)
-    with pytest.raises(SystemExit, match=said):
+    with pytest.raises(SystemExit, match=message):
         gestures.one_stream(asked, tmp_path / "w", "lab", 0)

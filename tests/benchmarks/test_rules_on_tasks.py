@@ -44,15 +44,15 @@ def test_what_is_asked_is_said_to_be_met_or_not() -> None:
     }
     lines = order.verdict(found)
     assert [("not met" in line) for line in lines] == [True, False, True, False]
-    said = [line.partition("it is ")[2][:6] for line in lines]
-    assert said == ["-0.010", "+0.250", "+0.100", "-0.020"]
+    leads = [line.partition("it is ")[2][:6] for line in lines]
+    assert leads == ["-0.010", "+0.250", "+0.100", "-0.020"]
     assert order.verdict({contest.W.name: {0: 0.5}}) == []
 
 
 def test_settings_of_a_run_and_their_fingerprints() -> None:
     task = order.TASKS["moving"]
     config = order.configured(task, contest.SLTT, 7, ["train.lr=0.5"])
-    assert (config.train.rule, config.train.trainable, config.run.seed) == ("sltt", "w", 7)
+    assert (config.train.rule, config.train.trainable, config.run.seed) == ("sltt", ("weights",), 7)
     assert config.train.lr == 0.5
     one, same, other = (
         {job.key for job in order.jobs_of("moving", [0], sets)}
@@ -63,7 +63,8 @@ def test_settings_of_a_run_and_their_fingerprints() -> None:
     assert not plain.network.decay_input and plain.train.lr_leak == task.plain["train.lr_leak"]
     begun = order.configured(task, contest.W_FOUND, 0)
     assert (
-        begun.train.trainable == "w" and begun.network.leak_init == task.found["network.leak_init"]
+        begun.train.trainable == ("weights",)
+        and begun.network.leak_init == task.found["network.leak_init"]
     )
     assert order.configured(task, contest.WTL, 0).network.decay_input
     assert {key[1] for key in one & other} == {order.LDA}
@@ -75,7 +76,11 @@ def test_a_set_of_the_ablation_says_when_it_was_not_run_and_what_is_set_wins(
     store = contest.Store(tmp_path / "ablation.jsonl")
     for name, task in ablation.TASKS.items():
         config = ablation.configured(task, contest.WT, 3, ["train.epochs=2"])
-        assert (config.train.trainable, config.train.epochs, config.run.seed) == ("wt", 2, 3)
+        assert (config.train.trainable, config.train.epochs, config.run.seed) == (
+            ("weights", "thresholds"),
+            2,
+            3,
+        )
         text = "\n".join(ablation.section(name, store, ()))
         assert "Not there" in text
     found = {contest.WTL.name: {0: 0.5}, contest.W.name: {0: 0.6}, contest.WTL_GAIN.name: {0: 0.6}}

@@ -24,7 +24,7 @@ runner = CliRunner()
 
 
 class FakePipeline:
-    """Stands where the pipeline is: remembers how it was called, ends as it is told to."""
+    """A stand-in for the pipeline that records its calls and ends as the test asks."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -104,7 +104,7 @@ def test_idle_threads_are_told_to_sleep_before_torch_can_be_imported() -> None:
 
 def test_every_flag_reaches_the_configuration(pipeline: FakePipeline, tmp_path: Path) -> None:
     recipe = tmp_path / "mine.toml"
-    recipe.write_text("[run]\nseed = 1\nthreads = 2\n")
+    recipe.write_text("[run]\nseed = 1\nnum_threads = 2\n")
     flags = [
         "--source",
         "S",
@@ -122,7 +122,7 @@ def test_every_flag_reaches_the_configuration(pipeline: FakePipeline, tmp_path: 
     assert runner.invoke(app, ["run", str(recipe), *flags, *sets]).exit_code == 0
     config = pipeline.calls[0]["config"]
     assert (config.source.uri, config.source.labels, config.source.strict) == ("S", "L", True)
-    assert (config.run.seed, config.run.threads, config.run.out, config.run.name) == (
+    assert (config.run.seed, config.run.num_threads, config.run.output_dir, config.run.name) == (
         3,
         2,
         "O",
@@ -135,7 +135,7 @@ def test_every_flag_reaches_the_configuration(pipeline: FakePipeline, tmp_path: 
 def test_duration_has_an_old_name(pipeline: FakePipeline, flag: str) -> None:
     for words in ([flag, "2.5"], [f"{flag}=2.5"]):
         assert runner.invoke(app, ["run", "--source", "udp://:1", *words]).exit_code == 0
-        assert pipeline.calls.pop()["config"].source.seconds == 2.5
+        assert pipeline.calls.pop()["config"].source.duration_s == 2.5
 
 
 def test_the_command_is_recorded_as_it_can_be_typed_again(pipeline: FakePipeline) -> None:
@@ -180,7 +180,7 @@ def test_the_exit_code_is_the_runs_and_its_score_is_shown(
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (UsageError("no such class: dog"), 2, "no such class: dog"),
         (SourceError("no camera: davis346"), 3, "no camera: davis346"),
@@ -192,13 +192,13 @@ def test_the_exit_code_is_the_runs_and_its_score_is_shown(
 )
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 def test_an_error_is_one_line_on_standard_error_and_its_exit_code(
-    pipeline: FakePipeline, error: Exception, code: int, said: str, flags: list[str]
+    pipeline: FakePipeline, error: Exception, code: int, message: str, flags: list[str]
 ) -> None:
     pipeline.error = error
     result = runner.invoke(app, ["run", *flags])
     assert result.exit_code == code
     assert result.stdout == ""
-    assert result.stderr == f"a library prints this\nstreamstop: {said}\n"
+    assert result.stderr == f"a library prints this\nstreamstop: {message}\n"
 
 
 def test_debug_shows_the_traceback_and_keeps_the_exit_code(
@@ -226,7 +226,7 @@ def test_a_fault_of_our_own_is_not_hidden(pipeline: FakePipeline) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (["run", "davis346"], "did you mean --source davis346?"),
         (["run", "--seed", "-1"], "run.seed = -1: must be a whole number at least 0"),
@@ -237,10 +237,12 @@ def test_a_fault_of_our_own_is_not_hidden(pipeline: FakePipeline) -> None:
         (["run", "demo", "objects"], "unexpected extra argument"),
     ],
 )
-def test_what_cannot_be_meant_is_exit_2(pipeline: FakePipeline, args: list[str], said: str) -> None:
+def test_what_cannot_be_meant_is_exit_2(
+    pipeline: FakePipeline, args: list[str], message: str
+) -> None:
     result = runner.invoke(app, args, env={"COLUMNS": "100"})
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert pipeline.calls == []
 
 
@@ -256,31 +258,31 @@ def test_a_model_is_shown_with_its_costs_in_80_columns() -> None:
         "block8.way conv 1x1, stride 2 512x4x4 8,192 132,097 192 KiB 2.1 M"
     )
     assert any(line.startswith("linear10 ") for line in lines)
-    assert "backpropagation through 20 bins would" in " ".join(lines)
+    assert "Backpropagation through 20 bins needs" in " ".join(lines)
 
 
 def test_a_model_as_json_is_exact_and_follows_the_settings() -> None:
     args = ["model", "compact", "--input", "1x6x8", "--classes", "3", "--json"]
-    sets = ["network.channels=[2, 3]", "learner.trainable=none", "learner.dtype=float64"]
+    sets = ["network.channels=[2, 3]", "learner.trainable=[]", "learner.dtype=float64"]
     result = runner.invoke(app, args + [word for text in sets for word in ("--set", text)])
-    told = json.loads(result.stdout)
-    assert (told["name"], told["input"], told["classes"]) == ("compact", [1, 6, 8], 3)
-    assert [layer["shape"] for layer in told["layers"]] == [[2, 3, 4], [3, 1, 2], [3]]
+    shown = json.loads(result.stdout)
+    assert (shown["name"], shown["input"], shown["classes"]) == ("compact", [1, 6, 8], 3)
+    assert [layer["shape"] for layer in shown["layers"]] == [[2, 3, 4], [3, 1, 2], [3]]
     forward = 2 * 9 * 48 + 3 * 2 * 9 * 12 + 3 * 6
-    assert told["macs"] == {
+    assert shown["macs"] == {
         "forward": forward,
         "weight_gradient": 18,  # the readout alone learns
         "input_gradient": 0,
         "learning_step": forward + 18,
     }
     # 18 weights, 2 biases, 2 thresholds, a leak; 54 + 3 + 3 + 1; 18 + 3; of 8 bytes each.
-    assert told["parameters"] == 23 + 61 + 21
-    assert told["bytes"]["parameters"] == 8 * 105
-    assert told["bytes"]["gradients_and_moments"] == 3 * 8 * 21
+    assert shown["parameters"] == 23 + 61 + 21
+    assert shown["bytes"]["parameters"] == 8 * 105
+    assert shown["bytes"]["gradients_and_moments"] == 3 * 8 * 21
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (["lenet6"], "one of compact, lenet5, vgg11, resnet18, custom (did you mean lenet5?)"),
         (["vgg11", "--input", "32x32"], "--input must be CxHxW, such as 2x32x32, not '32x32'"),
@@ -291,10 +293,10 @@ def test_a_model_as_json_is_exact_and_follows_the_settings() -> None:
         (["vgg11", "--set", "network.channels=[8]"], "for network.architecture = compact alone"),
     ],
 )
-def test_a_model_that_cannot_be_is_exit_2(args: list[str], said: str) -> None:
+def test_a_model_that_cannot_be_is_exit_2(args: list[str], message: str) -> None:
     result = runner.invoke(app, ["model", *args])
     assert (result.exit_code, result.stdout) == (2, "")
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 def test_a_closed_pipe_is_quiet() -> None:

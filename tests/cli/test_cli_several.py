@@ -46,12 +46,12 @@ def test_means_are_printed_beside_the_baselines(faked: Path) -> None:
     result = runner.invoke(app, ["run", "--seeds=0,2", "--name", "ok"])
     assert result.exit_code == 0
     assert "60.0 ± 14.1 %" in result.stdout
-    assert "streaming LDA on counts" in result.stdout
+    assert "LDA on counts" in result.stdout
     assert "a library prints this" not in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (["--seeds", "0-2", "--seed", "1"], "not both"),
         (["--seeds", "0-2", "--set", "run.seed=1"], "not both"),
@@ -61,10 +61,10 @@ def test_means_are_printed_beside_the_baselines(faked: Path) -> None:
         (["--seeds", "0-1", "--source", "-"], "a pipe comes once"),
     ],
 )
-def test_what_cannot_be_meant_is_a_usage_error(faked: Path, args: list[str], said: str) -> None:
+def test_what_cannot_be_meant_is_a_usage_error(faked: Path, args: list[str], message: str) -> None:
     result = runner.invoke(app, ["run", *args])
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert not (faked / "runs").exists()
 
 
@@ -81,10 +81,10 @@ def test_compare_prints_a_table_writes_a_page_and_says_json(tmp_path: Path) -> N
     page = tmp_path / "c.html"
     result = runner.invoke(app, ["compare", *named, "--out", str(page)], env={"COLUMNS": "90"})
     assert result.exit_code == 0
-    assert "A (rule = stop) is ahead of B (rule = sltt)" in " ".join(result.stdout.split())
+    assert "A (rule = stop) is better than B (rule = sltt)" in " ".join(result.stdout.split())
     assert page.read_text().startswith("<!doctype html>")
-    said = json.loads(runner.invoke(app, ["compare", *named, "--json"]).stdout)
-    assert [group["n"] for group in said["groups"]] == [3, 3]
+    found = json.loads(runner.invoke(app, ["compare", *named, "--json"]).stdout)
+    assert [group["n"] for group in found["groups"]] == [3, 3]
 
 
 def test_compare_of_nothing_is_a_usage_error(tmp_path: Path) -> None:

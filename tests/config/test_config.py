@@ -25,7 +25,7 @@ from streamstop.config.sections import (
 )
 from streamstop.errors import SourceError, UsageError
 from streamstop.events import binning
-from streamstop.learning.factory import network_from_config
+from streamstop.learning.network_section import network_from_config
 from streamstop.pipeline.configure import load_config
 from streamstop.stop.architectures import ARCHITECTURES, CUSTOM, build_network
 from streamstop.stop.layer import NeuronSpec

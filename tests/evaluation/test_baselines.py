@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from streamstop.evaluation.baselines import (
-    CountsLDA,
+    LDAOnCounts,
     Majority,
     NoChange,
-    RiverSoftmax,
+    SoftmaxOnCounts,
     log_counts,
     make_baselines,
 )
@@ -42,7 +42,7 @@ def test_before_the_first_label_there_is_no_answer(name):
     assert rival.predict(X) == 1
 
 
-@pytest.mark.parametrize("rival", [RiverSoftmax(), CountsLDA(3, 0.2)], ids=["river", "lda"])
+@pytest.mark.parametrize("rival", [SoftmaxOnCounts(), LDAOnCounts(3, 0.2)], ids=["river", "lda"])
 def test_learners_of_counts_learn(rival):
     draw = np.random.default_rng(0)
     hits = []

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from streamstop.evaluation.baselines import make_baselines
 from streamstop.evaluation.continual import (
-    Continual,
+    AccuracyMatrix,
     HeldOut,
     average_accuracy,
     backward_transfer,
     forgetting,
     forward_transfer,
-    still_copy,
+    frozen_copy,
 )
 from streamstop.events.binning import Bin, Binner
 from streamstop.events.labels import LabelTrack, Segment
@@ -68,7 +68,7 @@ def test_a_single_task_has_no_transfer() -> None:
 
 
 def test_a_task_without_segments_is_left_out_of_the_figures() -> None:
-    found = Continual(("a", "b", "c"), before={"linear": np.array([0.5, np.nan, 0.25])})
+    found = AccuracyMatrix(("a", "b", "c"), before={"linear": np.array([0.5, np.nan, 0.25])})
     rows = ([0.9, np.nan, 0.3], [0.8, np.nan, 0.4], [0.6, np.nan, 1.0])
     for task, row in zip("abc", rows, strict=True):
         found.add(task, {"linear": np.array(row)})
@@ -137,20 +137,20 @@ def taught(spec: LearnerSpec, segments: int = 30) -> StopLearner:
         label = i % 3
         learner.begin_segment()
         for one in found[5 * label : 5 * label + 4]:
-            learner.predict(encode(one), will_learn=True)
+            learner.predict(encode(one), trace=True)
             learner.learn(label)
-        rates = learner.decide().rates
+        rates = learner.predict_segment().rates
         learner.end_segment()
-        learner.learn_rates(rates, label)
+        learner.update_lda(rates, label)
     return learner
 
 
 def state(learner: StopLearner) -> list[NDArray[np.float64]]:
     values = [*learner.network.parameters().values(), *learner.network.grads.values()]
-    values += learner.decider.parameters().values()
+    values += learner.inference_network.parameters().values()
     arrays = [value.numpy().copy() for value in values]
     known = [learner.counts.copy(), learner.lda.means.copy(), learner.lda.scatter.copy()]
-    return [*arrays, *known, learner.rates_vector()]
+    return [*arrays, *known, learner.firing_rates()]
 
 
 def held_out(tasks: list[int]) -> HeldOut:
@@ -174,7 +174,7 @@ def test_a_test_touches_nothing_and_is_repeatable(spec: LearnerSpec) -> None:
     learner = taught(spec)
     # In the midst of a segment, with gradients gathered.
     learner.begin_segment()
-    learner.predict(torch.ones(1, 2, 8, 8), will_learn=True)
+    learner.predict(torch.ones(1, 2, 8, 8), trace=True)
     learner.learn(1)
     rivals = make_baselines(3)
     before = state(learner)
@@ -191,20 +191,20 @@ def test_a_test_touches_nothing_and_is_repeatable(spec: LearnerSpec) -> None:
 def test_a_copy_answers_as_the_deciding_network_does() -> None:
     for spec in SPECS:
         learner = taught(spec)
-        copy = still_copy(learner)
+        copy = frozen_copy(learner)
         for one in (learner, copy):
             one.begin_segment()
         for level in (0.5, 1.0, 2.0):
             x = torch.full((1, 2, 8, 8), level)
-            one, other = (n.predict(x, will_learn=False).linear for n in (learner, copy))
+            one, other = (n.predict(x, trace=False).log_probs for n in (learner, copy))
             assert np.array_equal(one, other)
-        assert np.array_equal(learner.decide().lda, copy.decide().lda)
+        assert np.array_equal(learner.predict_segment().lda, copy.predict_segment().lda)
 
 
 def test_a_copy_answers_among_the_classes_that_were_taught() -> None:
-    copy = still_copy(taught(LearnerSpec(lr=1e-3, loss_classes="seen"), segments=2))
+    copy = frozen_copy(taught(LearnerSpec(lr=1e-3, loss_classes="seen"), segments=2))
     copy.begin_segment()
-    said = copy.predict(torch.ones(1, 2, 8, 8), will_learn=False).linear
+    said = copy.predict(torch.ones(1, 2, 8, 8), trace=False).log_probs
     assert np.isfinite(said).tolist() == [True, True, False]
 
 

@@ -9,7 +9,7 @@ from streamstop.evaluation.drift import (
     ERROR_DETECTORS,
     EVENT_RATE,
     MAX_ALARMS,
-    Alarm,
+    DriftAlarm,
     DriftMonitor,
     DriftResponse,
     OnDrift,
@@ -82,11 +82,13 @@ def test_alarms_are_listed_up_to_a_bound() -> None:
 
 
 NETWORK = NetworkSpec((2, 4, 4), (LayerSpec("conv", 4),), 2)
-HEARD = Alarm(7, "ADWIN", "errors")
-NOT_HEARD = [Alarm(7, "HDDM-A", "errors"), Alarm(7, "ADWIN", "event rate")]
+HEARD = DriftAlarm(7, "ADWIN", "errors")
+NOT_HEARD = [DriftAlarm(7, "HDDM-A", "errors"), DriftAlarm(7, "ADWIN", "event rate")]
 
 
-def steps(response: DriftResponse, alarms: list[list[Alarm]], learner: StopLearner) -> list[float]:
+def steps(
+    response: DriftResponse, alarms: list[list[DriftAlarm]], learner: StopLearner
+) -> list[float]:
     """How far one weight of the readout moves by each of the first steps, an alarm list before."""
     moves = []
     for one in alarms:
@@ -94,7 +96,7 @@ def steps(response: DriftResponse, alarms: list[list[Alarm]], learner: StopLearn
         weight = learner.network.parameters()["readout.bias"]
         before = weight.clone()
         learner.begin_segment()
-        learner.predict(torch.ones(1, 2, 4, 4), will_learn=True)
+        learner.predict(torch.ones(1, 2, 4, 4), trace=True)
         learner.learn(0)
         learner.end_segment()
         moves.append(float((weight - before).abs().max()))
@@ -126,20 +128,20 @@ def test_a_reset_readout_knows_what_came_after_alone() -> None:
     response = DriftResponse(learner, "reset-readout", detector="hddm-a")
     for i in range(60):
         if i == 30:
-            response.after([Alarm(30, "HDDM-A", "errors")])
+            response.after([DriftAlarm(30, "HDDM-A", "errors")])
             assert not learner.lda.counts.any()
             assert np.array_equal(learner.lda.scores(x[0]), np.zeros(2))
-        learner.learn_rates(x[i], labels[i])
+        learner.update_lda(x[i], labels[i])
         if i >= 30:
-            late.learn_rates(x[i], labels[i])
+            late.update_lda(x[i], labels[i])
     assert np.allclose(learner.lda.scores(x[0]), late.lda.scores(x[0]))
 
 
 def test_a_share_that_is_kept_lets_means_move_the_faster() -> None:
     learner = StopLearner(NETWORK, LearnerSpec())
     for value in (0.0, 1.0) * 10:
-        learner.learn_rates(np.array([value, 0.5]), 1)
+        learner.update_lda(np.array([value, 0.5]), 1)
     DriftResponse(learner, "reset-readout", keep=0.1).after([HEARD])
-    learner.learn_rates(np.array([2.0, 0.5]), 1)
+    learner.update_lda(np.array([2.0, 0.5]), 1)
     # Ten samples of each, counted as two in all, and one of 2.
     assert np.allclose(learner.lda.means[1], [(2 * 0.5 + 2.0) / 3, 0.5])

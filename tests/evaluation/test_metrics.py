@@ -9,15 +9,15 @@ from streamstop.evaluation.metrics import (
     BLOCKS,
     MAX_DOMAINS,
     WINDOW,
-    ByDomain,
+    AccuracyByDomain,
+    RunningAccuracy,
     Scores,
-    Tally,
-    kappa_against,
+    kappa_vs_baseline,
 )
 
 
-def tally_of(hits: list[bool]) -> Tally:
-    tally = Tally()
+def tally_of(hits: list[bool]) -> RunningAccuracy:
+    tally = RunningAccuracy()
     for hit in hits:
         tally.add(hit)
     return tally
@@ -30,7 +30,7 @@ def drawn(n: int, seed: int = 0) -> list[bool]:
 
 
 def test_before_the_first_decision_there_is_no_accuracy():
-    tally = Tally()
+    tally = RunningAccuracy()
     assert tally.accuracy is None
     assert tally.last_third is None
     assert tally.as_dict() == {"segment": None, "segment_last_third": None}
@@ -59,7 +59,7 @@ def test_last_third_is_exact_up_to_3072(n):
 
 
 def test_last_third_at_every_moment():
-    tally, hits = Tally(), drawn(300)
+    tally, hits = RunningAccuracy(), drawn(300)
     for n, hit in enumerate(hits, start=1):
         tally.add(hit)
         assert tally.last_third == pytest.approx(np.mean(hits[n - max(round(n / 3), 1) : n]))
@@ -78,7 +78,7 @@ def test_beyond_it_is_within_a_block_and_memory_is_bounded(n):
 
 
 def test_memory_after_a_million_decisions():
-    tally = Tally()
+    tally = RunningAccuracy()
     for i in range(1_000_000):
         tally.add(i >= 900_000)
     assert len(tally._blocks) <= BLOCKS
@@ -100,7 +100,7 @@ def test_memory_after_a_million_decisions():
     ],
 )
 def test_kappa_against(accuracy, rival, kappa):
-    found = kappa_against(accuracy, rival)
+    found = kappa_vs_baseline(accuracy, rival)
     assert found == (kappa if kappa is None else pytest.approx(kappa))
 
 
@@ -181,7 +181,7 @@ def test_running_scores():
 
 def test_domains_by_hand():
     """a: segments 0, 1 and 3; b: segment 2. Each decision maker has its own hits."""
-    domains = ByDomain()
+    domains = AccuracyByDomain()
     for index, (name, label, decided, rival) in enumerate(
         [("a", 0, 0, 1), ("a", 1, 0, 1), ("b", 1, 1, None), ("a", 0, 0, 0)]
     ):
@@ -193,7 +193,7 @@ def test_domains_by_hand():
 
 
 def test_domains_beyond_the_most_are_counted_together():
-    domains = ByDomain()
+    domains = AccuracyByDomain()
     for index in range(3 * MAX_DOMAINS):
         domains.add(str(index), index, 0, {"decided": index % 2})
     domains.add("3", 3 * MAX_DOMAINS, 0, {"decided": 0})  # one of the first goes on

@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers.nets import Case, build
 
-from streamstop.evaluation.neurobench import ADAM_OPERATIONS, Geometry, Operations, fan_out
+from streamstop.evaluation.neurobench import ADAM_OPERATIONS, Geometry, SynapticOperations, fan_out
 from streamstop.learning.learner import LearnerSpec, StopLearner
 from streamstop.stop.cost import network_cost
 from streamstop.stop.layer import LayerSpec, NeuronSpec
@@ -19,12 +19,15 @@ INSIDE = 2 * (3 * 4 - 2) ** 2
 
 
 def taken(
-    learner: StopLearner, operations: Operations, bins: list[torch.Tensor], label: int | None = None
+    learner: StopLearner,
+    operations: SynapticOperations,
+    bins: list[torch.Tensor],
+    label: int | None = None,
 ) -> None:
     """One segment, taught where a label is given."""
     learner.begin_segment()
     for x in bins:
-        learner.predict(x, will_learn=label is not None)
+        learner.predict(x, trace=label is not None)
         if label is not None:
             learner.learn(label)
         operations.bin()
@@ -41,7 +44,7 @@ def test_an_events_operations_are_the_taps_that_it_reaches():
     learner = StopLearner(CONV, LearnerSpec())
     learner.network.parameters()["conv1.log_theta"].fill_(9)  # no spike: the readout sees nothing
     learner.network.refresh()
-    operations = Operations(learner)
+    operations = SynapticOperations(learner)
     taken(learner, operations, [one_event(0, 0, 1), one_event(1, 2, 1), torch.zeros(1, 1, 4, 4)])
     assert (operations.macs, operations.acs) == (0, 2 * 4 + 2 * 9)
     taken(learner, operations, [one_event(1, 0, 0.7), one_event(3, 3, -1), one_event(0, 0, 2)])
@@ -58,7 +61,7 @@ def test_spikes_are_counted_before_pooling_and_averages_of_them_multiply():
     parameters["conv1.weight"].zero_()
     parameters["conv1.weight"][1, 0, 1, 1] = 1.0  # what comes in, in the second channel
     learner.network.refresh()
-    operations = Operations(learner)
+    operations = SynapticOperations(learner)
     full = torch.zeros(1, 1, 4, 4)
     full[..., :2, :2] = 1
     taken(learner, operations, [one_event(3, 0, 1)])
@@ -75,7 +78,7 @@ def test_weights_that_come_to_life_count_from_the_bin_on_that_uses_them():
     learner.network.parameters()["readout.weight"].zero_()
     learner.network.parameters()["conv1.bias"].fill_(1.0)  # every neuron spikes, every window is 1
     learner.network.refresh()
-    operations = Operations(learner)
+    operations = SynapticOperations(learner)
     silent = torch.zeros(1, 1, 4, 4)
     taken(learner, operations, [silent, silent], label=1)
     assert operations.acs == 0  # the label moved the readout once the segment was over
@@ -108,7 +111,7 @@ def test_fan_out_with_some_zeros_is_that_of_each_tap_looked_at(seed):
 def test_learning_is_counted_by_hand():
     """16 inputs and 32 neurons under 3 classes that see 8 averages; two taught bins of three."""
     learner = StopLearner(CONV, LearnerSpec())
-    operations = Operations(learner)
+    operations = SynapticOperations(learner)
     x = torch.rand(1, 1, 4, 4)
     taken(learner, operations, [x, x], label=2)
     taken(learner, operations, [x])
@@ -129,10 +132,10 @@ def test_learning_is_counted_by_hand():
 
 def test_what_answers_is_counted_and_a_shadows_twin_is_learnings():
     learner = StopLearner(CONV, LearnerSpec(update="step"))
-    operations = Operations(learner)
+    operations = SynapticOperations(learner)
     x = [torch.rand(1, 1, 4, 4) for _ in range(4)]
     answered = StopLearner(CONV, LearnerSpec())  # weights that stand still in a segment
-    alone = Operations(answered)
+    alone = SynapticOperations(answered)
     taken(learner, operations, x, label=0)
     taken(answered, alone, x, label=0)
     assert (operations.macs, operations.acs, operations.spikes) == (
@@ -166,7 +169,7 @@ def test_only_what_learns_has_traces(reset):
 
 def test_bptt_goes_through_the_segment_once_more():
     learner = StopLearner(CONV, LearnerSpec(rule="bptt"))
-    operations = Operations(learner)
+    operations = SynapticOperations(learner)
     taken(learner, operations, [torch.rand(1, 1, 4, 4)] * 5, label=1)
     found = operations.as_dict()["learning_operations"]
     assert found["forward"] == 2 * 9 * 16 + 3 * 8
@@ -178,7 +181,7 @@ def test_nothing_is_kept_of_the_stream_and_nothing_of_it_is_changed():
     case = Case((2, 6, 5), (LayerSpec("block", 4), LayerSpec("conv", 3, pool=2, pooling="max")))
     spec = build(case).spec
     plain, counted = StopLearner(spec, LearnerSpec()), StopLearner(spec, LearnerSpec())
-    operations = Operations(counted)
+    operations = SynapticOperations(counted)
 
     def held() -> int:
         laid = [one for c in operations._connections for one in c._laid.values()]
@@ -191,7 +194,7 @@ def test_nothing_is_kept_of_the_stream_and_nothing_of_it_is_changed():
         counted.begin_segment()
         for _ in range(20):
             x = torch.rand(1, 2, 6, 5, generator=draw).round()
-            one, two = (who.predict(x, will_learn=True).linear for who in (plain, counted))
+            one, two = (who.predict(x, trace=True).log_probs for who in (plain, counted))
             operations.bin()
             sizes.append(held())
             assert one.tobytes() == two.tobytes()
@@ -205,7 +208,7 @@ def test_nothing_is_kept_of_the_stream_and_nothing_of_it_is_changed():
 
 
 def test_before_the_first_bin_there_are_no_means():
-    found = Operations(StopLearner(CONV, LearnerSpec())).as_dict()
+    found = SynapticOperations(StopLearner(CONV, LearnerSpec())).as_dict()
     assert found["executions"] == 0
     assert found["activation_sparsity"] is None
     assert found["synaptic_operations"] == {

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from streamstop.evaluation.neurobench import Operations
+from streamstop.evaluation.neurobench import SynapticOperations
 from streamstop.learning.learner import LearnerSpec, StopLearner
 from streamstop.stop.layer import LayerSpec, SpikingLayer
 from streamstop.stop.network import Network
@@ -49,7 +49,7 @@ CASES = {
         conv._replace(stride=2, kernel=5), conv._replace(groups=2, pad=0), conv._replace(stride=3)
     ),
     "padding without end": case(conv._replace(pad=4, stride=3)),
-    "standardised": case(conv, linear, norm="weight"),
+    "standardised": case(conv, linear, norm="weight_standardization"),
     "mean of channels": case(conv, average=True),
     "leaky readout": case(conv, readout="leaky_integrator"),
     "spiking readout": case(conv._replace(pool=2), readout="spiking"),
@@ -161,18 +161,18 @@ def bins_of(one: Case, kind: str) -> Tensor:
     return x.ne(0).double() if binary else x
 
 
-def counted(one: Case, x: Tensor) -> tuple[Operations, StopLearner]:
+def counted(one: Case, x: Tensor) -> tuple[SynapticOperations, StopLearner]:
     network = build(one)
     first = network.layers[0]
     first.weight[torch.rand(first.weight.shape, generator=torch.manual_seed(0)) < 0.3] = 0
     first.bias[::2] = 0  # so that some of its neurons rest where nothing comes in
     learner = StopLearner(network.spec, LearnerSpec(), dtype=torch.float64)
     learner.network.load_parameters(network.parameters())
-    operations = Operations(learner)
+    operations = SynapticOperations(learner)
     for sequence in range(SEQUENCES):
         learner.begin_segment()
         for now in x[:, sequence]:
-            learner.predict(now[None], will_learn=False)
+            learner.predict(now[None], trace=False)
             operations.bin()
     return operations, learner
 
@@ -214,7 +214,7 @@ def test_the_loops_counts_are_those_of_neurobenchs_harness(one, kind):
     layers = [m for m in twin.modules() if isinstance(m, Neurons)]
     constants = sum(m.graded_spikes_factor.nbytes + m.reset_mechanism_val.nbytes for m in layers)
     spikes = sum(m.mem.nbytes for m in layers)
-    potential = learner.network.readout.v.nbytes if one.readout == "leaky" else 0
+    potential = learner.network.readout.v.nbytes if one.readout == "leaky_integrator" else 0
     assert found["footprint_bytes"] == theirs["Footprint"] - constants + spikes + potential
 
 

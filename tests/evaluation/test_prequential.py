@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from streamstop.evaluation.prequential import MAX_WAITING, TestThenTrain, Verdict
+from streamstop.evaluation.prequential import MAX_WAITING, PrequentialProtocol, ScoredSegment
 from streamstop.events.labels import Segment
 from streamstop.learning.learner import LearnerSpec, StopLearner
 from streamstop.stop.layer import LayerSpec
@@ -31,11 +31,11 @@ class Record(NamedTuple):
     """Everything said and done in a run, in order, each with the stream's time in us."""
 
     bins: list[tuple[int, int]]
-    verdicts: list[tuple[int, Verdict]]
+    verdicts: list[tuple[int, ScoredSegment]]
     learned: list[int]
-    test: TestThenTrain
+    test: PrequentialProtocol
 
-    def of(self, index: int) -> tuple[int, Verdict]:
+    def of(self, index: int) -> tuple[int, ScoredSegment]:
         """When segment `index` was scored, and how."""
         return next(one for one in self.verdicts if one[1].index == index)
 
@@ -47,7 +47,7 @@ def labels_of(n: int, seed: int = 0) -> list[int]:
 def run(labels: list[int], spec: LearnerSpec = UPDATES["segment"], **protocol: Any) -> Record:
     """Ten bins of 10 ms a segment, end to end; counts do not depend on the labels."""
     learner = StopLearner(NETWORK, spec)
-    test = TestThenTrain(
+    test = PrequentialProtocol(
         learner, StopLearner(NETWORK, replace(spec, trainable=())), ("a", "b", "c"), **protocol
     )
     record = Record([], [], [], test)
@@ -141,9 +141,9 @@ def test_a_label_after_its_segment_teaches_only_what_keeps_the_segments_features
 
 def test_no_more_than_256_segments_wait():
     n = MAX_WAITING + 3
-    test = TestThenTrain(
+    test = PrequentialProtocol(
         StopLearner(NETWORK, UPDATES["segment"]),
-        StopLearner(NETWORK, replace(UPDATES["segment"], trainable="")),
+        StopLearner(NETWORK, replace(UPDATES["segment"], trainable=())),
         ("a", "b", "c"),
         delay_us=10**12,
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from streamstop.errors import UsageError
-from streamstop.events.binning import MAX_DESCRIBED_JUMPS, Bin, Binner, Jump, cell_map
+from streamstop.events.binning import MAX_DESCRIBED_JUMPS, Bin, Binner, Jump, pixel_to_cell_map
 from streamstop.events.packet import EVENT_DTYPE, Events, SensorSize, make_events
 
 SMALL = SensorSize(4, 4)
@@ -55,7 +55,7 @@ LETTERBOX_32 = [
     ("sensor", "x_cells", "x_first", "x_last", "y_cells", "y_first", "y_last"), LETTERBOX_32
 )
 def test_letterbox_of_each_sensor(sensor, x_cells, x_first, x_last, y_cells, y_first, y_last):
-    columns, rows = cell_map(SensorSize(*sensor), 32, 32, "letterbox")
+    columns, rows = pixel_to_cell_map(SensorSize(*sensor), 32, 32, "letterbox")
     for axis, cells, first, last in (
         (columns, x_cells, x_first, x_last),
         (rows, y_cells, y_first, y_last),
@@ -67,27 +67,27 @@ def test_letterbox_of_each_sensor(sensor, x_cells, x_first, x_last, y_cells, y_f
 
 def test_all_cells_of_a_whole_numbered_downscale_hold_equally_many_pixels():
     for sensor, n in [(SensorSize(128, 128), 4), (SensorSize(1280, 720), 40)]:
-        for axis in cell_map(sensor, 32, 32, "letterbox"):
+        for axis in pixel_to_cell_map(sensor, 32, 32, "letterbox"):
             assert set(np.bincount(axis)[axis.min() :]) == {n}
 
 
 def test_34_pixels_on_32_cells_double_exactly_two_cells():
-    columns, _ = cell_map(SensorSize(34, 34), 32, 32, "letterbox")
+    columns, _ = pixel_to_cell_map(SensorSize(34, 34), 32, 32, "letterbox")
     assert np.flatnonzero(np.bincount(columns) == 2).tolist() == [8, 24]
     assert set(np.bincount(columns)) == {1, 2}
 
 
 def test_crop_keeps_the_centre_square():
-    columns, rows = cell_map(SensorSize(346, 260), 32, 32, "crop")
+    columns, rows = pixel_to_cell_map(SensorSize(346, 260), 32, 32, "crop")
     assert np.flatnonzero(columns >= 0)[[0, -1]].tolist() == [43, 302]
     assert (rows >= 0).all()
     assert columns[[42, 43, 302, 303]].tolist() == [-1, 0, 31, -1]
-    columns, rows = cell_map(SensorSize(1280, 720), 32, 32, "crop")
+    columns, rows = pixel_to_cell_map(SensorSize(1280, 720), 32, 32, "crop")
     assert np.flatnonzero(columns >= 0)[[0, -1]].tolist() == [280, 999]
 
 
 def test_stretch_fills_both_axes():
-    columns, rows = cell_map(SensorSize(346, 260), 32, 32, "stretch")
+    columns, rows = pixel_to_cell_map(SensorSize(346, 260), 32, 32, "stretch")
     assert (columns[0], columns[-1], rows[0], rows[-1]) == (0, 31, 0, 31)
     assert set(np.unique(rows)) == set(range(32))
 
@@ -102,7 +102,7 @@ def test_the_pixels_at_the_sensors_edge_count_and_those_beyond_do_not(width, hei
     x = [0, width - 1, 0, width - 1, width, 0, 65535, 0]
     y = [0, 0, height - 1, height - 1, 0, height, 0, 65535]
     (b,) = [*binner.push(make_events(range(8), x, y, [True] * 8)), *binner.flush()]
-    columns, rows = cell_map(sensor, 32, 32, "letterbox")
+    columns, rows = pixel_to_cell_map(sensor, 32, 32, "letterbox")
     expected = np.zeros((2, 32, 32), np.int32)
     np.add.at(expected[1], (rows[y[:4]], columns[x[:4]]), 1)
     np.testing.assert_array_equal(b.counts, expected)
@@ -135,7 +135,7 @@ def test_a_large_stream_equals_a_histogram():
     events = make_events(t, x, y, p)
     bins = [b for k in range(0, n, 65_536) for b in binner.push(events[k : k + 65_536])]
     bins += binner.flush()
-    columns, rows = cell_map(SensorSize(346, 260), 32, 32, "letterbox")
+    columns, rows = pixel_to_cell_map(SensorSize(346, 260), 32, 32, "letterbox")
     expected, _ = np.histogramdd(
         (t, p, rows[y], columns[x]),
         (np.arange(0, 1_000_001, 10_000), np.arange(3), np.arange(33), np.arange(33)),

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streamstop.events.binning import Binner, cell_map
+from streamstop.events.binning import Binner, pixel_to_cell_map
 from streamstop.events.packet import SensorSize, make_events
 
 SENSOR = SensorSize(6, 4)
@@ -35,7 +35,7 @@ class Reference:
             reorder_window_us,
             reset_gap_us,
         )
-        self.columns, self.rows = cell_map(SENSOR, height, width, resize_mode)
+        self.columns, self.rows = pixel_to_cell_map(SENSOR, height, width, resize_mode)
         self.shape = (2, height, width)
         self.binary = representation == "binary"
         self.origin = self.now = self.floor = self.era = origin_us
@@ -239,7 +239,9 @@ def test_a_map_is_in_order_centred_and_of_one_scale(sensor, grid, fit):
     size = SensorSize(*sensor)
     height, width = grid
     whole = []
-    for axis, cells in zip(cell_map(size, height, width, fit), (width, height), strict=True):
+    for axis, cells in zip(
+        pixel_to_cell_map(size, height, width, fit), (width, height), strict=True
+    ):
         kept = axis[axis >= 0]
         assert len(kept) >= 1
         assert kept.max() < cells

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from streamstop.errors import SourceError, UsageError
-from streamstop.events.labels import Interval, fit_intervals, named, read_label_csv, sorted_classes
+from streamstop.events.labels import (
+    Interval,
+    align_intervals,
+    named,
+    read_label_csv,
+    sorted_classes,
+)
 
 HEADER = "class,startTime_usec,endTime_usec\n"
 
@@ -66,12 +72,12 @@ INTERVALS = [Interval(0, 100, "a"), Interval(200, 300, "b")]
 
 
 def test_times_are_the_recordings_own_where_that_fits() -> None:
-    assert fit_intervals(INTERVALS, 0, 299, "x") == INTERVALS
-    assert fit_intervals(INTERVALS, 10, 310, "x") == INTERVALS
+    assert align_intervals(INTERVALS, 0, 299, "x") == INTERVALS
+    assert align_intervals(INTERVALS, 10, 310, "x") == INTERVALS
 
 
 def test_else_they_count_from_its_first_event() -> None:
-    fitted = fit_intervals(INTERVALS, 5000, 5290, "x")
+    fitted = align_intervals(INTERVALS, 5000, 5290, "x")
     assert [one[:2] for one in fitted] == [(5000, 5100), (5200, 5300)]
 
 
@@ -79,7 +85,7 @@ def test_else_they_count_from_its_first_event() -> None:
 def test_labels_of_another_recording_are_refused(first_us: int, last_us: int) -> None:
     """The second interval lies mostly after the recording's end, in either way of counting."""
     with pytest.raises(UsageError, match=r"do not fit .* 2 intervals from 0 to 300 us"):
-        fit_intervals(INTERVALS, first_us, last_us, "x")
+        align_intervals(INTERVALS, first_us, last_us, "x")
 
 
 def test_class_names_come_from_the_mapping_of_the_set(tmp_path: Path) -> None:

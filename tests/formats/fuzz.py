@@ -1,12 +1,14 @@
-"""A hundred thousand mutations of each format: no crash, no hang, little memory, right reports.
+"""A hundred thousand mutations per file format: no crash, no hang, bounded memory, right reports.
 
-Every mutation is drawn from its format and its number alone, so that `--format evt3 --only 4711`
-repeats one. Readers run in a process of their own, a few thousand mutations each; what it is at
-stands in memory that both processes see, so that a crash or a hang is charged to its mutation and
-the next process goes on after it. Counts are kept in a file for each format: a run that was stopped
-goes on where it was, and one of another version of the readers begins anew. What is demanded of a
-mutation stands in `tests/helpers/mutations.py`, what is known of a format in `mutation_seeds.py`.
-Writes docs/results/fuzz.md.
+    python -m tests.formats.fuzz --mutations 100000        # an hour or two; `make fuzz`
+    python -m tests.formats.fuzz --format evt3 --only 4711 # repeat one mutation
+
+A mutation depends on its format and its number only. Readers run in a process of their own, a few
+thousand mutations each; the current mutation is noted in memory that both processes share, so that
+a crash or a hang is assigned to it, and the next process continues after it. Counts are kept in one
+file per format: an interrupted run continues; a run of another version of the readers starts over.
+What a mutation must fulfil is in `tests/helpers/mutations.py`, what each format can detect in
+`tests/helpers/mutation_seeds.py`. Writes docs/results/fuzz.md.
 """
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--mutations", type=int, default=100_000, help="of each format")
     parser.add_argument("--format", choices=sorted(MAKERS), action="append")
-    parser.add_argument("--only", type=int, help="repeat this one mutation and say what is wrong")
+    parser.add_argument("--only", type=int, help="repeat this one mutation and print what is wrong")
     parser.add_argument("--state", type=Path, default=ROOT / "runs" / "fuzz")
     parser.add_argument("--page", type=Path, default=PAGE)
     parser.add_argument("--fresh", action="store_true", help="forget what was done before")
@@ -237,7 +239,7 @@ def _warm(seed: Seed, path: Path) -> None:
 
 
 def _sound(name: str) -> bool:
-    """Whether the seed itself is read as it should be; says so where it is not."""
+    """Whether the seed itself is read as it should be; prints why if not."""
     seed = seed_of(name)
     with tempfile.TemporaryDirectory() as work:
         edit = Edit("none", 0, 0, True)
@@ -359,7 +361,7 @@ def _write_page(page: Path, folder: Path) -> None:
 
 
 def _repeat(formats: list[str], number: int) -> None:
-    """One mutation in this process, everything said."""
+    """One mutation in this process, with all output."""
     with tempfile.TemporaryDirectory() as work:
         for name in formats:
             seed = seed_of(name)

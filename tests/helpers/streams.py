@@ -60,7 +60,7 @@ class Said(NamedTuple):
 
 def weights_of(learner: StopLearner) -> bytes:
     """All parameters of the network that learns, and of the one that decides."""
-    both = (learner.network, learner.decider)
+    both = (learner.network, learner.inference_network)
     return b"".join(v.numpy().tobytes() for n in both for v in n.parameters().values())
 
 
@@ -73,15 +73,15 @@ def lead(
         learner.begin_segment()
         said.bins.append([])
         for j, x in enumerate(segment):
-            said.bins[-1].append(learner.predict(x, will_learn=True).linear.tobytes())
+            said.bins[-1].append(learner.predict(x, trace=True).log_probs.tobytes())
             learner.learn(label)
             if each_bin is not None:
                 each_bin(i, j)
-        decision = learner.decide()
+        decision = learner.predict_segment()
         said.linear.append(decision.linear.tobytes())
         said.lda.append(decision.lda.tobytes())
         said.hits.append(int(decision.linear.argmax()) == label)
-        learner.learn_rates(decision.rates, label)
+        learner.update_lda(decision.rates, label)
         learner.end_segment()
         said.weights.append(weights_of(learner))
     return said

@@ -13,7 +13,7 @@ from helpers.streams import CLASSES, LEARNERS, NETWORK, Stream, lead, stream, we
 from streamstop.learning.learner import LearnerSpec, StopLearner
 from streamstop.stop.losses import Loss
 
-READOUTS = ("linear", "leaky", "spiking")
+READOUTS = ("linear", "leaky_integrator", "spiking")
 every_readout = pytest.mark.parametrize("readout", READOUTS)
 
 SWITCHED = {
@@ -95,23 +95,23 @@ def test_it_decides_among_the_classes_that_it_knew_when_the_segment_began():
     taught(learner, one._replace(x=one.x[:2], labels=[0, 2]))
     learner.begin_segment()
     x = one.x[2].double()
-    said = learner.predict(x[0], will_learn=True).linear
+    said = learner.predict(x[0], trace=True).log_probs
     learner.learn(1)
-    later = learner.predict(x[1], will_learn=True).linear
-    for log_probabilities in (said, later, learner.decide().linear):
+    later = learner.predict(x[1], trace=True).log_probs
+    for log_probabilities in (said, later, learner.predict_segment().linear):
         assert np.isneginf(log_probabilities[[1, 3]]).all()
     assert np.exp(said).sum() == pytest.approx(1.0)
     learner.end_segment()
     learner.begin_segment()
-    assert np.isfinite(learner.predict(x[0], will_learn=False).linear).tolist() == [1, 1, 1, 0]
+    assert np.isfinite(learner.predict(x[0], trace=False).log_probs).tolist() == [1, 1, 1, 0]
 
 
 def test_what_nothing_was_learned_of_may_be_anything():
     learner = learner_of(LEARNERS["segment"], loss_classes="seen")
-    assert np.isfinite(learner.predict(of([0]).x[0, 0].double(), will_learn=False).linear).all()
-    learner.knows([1, 3])
+    assert np.isfinite(learner.predict(of([0]).x[0, 0].double(), trace=False).log_probs).all()
+    learner.mark_classes_seen([1, 3])
     learner.begin_segment()
-    said = learner.predict(of([0]).x[0, 0].double(), will_learn=False).linear
+    said = learner.predict(of([0]).x[0, 0].double(), trace=False).log_probs
     assert np.isfinite(said).tolist() == [False, True, False, True]
 
 
@@ -158,7 +158,7 @@ def test_after_starting_over_it_is_as_new(spec):
     learner, fresh, one = StopLearner(NETWORK, spec, 3), StopLearner(NETWORK, spec, 3), stream(5)
     lead(learner, stream(4, seed=7))
     assert weights_of(learner) != weights_of(fresh)
-    learner.start_over()
+    learner.reinitialize()
     assert lead(learner, one) == lead(fresh, one)
 
 
@@ -166,6 +166,6 @@ def test_the_counts_are_kept_of_labels_alone():
     learner = learner_of(SWITCHED["seen"])
     taught(learner, of([1, 1, 3]))
     learner.begin_segment()
-    learner.predict(of([0]).x[0, 0].double(), will_learn=False)
+    learner.predict(of([0]).x[0, 0].double(), trace=False)
     learner.end_segment()
     assert learner.counts.tolist() == [0, 2, 0, 1]

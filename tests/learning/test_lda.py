@@ -132,7 +132,7 @@ def test_what_was_learned_counts_for_as_many_samples_as_said(number: float) -> N
     lda, at = learned(x, labels, 3, 0.2), x[0] + 0.3
     before = lda.scores(at) - np.log(lda.counts / lda.counts.sum())
     mean = lda.means[1].copy()
-    lda.weigh(number)
+    lda.scale_counts(number)
     np.testing.assert_allclose(lda.scores(at) - np.log(1 / 3), before)  # but for the frequencies
     lda.learn(at, 1)
     np.testing.assert_allclose(lda.means[1], mean + (at - mean) / (number + 1))
@@ -142,7 +142,7 @@ def test_what_was_learned_counts_for_as_many_samples_as_said(number: float) -> N
 def test_the_covariance_keeps_its_size_under_more_of_the_same(number: float) -> None:
     x, labels = samples(n=3_000)
     lda = learned(x, labels, 3, 0.2)
-    lda.weigh(number)
+    lda.scale_counts(number)
     size = np.trace(lda.scatter) / lda._freedom()
     for n, (one, label) in enumerate(zip(x, labels, strict=True), start=1):
         lda.learn(one, int(label))
@@ -152,6 +152,6 @@ def test_the_covariance_keeps_its_size_under_more_of_the_same(number: float) -> 
 
 def test_classes_never_seen_stay_unseen_when_the_others_are_weighed() -> None:
     lda = learned(np.eye(4), np.array([0, 0, 2, 2]), 3, 0.1)
-    lda.weigh(1)
+    lda.scale_counts(1)
     assert lda.counts.tolist() == [1, 0, 1]
     assert lda.scores(np.ones(4))[1] == -np.inf

@@ -95,7 +95,7 @@ def test_deciding_weights_stand_still_within_a_segment(spec):
     learner, seen = StopLearner(NETWORK, spec), {}
 
     def look(i: int, j: int) -> None:
-        parameters = learner.decider.parameters().values()
+        parameters = learner.inference_network.parameters().values()
         seen.setdefault(i, set()).add(b"".join(v.numpy().tobytes() for v in parameters))
 
     lead(learner, stream(4), look)
@@ -113,12 +113,12 @@ def test_decision_is_that_of_the_weights_of_the_segments_beginning(name):
         learner.begin_segment()
         votes = np.zeros(CLASSES)
         for x in segment:
-            learner.predict(x, will_learn=True)
+            learner.predict(x, trace=True)
             learner.learn(label)
             votes += functional.log_softmax(copy.forward(x, False), 1)[0].double().numpy()
-        decision = learner.decide()
+        decision = learner.predict_segment()
         assert decision.linear.tobytes() == (votes / len(segment)).tobytes()
-        learner.learn_rates(decision.rates, label)
+        learner.update_lda(decision.rates, label)
         learner.end_segment()
 
 
@@ -131,7 +131,7 @@ def test_slow_weights_are_the_mean_of_the_first_ends_then_an_average():
         fast = learner.network.parameters()[name].double()
         keep = min(0.8, i / (i + 1))
         wanted = fast if wanted is None else keep * wanted + (1 - keep) * fast
-        slow = learner.decider.parameters()[name].double()
+        slow = learner.inference_network.parameters()[name].double()
         torch.testing.assert_close(slow, wanted, rtol=1e-5, atol=1e-6)
         assert i == 0 or not torch.allclose(slow, fast)
 
@@ -166,7 +166,7 @@ def test_a_segment_without_labels_moves_nothing(spec):
     before = weights_of(learner)
     learner.begin_segment()
     for x in stream(1, seed=5).x[0]:
-        learner.predict(x, will_learn=False)
+        learner.predict(x, trace=False)
     assert not any(layer.trace.any() for layer in learner.network.layers)
     assert learner.end_segment() is None
     assert weights_of(learner) == before
@@ -187,7 +187,7 @@ def test_loss_is_the_mean_cross_entropy_of_the_segment():
     learner.begin_segment()
     total = 0.0
     for x in one.x[0]:
-        total -= learner.predict(x, will_learn=True).linear[one.labels[0]]
+        total -= learner.predict(x, trace=True).log_probs[one.labels[0]]
         learner.learn(one.labels[0])
     assert learner.end_segment() == pytest.approx(total / 10, rel=1e-6)
 
@@ -198,7 +198,7 @@ def test_statistics_tell_of_the_spikes_since_the_segment_began():
     learner.begin_segment()
     spikes = []
     for x in one.x[1]:
-        learner.predict(x, will_learn=False)
+        learner.predict(x, trace=False)
         spikes.append(learner.network.layers[0].state.spikes.clone())
     told = learner.layer_statistics()["conv1"]
     layer = learner.network.layers[0]
@@ -207,14 +207,14 @@ def test_statistics_tell_of_the_spikes_since_the_segment_began():
     assert told["threshold_sd"] > 0
     assert told["leak"] == float(layer.leak)
     pooled = torch.stack(spikes).mean(0)[0]  # 6 channels of 8x8: nothing to pool
-    np.testing.assert_allclose(learner.rates_vector(), pooled.sqrt().flatten(), rtol=1e-6)
+    np.testing.assert_allclose(learner.firing_rates(), pooled.sqrt().flatten(), rtol=1e-6)
 
 
 def test_a_window_begins_without_a_rest():
     learner, one = StopLearner(NETWORK, LEARNERS["segment"]), stream(1)
     learner.begin_segment()
     for x in one.x[0]:
-        learner.predict(x, will_learn=False)
+        learner.predict(x, trace=False)
     membrane = learner.network.layers[0].state.v.clone()
     learner.begin_window()
     assert torch.equal(learner.network.layers[0].state.v, membrane)
@@ -249,7 +249,7 @@ def test_no_tensor_it_keeps_has_a_graph():
     learner = StopLearner(NETWORK, LEARNERS["step"])
     with torch.enable_grad():
         lead(learner, stream(2))
-    for network in (learner.network, learner.decider):
+    for network in (learner.network, learner.inference_network):
         kept = [*network.parameters().values(), *network.grads.values()]
         kept += [t for layer in network.layers for t in (*layer.state, layer.trace, layer.theta)]
         assert not any(t.requires_grad or t.grad_fn is not None for t in kept)

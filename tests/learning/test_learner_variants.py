@@ -17,7 +17,7 @@ from streamstop.stop.layer import LayerSpec
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import Network, NetworkSpec
 
-READOUTS = ("linear", "leaky", "spiking")
+READOUTS = ("linear", "leaky_integrator", "spiking")
 RULES = ("stop", "ottt", "sltt", "bptt")
 
 every_readout = pytest.mark.parametrize("readout", READOUTS)
@@ -30,7 +30,7 @@ def network_of(readout: str, dropout: float = 0.0) -> NetworkSpec:
 
 
 @pytest.mark.parametrize(
-    ("readout", "dropout"), [("linear", 0.2), ("leaky", 0.0), ("spiking", 0.0)]
+    ("readout", "dropout"), [("linear", 0.2), ("leaky_integrator", 0.0), ("spiking", 0.0)]
 )
 def test_state_is_the_same_after_10_and_2000_steps(readout, dropout):
     learner = StopLearner(network_of(readout, dropout), LEARNERS["segment"])
@@ -98,7 +98,7 @@ def test_a_segment_by_bptt_is_one_step_along_its_gradient(readout, at, untaught)
     learner = StopLearner(network, spec, dtype=torch.float64)
     learner.begin_segment()
     for i, now in enumerate(x):
-        learner.predict(now, will_learn=True)
+        learner.predict(now, trace=True)
         if i >= untaught:
             learner.learn(label)
     torch.optim.Adam(groups, betas=spec.betas).step()
@@ -122,7 +122,7 @@ def test_a_segment_without_labels_moves_nothing(rule, at):
     before = weights_of(learner)
     learner.begin_segment()
     for x in stream(1, seed=5).x[0]:
-        learner.predict(x, will_learn=False)
+        learner.predict(x, trace=False)
     assert learner.end_segment() is None
     assert weights_of(learner) == before
 
@@ -136,7 +136,7 @@ def test_the_loss_is_the_mean_of_those_that_spoke(rule, at):
     learner.begin_segment()
     losses = []
     for x in one.x[0]:
-        losses.append(-learner.predict(x, will_learn=True).linear[one.labels[0]])
+        losses.append(-learner.predict(x, trace=True).log_probs[one.labels[0]])
         learner.learn(one.labels[0])
     expected = losses[-1] if at == "end" else np.mean(losses)
     assert learner.end_segment() == pytest.approx(expected, rel=1e-5)

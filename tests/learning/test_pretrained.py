@@ -25,11 +25,11 @@ from streamstop.errors import SourceError, UsageError
 from streamstop.events.binning import Binner
 from streamstop.events.labels import LabelTrack, Segment
 from streamstop.events.packet import SensorSize
-from streamstop.learning.factory import network_from_config
 from streamstop.learning.lda import StreamingLDA
 from streamstop.learning.learner import LearnerSpec, StopLearner
-from streamstop.learning.pretrained import Trained, discriminant_tensors
-from streamstop.learning.weights import file_digest, read_weights, write_weights
+from streamstop.learning.network_section import network_from_config
+from streamstop.learning.pretrained import Pretrained, lda_tensors
+from streamstop.learning.weights import file_digest, load_weights, save_weights
 from streamstop.pipeline import run as pipeline
 from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.run import RunResult
@@ -56,7 +56,7 @@ def tiny(classes: int = 2, seed: int = 7) -> Network:
 
 def written(path: Path, network: Network | None = None, /, **about: Any) -> Path:
     network = network or tiny()
-    write_weights(path, network.parameters(), {**ABOUT, **about})
+    save_weights(path, network.parameters(), {**ABOUT, **about})
     return path
 
 
@@ -110,8 +110,8 @@ def test_a_frozen_run_decides_as_the_network_does_and_leaves_its_bytes(begin, tm
         assert decided == [row["linear"] for row in rows(result)]
         differ |= set(decided)
         kept, began = load_file(result.run_dir / "weights.safetensors"), load_file(weights)
-        assert kept.keys() == began.keys()
-        assert all(torch.equal(kept[name], began[name]) for name in kept)
+        assert {name for name in kept if not name.startswith("learner.")} == began.keys()
+        assert all(torch.equal(kept[name], began[name]) for name in began)
     assert differ == {"left", "right"}
 
 
@@ -187,7 +187,7 @@ def test_auto_leaves_the_trained_readout_only_for_a_better_record(begin, tmp_pat
 def test_a_run_goes_on_from_an_earlier_runs_weights(begin):
     first = begin(None, labels=sides())
     weights = first.run_dir / "weights.safetensors"
-    tensors, about = read_weights(weights)
+    tensors, about = load_weights(weights)
     assert about["classes"] == ["left", "right"]
     assert (about["input"], about["bin_us"]) == ([2, 16, 16], 10_000)
     network = tiny()
@@ -323,16 +323,16 @@ def knowing(path: Path, network: Network, classes: int = 2) -> tuple[Path, Strea
         for _ in range(10):
             x = (torch.rand(1, 2, 16, 16, generator=draw) < 0.05).float()
             x[..., slice(0, 8) if i % 2 else slice(8, 16)] = 0.0
-            learner.predict(x, will_learn=False)
-        readout.learn(learner.rates_vector(), i % 2)
-    write_weights(path, {**network.parameters(), **discriminant_tensors(readout)}, ABOUT)
+            learner.predict(x, trace=False)
+        readout.learn(learner.firing_rates(), i % 2)
+    save_weights(path, {**network.parameters(), **lda_tensors(readout)}, ABOUT)
     return path, readout
 
 
 def test_a_trained_discriminant_decides_from_the_first_segment_on(begin, tmp_path):
     weights, _ = knowing(tmp_path / "w.safetensors", tiny())
     truth = [row["label"] for row in rows(begin(weights, labels=sides()))]
-    assert Trained.read(str(weights)).discriminant.counts.tolist() == [6, 6]
+    assert Pretrained.from_file(str(weights)).lda.counts.tolist() == [6, 6]
     for sets in ((), ("learner.frozen=true",)):
         result = begin(weights, "readout.decision=lda", *sets, labels=sides())
         found = rows(result)
@@ -353,7 +353,7 @@ def test_what_it_began_with_is_scored_beside_it(begin, tmp_path):
     assert result.summary["baselines"]["frozen_discriminant"]["segment"] == 1.0
     assert result.summary["weights"]["discriminant_segments"] == 10.0
     said = write_page(result.run_dir).read_text()
-    assert "began as it was trained, counted as 10 segments" in said
+    assert "counts as 10 segments per class" in said
     for name, sets in (("w", ["learner.frozen=true"]), ("plain", [])):
         plain = written(tmp_path / "plain.safetensors", network)
         summary = begin(weights if name == "w" else plain, *sets, labels=sides()).summary
@@ -364,10 +364,10 @@ def test_what_it_began_with_is_scored_beside_it(begin, tmp_path):
 def test_prior_is_what_a_trained_discriminant_counts_for(tmp_path):
     weights, readout = knowing(tmp_path / "w.safetensors", tiny())
     learner = StopLearner(tiny().spec, LearnerSpec())
-    Trained.read(str(weights)).give(learner, prior=3.0)
+    Pretrained.from_file(str(weights)).load_into(learner, lda_prior_count=3.0)
     assert learner.lda.counts.tolist() == [3.0, 3.0]
     np.testing.assert_allclose(learner.lda.means, readout.means, rtol=1e-6)
-    learner.start_over()
+    learner.reinitialize()
     assert not learner.lda.counts.any()
 
 
@@ -375,9 +375,9 @@ def test_new_classes_are_none_that_a_trained_discriminant_knows(tmp_path):
     weights, _ = knowing(tmp_path / "w.safetensors", tiny())
     wide = tiny(classes=4)
     learner = StopLearner(wide.spec, LearnerSpec())
-    Trained.read(str(weights)).give(learner, prior=3.0)
+    Pretrained.from_file(str(weights)).load_into(learner, lda_prior_count=3.0)
     assert learner.lda.counts.tolist() == [3.0, 3.0, 0.0, 0.0]
-    learner.lda.learn(np.zeros(learner.rate_features), 3)
+    learner.lda.learn(np.zeros(learner.num_rate_features), 3)
 
 
 @pytest.mark.parametrize("sets", [(), ("readout.lda_prior_count=0",)])
@@ -404,19 +404,19 @@ def test_a_frozen_run_cannot_decide_by_a_discriminant_that_knows_nothing(begin, 
 )
 def test_a_discriminant_that_is_none_is_refused(tmp_path, name, tensor, said):
     weights, _ = knowing(tmp_path / "w.safetensors", tiny())
-    tensors, about = read_weights(weights)
-    tensors.pop(f"discriminant.{name}")
+    tensors, about = load_weights(weights)
+    tensors.pop(f"lda.{name}")
     if tensor is not None:
-        tensors[f"discriminant.{name}"] = tensor
-    write_weights(weights, tensors, about)
+        tensors[f"lda.{name}"] = tensor
+    save_weights(weights, tensors, about)
     with pytest.raises(SourceError, match=said):
-        Trained.read(str(weights))
+        Pretrained.from_file(str(weights))
 
 
 def test_a_scatter_that_is_none_is_refused(begin, tmp_path):
     weights, readout = knowing(tmp_path / "w.safetensors", tiny())
     readout.scatter *= -1
-    write_weights(weights, {**tiny().parameters(), **discriminant_tensors(readout)}, ABOUT)
+    save_weights(weights, {**tiny().parameters(), **lda_tensors(readout)}, ABOUT)
     with pytest.raises(SourceError, match="no covariance"):
         begin(weights)
 
@@ -432,8 +432,8 @@ def test_a_discriminant_of_another_network_is_refused(begin, tmp_path):
     weights, readout = knowing(tmp_path / "w.safetensors", tiny())
     readout.means = readout.means[:, :5]
     readout.scatter = readout.scatter[:5, :5]
-    other = {**tiny().parameters(), **discriminant_tensors(readout)}
-    write_weights(weights, other, ABOUT)
+    other = {**tiny().parameters(), **lda_tensors(readout)}
+    save_weights(weights, other, ABOUT)
     with pytest.raises(SourceError, match="of 5 firing rates"):
         begin(weights)
 
@@ -467,9 +467,9 @@ def test_no_number_may_be_infinite_and_no_tensor_too_many(begin, tmp_path):
     network = tiny()
     network.readout.weight[0, 0] = float("inf")
     with pytest.raises(SourceError, match=r"readout\.weight holds values that are not finite"):
-        Trained.read(str(written(tmp_path / "w.safetensors", network)))
+        Pretrained.from_file(str(written(tmp_path / "w.safetensors", network)))
     more = {**tiny().parameters(), "conv9.weight": torch.zeros(1)}
-    write_weights(tmp_path / "m.safetensors", more, ABOUT)
+    save_weights(tmp_path / "m.safetensors", more, ABOUT)
     with pytest.raises(SourceError, match=r"has no conv9\.weight"):
         begin(tmp_path / "m.safetensors")
 
@@ -508,12 +508,12 @@ def test_the_command_says_where_the_weights_came_from(tmp_path, monkeypatch):
     done = CliRunner().invoke(app, ["run", "--weights", str(weights), *room])
     assert done.exit_code == 0, done.output
     text = " ".join(done.stdout.split())
-    assert "began with the weights of" in text
-    assert "is no test either" in text
-    assert "the frozen network decided" in text
+    assert "started with the weights of" in text
+    assert "not a test score either" in text
+    assert "the frozen network predicted" in text
     report = next((tmp_path / "runs").glob("*/report.html")).read_text()
     assert file_digest(weights) in report
-    assert "Whether its training had touched it" in report
+    assert "Whether the pretraining used these data" in report
     summary = json.loads(next((tmp_path / "runs").glob("*/summary.json")).read_text())
     assert summary["weights"]["path"] == str(weights)
 
@@ -541,4 +541,4 @@ def test_what_train_leaves_starts_a_run(tmp_path):
     assert result.summary["segments"] == 12
     assert result.summary["accuracy"]["segment"] == 1.0
     assert result.summary["accuracy_by_readout"]["lda"]["segment"] == 1.0
-    assert Trained.read(str(weights)).discriminant.counts.tolist() == [6, 6]
+    assert Pretrained.from_file(str(weights)).lda.counts.tolist() == [6, 6]

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from streamstop.errors import SourceError
 from streamstop.learning import weights as weights_file
-from streamstop.learning.weights import file_digest, read_weights, write_weights
+from streamstop.learning.weights import file_digest, load_weights, save_weights
 
 ABOUT: dict[str, Any] = {"network": {"name": "lenet5", "leak": 0.5}, "classes": ["cat", "größe"]}
 
@@ -29,8 +29,8 @@ def tensors() -> dict[str, torch.Tensor]:
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "best.safetensors"
-    write_weights(path, tensors(), ABOUT)
-    read, about = read_weights(path)
+    save_weights(path, tensors(), ABOUT)
+    read, about = load_weights(path)
     assert about == ABOUT
     assert read.keys() == tensors().keys()
     for name, value in tensors().items():
@@ -40,14 +40,14 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        write_weights(tmp_path / name, tensors(), dict(reversed(ABOUT.items())))
-    write_weights(tmp_path / "c", tensors(), ABOUT)
+        save_weights(tmp_path / name, tensors(), dict(reversed(ABOUT.items())))
+    save_weights(tmp_path / "c", tensors(), ABOUT)
     assert len({file_digest(tmp_path / name) for name in "abc"}) == 1
 
 
 def test_a_file_that_describes_nothing_has_an_empty_description(tmp_path: Path) -> None:
     save_file(tensors(), tmp_path / "w")
-    read, about = read_weights(tmp_path / "w")
+    read, about = load_weights(tmp_path / "w")
     assert about == {} and read.keys() == tensors().keys()
 
 
@@ -89,23 +89,23 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_damage_is_an_error_that_says_so(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
-    write_weights(path, tensors(), ABOUT)
+    save_weights(path, tensors(), ABOUT)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(SourceError, match=r"damaged one .*w\.safetensors$"):
-        read_weights(path)
+        load_weights(path)
 
 
 def test_a_file_that_is_not_there_or_too_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for broken in (tmp_path / "none", tmp_path):
-        for read in (read_weights, file_digest):
+        for read in (load_weights, file_digest):
             with pytest.raises(SourceError, match="cannot be read"):
                 read(broken)
-    write_weights(tmp_path / "w", tensors(), ABOUT)
+    save_weights(tmp_path / "w", tensors(), ABOUT)
     monkeypatch.setattr(weights_file, "MAX_HEADER_BYTES", 10)
     with pytest.raises(SourceError, match=r"header of .* more than 10"):
-        read_weights(tmp_path / "w")
+        load_weights(tmp_path / "w")
     monkeypatch.setattr(weights_file, "MAX_FILE_BYTES", 10)
     with pytest.raises(SourceError, match="more than 10 bytes"):
-        read_weights(tmp_path / "w")
+        load_weights(tmp_path / "w")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from streamstop.errors import UsageError
 from streamstop.events.binning import Binner
-from streamstop.events.ledger import Ledger
+from streamstop.events.ledger import EventLedger
 from streamstop.events.packet import (
     MAX_PACKET_EVENTS,
     Cursor,
@@ -69,13 +69,13 @@ def test_packets_do_not_matter_and_counts_add_up(
     events = events_over(end_us, n, seed, shuffle_us=late_us)
     one = corruption(kind, ramp=ramp, until=until)
 
-    def through(cuts: list[int]) -> tuple[Source, Whole, Ledger]:
+    def through(cuts: list[int]) -> tuple[Source, Whole, EventLedger]:
         source = corrupted(Stream(events, labels, cuts, until_us=end_us), [one], seed=seed)
         whole = Whole(source)
         binner = Binner(SENSOR, bin_us=10_000, height=8, width=8)
-        ledger = Ledger(binner)
+        ledger = EventLedger(binner)
         for packet in whole.packets:
-            ledger.take(packet)
+            ledger.add(packet)
             list(binner.push(packet.events))
         return source, whole, ledger
 
@@ -83,7 +83,7 @@ def test_packets_do_not_matter_and_counts_add_up(
     source, whole, ledger = through([min(cut, n) for cut in cuts])
     assert same(at_once.events, whole.events)
     assert at_once.dropped == whole.dropped
-    assert ledger.difference == 0
+    assert ledger.unaccounted == 0
     assert all(len(packet.events) <= MAX_PACKET_EVENTS for packet in whole.packets)
     if kind in ADDING:
         assert ledger.received >= n and not whole.dropped

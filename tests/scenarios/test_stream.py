@@ -11,7 +11,7 @@ import pytest
 from helpers.event_files import write_bin
 
 from streamstop.errors import UsageError
-from streamstop.evaluation.held_out import Examination
+from streamstop.evaluation.held_out import HeldOutEvaluation
 from streamstop.events.packet import make_events
 from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.run import RunResult, run
@@ -75,7 +75,7 @@ def test_being_tested_changes_nothing(
     sets = ("scenario.name=class-incremental", "scenario.held_out_fraction=0.3")
     tested = go(folder, tmp_path, *sets)
     for name in ("before", "come_to", "end"):
-        monkeypatch.setattr(Examination, name, lambda *_: None)
+        monkeypatch.setattr(HeldOutEvaluation, name, lambda *_: None)
     untested = go(folder, tmp_path, *sets)
     assert untested.summary["continual"] is None
     assert rows(tested) == rows(untested)

@@ -8,7 +8,7 @@ import torch
 
 from streamstop.datasets.samples import Samples
 from streamstop.errors import UsageError
-from streamstop.evaluation.baselines import CountsLDA, log_counts
+from streamstop.evaluation.baselines import LDAOnCounts, log_counts
 from streamstop.simulation.moving_patterns import DIRECTIONS, MovingParams, moving_patterns
 
 CLEAN = MovingParams(fires=1.0, noise=0.0)
@@ -75,7 +75,7 @@ def test_linear_discriminants_of_counts_and_of_a_single_bin_are_at_chance() -> N
     train, test = moving_patterns(1500, 8), moving_patterns(1000, 9)
 
     def right(train_x: torch.Tensor, test_x: torch.Tensor) -> float:
-        lda = CountsLDA(8, 0.2)
+        lda = LDAOnCounts(8, 0.2)
         for x, label in zip(train_x, train.y.tolist(), strict=True):
             lda.learn(log_counts(x.long().numpy()), label)
         predicted = [lda.predict(log_counts(x.long().numpy())) for x in test_x]

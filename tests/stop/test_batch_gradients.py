@@ -124,7 +124,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("readout", ["linear", "leaky", "spiking"])
+@pytest.mark.parametrize("readout", ["linear", "leaky_integrator", "spiking"])
 @pytest.mark.parametrize("layers", SHAPES.values(), ids=SHAPES.keys())
 def test_ottt_is_stop_on_weights_alone(layers, readout):
     case = Case((2, 8, 6), layers, readout=readout)
@@ -139,7 +139,7 @@ def test_ottt_is_stop_on_weights_alone(layers, readout):
 
 
 @pytest.mark.parametrize("at", ["step", "end"])
-@pytest.mark.parametrize("readout", ["linear", "leaky", "spiking"])
+@pytest.mark.parametrize("readout", ["linear", "leaky_integrator", "spiking"])
 @pytest.mark.parametrize("layers", SHAPES.values(), ids=SHAPES.keys())
 def test_bptt_as_a_rule_is_the_reference(layers, readout, at):
     case = Case((2, 8, 6), layers, readout=readout, rule="bptt")

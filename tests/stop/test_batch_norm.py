@@ -112,7 +112,7 @@ def test_a_single_steps_gradients_are_autograds_through_torchs_own():
             torch.testing.assert_close(ours[name], value, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("readout", ["linear", "leaky", "spiking"])
+@pytest.mark.parametrize("readout", ["linear", "leaky_integrator", "spiking"])
 @pytest.mark.parametrize("rule", ["stop", "sltt", "ottt"])
 def test_a_single_step_of_a_deep_network_equals_bptt(rule, readout):
     """Through blocks and their ways: with one step, no rule drops anything."""
@@ -144,7 +144,7 @@ def test_rules_agree_on_loss_votes_and_running_statistics():
             torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.parametrize("readout", ["linear", "leaky", "spiking"])
+@pytest.mark.parametrize("readout", ["linear", "leaky_integrator", "spiking"])
 @pytest.mark.parametrize("rule", ["stop", "bptt"])
 def test_a_folded_network_predicts_what_the_whole_one_does(rule, readout):
     network = build(DEEP._replace(rule=rule, readout=readout))

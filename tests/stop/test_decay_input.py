@@ -90,7 +90,7 @@ def test_below_the_last_layer_only_the_path_through_membranes_is_dropped():
     assert max(cut.values()) < TOLERANCE, cut
 
 
-@pytest.mark.parametrize("readout", ["linear", "leaky", "spiking"])
+@pytest.mark.parametrize("readout", ["linear", "leaky_integrator", "spiking"])
 @pytest.mark.parametrize("norm", ["none", "weight", "batch"])
 def test_a_single_step_equals_bptt_through_blocks_too(norm, readout):
     """What joins a membrane from elsewhere is not scaled."""

@@ -124,7 +124,7 @@ def test_masks_can_be_had_again(layers):
         assert torch.equal(grad, once_more[name])
 
 
-@pytest.mark.parametrize("readout", ["linear", "leaky", "spiking"])
+@pytest.mark.parametrize("readout", ["linear", "leaky_integrator", "spiking"])
 @pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS.keys())
 def test_gradients_are_the_references_under_the_same_masks(layers, readout):
     case = Case((2, 6, 6), layers, readout=readout)
@@ -190,29 +190,31 @@ SILENCED = replace(NETWORK, layers=(LayerSpec("conv", 6, pool=2, dropout=0.4),))
 def test_a_learner_with_dropout_decides_with_all_its_neurons(name):
     """A shadow without masks, with the weights of the segment's beginning, says every bin."""
     learner, one = StopLearner(SILENCED, LEARNERS[name]), stream(4)
-    assert learner.decider is not learner.network
+    assert learner.inference_network is not learner.network
     for segment, label in zip(one.x, one.labels, strict=True):
         copy = Network(NETWORK, seed=99, learn="")
-        copy.load_parameters({k: v.clone() for k, v in learner.decider.parameters().items()})
+        copy.load_parameters(
+            {k: v.clone() for k, v in learner.inference_network.parameters().items()}
+        )
         learner.begin_segment()
         votes = np.zeros(CLASSES)
         for x in segment:
-            said = learner.predict(x, will_learn=True).linear
+            said = learner.predict(x, trace=True).log_probs
             learner.learn(label)
             alone = functional.log_softmax(copy.forward(x, False), 1)[0].double().numpy()
             assert said.tobytes() == alone.tobytes()
             votes += alone
         assert masks(learner.network)
-        assert not masks(learner.decider)
-        decision = learner.decide()
+        assert not masks(learner.inference_network)
+        decision = learner.predict_segment()
         assert decision.linear.tobytes() == (votes / len(segment)).tobytes()
-        learner.learn_rates(decision.rates, label)
+        learner.update_lda(decision.rates, label)
         learner.end_segment()
 
 
 def test_a_learner_needs_no_shadow_without_it():
-    assert StopLearner(NETWORK, LearnerSpec()).decider is not None
+    assert StopLearner(NETWORK, LearnerSpec()).inference_network is not None
     plain = StopLearner(NETWORK, LearnerSpec())
-    assert plain.decider is plain.network
+    assert plain.inference_network is plain.network
     naive = StopLearner(SILENCED, LearnerSpec(predict_while_training=True))
-    assert naive.decider is naive.network
+    assert naive.inference_network is naive.network

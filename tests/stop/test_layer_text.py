@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from streamstop.cli import app
 from streamstop.errors import UsageError
-from streamstop.learning.factory import network_from_config
+from streamstop.learning.network_section import network_from_config
 from streamstop.pipeline.configure import load_config
 from streamstop.stop.architectures import (
     ARCHITECTURES,
@@ -283,7 +283,7 @@ def test_the_command_shows_a_listed_network_in_its_order():
     assert "16x8x8" in skip
 
 
-@pytest.mark.parametrize("readout", ["linear", "leaky", "spiking"])
+@pytest.mark.parametrize("readout", ["linear", "leaky_integrator", "spiking"])
 def test_the_figures_are_those_of_the_network_that_is_built(readout):
     sets = [*SETS[1:], f"network.readout={readout}"]
     args = [arg for one in sets for arg in ("--set", one)]

@@ -21,7 +21,7 @@ LOSSES = {
     for smoothing in (0.0, 0.1)
 }
 
-READOUTS = ("linear", "leaky", "spiking")
+READOUTS = ("linear", "leaky_integrator", "spiking")
 
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 every_readout = pytest.mark.parametrize("readout", READOUTS)
@@ -46,7 +46,7 @@ def test_the_readouts_own_parameters_are_exact_and_those_below_lose_one_path(cas
     x, labels = inputs(case)
     ours, exact = by_rule(network, x, labels, loss), bptt.grads(network, x, labels, loss)
     own = {k: v for k, v in ours.items() if k.startswith("readout")}
-    assert len(own) == {"linear": 2, "leaky": 3, "spiking": 4}[readout]
+    assert len(own) == {"linear": 2, "leaky_integrator": 3, "spiking": 4}[readout]
     assert min(float(g.abs().max()) for g in own.values()) > 1e-4  # none agrees by being zero
     assert max(worst(own, only(exact, own)).values()) < TOLERANCE
     cut = worst(ours, bptt.grads(network, x, labels, loss, same_step_only=True))
@@ -128,7 +128,7 @@ def test_the_readouts_say_what_their_equations_say():
         network.reset_state(ONE.batch)
         said[readout] = torch.stack([network.forward(now) for now in x])
     v = torch.zeros_like(said["linear"][0])
-    for now, leaky in zip(said["linear"], said["leaky"], strict=True):
+    for now, leaky in zip(said["linear"], said["leaky_integrator"], strict=True):
         v = 0.7 * v + now
         torch.testing.assert_close(leaky, v, rtol=1e-12, atol=1e-12)
     assert set(said["spiking"].unique().tolist()) == {0.0, 1.0}
@@ -180,7 +180,11 @@ def test_state_and_costs_are_counted_by_hand(readout):
     network.reset_state(1)
     features = 4 * 3 * 2
     layer = 4 * (4 * 6 * 5) + 2 * 6 * 5 + 1
-    own = {"linear": 0, "leaky": 2 * CLASSES + features + 1, "spiking": 4 * CLASSES + features + 1}
+    own = {
+        "linear": 0,
+        "leaky_integrator": 2 * CLASSES + features + 1,
+        "spiking": 4 * CLASSES + features + 1,
+    }
     assert network.state_bytes() == 8 * (layer + own[readout])
     cost = network_cost(network.spec, dtype=torch.float64)
     assert cost.state_bytes == network.state_bytes()

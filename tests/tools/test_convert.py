@@ -26,12 +26,12 @@ def recording(tmp_path: Path) -> Path:
 
 def test_there_and_back_is_the_same(tmp_path: Path) -> None:
     path = recording(tmp_path)
-    told: list[int] = []
-    first = convert(str(path), str(tmp_path / "a.csv.zst"), progress=lambda n, _: told.append(n))
+    seen: list[int] = []
+    first = convert(str(path), str(tmp_path / "a.csv.zst"), progress=lambda n, _: seen.append(n))
     assert (first.read, first.written, first.damage_count) == (20_000, 20_000, 0)
     assert (first.format, first.out_format, first.sensor) == ("aedat4", "csv", (34, 34))
     assert first.out_bytes == (tmp_path / "a.csv.zst").stat().st_size
-    assert told[-1] == 20_000
+    assert seen[-1] == 20_000
     back = convert(str(tmp_path / "a.csv.zst"), str(tmp_path / "b.raw"), format="evt2")
     assert back.written == 20_000
     whole = Whole(read_packets(open_recording(str(tmp_path / "b.raw"))))

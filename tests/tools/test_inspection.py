@@ -1,4 +1,4 @@
-"""What is said of a recording is what is in it: counts, times, rates, pixels, damage."""
+"""The description of a recording: counts, times, rates, pixels, damage."""
 
 from __future__ import annotations
 
@@ -25,9 +25,6 @@ from streamstop.report.charts.events import (
 )
 from streamstop.tools.event_statistics import (
     MAX_SERIES,
-    EventRateSeries,
-    MaxWindowCounter,
-    hot_pixels,
 )
 from streamstop.tools.inspection import LabelsInfo, RecordingInfo, inspect
 
@@ -94,25 +91,6 @@ def test_the_fullest_window_counts_from_the_first_event(tmp_path: Path) -> None:
     assert inspect(npy(tmp_path, at_times(0, 999_999))).peak_1s_hz is None
 
 
-def test_windows_hold_events_that_come_a_little_late() -> None:
-    windows = MaxWindowCounter(10)
-    windows.add(np.array([1, 2, 3, 25]))
-    windows.add(np.array([4, 27, 5]))
-    assert windows.most == 5
-
-
-def test_the_series_doubles_its_windows_and_loses_nothing() -> None:
-    draw = np.random.default_rng(0)
-    t = np.sort(draw.integers(0, 50_000_000, 10_000))
-    series = EventRateSeries()
-    for part in np.split(t, [1, 50, 60, 9000]):
-        series.add(part)
-    assert series.counts.sum() == 10_000
-    expected = np.bincount(t // series.width_us)
-    assert series.counts[: series.used].tolist() == expected.tolist()
-    assert MAX_SERIES // 2 < series.used <= MAX_SERIES
-
-
 def test_steps_back_gaps_and_duplicates(tmp_path: Path) -> None:
     events = at_times(10, 20, 15, 30, 30, 5_000_030, 5_000_029, 7_000_030)
     events["x"][4] = events["x"][3]
@@ -140,17 +118,6 @@ def test_wraps_are_counted(tmp_path: Path, bits: int, name: str) -> None:
     found = inspect(str(path))
     assert found.wraps == 2
     assert found.duration_us == events["t"][-1] - 100
-
-
-def test_hot_pixels_stand_out_and_edges_do_not() -> None:
-    draw = np.random.default_rng(1)
-    counts = draw.poisson(5, (60, 80))
-    assert hot_pixels(counts) == []
-    counts[20:23] += 200  # an edge that stayed
-    counts[50, 3], counts[0, 0], counts[59, 79] = 900, 700, 19
-    assert [one[:2] for one in hot_pixels(counts)] == [(3, 50), (0, 0)]
-    assert hot_pixels(np.zeros((4, 4), np.uint32)) == []
-    assert hot_pixels(np.array([[5000]])) == [] or len(hot_pixels(np.array([[5000]]))) == 1
 
 
 def test_events_outside_are_counted_and_take_no_memory(tmp_path: Path) -> None:
@@ -219,12 +186,12 @@ def test_what_is_no_recording_and_a_sensor_that_contradicts(tmp_path: Path) -> N
 
 
 def test_progress_comes_to_the_end(tmp_path: Path) -> None:
-    told: list[tuple[float | None, int]] = []
+    seen: list[tuple[float | None, int]] = []
     path = tmp_path / "rec.aedat"
     path.write_bytes(aedat2_bytes(random_events(150_000)))
-    inspect(str(path), progress=lambda share, events: told.append((share, events)))
-    assert told[-1] == (1.0, 150_000)
-    assert [events for _, events in told] == sorted(events for _, events in told)
+    inspect(str(path), progress=lambda share, events: seen.append((share, events)))
+    assert seen[-1] == (1.0, 150_000)
+    assert [events for _, events in seen] == sorted(events for _, events in seen)
 
 
 def test_it_needs_no_torch(tmp_path: Path) -> None:

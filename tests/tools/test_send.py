@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.clocks import Watch
 from helpers.event_files import random_events, same
 
 from streamstop.errors import SourceError, UsageError
 from streamstop.events.packet import Events, SensorSize, empty_events, make_events
 from streamstop.sources.live.dv_tcp import open_dv
 from streamstop.sources.live.udp import UdpFeed
+from streamstop.tools import send
 from streamstop.tools.send import SendResult, send_recording
 
 SENSOR = SensorSize(128, 128)
@@ -38,7 +40,7 @@ class Sending(threading.Thread):
         self.sent = self._call()
 
     def result(self) -> SendResult:
-        self.join(20)
+        self.join(60)
         assert self.sent is not None
         return self.sent
 
@@ -54,7 +56,7 @@ def recording(tmp_path: Path) -> Callable[[Events], str]:
 
 
 def heard(feed: UdpFeed, events: int) -> Events:
-    parts, end = [empty_events()], time.monotonic() + 20
+    parts, end = [empty_events()], time.monotonic() + 60
     while sum(map(len, parts)) < events:
         assert time.monotonic() < end
         got = feed.read(0.2)
@@ -70,7 +72,7 @@ def free_port() -> int:
 
 def connected(port: int) -> Any:
     """Our client, once the server listens."""
-    for _ in range(100):
+    for _ in range(1000):
         try:
             return open_dv(f"dv://:{port}")
         except SourceError:
@@ -101,41 +103,66 @@ def test_without_timestamps(recording: Callable[[Events], str]) -> None:
     assert sending.result().bytes == 4_000
 
 
-@pytest.mark.parametrize(("speed", "takes_s"), [(1.0, 0.5), (4.0, 0.125)])
-def test_events_come_when_they_are_due(
-    recording: Callable[[Events], str], speed: float, takes_s: float
+@pytest.mark.parametrize("speed", [1.0, 4.0])
+def test_events_are_sent_when_they_are_due(
+    recording: Callable[[Events], str], speed: float
 ) -> None:
     t = np.arange(0, 500_000, 100)
     events = make_events(t, t % 128, t % 127, t % 3 == 0)
-    feed = UdpFeed("127.0.0.1", 0, SENSOR, times="arrival")
-    sending = Sending(recording(events), f"udp://:{feed.port}", speed=speed)
-    arrived = heard(feed, len(events))["t"] * 1e-6
-    sent = sending.result()
-    feed.close()
-    # None before its time; how long after it depends on the machine.
-    due = arrived[0] + (t - t[0]) * 1e-6 / speed
-    assert (arrived > due - 0.02).all()
-    assert np.median(arrived - due) < 0.1
-    assert takes_s * 0.95 < sent.seconds < takes_s + 1
+    watch = Watch()
+    marks: list[tuple[float, int]] = []
+    sent = send_recording(
+        recording(events),
+        f"udp://:{free_port()}",
+        speed=speed,
+        progress=lambda now: marks.append((watch.now_s - 100.0, now.events)),
+        clock=watch,
+        sleep=watch.sleep,
+    )
+    assert len(marks) == int(0.4999 / speed / 0.1)
+    for after_s, n in marks:
+        assert after_s == pytest.approx(t[n - 1] * 1e-6 / speed)
+    assert sent.seconds == pytest.approx(t[-1] * 1e-6 / speed)
+    assert sent.late_s == pytest.approx(0.0)
     assert sent.rate_hz == pytest.approx(5_000 / sent.seconds)
+
+
+def test_a_late_packet_does_not_delay_the_next_ones(recording: Callable[[Events], str]) -> None:
+    t = np.arange(0, 500_000, 100)
+    watch = Watch()
+
+    def hold_up(now: SendResult) -> None:
+        if watch.now_s < 100.15:
+            watch.now_s += 0.05
+
+    sent = send_recording(
+        recording(make_events(t, t % 128, t % 127, t % 3 == 0)),
+        f"udp://:{free_port()}",
+        progress=hold_up,
+        clock=watch,
+        sleep=watch.sleep,
+    )
+    assert sent.late_s == pytest.approx(0.049, abs=0.002)
+    assert sent.seconds == pytest.approx(t[-1] * 1e-6)
 
 
 def test_a_jump_in_time_is_not_waited_for(recording: Callable[[Events], str]) -> None:
     events = make_events([0, 1_000, 1_200_000_000, 1_200_001_000, 5], [1] * 5, [2] * 5, [1] * 5)
-    feed = UdpFeed("127.0.0.1", 0, SENSOR)
-    sent = send_recording(recording(events), f"udp://:{feed.port}")
+    feed, watch = UdpFeed("127.0.0.1", 0, SENSOR), Watch()
+    sent = send_recording(recording(events), f"udp://:{feed.port}", clock=watch, sleep=watch.sleep)
     got = heard(feed, 5)
     feed.close()
-    assert sent.seconds < 5
+    assert sent.seconds == pytest.approx(0.002)
     assert sent.skipped_us == 1_200_000_000 - 1_000
     assert got["t"][:4].tolist() == [0, 1_000, 1_200_000_000, 1_200_001_000]
 
 
 def test_as_fast_as_it_goes_a_local_buffer_does_not_overflow(
-    recording: Callable[[Events], str],
+    recording: Callable[[Events], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if sys.platform != "linux":
         pytest.skip("only Linux tells how full the receiver's buffer is")
+    monkeypatch.setattr(send, "_STUCK_S", 20.0)  # a busy machine must not look like a stuck reader
     events = random_events(200_000)
     feed = UdpFeed("127.0.0.1", 0, SENSOR)
     feed._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 106_496)  # as Linux gives any
@@ -174,7 +201,7 @@ def test_over_tcp_events_arrive_as_they_are(recording: Callable[[Events], str]) 
             f"dv://:{port}",
             speed=0,
             compression=compression,
-            client_timeout_s=10,
+            client_timeout_s=60,
         )
         feed = connected(port)
         assert feed.sensor == SENSOR
@@ -194,7 +221,7 @@ def test_dv_processing_reads_what_we_serve(recording: Callable[[Events], str]) -
     port, n = free_port(), 20_000
     script = f"""
 import time, numpy as np, dv_processing as dv
-for _ in range(100):
+for _ in range(1000):
     try:
         reader = dv.io.NetworkReader("127.0.0.1", {port})
         break
@@ -216,24 +243,24 @@ print(len(every), *sums, weighed)
     peer = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     events = random_events(n)
     sent = send_recording(
-        recording(events), f"tcp://:{port}", speed=0, compression="lz4", client_timeout_s=15
+        recording(events), f"tcp://:{port}", speed=0, compression="lz4", client_timeout_s=60
     )
-    said = [int(word) for word in peer.communicate(timeout=15)[0].split()]
+    received = [int(word) for word in peer.communicate(timeout=60)[0].split()]
     sums = [int(events[name].astype("i8").sum()) for name in ("t", "x", "y", "p")]
-    assert said == [n, *sums, int((events["x"].astype("i8") * np.arange(n)).sum())]
+    assert received == [n, *sums, int((events["x"].astype("i8") * np.arange(n)).sum())]
     assert sent.events == n
 
 
 def test_a_client_that_hangs_up_ends_it(recording: Callable[[Events], str]) -> None:
     port = free_port()
     sending = Sending(
-        recording(random_events(1_000_000)), f"dv://:{port}", speed=0, client_timeout_s=10
+        recording(random_events(1_000_000)), f"dv://:{port}", speed=0, client_timeout_s=60
     )
     feed = connected(port)
     feed.read(1.0)
     feed.close()
     sent = sending.result()
-    assert sent.ended == "the client hung up"
+    assert sent.ended == "the client disconnected"
     assert sent.events < 1_000_000
 
 
@@ -247,10 +274,17 @@ def test_interrupted_it_says_how_far_it_came(recording: Callable[[Events], str])
         raise KeyboardInterrupt
 
     events = make_events(np.arange(0, 60_000_000, 1_000), *[np.ones(60_000, int)] * 3)
-    sent = send_recording(recording(events), f"udp://:{free_port()}", progress=interrupt)
+    watch = Watch()
+    sent = send_recording(
+        recording(events),
+        f"udp://:{free_port()}",
+        progress=interrupt,
+        clock=watch,
+        sleep=watch.sleep,
+    )
     assert sent.ended == "interrupted"
-    assert 0 < sent.events < 10_000
-    assert 0 < sent.seconds < 5
+    assert sent.events == 101
+    assert sent.seconds == pytest.approx(0.1)
 
 
 def test_coordinates_that_the_layout_cannot_say_are_counted(

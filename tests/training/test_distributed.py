@@ -18,7 +18,7 @@ from helpers.idx_files import write_images
 from streamstop.config.training import load_train_config
 from streamstop.datasets.images import load_images
 from streamstop.errors import UsageError
-from streamstop.learning.weights import read_weights
+from streamstop.learning.weights import load_weights
 from streamstop.training.distributed import ProcessGroup, join_process_group, select_device
 from streamstop.training.train import train
 from streamstop.training.trainer import Trainer
@@ -117,7 +117,7 @@ def test_two_processes_give_the_weights_of_one(
     left = {one.name for one in alone.folder.iterdir()}
     assert {one.name for one in folder.iterdir()} == left | {"train.html"}
     for name in ("best.safetensors", "last.safetensors"):
-        ours, theirs = read_weights(folder / name), read_weights(alone.folder / name)
+        ours, theirs = load_weights(folder / name), load_weights(alone.folder / name)
         assert ours[1] == theirs[1] and ours[0].keys() == theirs[0].keys()
         for key, value in ours[0].items():
             torch.testing.assert_close(value, theirs[0][key], rtol=0, atol=1e-6)

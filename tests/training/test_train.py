@@ -19,8 +19,8 @@ from streamstop.config.training import load_train_config
 from streamstop.datasets.images import load_images
 from streamstop.datasets.samples import Samples
 from streamstop.errors import UsageError
-from streamstop.learning.factory import network_from_config
-from streamstop.learning.weights import read_weights
+from streamstop.learning.network_section import network_from_config
+from streamstop.learning.weights import load_weights
 from streamstop.stop.network import Network
 from streamstop.training.distributed import ProcessGroup
 from streamstop.training.train import load_unfinished, to_markdown, train
@@ -97,7 +97,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "by bptt, leaky readout, at the end": {
         "train.rule": "bptt",
         "train.loss_at": "end",
-        "network.readout": "leaky",
+        "network.readout": "leaky_integrator",
     },
     "mixed": {"train.precision": "mixed"},
 }
@@ -159,7 +159,7 @@ def test_with_ottt_thresholds_and_leaks_stand_still(tmp_path: Path) -> None:
 
 def test_a_loss_at_the_end_is_that_of_the_last_step_and_so_is_the_decision(tmp_path: Path) -> None:
     samples = samples_of(tmp_path)
-    config = settings(tmp_path, **{"train.loss_at": "end", "network.readout": "leaky"})
+    config = settings(tmp_path, **{"train.loss_at": "end", "network.readout": "leaky_integrator"})
     trainer = Trainer(config, samples, 3)
     x = (samples.x.float() - trainer.mean[0]) / trainer.deviation[0]
     network = trainer.network
@@ -236,8 +236,16 @@ ELSEWHERE: tuple[dict[str, Any], ...] = (
     {"train.rule": "sltt", "train.ema_decay": 0.9, "network.normalization": "weight"},
     {"train.rule": "bptt", "network.reset": "hard", "network.threshold_sharing": "neuron"},
     {"train.precision": "mixed", "network.normalization": "batch", "network.readout": "spiking"},
-    {"network.architecture": "resnet18", "network.readout": "leaky", "train.loss": "mix"},
-    {"train.steps_per_forward": 3, "network.normalization": "batch", "network.readout": "leaky"},
+    {
+        "network.architecture": "resnet18",
+        "network.readout": "leaky_integrator",
+        "train.loss": "mix",
+    },
+    {
+        "train.steps_per_forward": 3,
+        "network.normalization": "batch",
+        "network.readout": "leaky_integrator",
+    },
 )
 
 
@@ -263,7 +271,7 @@ def test_what_is_kept_says_what_network_it_is(tmp_path: Path) -> None:
     images(tmp_path / "data")
     batch = {"network.normalization": "batch", "train.ema_decay": 0.5}
     result = train(settings(tmp_path, **batch))
-    tensors, about = read_weights(result.folder / "best.safetensors")
+    tensors, about = load_weights(result.folder / "best.safetensors")
     assert about["classes"] == ["0", "1", "2"] and about["input"] == [1, 8, 8]
     assert about["network"]["channels"] == [4, 6] and about["bin_us"] == 0
     assert about["network"]["normalization"] == "none", "running statistics were not folded in"

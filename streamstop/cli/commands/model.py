@@ -52,7 +52,7 @@ def model(
         config = load_config(None, sets or (), flags)
         # These import torch, which --help must not wait for.
         from streamstop.cli.display.model import model_cost, model_json, print_model
-        from streamstop.learning.factory import network_from_config
+        from streamstop.learning.network_section import network_from_config
 
         shape = (polarities, config.binning.height, config.binning.width)
         outputs = config.network.classes or UNLABELLED_CLASSES

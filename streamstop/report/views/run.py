@@ -79,7 +79,7 @@ class ClassScore:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class EventLedger:
     """The event ledger: what happened to every received event."""
 
     received: int = 0
@@ -122,7 +122,7 @@ class Snapshot:
     per_class: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]
     predictions: tuple[tuple[str, int], ...]
-    ledger: Ledger
+    ledger: EventLedger
     speed: Figures
     memory: Figures
     network: Facts
@@ -311,9 +311,9 @@ def _counts(value: Any) -> tuple[tuple[str, int], ...]:
     return tuple((str(k), int(n)) for k, n in (value or {}).items())
 
 
-def _ledger(value: Facts) -> Ledger:
+def _ledger(value: Facts) -> EventLedger:
     damage = value.get("damage") or ()
-    return Ledger(
+    return EventLedger(
         received=int(value["received"]),
         binned=int(value["binned"]),
         dropped=_counts(value.get("dropped")),

@@ -40,7 +40,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Alarm:
+class DriftAlarm:
     """An alarm of a drift detector at a segment; `signal` : what it watches."""
 
     segment: int
@@ -62,7 +62,7 @@ class ScenarioView:
     spans: tuple[Span, ...] = ()
     total_spans: int = 0
     drifts: tuple[int, ...] = ()
-    alarms: tuple[Alarm, ...] = ()
+    alarms: tuple[DriftAlarm, ...] = ()
     alarm_count: int = 0
     watched: tuple[tuple[str, str], ...] = ()
     responses: int = 0
@@ -193,7 +193,7 @@ def read_scenario(summary: Mapping[str, Any]) -> ScenarioView:
         total_spans=total,
         drifts=tuple(sorted(drifts)),
         alarms=tuple(
-            Alarm(int(one["segment"]), str(one["detector"]), str(one["signal"]))
+            DriftAlarm(int(one["segment"]), str(one["detector"]), str(one["signal"]))
             for one in alarms[:MAX_ALARMS]
         ),
         alarm_count=int(drift.get("count") or len(alarms)),

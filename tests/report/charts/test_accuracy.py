@@ -23,7 +23,7 @@ from streamstop.report.charts.accuracy import (
 )
 from streamstop.report.names import name_of
 from streamstop.report.views.run import Snapshot, load_snapshot
-from streamstop.report.views.scenario import Alarm, ScenarioView, Span
+from streamstop.report.views.scenario import DriftAlarm, ScenarioView, Span
 
 
 def test_a_changing_stream_is_drawn_over_the_same_last_segments(changing: Snapshot) -> None:
@@ -100,10 +100,10 @@ def test_a_domain_that_comes_again_has_its_number() -> None:
 def test_alarms_have_a_row_by_detector_and_signal() -> None:
     watched = tuple((d, s) for s in ("errors", "event rate") for d in ("ADWIN", "KSWIN"))
     alarms = (
-        Alarm(3, "KSWIN", "event rate"),
-        Alarm(4, "ADWIN", "event rate"),
-        Alarm(5, "KSWIN", "errors"),
-        Alarm(9, "KSWIN", "errors"),
+        DriftAlarm(3, "KSWIN", "event rate"),
+        DriftAlarm(4, "ADWIN", "event rate"),
+        DriftAlarm(5, "KSWIN", "errors"),
+        DriftAlarm(9, "KSWIN", "errors"),
     )
     lanes = alarm_lanes(ScenarioView(alarms=alarms, watched=watched))
     assert [(one.group, one.label, list(one.x)) for one in lanes] == [
@@ -120,7 +120,7 @@ def test_marks_are_bounded_and_the_rest_is_stated() -> None:
         spans=tuple(Span(i, i, str(i)) for i in range(n)),
         total_spans=n,
         drifts=tuple(range(1, n)),
-        alarms=tuple(Alarm(i, f"detector {i}", "errors") for i in range(n)),
+        alarms=tuple(DriftAlarm(i, f"detector {i}", "errors") for i in range(n)),
         alarm_count=n,
     )
     assert len(span_bands(scenario)) == MAX_BANDS

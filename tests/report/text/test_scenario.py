@@ -18,7 +18,7 @@ from streamstop.report.text.scenario import (
     silent_detectors,
 )
 from streamstop.report.views.run import Snapshot, load_snapshot
-from streamstop.report.views.scenario import Alarm, DomainScore, HeldOut, ScenarioView, Span
+from streamstop.report.views.scenario import DomainScore, DriftAlarm, HeldOut, ScenarioView, Span
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_stationary_stream_has_no_changes(changing: Snapshot) -> None:
     assert describe_changes(replace(changing, scenario=ScenarioView())) == ""
     assert (
         describe_changes(
-            replace(changing, scenario=ScenarioView(alarms=(Alarm(1, "a", "errors"),)))
+            replace(changing, scenario=ScenarioView(alarms=(DriftAlarm(1, "a", "errors"),)))
         )
         == ""
     )
@@ -53,7 +53,7 @@ def test_a_stationary_stream_has_no_changes(changing: Snapshot) -> None:
 def test_who_noticed_and_who_did_not(changing: Snapshot) -> None:
     scenario = ScenarioView(
         drifts=(40,),
-        alarms=(Alarm(10, "KSWIN", "errors"), Alarm(52, "KSWIN", "errors")),
+        alarms=(DriftAlarm(10, "KSWIN", "errors"), DriftAlarm(52, "KSWIN", "errors")),
         watched=(("ADWIN", "errors"), ("KSWIN", "errors"), ("ADWIN", "event rate")),
     )
     snapshot = replace(changing, scenario=scenario)
@@ -62,7 +62,7 @@ def test_who_noticed_and_who_did_not(changing: Snapshot) -> None:
 
 
 def test_without_known_drifts_nothing_is_found_or_false(changing: Snapshot) -> None:
-    scenario = ScenarioView(alarms=(Alarm(10, "KSWIN", "errors"),))
+    scenario = ScenarioView(alarms=(DriftAlarm(10, "KSWIN", "errors"),))
     assert detector_rows(replace(changing, scenario=scenario)) == [
         ("KSWIN", "errors", "1", "–", "–", "–", "–")
     ]

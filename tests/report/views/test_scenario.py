@@ -12,7 +12,7 @@ from streamstop.report.views.scenario import (
     MAX_ROWS,
     MAX_SPANS,
     MAX_TASKS,
-    Alarm,
+    DriftAlarm,
     ScenarioView,
     Span,
     detector_results,
@@ -22,8 +22,10 @@ from streamstop.report.views.scenario import (
 )
 
 
-def alarms(*segments: int, detector: str = "ADWIN", signal: str = "errors") -> tuple[Alarm, ...]:
-    return tuple(Alarm(one, detector, signal) for one in segments)
+def alarms(
+    *segments: int, detector: str = "ADWIN", signal: str = "errors"
+) -> tuple[DriftAlarm, ...]:
+    return tuple(DriftAlarm(one, detector, signal) for one in segments)
 
 
 def test_a_summary_without_these_tables_is_of_a_stationary_stream() -> None:
@@ -39,9 +41,9 @@ def test_a_scenario_is_read_whole() -> None:
     assert scenario.spans[1] == Span(25, 49, "TEST domain 1")
     assert (scenario.drifts, scenario.total_spans, scenario.changes) == ((25, 50, 75), 4, True)
     assert scenario.alarms == (
-        Alarm(25, "ADWIN", "errors"),
-        Alarm(50, "Page-Hinkley", "errors"),
-        Alarm(75, "KSWIN", "errors"),
+        DriftAlarm(25, "ADWIN", "errors"),
+        DriftAlarm(50, "Page-Hinkley", "errors"),
+        DriftAlarm(75, "KSWIN", "errors"),
     )
 
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,12 @@ pytest.importorskip("dv_processing", reason="the extra 'cameras' is not installe
 import dv_processing
 import neuromorphic_drivers
 from helpers import camera_doubles as doubles
+from helpers.clocks import Watch
 
 from streamstop.errors import SourceError, UsageError
 from streamstop.events.packet import EVENT_DTYPE, SensorSize
 from streamstop.sources.live.cameras import discovery, dv, neuromorphic
-from streamstop.sources.live.cameras.backend import SeenCamera
+from streamstop.sources.live.cameras.backend import SeenCamera, module_of
 from streamstop.sources.live.cameras.open import BACKENDS, find_camera, open_camera
 from streamstop.sources.live.cameras.usb import KINDS, fix_permission_hint, usb_cameras
 from streamstop.sources.live.registry import CAMERAS
@@ -47,12 +47,16 @@ def listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             f"from helpers import camera_doubles\ncamera_doubles.install({json.dumps(listing)!r})\n"
         )
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-        hangs = "hang" in listing.values() or "slow" in listing
-        monkeypatch.setattr(
-            discovery, "discover", in_time if hangs else partial(in_time, timeout_s=PATIENT_S)
-        )
+        hanging = {name for name in ("neuromorphic", "dv") if listing[name] == "hang"}
+        hanging |= {"dv"} if listing.get("slow") == "dv_processing" else set()
 
-    in_time = discovery.discover
+        def answer(backend: Any, process: Any, wait_s: float) -> Any:
+            hangs = module_of(backend) in hanging
+            return answer_within(backend, process, 0.3 if hangs else PATIENT_S)
+
+        monkeypatch.setattr(discovery, "_answer", answer)
+
+    answer_within = discovery._answer
     say()
     return say
 
@@ -185,7 +189,7 @@ def test_events_of_dv_processing_come_exactly(monkeypatch: pytest.MonkeyPatch) -
     begin = time.perf_counter()
     quiet = feed.read(0.05)
     assert quiet is not None and len(quiet.events) == 0
-    assert 0.04 < time.perf_counter() - begin < 0.5
+    assert 0.04 < time.perf_counter() - begin < PATIENT_S
 
 
 def test_the_open_function_of_dv_processing_takes_a_serial_number() -> None:
@@ -244,14 +248,12 @@ def test_close_ends_a_read_and_is_idempotent(monkeypatch: pytest.MonkeyPatch) ->
     ]
     for feed in feeds:
         got: list[Any] = []
-        reader = threading.Thread(target=lambda feed=feed, got=got: got.append(feed.read(30.0)))
+        reader = threading.Thread(target=lambda feed=feed, got=got: got.append(feed.read(600.0)))
         reader.start()
         time.sleep(0.05)
-        begin = time.perf_counter()
         feed.close()
         feed.close()
-        reader.join(2.0)
-        assert time.perf_counter() - begin < 0.5
+        reader.join(60.0)
         assert got == [None]
     assert device.closed == 1
 
@@ -272,13 +274,6 @@ def refusal(uri: str) -> str:
         open_camera(uri)
     assert error.value.exit_code == 3
     return str(error.value)
-
-
-def refusal_in_time(uri: str) -> str:
-    begin = time.perf_counter()
-    message = refusal(uri)
-    assert time.perf_counter() - begin < 2.0
-    return message
 
 
 def test_the_camera_that_is_there_is_opened(listing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,12 +328,8 @@ def test_it_is_known_before_torch_is_imported(listing: Any) -> None:
         "from streamstop.sources.live.cameras.open import find_camera\n"
         "try:\n    find_camera('davis346')\nexcept SourceError:\n    print('torch' in sys.modules)"
     )
-    begin = time.perf_counter()
-    message = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30
-    )
-    assert message.stdout == "False\n"
-    assert time.perf_counter() - begin < 2.0
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "False\n"
 
 
 def test_another_camera_than_asked_for(listing: Any) -> None:
@@ -416,19 +407,19 @@ def test_a_backend_that_misbehaves_does_not_hold_the_next_one_up(
     misdeed: str, words: str, listing: Any
 ) -> None:
     listing(neuromorphic=misdeed)
-    message = refusal_in_time("davis346").splitlines()
+    message = refusal("davis346").splitlines()
     assert words in next(line for line in message if line.startswith("  neuromorphic-drivers"))
     assert next(line for line in message if "dv-processing" in line).endswith("sees no camera")
 
 
 def test_both_hang(listing: Any) -> None:
     listing(neuromorphic="hang", dv="hang")
-    assert refusal_in_time("camera").count("no answer within") == 2
+    assert refusal("camera").count("no answer within") == 2
 
 
 def test_an_import_that_takes_for_ever(listing: Any) -> None:
     listing(slow="dv_processing")
-    assert "dv-processing 2" in refusal_in_time("camera")
+    assert "dv-processing 2" in refusal("camera")
 
 
 def test_no_backend_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -457,12 +448,50 @@ def test_the_processes_that_looked_are_gone(listing: Any) -> None:
     assert all(one.poll() is not None for one in started)
 
 
-def test_the_real_backends_answer_in_time() -> None:
-    begin = time.perf_counter()
-    answers = list(discovery.discover(BACKENDS))
-    assert time.perf_counter() - begin < 2.0
+def test_the_real_backends_answer() -> None:
+    answers = list(discovery.discover(BACKENDS, timeout_s=PATIENT_S))
     assert [one.backend for one in answers] == [one.NAME for one in BACKENDS]
     assert all(one.state in ("looked", "failed", "absent", "skipped") for one in answers)
+
+
+class Hanging:
+    """A process that never answers, and moves the clock while it is waited for."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+    def communicate(self, text: str, timeout: float) -> Any:
+        self.watch.sleep(timeout)
+        raise subprocess.TimeoutExpired("hanging", timeout)
+
+    def kill(self) -> None:
+        pass
+
+    def wait(self, timeout: float) -> None:
+        self.watch.sleep(timeout)
+        raise subprocess.TimeoutExpired("hanging", timeout)
+
+
+@pytest.mark.parametrize("start_s", [0.0, 0.5])
+def test_backends_that_all_hang_take_less_than_two_seconds(
+    start_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch()
+
+    def start(backend: Any) -> Hanging:
+        if start_s:
+            watch.sleep(start_s / 2)
+        return Hanging(watch)
+
+    monkeypatch.setattr(discovery, "_start", start)
+    monkeypatch.setattr(discovery, "installed", lambda backend: "1.0")
+    answers = list(discovery.discover((neuromorphic, dv), clock=watch))
+    assert [one.state for one in answers] == ["silent", "silent"]
+    assert watch.now_s - 100.0 < 2.0
+    limits = [float(one.reason.split()[-2]) for one in answers]
+    assert min(limits) >= discovery.LAST_TURN_S - 0.05, "each backend has its turn"
 
 
 def test_aestream_without_polarity_and_time_is_skipped() -> None:

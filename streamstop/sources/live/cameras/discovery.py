@@ -20,7 +20,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -71,10 +71,12 @@ class DiscoveryResult:
 
 
 def discover(
-    backends: Sequence[Backend], timeout_s: float = TIMEOUT_S
+    backends: Sequence[Backend],
+    timeout_s: float = TIMEOUT_S,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Generator[DiscoveryResult, None, None]:
     """The result of each backend, in order; remaining processes are stopped when this is closed."""
-    end_s = time.monotonic() + timeout_s
+    end_s = clock() + timeout_s
     started: list[subprocess.Popen[str] | None] = []
     try:
         for backend in backends:
@@ -82,7 +84,7 @@ def discover(
             started.append(_start(backend) if asked else None)
         for place, (backend, process) in enumerate(zip(backends, started, strict=True)):
             others = sum(one is not None for one in started[place + 1 :])
-            left_s = end_s - time.monotonic() - others * LAST_TURN_S
+            left_s = end_s - clock() - others * LAST_TURN_S
             yield _answer(backend, process, max(left_s, LAST_TURN_S / 2))
     finally:
         for process in started:
@@ -120,14 +122,11 @@ def _answer(
     if process is None:
         state = "skipped" if version else "absent"
         return DiscoveryResult(backend.NAME, version, state, reason=backend.SKIPPED)
-    begin_s = time.monotonic()
     try:
         output, complaint = process.communicate("look\n", timeout=wait_s)
     except subprocess.TimeoutExpired:
-        waited_s = time.monotonic() - begin_s
-        return DiscoveryResult(
-            backend.NAME, version, "silent", reason=f"no answer within {waited_s:.1f} s"
-        )
+        reason = f"no answer within {wait_s:.1f} s"
+        return DiscoveryResult(backend.NAME, version, "silent", reason=reason)
     try:
         answer = json.loads(output.splitlines()[-1])
         cameras = tuple(

@@ -1,10 +1,14 @@
-"""A training from recipe to figure: data, folds, epochs, best weights, and the test set at the end.
+"""A training from recipe to test score: data, folds, epochs, best weights, one test at the end.
 
-It promises that the test set, or a fold's test part, is looked at once, when the weights that it
-scores were chosen, by the validation part of the training set; and that a training taken up again
-ends as one that was never interrupted. Several processes train one network and leave one folder.
-What is validated, tested and kept is the same network: with averaged weights, where they are
-averaged, and with batch normalisation folded into them. A folder without train.json is unfinished.
+Guarantees:
+
+- The test set, or a fold's test part, is used once, with weights that were chosen on the validation
+  part of the training set.
+- A training that is resumed ends like one that was never interrupted.
+- What is validated, tested and kept is the same network: with the EMA of its weights, where there
+  is one, and with batch normalisation folded into them.
+
+Several processes train one network and leave one folder. A folder without train.json is unfinished.
 """
 
 from __future__ import annotations
@@ -173,7 +177,7 @@ def load_unfinished(folder: Path) -> TrainConfig:
 
 
 class _Part(NamedTuple):
-    """One network's share of the training set. test: of a fold; None is the test set itself."""
+    """Samples of one network. test : of its fold; None for the test set itself."""
 
     name: str
     train: Indices
@@ -233,7 +237,7 @@ def _train_one(
     progress: _Progress,
     processes: ProcessGroup,
 ) -> dict[str, Any]:
-    """Train one network, choose its best epoch, test it once; what there is to say of it."""
+    """Train one network, choose its best epoch, test it once; its entry in train.json."""
     if processes.is_main:
         folder.mkdir(exist_ok=True)
     trainer = Trainer(config, samples.subset(part.train), classes, processes)
@@ -266,16 +270,16 @@ def _train_one(
     processes.all_reduce_number(0)  # until process 0 has written, the others wait here
     network = _best_network(trainer, folder)
     test = test_set() if part.test is None else samples.subset(part.test)
-    discriminant: dict[str, Any] | None = None
+    by_lda: dict[str, Any] | None = None
     if config.train.fit_lda:
         known = samples.subset(np.sort(np.concatenate([part.train, part.validation])))
-        readout = _discriminant(trainer, network, known, classes)
+        readout = _fit_lda(trainer, network, known, classes)
         if processes.is_main:
             best_file = folder / "best.safetensors"
             tensors, about = load_weights(best_file)
             save_weights(best_file, {**tensors, **lda_tensors(readout)}, about)
         if test is not None:
-            discriminant = _figure(_lda_score(readout, trainer.firing_rates(test, network), test))
+            by_lda = _figure(_lda_score(readout, trainer.firing_rates(test, network), test))
     reached = [line["validation"] or 0.0 for line in lines]
     best_epoch = reached.index(max(reached)) + 1 if len(validation.y) else len(lines)
     return {
@@ -287,11 +291,11 @@ def _train_one(
         "train": lines[best_epoch - 1]["train"],
         "validation": lines[best_epoch - 1]["validation"],
         "test": None if test is None else _figure(trainer.evaluate(test, network)),
-        "test_discriminant": discriminant,
+        "test_discriminant": by_lda,
     }
 
 
-def _discriminant(trainer: Trainer, network: Network, known: Samples, classes: int) -> StreamingLDA:
+def _fit_lda(trainer: Trainer, network: Network, known: Samples, classes: int) -> StreamingLDA:
     """The second readout of a run, LDA on firing rates: one pass over all but the test set."""
     readout = StreamingLDA(classes, LearnerSpec.shrinkage)
     for rates, label in zip(trainer.firing_rates(known, network), known.y.tolist(), strict=True):
@@ -300,14 +304,16 @@ def _discriminant(trainer: Trainer, network: Network, known: Samples, classes: i
 
 
 def _lda_score(readout: StreamingLDA, rates: NDArray[np.float64], samples: Samples) -> Score:
-    said = [int(readout.scores(one).argmax()) for one in rates]
-    return Score(sum(a == b for a, b in zip(said, samples.y.tolist(), strict=True)), len(said))
+    predicted = [int(readout.scores(one).argmax()) for one in rates]
+    return Score(
+        sum(a == b for a, b in zip(predicted, samples.y.tolist(), strict=True)), len(predicted)
+    )
 
 
 def _about(
     trainer: Trainer, spec: NetworkSpec, classes: tuple[str, ...], number: int
 ) -> dict[str, Any]:
-    """What a weights file says of the network in it."""
+    """Header of a weights file: what the network in it is."""
     config = trainer.config
     section = asdict(config.network) | {"normalization": spec.neuron.normalization}
     about: dict[str, Any] = {
@@ -419,7 +425,7 @@ def to_markdown(summary: dict[str, Any]) -> str:
     if second := summary.get("test_discriminant"):
         folds = f", mean of the folds {second['folds_mean']:.4f}" if "folds_mean" in second else ""
         lines.append(
-            f"By the discriminant readout, LDA on this network's firing rates: "
+            f"By the LDA readout, on this network's firing rates: "
             f"{second['accuracy']:.4f} ({second['correct']} of {second['samples']}{folds})."
         )
     if str(summary["data"]).startswith(GENERATED):

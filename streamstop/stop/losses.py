@@ -54,21 +54,21 @@ class Loss:
             return hot
         return hot.add_(self.label_smoothing / classes)
 
-    def speaks(self, last: bool) -> bool:
+    def applies_to(self, last: bool) -> bool:
         """Whether there is a loss in a bin; last : it is the window's last."""
         return last or self.timing == "step"
 
-    def error(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def loss_and_grad(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The loss summed over the batch, (), and its derivative by the logits."""
         if not self.classes:
-            return self._error(logits, target)
+            return self._loss_and_grad(logits, target)
         kept = list(self.classes)
-        loss, of_kept = self._error(logits[:, kept], target[:, kept])
+        loss, of_kept = self._loss_and_grad(logits[:, kept], target[:, kept])
         error = torch.zeros_like(logits)
         error[:, kept] = of_kept
         return loss, error
 
-    def _error(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _loss_and_grad(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         if self.kind == "half_mse":
             return _squares(logits, target)
         log_probabilities = functional.log_softmax(logits, 1)

@@ -316,7 +316,7 @@ def test_words(text: str, expected: Corruption) -> None:
         ("loss 2", "lies from 0 to 1"),
         ("threshold 0.5", "lies from 1 to 100"),
         ("loss at noon", "is not KIND AMOUNT at PLACE"),
-        ("loss 0.5 at 1.5", "share of the stream"),
+        ("loss 0.5 at 1.5", "fraction of the stream"),
         ("loss 0.5 ramp 2 at 3", "is not KIND AMOUNT"),
     ],
 )

@@ -47,7 +47,7 @@ def settings(tmp_path: Path, **others: Any) -> Any:
     }
     small |= {"data.uri": str(tmp_path / "data"), "run.output_dir": str(tmp_path / "runs")}
     recipe = tmp_path / "tiny.toml"
-    recipe.write_text("[augment]\nshift = 1\n[train]\nweight_decay = 0.01\n")
+    recipe.write_text("[augment]\nmax_shift = 1\n[train]\nweight_decay = 0.01\n")
     return load_train_config(str(recipe), [], {**small, **others})
 
 

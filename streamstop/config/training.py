@@ -212,7 +212,7 @@ def _check_data(data: DataConfig, bin_us: int) -> None:
     """Raise UsageError where the settings of [data] exclude each other."""
     if data.folds == 1:
         raise UsageError("data.folds = 1: cross-validation needs at least 2 folds, 0 is none")
-    for key in ("test", "test_share"):
+    for key in ("test_uri", "test_fraction"):
         if data.folds and getattr(data, key):
             raise UsageError(
                 f"data.folds and data.{key} exclude each other: each fold is tested in turn"

@@ -107,6 +107,6 @@ def make_baselines(classes: int) -> dict[str, Baseline]:
     return {
         "no_change": NoChange(),
         "majority": Majority(),
-        "river": SoftmaxOnCounts(),
+        "softmax_counts": SoftmaxOnCounts(),
         "lda_counts": LDAOnCounts(classes, shrinkage=0.2),
     }

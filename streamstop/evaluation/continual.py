@@ -131,7 +131,7 @@ class HeldOut:
                 said[name.replace("linear", "lda")] = int(decision.lda.argmax())
             x = log_counts(counts)
             said |= {name: rival.predict(x) for name, rival in rivals.items()}
-            said["decided"] = said[decide(said)]
+            said["headline"] = said[decide(said)]
             label = self.outputs[segment.label]
             totals[self.tasks[nth]] += 1
             for name, answer in said.items():

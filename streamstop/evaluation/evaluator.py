@@ -168,7 +168,7 @@ class PrequentialEvaluator:
             rates = {EVENT_RATE: math.log1p(v.events / max(v.bins, 1))}
             if len(v.rates):
                 rates[FIRING_RATE] = float(v.rates.mean())
-            wrong = v.said["decided"] != v.segment.label
+            wrong = v.said["headline"] != v.segment.label
             self.response.after(self.drift.update(v.index, wrong, rates))
         if verdicts and self.listener is not None:
             self.listener.scored(verdicts)

@@ -68,7 +68,7 @@ class HeldOutEvaluation:
         return self.found.as_dict() if self.found.rows else None
 
     def _accuracies(self) -> dict[str, Any]:
-        learners = {"linear": self._test.learner, "frozen_linear": self._test.frozen}
+        learners = {"linear": self._test.learner, "frozen_features_linear": self._test.frozen}
         found: dict[str, Any] = {}
         for held in self._held:
             rows = held.test(learners, self._test.baselines, self._decide, len(self.found.tasks))

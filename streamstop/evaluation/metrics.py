@@ -128,7 +128,7 @@ class AccuracyByDomain:
 class Scores:
     """All the running scores of one labelled run.
 
-    classes : names, in index order.  tallies : by decision maker ("decided", readouts, baselines).
+    classes : names, in index order.  tallies : by decision maker ("headline", readouts, baselines).
     domains : hits in each domain, where the stream has any; whoever knows them adds to it.
     """
 
@@ -146,10 +146,10 @@ class Scores:
         self._last_bin_label: int | None = None
 
     def add_segment(self, label: int, said: dict[str, int | None]) -> None:
-        """Score one segment: `said` holds every decision maker's class, "decided" among them."""
+        """Score one segment: `said` holds every decision maker's class, "headline" among them."""
         for name, answer in said.items():
             self.tallies.setdefault(name, RunningAccuracy()).add(answer == label)
-        decided = said["decided"]
+        decided = said["headline"]
         assert decided is not None
         self.confusion[label, decided] += 1
         self.balanced.update(label, decided)
@@ -164,14 +164,14 @@ class Scores:
 
     def running(self) -> dict[str, float | None]:
         """What metrics.jsonl says after each segment."""
-        found = {name: t.accuracy for name, t in self.tallies.items() if name != "decided"}
+        found = {name: t.accuracy for name, t in self.tallies.items() if name != "headline"}
         windowed = self.windowed.get() if self.tallies else None
-        decided = self.tallies["decided"].accuracy if self.tallies else None
+        decided = self.tallies["headline"].accuracy if self.tallies else None
         return {"segment": decided, "segment_windowed": windowed, **found}
 
     def accuracy(self) -> dict[str, float | None]:
         """What summary.json says of the decisions, scores that need a rival included."""
-        decided = self.tallies["decided"]
+        decided = self.tallies["headline"]
         majority = self.tallies["majority"].accuracy
         return {
             **decided.as_dict(),

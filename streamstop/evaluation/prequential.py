@@ -50,15 +50,15 @@ class PrequentialProtocol:
     ----------
     learner : predicts and learns.
     frozen : the same initial network, its hidden layers never to learn (`learn=""`). It makes three
-        rivals: "frozen", whose linear readout stays as drawn or as trained; and what the two
-        readouts would score had STOP trained nothing below them, "frozen_linear" and "frozen_lda".
-        Where it begins with a trained discriminant, that as it was is "frozen_discriminant".
+        baselines: "initial_network", whose linear readout keeps its initial weights; and what the
+        two readouts would score had STOP trained nothing below them, "frozen_features_linear" and
+        "frozen_features_lda". A pretrained LDA, unchanged, is "initial_lda".
     decide : "linear", "lda", or "auto": the readout with the better record so far.
     at_first : the readout that "auto" takes between equals: "lda", or "linear" where the network is
         pretrained and its linear readout knows something from the start.
     learns : False leaves the learner as it is, whatever labels come: it only predicts, by its
         linear readout, or by a trained discriminant if that is to decide. An LDA readout that
-        knows nothing, and those that would repeat it, "frozen" and "frozen_discriminant", say
+        knows nothing, and those that would repeat it, "initial_network" and "initial_lda", say
         nothing then. The other rivals learn as ever.
 
     Attributes
@@ -200,19 +200,19 @@ class PrequentialProtocol:
         said: dict[str, int | None] = {
             "linear": _class(decision, "linear"),
             "lda": _class(decision, "lda"),
-            "frozen": int(self._frozen_votes.argmax()),
-            "frozen_linear": _class(frozen, "linear"),
-            "frozen_lda": _class(frozen, "lda"),
+            "initial_network": int(self._frozen_votes.argmax()),
+            "frozen_features_linear": _class(frozen, "linear"),
+            "frozen_features_lda": _class(frozen, "lda"),
         }
         if self._learns and self._lda_as_trained is not None:
             weight, bias = self._lda_as_trained
-            said["frozen_discriminant"] = int((weight @ frozen.rates + bias).argmax())
+            said["initial_lda"] = int((weight @ frozen.rates + bias).argmax())
         if not self._learns:
-            del said["frozen"]
+            del said["initial_network"]
             if self._lda_as_trained is None:
                 del said["lda"]
         said |= {name: rival.predict(x) for name, rival in self.baselines.items()}
-        said["decided"] = said[self.readout()]
+        said["headline"] = said[self.readout()]
         self._decided = True
         if len(self._waiting) == MAX_WAITING:
             self._waiting.popleft()

@@ -354,7 +354,7 @@ class Pretrained:
             "sha256": self.digest,
             "classes": len(self.classes),
             "bin_us": self.bin_us or None,
-            "discriminant_segments": (
+            "lda_prior_count": (
                 (lda_prior_count or None) if self.lda is not None and self.learner is None else None
             ),
         }

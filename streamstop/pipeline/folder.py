@@ -21,9 +21,9 @@ from streamstop.errors import UsageError
 from streamstop.learning.weights import save_weights
 
 SEGMENT_COLUMNS = (
-    *("segment", "start_us", "end_us", "recording", "label", "decided", "linear", "lda"),
-    *("frozen", "frozen_linear", "frozen_lda", "frozen_discriminant"),
-    *("no_change", "majority", "river", "lda_counts"),
+    *("segment", "start_us", "end_us", "recording", "label", "headline", "linear", "lda"),
+    *("initial_network", "frozen_features_linear", "frozen_features_lda", "initial_lda"),
+    *("no_change", "majority", "softmax_counts", "lda_counts"),
     *("bins", "events"),
 )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from streamstop.errors import UsageError
+from streamstop.pipeline.summary_file import rename_makers
 
 MAX_LINE = 1 << 16
 """Characters of a line of segments.csv; a longer one is none of ours."""
@@ -52,8 +53,9 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         reader = csv.DictReader(_lines(file.readline, path))
         try:
+            old = "headline" not in (reader.fieldnames or ())
             for row in reader:
-                yield reader.line_num, row
+                yield reader.line_num, rename_makers(row) if old else row
         except csv.Error as error:
             raise UsageError(f"line {reader.line_num} cannot be read ({error}): {path}") from error
 
@@ -71,14 +73,14 @@ def decisions(path: Path) -> Iterator[Decision]:
                 int(row["end_us"]),
                 row["recording"],
                 row["label"],
-                row["decided"] == row["label"],
+                row["headline"] == row["label"],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"line {line} is no segment's ({error}): {path}") from error
 
 
 def curves(
-    path: Path, at: Sequence[int], makers: Sequence[str] = ("decided",)
+    path: Path, at: Sequence[int], makers: Sequence[str] = ("headline",)
 ) -> dict[str, list[float | None]]:
     """Accuracy of decision makers over the last `WINDOW` segments, at numbers of segments.
 

@@ -110,7 +110,7 @@ def test_concurrent_segments_are_scored_at_their_end_and_bins_all_along():
     ]
     assert record.learned == [BIN_US * k for k in range(5 * BINS)]
     assert record.test.scores.bins.total == 5 * BINS
-    assert record.test.scores.tallies["decided"].total == 5
+    assert record.test.scores.tallies["headline"].total == 5
     assert record.test.unscored == 0
 
 
@@ -172,7 +172,7 @@ def test_a_segment_without_bins_is_no_segment_to_score():
     test.begin(Segment(0, 1, 0))
     assert test.end(10**9) == []
     assert test.loss is None
-    assert test.scores.tallies["decided"].total == 2
+    assert test.scores.tallies["headline"].total == 2
 
 
 def test_rivals_answer_before_they_learn():
@@ -181,16 +181,16 @@ def test_rivals_answer_before_they_learn():
     said = [v.said for _, v in run(labels).verdicts]
     assert [s["no_change"] for s in said] == [None, 1, 1, 2, 2, 2]
     assert [s["majority"] for s in said] == [None, 1, 1, 1, 1, 2]
-    assert said[0]["river"] is None
+    assert said[0]["softmax_counts"] is None
     assert said[0]["lda_counts"] is None
-    assert said[1]["lda_counts"] == said[1]["lda"] == said[1]["frozen_lda"] == 1
-    assert said[0]["frozen"] is not None
+    assert said[1]["lda_counts"] == said[1]["lda"] == said[1]["frozen_features_lda"] == 1
+    assert said[0]["initial_network"] is not None
 
 
 @pytest.mark.parametrize("decide", ["linear", "lda"])
 def test_decide_names_the_readout(decide):
     for _, verdict in run(labels_of(8), decide=decide).verdicts:
-        assert verdict.said["decided"] == verdict.said[decide]
+        assert verdict.said["headline"] == verdict.said[decide]
 
 
 def test_auto_follows_the_better_record_so_far():
@@ -200,7 +200,7 @@ def test_auto_follows_the_better_record_so_far():
     for _, verdict in record.verdicts:
         better = "linear" if hits["linear"] > hits["lda"] else "lda"
         chosen.add(better)
-        assert verdict.said["decided"] == verdict.said[better]
+        assert verdict.said["headline"] == verdict.said[better]
         for name in hits:
             hits[name] += verdict.said[name] == verdict.segment.label
     assert chosen == {"linear", "lda"}

@@ -32,7 +32,7 @@ def test_a_finished_folder_holds_it_all(tmp_path, parameters):
     with RunFolder(tmp_path / "runs", "demo", "[run]\nseed = 1\n") as folder:
         folder.metrics({"bin": 1, "accuracy": {"segment": None}})
         folder.metrics({"bin": 2, "accuracy": {"segment": 0.5}})
-        folder.segment({"segment": 0, "label": "a, b", "decided": ""})
+        folder.segment({"segment": 0, "label": "a, b", "headline": ""})
         folder.finish(SUMMARY, parameters)
     assert names(folder.path) == {
         *("config.toml", "metrics.jsonl", "segments.csv", "ledger.json", "summary.json"),
@@ -45,7 +45,7 @@ def test_a_finished_folder_holds_it_all(tmp_path, parameters):
     with (folder.path / "segments.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == SEGMENT_COLUMNS
-    assert (rows[0]["label"], rows[0]["decided"], rows[0]["lda"]) == ("a, b", "", "")
+    assert (rows[0]["label"], rows[0]["headline"], rows[0]["lda"]) == ("a, b", "", "")
     assert json.loads((folder.path / "summary.json").read_text()) == SUMMARY
     assert json.loads((folder.path / "ledger.json").read_text()) == SUMMARY["ledger"]
     weights = load_file(folder.path / "weights.safetensors")

@@ -40,8 +40,8 @@ def test_with_other_bins_segments_are_matched_by_number(tmp_path: Path) -> None:
 def test_a_curve_is_the_share_of_the_last_segments(tmp_path: Path) -> None:
     a = make_run(tmp_path / "a", hits(60, 100))
     at = [1, 40, 50, 90, 100, 120]
-    found = curves(rows(a), at, ["decided", "not there"])
-    assert found["decided"] == [0, 0, 10 / WINDOW, 1.0, 1.0, None]
+    found = curves(rows(a), at, ["headline", "not there"])
+    assert found["headline"] == [0, 0, 10 / WINDOW, 1.0, 1.0, None]
     assert found["not there"] == [None] * 6
 
 

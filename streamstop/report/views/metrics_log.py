@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
@@ -21,7 +21,7 @@ from typing import IO, Any, Generic, TypeVar
 from streamstop.errors import UsageError
 from streamstop.experiments.significance import mcnemar_test
 from streamstop.pipeline.segments_file import rows
-from streamstop.pipeline.summary_file import number
+from streamstop.pipeline.summary_file import number, rename_makers
 from streamstop.report.names import HEADLINE
 
 T = TypeVar("T")
@@ -156,7 +156,7 @@ def read_curves(path: Path, *, bin_us: int | None = None) -> Curves:
                 kept.offer(line)
     records = kept.items()
     x, x_label = _axis(records, bin_us)
-    accuracies = [_table(r.get("accuracy")) for r in records]
+    accuracies = [rename_makers(_table(r.get("accuracy"))) for r in records]
     layers = [_table(r.get("layers")) for r in records]
     return Curves(
         x=x,
@@ -258,7 +258,7 @@ def _table(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _keys(tables: list[Mapping[str, Any]]) -> list[str]:
+def _keys(tables: Sequence[Mapping[str, Any]]) -> list[str]:
     """All keys, in order of first appearance."""
     return list(dict.fromkeys(key for table in tables for key in table))
 

@@ -143,6 +143,7 @@ def test_old_weights_start_a_run(weights: Path, tmp_path: Path) -> None:
     words = ["run", "demo", "--weights", str(weights), *SHORT, "--out", str(tmp_path), "--quiet"]
     result = runner.invoke(app, words)
     assert result.exit_code == 0, result.output
+    assert result.stderr.count("note: Names of an older version") == 1
     (folder,) = tmp_path.iterdir()
     summary = read_summary(folder)
     assert summary["weights"]["path"] == str(weights)

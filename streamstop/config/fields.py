@@ -21,7 +21,7 @@ from streamstop.errors import UsageError
 INT64_MAX = (1 << 63) - 1
 
 
-def setting(
+def config_field(
     default: Any,
     help: str,
     *,
@@ -60,7 +60,7 @@ def choices(section: type, key: str) -> tuple[str, ...]:
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
-def read_text(section: type, key: str, text: str) -> Any:
+def parse_text(section: type, key: str, text: str) -> Any:
     """The value that `text` from a command line stands for, not yet checked.
 
     It is read as TOML; where it is none, or where the key wants text, it is taken as it stands,
@@ -78,7 +78,7 @@ def read_text(section: type, key: str, text: str) -> Any:
     return parsed["value"] if parsed.keys() == {"value"} else text
 
 
-def check(section: type, name: str, key: str, value: Any, origin: str) -> Any:
+def validate(section: type, name: str, key: str, value: Any, origin: str) -> Any:
     """`value` as the field `key` of `section`, called `name`, holds it.
 
     origin : where the value came from, for the message.

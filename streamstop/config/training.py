@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from streamstop.config.aliases import noting_old_names
 from streamstop.config.bundled import find_recipe
-from streamstop.config.fields import setting
-from streamstop.config.recipe import built, given, read_recipe
+from streamstop.config.fields import config_field
+from streamstop.config.recipe import build_sections, parse_overrides, read_recipe
 from streamstop.config.sections import MAX_US, BinningConfig, NetworkConfig, RunConfig
 from streamstop.errors import UsageError
 
@@ -25,112 +25,120 @@ RECIPES = "pipelines/train"
 class DataConfig:
     """What a network is trained and tested on."""
 
-    uri: str = setting(
+    uri: str = config_field(
         "", "folder or tar of images (MNIST, CIFAR, train/CLASS/*.jpg), or folder of recordings"
     )
-    kind: Literal["images", "events"] = setting("images", "static images, or event recordings")
-    test_uri: str = setting(
+    kind: Literal["images", "events"] = config_field("images", "static images, or event recordings")
+    test_uri: str = config_field(
         "", "where the test set is; empty: in uri for images, and for events as test_share says"
     )
-    test_fraction: float = setting(
+    test_fraction: float = config_field(
         0.0,
         "last share of each recording's windows, or of each class's recordings, to test on",
         at_least=0,
         below=1,
     )
-    window_us: int = setting(
+    window_us: int = config_field(
         0,
         "cut recordings into samples of this length; 0: a sample is the first steps of each",
         at_least=0,
         at_most=MAX_US,
     )
-    time_steps: int = setting(4, "time steps of a sample, T", at_least=1, at_most=10_000)
-    validation_fraction: float = setting(
+    time_steps: int = config_field(4, "time steps of a sample, T", at_least=1, at_most=10_000)
+    validation_fraction: float = config_field(
         0.1,
         "share of the training set that chooses the best epoch: drawn, or the last windows",
         at_least=0,
         below=1,
     )
-    folds: int = setting(
+    folds: int = config_field(
         0, "cross-validation on the training set in so many parts; 0: none", at_least=0, at_most=100
     )
-    max_samples: int = setting(0, "use no more samples than this of each set; 0: all", at_least=0)
+    max_samples: int = config_field(
+        0, "use no more samples than this of each set; 0: all", at_least=0
+    )
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
     """How training samples are changed at random, each time they are seen anew."""
 
-    max_shift: int = setting(0, "moved by up to so many pixels each way", at_least=0, at_most=64)
-    max_rotation: float = setting(0.0, "turned by up to so many degrees", at_least=0, at_most=180)
-    scale: float = setting(0.0, "made larger or smaller by up to this share", at_least=0, below=1)
-    max_shear: float = setting(0.0, "sheared by up to so many degrees", at_least=0, at_most=60)
-    elastic: float = setting(
+    max_shift: int = config_field(
+        0, "moved by up to so many pixels each way", at_least=0, at_most=64
+    )
+    max_rotation: float = config_field(
+        0.0, "turned by up to so many degrees", at_least=0, at_most=180
+    )
+    scale: float = config_field(
+        0.0, "made larger or smaller by up to this share", at_least=0, below=1
+    )
+    max_shear: float = config_field(0.0, "sheared by up to so many degrees", at_least=0, at_most=60)
+    elastic: float = config_field(
         0.0, "bent: standard deviation of a pixel's displacement, in pixels", at_least=0, at_most=64
     )
-    elastic_sigma: float = setting(
+    elastic_sigma: float = config_field(
         4.0, "smoothness of the bending: width of its bumps in pixels", at_least=1, at_most=256
     )
-    horizontal_flip: bool = setting(False, "left and right exchanged in one half of all cases")
-    cutout: int = setting(0, "side of a square of zeros, in pixels; 0: none", at_least=0)
+    horizontal_flip: bool = config_field(False, "left and right exchanged in one half of all cases")
+    cutout: int = config_field(0, "side of a square of zeros, in pixels; 0: none", at_least=0)
 
 
 @dataclass(frozen=True)
 class LearningConfig:
     """How the network is trained."""
 
-    epochs: int = setting(10, "passes over the training set", at_least=1)
-    batch_size: int = setting(64, "samples an update", at_least=1)
-    optimizer: Literal["adam", "sgd"] = setting(
+    epochs: int = config_field(10, "passes over the training set", at_least=1)
+    batch_size: int = config_field(64, "samples an update", at_least=1)
+    optimizer: Literal["adam", "sgd"] = config_field(
         "adam", "Adam with decoupled weight decay, or gradient descent with momentum"
     )
-    lr: float = setting(1e-3, "highest learning rate of weights, biases, readout", at_least=0)
-    lr_threshold: float = setting(1e-3, "the same of thresholds", at_least=0)
-    lr_leak: float = setting(1e-3, "the same of leaks", at_least=0)
-    momentum: float = setting(0.9, "of sgd", at_least=0, below=1)
-    weight_decay: float = setting(0.0, "of weights alone", at_least=0)
-    warmup_epochs: float = setting(
+    lr: float = config_field(1e-3, "highest learning rate of weights, biases, readout", at_least=0)
+    lr_threshold: float = config_field(1e-3, "the same of thresholds", at_least=0)
+    lr_leak: float = config_field(1e-3, "the same of leaks", at_least=0)
+    momentum: float = config_field(0.9, "of sgd", at_least=0, below=1)
+    weight_decay: float = config_field(0.0, "of weights alone", at_least=0)
+    warmup_epochs: float = config_field(
         0.0, "epochs in which the rate rises, before it falls as a cosine", at_least=0
     )
-    loss: Literal["ce", "half_mse", "mean_ce_mse"] = setting(
+    loss: Literal["ce", "half_mse", "mean_ce_mse"] = config_field(
         "ce", "cross-entropy, half the squared distance from the target, or the mean of both"
     )
-    loss_at: Literal["step", "end"] = setting(
+    loss_at: Literal["step", "end"] = config_field(
         "step", "a loss at every step, or at the last one alone, whose logits then decide"
     )
-    label_smoothing: float = setting(
+    label_smoothing: float = config_field(
         0.0, "share of each label spread over all classes", at_least=0, below=1
     )
-    ema_decay: float = setting(
+    ema_decay: float = config_field(
         0.0,
         "keep, and score, an average of the weights that keeps this share an update; 0: none",
         at_least=0,
         below=1,
     )
-    fit_lda: bool = setting(
+    fit_lda: bool = config_field(
         False, "when trained, fit a discriminant readout on firing rates, and test it beside"
     )
-    trainable: tuple[Literal["weights", "thresholds", "leaks"], ...] = setting(
+    trainable: tuple[Literal["weights", "thresholds", "leaks"], ...] = config_field(
         ("weights", "thresholds", "leaks"),
         "what the rule moves below the readout, which always learns; []: nothing",
         may_be_empty=True,
     )
-    rule: Literal["stop", "ottt", "sltt", "bptt"] = setting(
+    rule: Literal["stop", "ottt", "sltt", "bptt"] = config_field(
         "stop",
         "STOP; the same on weights alone; without traces; or backpropagation through time, to "
         "compare with",
     )
-    steps_per_forward: int = setting(
+    steps_per_forward: int = config_field(
         1,
         "steps that go through the network at once: more memory, the same gradients; faster where "
         "batches are small for their network; not with bptt, which keeps all steps anyway",
         at_least=1,
         at_most=10_000,
     )
-    device: Literal["auto", "cpu", "cuda"] = setting(
+    device: Literal["auto", "cpu", "cuda"] = config_field(
         "auto", "where it computes; auto: on a GPU if there is one"
     )
-    precision: Literal["float32", "mixed"] = setting(
+    precision: Literal["float32", "mixed"] = config_field(
         "float32", "of the products of weights and spikes; mixed: bfloat16, all else in float32"
     )
 
@@ -173,8 +181,8 @@ def load_train_config(
     with noting_old_names():
         values = read_recipe(TrainConfig, find_recipe(recipe, RECIPES), paths)
         overrides = {**(overrides or {}), **(SMOKE if smoke else {})}
-        values |= given(TrainConfig, sets, overrides)
-    config = TrainConfig(**built(TrainConfig, values))
+        values |= parse_overrides(TrainConfig, sets, overrides)
+    config = TrainConfig(**build_sections(TrainConfig, values))
     if not config.data.uri:
         raise UsageError("data.uri is empty: say where the training set is")
     _check_data(config.data, config.binning.bin_us)

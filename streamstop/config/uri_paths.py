@@ -13,12 +13,12 @@ from pathlib import Path
 _KIND = re.compile(r"[a-z][a-z0-9-]+:(?!//)")
 
 
-def parts(uri: str) -> tuple[str, str, str]:
+def split_uri(uri: str) -> tuple[str, str, str]:
     """The kind with its colon (or nothing), the path, and the options with their mark (or nothing).
 
-    >>> parts("dvs-gesture:data/DvsGesture?split=test")
+    >>> split_uri("dvs-gesture:data/DvsGesture?split=test")
     ('dvs-gesture:', 'data/DvsGesture', '?split=test')
-    >>> parts("rec.aedat4")
+    >>> split_uri("rec.aedat4")
     ('', 'rec.aedat4', '')
     """
     if Path(uri).exists():
@@ -29,27 +29,27 @@ def parts(uri: str) -> tuple[str, str, str]:
     return (before, path, mark + options) if mark else (before, options, "")
 
 
-def stem(uri: str) -> str:
+def uri_stem(uri: str) -> str:
     """The name of the file or folder that a source reads, without its ending.
 
-    >>> stem("dvs-gesture:data/DvsGesture?split=test"), stem("rec.aedat4"), stem("")
+    >>> uri_stem("dvs-gesture:data/DvsGesture?split=test"), uri_stem("rec.aedat4"), uri_stem("")
     ('DvsGesture', 'rec', '')
     """
-    return Path(parts(uri)[1]).stem
+    return Path(split_uri(uri)[1]).stem
 
 
-def replaced(uri: str, change: Callable[[Path], Path]) -> str:
+def map_path(uri: str, change: Callable[[Path], Path]) -> str:
     """The same source, its path changed where something lies there; else as it was written."""
-    before, path, options = parts(uri)
+    before, path, options = split_uri(uri)
     return f"{before}{change(Path(path))}{options}" if path and Path(path).exists() else uri
 
 
-def found_from(uri: str, folder: Path) -> str:
+def resolve_against(uri: str, folder: Path) -> str:
     """The same source, looked for from `folder` where it is not there from the current directory.
 
     As it was written where there is nothing in either place.
     """
-    before, path, options = parts(uri)
+    before, path, options = split_uri(uri)
     if path and not Path(path).exists() and (folder / path).exists():
         return f"{before}{folder / path}{options}"
     return uri

@@ -54,7 +54,7 @@ class NoChange:
         self._last = label
 
 
-class Majority:
+class MajorityClass:
     """Answers with the commonest label so far; the lowest index among equals."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ def make_baselines(classes: int) -> dict[str, Baseline]:
     """The baselines that look at labels and counts, by the names that reports use."""
     return {
         "no_change": NoChange(),
-        "majority": Majority(),
+        "majority": MajorityClass(),
         "softmax_counts": SoftmaxOnCounts(),
         "lda_counts": LDAOnCounts(classes, shrinkage=0.2),
     }

@@ -90,7 +90,7 @@ def frozen_copy(learner: StopLearner) -> StopLearner:
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutSet:
     """Segments to test on.
 
     source : a labelled source of them, end to end on whole bins, read anew by each test.
@@ -106,7 +106,7 @@ class HeldOut:
     encode: Callable[[Bin], Tensor]
     outputs: Sequence[int]
 
-    def test(
+    def evaluate(
         self,
         learners: Mapping[str, StopLearner],
         rivals: Mapping[str, Baseline],

@@ -147,7 +147,7 @@ class DriftResponse:
         self._boost, self._segments, self._keep = boost, segments, keep
         self._left = 0
 
-    def after(self, alarms: Sequence[DriftAlarm]) -> None:
+    def on_alarms(self, alarms: Sequence[DriftAlarm]) -> None:
         """Respond to the alarms that one segment raised, if any."""
         if self._left:
             self._left -= 1

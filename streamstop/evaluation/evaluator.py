@@ -96,7 +96,7 @@ class PrequentialEvaluator:
 
     def begin(self) -> None:
         """Before the first bin."""
-        self.examination.before()
+        self.examination.evaluate_before()
 
     def bin(self, one: Bin) -> None:
         """Take in one bin: predict, score what can be scored, learn."""
@@ -109,10 +109,10 @@ class PrequentialEvaluator:
         x = self._encode(one)
         with self.around_step(one):
             if self.test.segment is not None:
-                said, scored = self.test.bin(x, one.counts, one.clock_us, one.events)
+                said, scored = self.test.step(x, one.counts, one.clock_us, one.events)
             else:
                 prediction = self.test.learner.predict(x, trace=False)
-                said, scored = self.test.say(prediction.log_probs), []
+                said, scored = self.test.current_prediction(prediction.log_probs), []
         self.bins += 1
         self._score(scored)
         self.said = self._classes[said]
@@ -125,7 +125,7 @@ class PrequentialEvaluator:
         """Close the open segment, if there is one; raises DivergedError."""
         if self.test.segment is None:
             return
-        self._score(self.test.end(self.clock_us))
+        self._score(self.test.end_segment(self.clock_us))
         if self.listener is not None:
             self.listener.closed(self._ended, self.end_us)
         self._ended += 1
@@ -136,9 +136,9 @@ class PrequentialEvaluator:
 
     def finish(self, *, diverged: bool = False) -> None:
         """The stream is over: labels on their way are given up, the last task is tested."""
-        self._score(self.test.finish(self.clock_us))
+        self._score(self.test.close(self.clock_us))
         if not diverged:
-            self.examination.end(self._begun)
+            self.examination.finish(self._begun)
 
     def _find_segment(self, one: Bin) -> None:
         """Open the segment that holds the whole bin, unless it or a later one was open before."""
@@ -146,11 +146,11 @@ class PrequentialEvaluator:
             return
         i = bisect_right(self._track, one.clock_us, key=lambda s: s.start_us) - 1
         if i > self._begun and self.clock_us <= self._track[i].end_us:
-            self.examination.come_to(i)
+            self.examination.advance_to(i)
             if i and self._begin_anew is not None and self._is_new_task(i):
                 self._begin_anew()
             segment = self._track[i]
-            self.test.begin(segment._replace(label=self._outputs[segment.label]))
+            self.test.begin_segment(segment._replace(label=self._outputs[segment.label]))
             self._begun = i
 
     def _is_new_task(self, segment: int) -> bool:
@@ -164,11 +164,11 @@ class PrequentialEvaluator:
             by = self._scenario.domain_from
             domain = domain_at(self._world.schedule, by, nth, v.segment.recording)
             if domain is not None:
-                self.test.scores.domains.add(domain, nth, v.segment.label, v.said)
+                self.test.scores.domains.add(domain, nth, v.segment.label, v.predictions)
             rates = {EVENT_RATE: math.log1p(v.events / max(v.bins, 1))}
             if len(v.rates):
                 rates[FIRING_RATE] = float(v.rates.mean())
-            wrong = v.said["headline"] != v.segment.label
-            self.response.after(self.drift.update(v.index, wrong, rates))
+            wrong = v.predictions["headline"] != v.segment.label
+            self.response.on_alarms(self.drift.update(v.index, wrong, rates))
         if verdicts and self.listener is not None:
             self.listener.scored(verdicts)

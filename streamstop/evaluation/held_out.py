@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from streamstop.evaluation.continual import AccuracyMatrix, HeldOut
+from streamstop.evaluation.continual import AccuracyMatrix, HeldOutSet
 from streamstop.evaluation.prequential import PrequentialProtocol
 from streamstop.events.binning import Bin, Binner
 from streamstop.scenarios.stream import ScenarioStream
@@ -26,7 +26,7 @@ class HeldOutEvaluation:
     ----------
     world : says what is held out, and after which segments there is a test.
     test : the learner, its frozen twin and its rivals.
-    binner, encode, outputs : see `continual.HeldOut`.
+    binner, encode, outputs : see `continual.HeldOutSet`.
     """
 
     def __init__(
@@ -41,24 +41,24 @@ class HeldOutEvaluation:
         self._test = test
         number = {name: j for j, name in enumerate(world.tasks)}
         self._held = [
-            HeldOut(source, [number[name] for name in tasks], binner, encode, outputs)
+            HeldOutSet(source, [number[name] for name in tasks], binner, encode, outputs)
             for source, tasks in world.tests
         ]
         self._spans = list(world.spans) if self._held else []
 
-    def before(self) -> None:
+    def evaluate_before(self) -> None:
         """Test what has learned nothing yet."""
         if self._spans:
             self.found.before = self._accuracies()
 
-    def come_to(self, segment: int) -> None:
+    def advance_to(self, segment: int) -> None:
         """The stream has come to `segment`: test after the spans that lie before it."""
         while self._spans and self._spans[0].last < segment:
             self.found.add(self._spans.pop(0).name, self._accuracies())
 
-    def end(self, segment: int) -> None:
+    def finish(self, segment: int) -> None:
         """The stream is over, `segment` was the last: its span is tested, whole or not."""
-        self.come_to(segment)
+        self.advance_to(segment)
         if self._spans and self._spans[0].first <= segment:
             self.found.add(self._spans[0].name, self._accuracies())
         self._spans = []
@@ -71,7 +71,9 @@ class HeldOutEvaluation:
         learners = {"linear": self._test.learner, "frozen_features_linear": self._test.frozen}
         found: dict[str, Any] = {}
         for held in self._held:
-            rows = held.test(learners, self._test.baselines, self._decide, len(self.found.tasks))
+            rows = held.evaluate(
+                learners, self._test.baselines, self._decide, len(self.found.tasks)
+            )
             for name, row in rows.items():
                 # Sources hold tasks of their own: each knows some entries, NaN in the others.
                 before = found.get(name)
@@ -79,4 +81,4 @@ class HeldOutEvaluation:
         return found
 
     def _decide(self, said: Mapping[str, int | None]) -> str:
-        return self._test.readout()
+        return self._test.active_readout()

@@ -93,7 +93,7 @@ class AccuracyByDomain:
         self._others: dict[str, Any] | None = None
 
     def add(self, domain: str, index: int, label: int, said: Mapping[str, int | None]) -> None:
-        """Score one segment: `index` is its number in the stream, `said` as in `Scores`."""
+        """Score one segment: `index` is its number in the stream, `said` as in `StreamMetrics`."""
         row = self._rows.get(domain)
         if row is None and len(self._rows) < MAX_DOMAINS:
             row = self._rows[domain] = self._new(domain, index)
@@ -125,7 +125,7 @@ class AccuracyByDomain:
 
 
 @dataclass
-class Scores:
+class StreamMetrics:
     """All the running scores of one labelled run.
 
     classes : names, in index order.  tallies : by decision maker ("headline", readouts, baselines).
@@ -145,7 +145,7 @@ class Scores:
         self.windowed: Any = utils.Rolling(metrics.Accuracy, window_size=WINDOW)
         self._last_bin_label: int | None = None
 
-    def add_segment(self, label: int, said: dict[str, int | None]) -> None:
+    def update_segment(self, label: int, said: dict[str, int | None]) -> None:
         """Score one segment: `said` holds every decision maker's class, "headline" among them."""
         for name, answer in said.items():
             self.tallies.setdefault(name, RunningAccuracy()).add(answer == label)
@@ -156,13 +156,13 @@ class Scores:
         self.kappa.update(label, decided)
         self.windowed.update(label, decided)
 
-    def add_bin(self, label: int, decided: int) -> None:
+    def update_bin(self, label: int, decided: int) -> None:
         """Score one bin, beside the rival that repeats the label of the bin before."""
         self.bins.add(decided == label)
         self.bins_no_change.add(self._last_bin_label == label)
         self._last_bin_label = label
 
-    def running(self) -> dict[str, float | None]:
+    def compute(self) -> dict[str, float | None]:
         """What metrics.jsonl says after each segment."""
         found = {name: t.accuracy for name, t in self.tallies.items() if name != "headline"}
         windowed = self.windowed.get() if self.tallies else None

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from streamstop.evaluation.baselines import log_counts, make_baselines
-from streamstop.evaluation.metrics import Scores
+from streamstop.evaluation.metrics import StreamMetrics
 from streamstop.events.labels import Segment
 from streamstop.learning.lda import Vector
 from streamstop.learning.learner import SegmentPrediction, StopLearner
@@ -35,7 +35,7 @@ class ScoredSegment:
     index: int
     segment: Segment
     arrival_us: int
-    said: dict[str, int | None]
+    predictions: dict[str, int | None]
     rates: Vector
     frozen_rates: Vector
     counts: Vector
@@ -82,7 +82,7 @@ class PrequentialProtocol:
     ) -> None:
         self.learner = learner
         self.frozen = frozen
-        self.scores = Scores(classes)
+        self.scores = StreamMetrics(classes)
         self.loss: float | None = None
         self.unscored = 0
         self.undelivered: list[ScoredSegment] = []
@@ -103,7 +103,7 @@ class PrequentialProtocol:
         """The open segment."""
         return self._segment
 
-    def begin(self, segment: Segment) -> None:
+    def begin_segment(self, segment: Segment) -> None:
         """Open a segment: neurons at rest."""
         self._segment = segment
         self._index += 1
@@ -115,7 +115,7 @@ class PrequentialProtocol:
         self.frozen.begin_segment()
         self._as_drawn.reset_state(1)
 
-    def bin(
+    def step(
         self, x: Tensor, counts: NDArray[np.int32], clock_us: int, events: int | None = None
     ) -> tuple[int, list[ScoredSegment]]:
         """One bin of the open segment: predict, score, then learn.
@@ -126,7 +126,7 @@ class PrequentialProtocol:
         Returns the class said of this bin, and the segments scored meanwhile.
         """
         segment = self._segment
-        assert segment is not None, "begin() comes first"
+        assert segment is not None, "begin_segment() comes first"
         scored = self._settle(clock_us)
         concurrent = self._delay_us is None
         label_is_here = concurrent or clock_us >= segment.start_us + (self._delay_us or 0)
@@ -143,22 +143,22 @@ class PrequentialProtocol:
         self._counts = total if self._counts is None else self._counts + total
         self._events += int(total.sum()) if events is None else events
         self._bins += 1
-        said = self.say(prediction.log_probs)
+        said = self.current_prediction(prediction.log_probs)
         if concurrent or not label_is_here:
-            self.scores.add_bin(segment.label, said)
+            self.scores.update_bin(segment.label, said)
         if label_is_here:
             if self._learns:
                 self.learner.learn(segment.label)
             self.frozen.learn(segment.label)
         return said, scored
 
-    def say(self, linear: NDArray[np.float64]) -> int:
+    def current_prediction(self, linear: NDArray[np.float64]) -> int:
         """The class of the moment: of this bin by the linear readout, or of the rates so far."""
-        if self.readout() == "linear":
+        if self.active_readout() == "linear":
             return int(linear.argmax())
         return int(self.learner.lda.scores(self.learner.firing_rates()).argmax())
 
-    def end(self, now_us: int) -> list[ScoredSegment]:
+    def end_segment(self, now_us: int) -> list[ScoredSegment]:
         """Close the open segment; returns the segments scored by it.
 
         Raises DivergedError, with those segments left in `undelivered`.
@@ -173,14 +173,14 @@ class PrequentialProtocol:
         self.undelivered = []
         return scored
 
-    def finish(self, now_us: int) -> list[ScoredSegment]:
+    def close(self, now_us: int) -> list[ScoredSegment]:
         """The stream is over: labels still on their way never arrived."""
         scored = self._settle(now_us)
         self.unscored += len(self._waiting)
         self._waiting.clear()
         return scored
 
-    def readout(self) -> str:
+    def active_readout(self) -> str:
         """The readout that decides now."""
         if self.decides != "auto":
             return self.decides
@@ -212,7 +212,7 @@ class PrequentialProtocol:
             if self._lda_as_trained is None:
                 del said["lda"]
         said |= {name: rival.predict(x) for name, rival in self.baselines.items()}
-        said["headline"] = said[self.readout()]
+        said["headline"] = said[self.active_readout()]
         self._decided = True
         if len(self._waiting) == MAX_WAITING:
             self._waiting.popleft()
@@ -238,7 +238,7 @@ class PrequentialProtocol:
         while self._waiting and self._waiting[0].arrival_us <= now_us:
             verdict = self._waiting.popleft()
             label = verdict.segment.label
-            self.scores.add_segment(label, verdict.said)
+            self.scores.update_segment(label, verdict.predictions)
             if self._learns:
                 self.learner.update_lda(verdict.rates, label)
             self.frozen.update_lda(verdict.frozen_rates, label)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from streamstop.config.aliases import current_section
-from streamstop.config.fields import check, to_toml_value
+from streamstop.config.fields import to_toml_value, validate
 from streamstop.config.sections import BinningConfig, NetworkConfig
 from streamstop.errors import SourceError, UsageError
 from streamstop.learning.lda import StreamingLDA
@@ -146,14 +146,14 @@ class Pretrained:
         origin = "the weights file"
         try:
             network = {
-                key: check(NetworkConfig, "network", key, value, origin)
+                key: validate(NetworkConfig, "network", key, value, origin)
                 for key, value in section.items()
             }
             for key, side in zip(("height", "width"), shape[1:], strict=True):
-                check(BinningConfig, "binning", key, side, origin)
-            check(BinningConfig, "binning", "representation", representation, origin)
+                validate(BinningConfig, "binning", key, side, origin)
+            validate(BinningConfig, "binning", "representation", representation, origin)
             if bin_us:
-                check(BinningConfig, "binning", "bin_us", bin_us, origin)
+                validate(BinningConfig, "binning", "bin_us", bin_us, origin)
         except UsageError as error:
             raise refuse(str(error)) from error
         bias = tensors.get("readout.bias", torch.zeros(()))

@@ -50,15 +50,15 @@ class RunFolder:
         self._metrics.close()
         self._segments.close()
 
-    def metrics(self, line: Mapping[str, Any]) -> None:
+    def log_metrics(self, line: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
         self._metrics.write(json.dumps(line, separators=(",", ":")) + "\n")
 
-    def segment(self, row: Mapping[str, Any]) -> None:
+    def log_segment(self, row: Mapping[str, Any]) -> None:
         """Append one row to segments.csv."""
         self._rows.writerow(row)
 
-    def finish(
+    def finalize(
         self,
         summary: Mapping[str, Any],
         parameters: Mapping[str, Tensor] | None,

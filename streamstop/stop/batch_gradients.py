@@ -52,10 +52,10 @@ def batch_gradients(
         if target is None:
             target = loss.target(labels, logits.shape[1], logits.dtype)
             total, votes = logits.new_zeros(()), torch.zeros_like(target)
-        if loss.speaks(last):
+        if loss.applies_to(last):
             votes += logits if count == 1 else logits.unflatten(0, (count, -1)).sum(0)
             wanted = target if count == 1 else target.repeat(count, 1)
-            value, error = loss.error(logits, wanted)
+            value, error = loss.loss_and_grad(logits, wanted)
             total += value
             network.backward(error)
     network.finish_grads()
@@ -70,7 +70,7 @@ def _through_time(
     for name, grad in network.grads.items():
         if name in found:
             grad.copy_(found[name])
-    return total, torch.stack(said).sum(0) if loss.speaks(last=False) else said[-1]
+    return total, torch.stack(said).sum(0) if loss.applies_to(last=False) else said[-1]
 
 
 def chunk_bins(

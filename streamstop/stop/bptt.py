@@ -222,8 +222,8 @@ def loss_and_grads(
         target = loss.target(labels, network.spec.classes, said[0].dtype)
         total = said[0].new_zeros(())
         for i, logits in enumerate(said):
-            if i >= since and loss.speaks(last=i == len(said) - 1):
-                total = total + loss.error(logits, target)[0]
+            if i >= since and loss.applies_to(last=i == len(said) - 1):
+                total = total + loss.loss_and_grad(logits, target)[0]
         values = torch.autograd.grad(total, list(p.values()), allow_unused=True)
     grads = {k: v for k, v in zip(p, values, strict=True) if v is not None}
     return total.detach(), [one.detach() for one in said], grads

@@ -45,11 +45,11 @@ class Loss:
             return hot
         return hot.add_(self.label_smoothing / classes)
 
-    def speaks(self, last: bool) -> bool:
+    def applies_to(self, last: bool) -> bool:
         """Whether there is a loss in a bin; last : it is the window's last."""
         return last or self.timing == "step"
 
-    def error(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def loss_and_grad(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The loss summed over the batch, (), and its derivative by the logits."""
         if not self.classes:
             return self._error(logits, target)

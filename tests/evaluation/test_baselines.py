@@ -7,7 +7,7 @@ import pytest
 
 from streamstop.evaluation.baselines import (
     LDAOnCounts,
-    Majority,
+    MajorityClass,
     NoChange,
     SoftmaxOnCounts,
     log_counts,
@@ -27,7 +27,7 @@ def test_no_change_repeats_the_last_label():
 
 
 def test_majority_and_its_ties():
-    rival, said = Majority(), []
+    rival, said = MajorityClass(), []
     for label in (2, 1, 1, 2, 2, 0):
         said.append(rival.predict(X))
         rival.learn(X, label)

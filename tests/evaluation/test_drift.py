@@ -92,7 +92,7 @@ def steps(
     """How far one weight of the readout moves by each of the first steps, an alarm list before."""
     moves = []
     for one in alarms:
-        response.after(one)
+        response.on_alarms(one)
         weight = learner.network.parameters()["readout.bias"]
         before = weight.clone()
         learner.begin_segment()
@@ -128,7 +128,7 @@ def test_a_reset_readout_knows_what_came_after_alone() -> None:
     response = DriftResponse(learner, "reset-readout", detector="hddm-a")
     for i in range(60):
         if i == 30:
-            response.after([DriftAlarm(30, "HDDM-A", "errors")])
+            response.on_alarms([DriftAlarm(30, "HDDM-A", "errors")])
             assert not learner.lda.counts.any()
             assert np.array_equal(learner.lda.scores(x[0]), np.zeros(2))
         learner.update_lda(x[i], labels[i])
@@ -141,7 +141,7 @@ def test_a_share_that_is_kept_lets_means_move_the_faster() -> None:
     learner = StopLearner(NETWORK, LearnerSpec())
     for value in (0.0, 1.0) * 10:
         learner.update_lda(np.array([value, 0.5]), 1)
-    DriftResponse(learner, "reset-readout", keep=0.1).after([HEARD])
+    DriftResponse(learner, "reset-readout", keep=0.1).on_alarms([HEARD])
     learner.update_lda(np.array([2.0, 0.5]), 1)
     # Ten samples of each, counted as two in all, and one of 2.
     assert np.allclose(learner.lda.means[1], [(2 * 0.5 + 2.0) / 3, 0.5])

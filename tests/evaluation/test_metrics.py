@@ -11,7 +11,7 @@ from streamstop.evaluation.metrics import (
     WINDOW,
     AccuracyByDomain,
     RunningAccuracy,
-    Scores,
+    StreamMetrics,
     kappa_vs_baseline,
 )
 
@@ -119,11 +119,11 @@ TEN = [
 ]
 
 
-def scores_of_ten() -> Scores:
-    scores = Scores(("a", "b", "c"))
+def scores_of_ten() -> StreamMetrics:
+    scores = StreamMetrics(("a", "b", "c"))
     for true, decided, majority, no_change in TEN:
         said = {"headline": decided, "majority": majority, "no_change": no_change}
-        scores.add_segment(true, said)
+        scores.update_segment(true, said)
     return scores
 
 
@@ -131,7 +131,7 @@ def test_kappas_by_hand():
     """7 of 10 right; agreement by chance (5 * 5 + 3 * 3 + 2 * 2) / 100 = 0.38; majority 4 of 10."""
     scores = scores_of_ten()
     for label, said in [(0, 0), (0, 0), (0, 1), (1, 1), (1, 1)]:
-        scores.add_bin(label, said)
+        scores.update_bin(label, said)
     accuracy = scores.accuracy()
     assert accuracy["segment"] == 0.7
     assert accuracy["segment_last_third"] == pytest.approx(2 / 3)
@@ -154,8 +154,8 @@ def test_confusion_and_classes_by_hand():
 
 
 def test_a_class_never_met_and_never_said_has_no_share():
-    scores = Scores(("a", "b"))
-    scores.add_segment(0, {"headline": 0, "majority": None})
+    scores = StreamMetrics(("a", "b"))
+    scores.update_segment(0, {"headline": 0, "majority": None})
     assert scores.per_class()[1] == {
         "class": "b",
         "segments": 0,
@@ -171,11 +171,11 @@ def test_no_answer_counts_as_wrong():
 
 
 def test_running_scores():
-    scores = Scores(("a", "b"))
-    assert scores.running() == {"segment": None, "segment_windowed": None}
+    scores = StreamMetrics(("a", "b"))
+    assert scores.compute() == {"segment": None, "segment_windowed": None}
     for i in range(WINDOW * 2):
-        scores.add_segment(0, {"headline": int(i < WINDOW), "linear": 0, "majority": 1})
-    running = scores.running()
+        scores.update_segment(0, {"headline": int(i < WINDOW), "linear": 0, "majority": 1})
+    running = scores.compute()
     assert running == {"segment": 0.5, "segment_windowed": 1.0, "linear": 1.0, "majority": 0.0}
 
 

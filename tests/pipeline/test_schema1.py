@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 
 from streamstop.cli import app
 from streamstop.config.aliases import OldNamesWarning, noting_old_names
-from streamstop.config.recipe import given
+from streamstop.config.recipe import parse_overrides
 from streamstop.config.sections import Config
 from streamstop.config.training import TrainConfig, load_train_config
 from streamstop.errors import UsageError
 from streamstop.experiments.comparison import compare
 from streamstop.pipeline.configure import load_config
-from streamstop.pipeline.segments_file import rows
+from streamstop.pipeline.segments_file import read_rows
 from streamstop.pipeline.summary_file import MAKERS, read_summary, upgrade_summary
 from streamstop.report.views.run import load_snapshot
 
@@ -98,14 +98,16 @@ def test_a_run_folder_gives_the_same_figures_from_each_file(name: str) -> None:
     with (RUNS / name / "segments.csv").open(encoding="utf-8", newline="") as file:
         old = list(csv.DictReader(file))
     assert [{MAKERS.get(k, k): v for k, v in one.items()} for one in old] == [
-        row for _, row in rows(RUNS / name / "segments.csv")
+        row for _, row in read_rows(RUNS / name / "segments.csv")
     ]
     assert snapshot.segments == len(old)
     assert (snapshot.accuracy is None) is (name == "unlabelled")
     last = {key: values[-1] for key, values in snapshot.curves.accuracy}
     drawn = {key: values[-1] for key, values in snapshot.windowed.accuracy}
     for score in snapshot.scores:
-        hits = [row[score.key] == row["label"] for _, row in rows(RUNS / name / "segments.csv")]
+        hits = [
+            row[score.key] == row["label"] for _, row in read_rows(RUNS / name / "segments.csv")
+        ]
         assert score.segment == pytest.approx(sum(hits) / len(hits)), score.key
         logged = "segment" if score.kind == "headline" else score.key
         if name != "scenario":  # whose last labels arrive after the last line
@@ -183,7 +185,7 @@ def test_every_old_argument_of_set_is_read(name: str) -> None:
 
     def one(text: str) -> None:
         with noting_old_names():
-            assert len(given(whole, [text], None)) == 1
+            assert len(parse_overrides(whole, [text], None)) == 1
 
     noted = {text: old_names_warnings(lambda text=text: one(text)) for text in lines(name)}
     assert set(noted.values()) == {0, 1}
@@ -195,6 +197,6 @@ def test_all_old_arguments_together_make_one_note(name: str) -> None:
 
     def every() -> None:
         with noting_old_names():
-            given(whole, lines(name), None)
+            parse_overrides(whole, lines(name), None)
 
     assert old_names_warnings(every) == 1

@@ -113,10 +113,10 @@ def test_losses_are_those_of_torch_and_their_errors_their_derivatives(loss):
     squares = functional.mse_loss(logits, target, reduction="sum") / 2
     expected = {"ce": entropy, "mse": squares, "mix": (entropy + squares) / 2}[loss.kind]
     (slope,) = torch.autograd.grad(expected, [logits])
-    value, error = loss.error(logits.detach(), target)
+    value, error = loss.loss_and_grad(logits.detach(), target)
     torch.testing.assert_close(value, expected.detach(), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(error, slope, rtol=1e-12, atol=1e-12)
-    assert (loss.speaks(last=False), loss.speaks(last=True)) == (loss.at == "step", True)
+    assert (loss.applies_to(last=False), loss.applies_to(last=True)) == (loss.at == "step", True)
 
 
 def test_the_readouts_say_what_their_equations_say():

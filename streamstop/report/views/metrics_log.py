@@ -20,7 +20,7 @@ from typing import IO, Any, Generic, TypeVar
 
 from streamstop.errors import UsageError
 from streamstop.experiments.significance import mcnemar_test
-from streamstop.pipeline.segments_file import rows
+from streamstop.pipeline.segments_file import read_rows
 from streamstop.pipeline.summary_file import number, rename_makers
 from streamstop.report.names import HEADLINE
 
@@ -175,7 +175,7 @@ def read_paired(path: Path, baselines: tuple[str, ...]) -> dict[str, Paired]:
     losses: Counter[str] = Counter()
     present: list[str] = []
     try:
-        for _, row in rows(path):
+        for _, row in read_rows(path):
             if not (label := row.get("label")):
                 continue
             present = present or [name for name in baselines if name in row]
@@ -200,7 +200,7 @@ def read_windowed(path: Path, makers: tuple[str, ...], window: int) -> WindowedA
     present: tuple[str, ...] = ()
     hits: list[int] = []
     try:
-        for _, row in rows(path):
+        for _, row in read_rows(path):
             if not (label := row.get("label")):
                 continue
             present = present or tuple(name for name in makers if name in row)

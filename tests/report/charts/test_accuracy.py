@@ -10,8 +10,7 @@ from pathlib import Path
 from helpers.fake_run import write_fake_run
 
 from streamstop.evaluation.metrics import WINDOW as METRICS_WINDOW
-from streamstop.pipeline.segments_file import WINDOW
-from streamstop.pipeline.segments_file import rows as rows_of
+from streamstop.pipeline.segments_file import WINDOW, read_rows
 from streamstop.report.charts.accuracy import (
     MAX_BANDS,
     MAX_MARKS,
@@ -63,7 +62,7 @@ def test_every_decision_maker_has_a_line_over_the_same_window(tmp_path: Path) ->
     text = accuracy_chart(snapshot)
     for score in snapshot.scores:
         assert f"<span>{name_of(score.key)}</span>" in text
-    right = [row["headline"] == row["label"] for _, row in rows_of(tmp_path / "run/segments.csv")]
+    right = [row["headline"] == row["label"] for _, row in read_rows(tmp_path / "run/segments.csv")]
     assert dict(snapshot.windowed.accuracy)["headline"][-1] == sum(right[-WINDOW:]) / WINDOW
 
 

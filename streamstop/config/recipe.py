@@ -1,11 +1,15 @@
 """The configuration of a run: TOML recipe < `--set section.key=value` < flags, checked when read.
 
-It promises that a `Config` holds only values of the right type, in range and known by name, and
-that `load_config` of what `to_toml` wrote gives the same `Config` again. It does not look at the
-source: whether a file is there, and what is in it, is for `streamstop.sources.open` to say.
+Guarantees:
 
-One frozen dataclass a section, one field a key. A field's type is what the key accepts (a `Literal`
-lists its choices); its help and its range stand beside its default and nowhere else.
+- A `Config` holds only values of the right type, in range, under known names.
+- `load_config` of what `to_toml` wrote gives the same `Config` again.
+
+Does not:
+
+- Open the source: `streamstop.sources.open` reports a missing or unreadable file.
+
+One frozen dataclass per section, one field per key; see `streamstop.config.sections`.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from streamstop.config.uri_paths import resolve_against
 from streamstop.errors import UsageError
 
 MAX_RECIPE_BYTES = 1 << 20
-"""A longer recipe is some other file given by mistake."""
+"""A longer file is not a recipe."""
 
 
 def parse_overrides(
@@ -39,7 +43,7 @@ def parse_overrides(
     for text in sets:
         dotted, equals, raw = text.partition("=")
         if not equals:
-            raise UsageError(f"--set wants section.key=value, such as run.seed=1, not {text!r}")
+            raise UsageError(f"--set takes section.key=value, such as run.seed=1, not {text!r}")
         name, key = resolve_key(whole, dotted.strip(), f"--set {text}")
         value = current_value(name, key, parse_text(_sections(whole)[name], key, raw))
         _refuse_both(dotted.strip(), (name, key), names, f"--set {text}")
@@ -100,8 +104,8 @@ def resolve_key(whole: type, dotted: str, origin: str) -> tuple[str, str]:
     if f"{name}.{ALIASES.get(name, {}).get(key)}" in every:
         return name, current_key(name, key)
     inside = [known for known in every if known.partition(".")[0] == name]
-    # A key that exists elsewhere was put in the wrong section; else it is a slip of the pen, in
-    # this section rather than in another.
+    # A key that exists elsewhere is in the wrong section; else it is a typing error, more likely
+    # in this section than in another.
     meant = [known for known in every if known.partition(".")[2] == (key or dotted)]
     meant = meant or difflib.get_close_matches(dotted, inside or every, n=1, cutoff=0.7)
     hint = f" (did you mean {meant[0]}?)" if meant else ""

@@ -124,7 +124,9 @@ class Pretrained:
 
         try:
             # A key that an older version did not have is at its default: what it was then.
-            stated = {"encoding": about.get("encoding", "log"), **dict(about["network"])}
+            stated = dict(about["network"])
+            if not {"input_transform", "encoding"} & stated.keys():
+                stated["encoding"] = about.get("encoding", "log")
             section = asdict(NetworkConfig()) | current_section("network", stated)
             del section["classes"]
             shape = tuple(int(side) for side in about["input"])

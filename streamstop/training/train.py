@@ -294,12 +294,12 @@ def _about(
 ) -> dict[str, Any]:
     """What a weights file says of the network in it."""
     config = trainer.config
-    section = asdict(config.network) | {"norm": spec.neuron.normalization}
+    section = asdict(config.network) | {"normalization": spec.neuron.normalization}
     about: dict[str, Any] = {
         "network": section,
         "input": list(spec.input_shape),
         "classes": list(classes),
-        "encoding": config.network.input_transform,
+        "input_transform": config.network.input_transform,
         "steps": config.data.time_steps,
         "epoch": number + 1,
         "bin_us": 0 if trainer.images else config.binning.bin_us,

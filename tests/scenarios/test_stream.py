@@ -74,7 +74,7 @@ def test_being_tested_changes_nothing(
 ) -> None:
     sets = ("scenario.name=class-incremental", "scenario.held_out_fraction=0.3")
     tested = go(folder, tmp_path, *sets)
-    for name in ("before", "come_to", "end"):
+    for name in ("evaluate_before", "advance_to", "finish"):
         monkeypatch.setattr(HeldOutEvaluation, name, lambda *_: None)
     untested = go(folder, tmp_path, *sets)
     assert untested.summary["continual"] is None

@@ -274,7 +274,7 @@ def test_what_is_kept_says_what_network_it_is(tmp_path: Path) -> None:
     tensors, about = load_weights(result.folder / "best.safetensors")
     assert about["classes"] == ["0", "1", "2"] and about["input"] == [1, 8, 8]
     assert about["network"]["channels"] == [4, 6] and about["bin_us"] == 0
-    assert about["network"]["norm"] == "none", "running statistics were not folded in"
+    assert about["network"]["normalization"] == "none", "running statistics were not folded in"
     assert about["epoch"] == result.summary["parts"][0]["best_epoch"]
     # A network made of the file alone scores on the test set what the training says of itself.
     section = {key: tuple(v) if isinstance(v, list) else v for key, v in about["network"].items()}

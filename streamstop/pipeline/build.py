@@ -63,7 +63,7 @@ class RunParts:
         return {
             **self.learner.describe(),
             "network": asdict(config.network),
-            "decision": self.evaluator.test.readout(),
+            "decision": self.evaluator.test.active_readout(),
             "bin_us": config.binning.bin_us,
             "binning": asdict(config.binning),
             "versions": versions(),

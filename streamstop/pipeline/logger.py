@@ -80,9 +80,9 @@ class RunLogger:
                 "bins": v.bins,
                 "events": v.events,
             }
-            for maker, said in v.said.items():
+            for maker, said in v.predictions.items():
                 row[maker] = "" if said is None else classes[said]
-            self._folder.segment(row)
+            self._folder.log_segment(row)
 
     def closed(self, number: int, end_us: int) -> None:
         """Write a line of metrics."""
@@ -97,12 +97,12 @@ class RunLogger:
     def _line(self, segment: int | None, end_us: int) -> None:
         self._meters.sample()
         test = self._evaluator.test
-        self._folder.metrics(
+        self._folder.log_metrics(
             {
                 "bin": self._evaluator.bins,
                 "t_us": end_us,
                 "segment": segment,
-                "accuracy": test.scores.running(),
+                "accuracy": test.scores.compute(),
                 "loss": test.loss if segment is not None else None,
                 "events": self._bins.binner.binned,
                 "layers": self._learner.layer_statistics(),
@@ -118,6 +118,6 @@ class RunLogger:
             self._bins.ledger.received,
             self._bins.duration_us,
             self._meters.wall_s,
-            evaluator.test.scores.running()["segment_windowed"],
+            evaluator.test.scores.compute()["segment_windowed"],
             evaluator.prediction,
         )

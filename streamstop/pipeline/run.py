@@ -22,7 +22,7 @@ import torch
 from streamstop.config.bundled import bundled_path
 from streamstop.config.recipe import to_toml
 from streamstop.config.sections import Config
-from streamstop.config.uri_paths import stem
+from streamstop.config.uri_paths import uri_stem
 from streamstop.errors import DamageError, DivergedError, SourceError, UsageError
 from streamstop.pipeline.build import RunParts, build_run, record, warm_up
 from streamstop.pipeline.configure import absolute_paths
@@ -83,7 +83,7 @@ def run(
         )
     with world.source:
         parts = build_run(config, world)
-        name = config.run.name or stem(uri) or "run"
+        name = config.run.name or uri_stem(uri) or "run"
         with RunFolder(
             Path(config.run.output_dir), name, to_toml(absolute_paths(config))
         ) as folder:
@@ -96,7 +96,7 @@ def run(
                 RunRecord(parts, name, command, status, message, recorder, RECORDING)
             )
             tensors = parts.learner.state_tensors() if status != "diverged" else None
-            folder.finish(summary, tensors, parts.about())
+            folder.finalize(summary, tensors, parts.about())
     return RunResult(summary, folder.path, EXIT_CODES[status])
 
 

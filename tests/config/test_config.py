@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -267,7 +267,7 @@ def test_without_the_bundled_files_the_message_says_so(
     assert bundled_path("pipelines") == installed / "_bundled" / "pipelines"
 
 
-def test_choices_and_defaults_are_those_of_the_rooms_they_speak_of() -> None:
+def test_choices_and_defaults_are_those_of_the_packages_that_use_them() -> None:
     assert types(BinningConfig)["resize_mode"] == binning.ResizeMode
     assert types(BinningConfig)["representation"] == binning.Representation
     assert choices(NetworkConfig, "surrogate") == tuple(SURROGATES)
@@ -314,11 +314,9 @@ def any_config() -> st.SearchStrategy[Config]:
             )
         if get_args(kind) and get_args(kind)[0] is str:
             return st.lists(st.sampled_from(["conv 3", "linear 4"]), max_size=3).map(tuple)
-        if get_args(kind) and get_origin(get_args(kind)[0]) is Literal:
-            listed = get_args(get_args(kind)[0])
-            return st.sets(st.sampled_from(listed)).map(
-                lambda chosen: tuple(one for one in listed if one in chosen)
-            )
+        if get_args(kind) and (listed := get_args(get_args(kind)[0])):
+            kept = st.sets(st.sampled_from(listed))
+            return kept.map(lambda some: tuple(one for one in listed if one in some))
         if get_args(kind):
             return st.lists(st.integers(low, high), max_size=5).map(tuple)
         if limits["form"]:

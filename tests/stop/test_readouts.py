@@ -15,7 +15,7 @@ TOLERANCE = 1e-10
 
 LOSSES = {
     f"{kind}, {at}, {smoothing}": Loss(kind, at, smoothing)
-    for kind in ("ce", "mse", "mix")
+    for kind in ("ce", "half_mse", "mean_ce_mse")
     for at in ("step", "end")
     for smoothing in (0.0, 0.1)
 }
@@ -71,7 +71,7 @@ def test_without_layers_the_readout_is_all_there_is_and_exact(readout):
 
 
 @every_readout
-@pytest.mark.parametrize("kind", ["ce", "mse", "mix"])
+@pytest.mark.parametrize("kind", ["ce", "half_mse", "mean_ce_mse"])
 def test_a_loss_at_the_end_is_the_last_bins_share_of_one_at_each_step(kind, readout):
     """The error comes down through the last bin alone; traces bring what came before to it."""
     network = build(DEEP._replace(readout=readout))

@@ -1,7 +1,8 @@
-"""What comes with streamstop: the recipes in `pipelines/` and the recordings in `recordings/`.
+"""Finds what comes with streamstop: recipes in `pipelines/`, recordings in `recordings/`.
 
-It promises to find them from a checkout, an editable install and an installed wheel alike. It does
-not read them.
+Guarantees:
+
+- The same result from a checkout, an editable install and an installed wheel.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from streamstop.errors import SourceError, UsageError
 
 
 def bundled_path(name: str) -> Path:
-    """Where the bundled `name` ("recordings", "pipelines", or a path inside one) is.
+    """The path of a bundled file or folder: "recordings", "pipelines", or a path inside one.
 
-    An installed package carries its own copy; in a checkout it is the folder of the repository.
+    An installed package has its own copy; in a checkout it is the folder of the repository.
 
     Raises
     ------
@@ -23,7 +24,7 @@ def bundled_path(name: str) -> Path:
     """
     package = Path(__file__).parents[1]
     for root in (package / "_bundled", package.parent):
-        # Beside an installed package lies other people's code: only a checkout has pyproject.toml.
+        # An installed package lies among others; only a checkout has pyproject.toml.
         ours = root.name == "_bundled" or (root / "pyproject.toml").is_file()
         if ours and (root / name).exists():
             return root / name

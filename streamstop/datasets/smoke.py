@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from streamstop.config.training import DataConfig, TrainConfig
-from streamstop.config.uri_paths import parts
+from streamstop.config.uri_paths import split_uri
 from streamstop.datasets.samples import DataSets, Samples
 from streamstop.sources.named_datasets import SETS
 
@@ -118,7 +118,8 @@ def smoke_sets(recipe: str, config: TrainConfig) -> tuple[DataSets, str] | None:
 
     tested = data.kind == "images" or data.test_uri or data.test_fraction
     note = (
-        f"{parts(data.uri)[1]} is not here: training on {count} generated samples, so the scores "
+        f"{split_uri(data.uri)[1]} is not here: training on {count} generated samples, so the "
+        "scores "
         f"mean nothing. The real set is {known.title} ({known.size}), from {known.where}; then "
         f"give {known.sets}"
     )
@@ -128,7 +129,7 @@ def smoke_sets(recipe: str, config: TrainConfig) -> tuple[DataSets, str] | None:
 
 def _missing(data: DataConfig) -> bool:
     uris = [uri for uri in (data.uri, data.test_uri) if uri]
-    return any(not Path(parts(uri)[1]).exists() for uri in uris)
+    return any(not Path(split_uri(uri)[1]).exists() for uri in uris)
 
 
 def _labels(classes: int, count: int, draw: np.random.Generator) -> NDArray[np.int64]:

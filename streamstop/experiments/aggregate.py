@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streamstop.config.aliases import SCHEMA
 from streamstop.experiments.significance import MeanInterval
 from streamstop.pipeline.summary_file import number
 
@@ -87,6 +88,7 @@ def aggregate_runs(runs: Sequence[SeedRun], *, command: str, name: str = "") -> 
     first = next((run.summary for run in runs if run.summary is not None), {})
     noted = [run for run in runs if run.message or not run.counts]
     return {
+        "schema": SCHEMA,
         "kind": KIND,
         **{key: first.get(key) for key in SHARED},
         "name": name or first.get("name", ""),
@@ -99,9 +101,9 @@ def aggregate_runs(runs: Sequence[SeedRun], *, command: str, name: str = "") -> 
         "seeds": [run.seed for run in runs],
         "n": len(counted),
         "runs": [_row(run) for run in runs],
-        "segments": mean_sd_tree([one.get("segments") for one in counted]),
+        "n_segments": mean_sd_tree([one.get("n_segments") for one in counted]),
         **{key: mean_sd_tree([one.get(key) for one in counted]) for key in SPREAD},
-        "learner_less_rivals": _margins(counted),
+        "margin_over_baselines": _margins(counted),
         "continual": mean_sd_tree([_continual(one.get("continual")) for one in counted]),
         "drift": mean_sd_tree([_without_lists(one.get("drift")) for one in counted]),
         "operations": mean_sd_tree([one.get("operations") for one in counted]),
@@ -116,7 +118,7 @@ def describe_status(run: SeedRun) -> str:
     if run.summary is None or run.counts:
         return run.message or "it failed"
     message = str(run.summary.get("message") or "")
-    segments = run.summary.get("segments", 0)
+    segments = run.summary.get("n_segments", 0)
     return f"{run.status} after {segments} segments" + (f" ({message})" if message else "")
 
 
@@ -175,7 +177,7 @@ def _row(run: SeedRun) -> dict[str, Any]:
         "status": run.status,
         "exit_code": run.exit_code,
         "message": run.message or str(summary.get("message") or ""),
-        "segments": summary.get("segments"),
+        "n_segments": summary.get("n_segments"),
         "segment": accuracy.get("segment"),
         "segment_last_third": accuracy.get("segment_last_third"),
     }

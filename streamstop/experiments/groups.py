@@ -29,7 +29,7 @@ MAX_GROUPS = 26
 MAX_IN_LABEL = 3
 """Settings that a label has room for."""
 
-KEPT = ("continual", "makers", "decided")
+KEPT = ("continual", "makers", "headline")
 """Where a summary has the learner's figures on what is held out."""
 
 NOT_THE_CONFIGURATION = ("run.seed", "run.output_dir", "run.name")

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamstop.config.recipe import to_toml
 from streamstop.config.sections import Config
-from streamstop.config.uri_paths import stem
+from streamstop.config.uri_paths import uri_stem
 from streamstop.errors import StreamstopError, UsageError
 from streamstop.experiments.aggregate import SeedRun, aggregate_runs
 from streamstop.pipeline.configure import load_config
@@ -145,7 +145,7 @@ def run_seeds(
     refuse_unrepeatable(config.source.uri)
     from streamstop.pipeline.folder import new_folder, write_text  # torch comes with it
 
-    name = config.run.name or stem(config.source.uri) or "run"
+    name = config.run.name or uri_stem(config.source.uri) or "run"
     folder = new_folder(Path(config.run.output_dir), f"{name}-seeds", to_toml(config))
     jobs = jobs or max(1, _cores() // config.run.num_threads)
     runs = _Runs(config, folder, command, progress, (report, run))

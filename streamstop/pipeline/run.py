@@ -22,7 +22,7 @@ import torch
 from streamstop.config.bundled import bundled_path
 from streamstop.config.recipe import to_toml
 from streamstop.config.sections import Config
-from streamstop.config.uri_paths import stem
+from streamstop.config.uri_paths import uri_stem
 from streamstop.errors import DamageError, DivergedError, SourceError, UsageError
 from streamstop.pipeline.build import RunParts, build_run, record, warm_up
 from streamstop.pipeline.configure import absolute_paths
@@ -83,18 +83,20 @@ def run(
         )
     with world.source:
         parts = build_run(config, world)
-        name = config.run.name or stem(uri) or "run"
+        name = config.run.name or uri_stem(uri) or "run"
         with RunFolder(
             Path(config.run.output_dir), name, to_toml(absolute_paths(config))
         ) as folder:
             recorder = record(world.source, config, folder.path / RECORDING)
-            logger = RunLogger(folder, parts.bins, parts.evaluator, parts.meters, progress)
+            logger = RunLogger(
+                folder, parts.bins, parts.evaluator, parts.learner, parts.meters, progress
+            )
             status, message = _stream(parts, logger)
             summary = build_summary(
                 RunRecord(parts, name, command, status, message, recorder, RECORDING)
             )
             tensors = parts.learner.state_tensors() if status != "diverged" else None
-            folder.finish(summary, tensors, parts.about())
+            folder.finalize(summary, tensors, parts.about())
     return RunResult(summary, folder.path, EXIT_CODES[status])
 
 
@@ -108,7 +110,7 @@ def _stream(parts: RunParts, logger: RunLogger) -> tuple[str, str]:
     try:
         with _interrupts_wait() as interrupted:
             for one in bins:
-                evaluator.bin(one)
+                evaluator.step(one)
                 logger.bin()
                 if interrupted:
                     raise KeyboardInterrupt
@@ -125,7 +127,7 @@ def _stream(parts: RunParts, logger: RunLogger) -> tuple[str, str]:
             raise
         status, message = "damaged", str(error)
         for one in bins.rest():  # it broke off: what came before is a stream
-            evaluator.bin(one)
+            evaluator.step(one)
             logger.bin()
         evaluator.end_segment()
     evaluator.finish(diverged=status == "diverged")

@@ -68,14 +68,24 @@ def scenario_from_config(config: Config) -> Scenario:
     )
 
 
-def open_stream(config: Config, uri: str) -> ScenarioStream:
+def open_stream(config: Config, uri: str = "") -> ScenarioStream:
     """Open the configured source with its scenario.
+
+    Parameters
+    ----------
+    config : Config
+        A run's settings, from `load_config`.
+    uri : str
+        The source; empty: `source.uri`.
 
     Raises
     ------
-    SourceError, UsageError, DamageError : as `open_source`.
-    UsageError : the scenario does not fit the source.
+    SourceError, UsageError, DamageError
+        As `open_source`.
+    UsageError
+        If the scenario does not fit the source.
     """
+    uri = uri or config.source.uri
     scenario = scenario_from_config(config)
     corruptions = [parse_corruption(text) for text in config.scenario.corruptions]
     if scenario.name == "corrupted" and not corruptions:

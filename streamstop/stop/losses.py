@@ -10,11 +10,13 @@ Guarantees: exact derivatives with respect to each sample's logits.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from streamstop.errors import UsageError
 
 LossKind = Literal["ce", "half_mse", "mean_ce_mse"]
 LossTime = Literal["step", "end"]
@@ -37,6 +39,13 @@ class Loss:
     timing: LossTime = "step"
     label_smoothing: float = 0.0
     classes: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        chosen = (("kind", self.kind, LossKind), ("timing", self.timing, LossTime))
+        for name, value, allowed in chosen:
+            if value not in get_args(allowed):
+                listed = ", ".join(get_args(allowed))
+                raise UsageError(f"a loss's {name} must be one of {listed}, not {value!r}")
 
     def target(self, labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
         """Target (batch, classes) of labels (batch,), each of them among `self.classes`."""

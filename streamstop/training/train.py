@@ -320,7 +320,6 @@ def _about(
         "network": section,
         "input": list(spec.input_shape),
         "classes": list(classes),
-        "encoding": config.network.input_transform,
         "steps": config.data.time_steps,
         "epoch": number + 1,
         "bin_us": 0 if trainer.images else config.binning.bin_us,

@@ -139,7 +139,7 @@ def samples_of(tmp_path: Path) -> Samples:
 
 
 @pytest.mark.parametrize("rule", ["stop", "ottt", "sltt", "bptt"])
-@pytest.mark.parametrize("loss", ["ce", "mse", "mix"])
+@pytest.mark.parametrize("loss", ["ce", "half_mse", "mean_ce_mse"])
 def test_every_rule_learns_by_every_loss(rule: str, loss: str, tmp_path: Path) -> None:
     samples = samples_of(tmp_path)
     few = {"train.epochs": 6, "augment.max_shift": 0, "train.rule": rule, "train.loss": loss}
@@ -239,7 +239,7 @@ ELSEWHERE: tuple[dict[str, Any], ...] = (
     {
         "network.architecture": "resnet18",
         "network.readout": "leaky_integrator",
-        "train.loss": "mix",
+        "train.loss": "mean_ce_mse",
     },
     {
         "train.steps_per_forward": 3,

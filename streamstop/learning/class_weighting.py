@@ -1,4 +1,4 @@
-"""How far the readout's row of each class moves: against forgetting, from counts alone."""
+"""Learning rates of the readout rows per class, from class counts: a measure against forgetting."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def class_lr_scale(
 
     Parameters
     ----------
-    counts : ndarray of shape (classes,)
-        Segments of each class so far.
-    label : int or None
-        The segment's class.
-    decay : float
-        A row moves at n ** -decay after n segments of its class.
-    other_scale : float
-        A further factor for the rows of all classes but `label`.
+    counts
+        Ndarray of shape (classes,) Segments of each class so far.
+    label
+        Int or None The segment's class.
+    decay
+        Float A row moves at n ** -decay after n segments of its class.
+    other_scale
+        Float A further factor for the rows of all classes but `label`.
 
     Examples
     --------

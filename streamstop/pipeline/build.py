@@ -20,7 +20,7 @@ from streamstop.evaluation.prequential import PrequentialProtocol
 from streamstop.events.bin_stream import BinStream
 from streamstop.events.binning import Bin, Binner
 from streamstop.events.packet import SensorSize, make_events
-from streamstop.learning.factory import build_learner, frozen, load_pretrained, output_names
+from streamstop.learning.factory import build_learner, frozen_config, load_pretrained, output_names
 from streamstop.learning.learner import StopLearner
 from streamstop.learning.pretrained import Pretrained
 from streamstop.pipeline.environment import versions
@@ -77,7 +77,9 @@ def build_run(config: Config, world: ScenarioStream) -> RunParts:
     trained = load_pretrained(config)
     classes = output_names(config, track, trained)
     still = config.learner.frozen
-    learner = build_learner(frozen(config) if still else config, len(classes), class_names=classes)
+    learner = build_learner(
+        frozen_config(config) if still else config, len(classes), class_names=classes
+    )
     twin = build_learner(config, len(classes), trainable=())
     if trained is not None:
         trained.load_into(learner, config.readout.lda_prior_count)

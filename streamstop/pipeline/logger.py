@@ -1,4 +1,4 @@
-"""What a run writes while it goes on: a row per segment, a line of metrics, the progress shown."""
+"""Logs a run in progress: rows of segments.csv, lines of metrics.jsonl, progress."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from streamstop.pipeline.folder import RunFolder
 from streamstop.pipeline.profiler import RunProfiler
 
 LINE_EVERY = 100
-"""Bins between two lines of metrics.jsonl where there are no segments."""
+"""Bins per line of metrics.jsonl, in a stream without labels."""
 
 
 class Progress(NamedTuple):
-    """How far a run is: what the terminal view shows."""
+    """The state of a run that the terminal shows."""
 
     segment: int
     segments: int | None
@@ -25,7 +25,7 @@ class Progress(NamedTuple):
     stream_us: int
     wall_s: float
     accuracy: float | None
-    decision: str
+    prediction: str
 
 
 class RunLogger:
@@ -33,12 +33,16 @@ class RunLogger:
 
     Parameters
     ----------
-    folder : RunFolder
-        Where to write.
-    bins, evaluator, meters
-        What to write of.
-    progress : callable or None
-        Called about once per bin with a `Progress`.
+    folder
+        RunFolder Where to write.
+    bins
+        BinStream The bins of the run, with its ledger.
+    evaluator
+        PrequentialEvaluator Scores and predictions.
+    meters
+        RunProfiler Wall time and memory.
+    progress
+        Callable or None Called about once per bin with a `Progress`.
     """
 
     def __init__(
@@ -56,7 +60,7 @@ class RunLogger:
         self._progress = progress
 
     def bin(self) -> None:
-        """A bin is through: without labels a line every LINE_EVERY bins; then the progress."""
+        """Log after a bin: without labels a line every LINE_EVERY bins, and the progress."""
         evaluator = self._evaluator
         if evaluator.labels is None and evaluator.bins % LINE_EVERY == 0:
             self._line(None, evaluator.end_us)
@@ -64,10 +68,10 @@ class RunLogger:
         if self._progress is not None:
             self._progress(self._now())
 
-    def scored(self, verdicts: Sequence[ScoredSegment]) -> None:
-        """Write a row for each segment."""
+    def scored(self, segments: Sequence[ScoredSegment]) -> None:
+        """Write one row per segment."""
         classes = self._evaluator.test.scores.classes
-        for v in verdicts:
+        for v in segments:
             row: dict[str, Any] = {
                 "segment": v.index,
                 "start_us": v.segment.start_us,
@@ -77,8 +81,8 @@ class RunLogger:
                 "bins": v.bins,
                 "events": v.events,
             }
-            for maker, said in v.predictions.items():
-                row[maker] = "" if said is None else classes[said]
+            for name, predicted in v.predictions.items():
+                row[name] = "" if predicted is None else classes[predicted]
             self._folder.log_segment(row)
 
     def closed(self, number: int, end_us: int) -> None:
@@ -86,7 +90,7 @@ class RunLogger:
         self._line(number, end_us)
 
     def finish(self) -> None:
-        """The stream is over."""
+        """Write the last line of a stream without labels."""
         evaluator = self._evaluator
         if evaluator.labels is None and evaluator.bins % LINE_EVERY:
             self._line(None, evaluator.end_us)

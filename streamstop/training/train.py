@@ -120,7 +120,7 @@ def _train(
         "classes": list(samples.classes),
         "network": config.network.architecture,
         "rule": config.train.rule,
-        "learn": config.train.trainable,
+        "learn": list(config.train.trainable),
         "steps": config.data.time_steps,
         "epochs": config.train.epochs,
         "limit": _limit(config, samples, results),

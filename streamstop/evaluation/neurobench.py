@@ -185,8 +185,14 @@ class _Connection:
 
     Attributes
     ----------
-    weight : of it as the products use it.  seen : its last input, (1, ...).
-    dense : operations of a bin without zeros.  zeros : among the weights.
+    weight : Tensor
+        As the products use it.
+    seen : callable
+        Returns the last input, (1, ...).
+    dense : int
+        Operations of a bin without zeros.
+    zeros : int
+        Zero weights.
     """
 
     def __init__(

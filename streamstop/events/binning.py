@@ -106,9 +106,9 @@ def pixel_to_cell_map(
     whole numbers. Each event is one count in one cell: a sensor smaller than the grid leaves cells
     between its pixels empty.
 
-    letterbox : all of the sensor, its aspect kept (to half a cell), centred, zero around it.
-    crop : the largest centred part of the sensor that has the grid's aspect fills the grid.
-    stretch : all of the sensor fills all of the grid, each axis on its own.
+    - letterbox: the whole sensor, its aspect kept (to half a cell), centred, zeros around it.
+    - crop: the largest centred part of the sensor with the aspect of the grid fills the grid.
+    - stretch: the whole sensor fills the grid, each axis scaled on its own.
 
     Returns
     -------

@@ -28,8 +28,8 @@ def log_counts(counts: NDArray[np.int64]) -> Vector:
 
     Parameters
     ----------
-    counts
-        Ndarray of shape (2, height, width) Event counts, summed over the bins of the segment.
+    counts : ndarray of shape (2, height, width)
+        Event counts, summed over the bins of the segment.
 
     Returns
     -------

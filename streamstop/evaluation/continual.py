@@ -55,10 +55,10 @@ def backward_transfer(r: Matrix, taught: Sequence[int]) -> float | None:
 
     Parameters
     ----------
-    r
-        Ndarray of shape (spans, tasks) The R matrix.
-    taught
-        Sequence of int The task of each span.
+    r : ndarray of shape (spans, tasks)
+        The R matrix.
+    taught : sequence of int
+        The task of each span.
 
     Returns
     -------
@@ -82,12 +82,12 @@ def forward_transfer(r: Matrix, before: NDArray[np.float64], taught: Sequence[in
 
     Parameters
     ----------
-    r
-        Ndarray of shape (spans, tasks) The R matrix.
-    before
-        Ndarray of shape (tasks,) Accuracy on each task before the stream.
-    taught
-        Sequence of int The task of each span.
+    r : ndarray of shape (spans, tasks)
+        The R matrix.
+    before : ndarray of shape (tasks,)
+        Accuracy on each task before the stream.
+    taught : sequence of int
+        The task of each span.
 
     Returns
     -------
@@ -110,10 +110,10 @@ def forgetting(r: Matrix, taught: Sequence[int]) -> float | None:
 
     Parameters
     ----------
-    r
-        Ndarray of shape (spans, tasks) The R matrix.
-    taught
-        Sequence of int The task of each span.
+    r : ndarray of shape (spans, tasks)
+        The R matrix.
+    taught : sequence of int
+        The task of each span.
 
     Returns
     -------
@@ -150,17 +150,16 @@ class HeldOutSet:
 
     Attributes
     ----------
-    source
-        Source A labelled source, its segments end to end on whole bins; read again by each
-        evaluation.
-    tasks
-        Sequence of int The task of each of its segments.
-    binner
-        Callable Makes a binner for the source.
-    encode
-        Callable A bin as the network's input, (1, 2, height, width).
-    outputs
-        Sequence of int The network's output for each class of the source's labels.
+    source : Source
+        A labelled source, its segments end to end on whole bins; read again by each evaluation.
+    tasks : sequence of int
+        The task of each of its segments.
+    binner : callable
+        Makes a binner for the source.
+    encode : callable
+        A bin as the network's input, (1, 2, height, width).
+    outputs : sequence of int
+        The network's output for each class of the source's labels.
     """
 
     source: Source
@@ -180,17 +179,15 @@ class HeldOutSet:
 
         Parameters
         ----------
-        learners
-            Mapping of str to StopLearner Their linear readouts predict under these names,
-            "linear" among them; their LDA readouts under the same names with "lda" in place of
-            "linear".
-        baselines
-            Mapping of str to Baseline They predict from counts.
-        headline
-            Callable Takes all predictions by name, and returns the name of the headline
-            prediction.
-        tasks
-            Int Number of tasks.
+        learners : mapping of str to StopLearner
+            Their linear readouts predict under these names, "linear" among them; their LDA readouts
+            under the same names with "lda" in place of "linear".
+        baselines : mapping of str to Baseline
+            They predict from counts.
+        headline : callable
+            Takes all predictions by name, and returns the name of the headline prediction.
+        tasks : int
+            Number of tasks.
 
         Returns
         -------
@@ -259,14 +256,14 @@ class AccuracyMatrix:
 
     Attributes
     ----------
-    tasks
-        Tuple of str Names of the tasks.
-    taught
-        List of int The task of each span that was learned so far.
-    before
-        Dict of str to ndarray of shape (tasks,) Accuracy on each task before the stream.
-    rows
-        Dict of str to list of ndarray of shape (tasks,) Accuracy on each task after each span.
+    tasks : tuple of str
+        Names of the tasks.
+    taught : list of int
+        The task of each span that was learned so far.
+    before : dict of str to ndarray of shape (tasks,)
+        Accuracy on each task before the stream.
+    rows : dict of str to list of ndarray of shape (tasks,)
+        Accuracy on each task after each span.
     """
 
     tasks: tuple[str, ...]

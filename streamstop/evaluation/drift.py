@@ -60,15 +60,15 @@ class DriftMonitor:
 
     Parameters
     ----------
-    detectors
-        Sequence of str Names of the detectors over errors; rates have all of RATE_DETECTORS.
+    detectors : sequence of str
+        Names of the detectors over errors; rates have all of RATE_DETECTORS.
 
     Attributes
     ----------
-    alarms
-        List of DriftAlarm The first MAX_ALARMS.
-    count
-        Int Number of all alarms.
+    alarms : list of DriftAlarm
+        The first MAX_ALARMS.
+    count : int
+        Number of all alarms.
     """
 
     def __init__(self, detectors: Sequence[str] = tuple(ERROR_DETECTORS)) -> None:
@@ -84,12 +84,12 @@ class DriftMonitor:
 
         Parameters
         ----------
-        segment
-            Int Number of the segment.
-        wrong
-            Bool Whether the headline prediction was wrong.
-        rates
-            Mapping of str to float By names of RATES; one may be missing.
+        segment : int
+            Number of the segment.
+        wrong : bool
+            Whether the headline prediction was wrong.
+        rates : mapping of str to float
+            By names of RATES; one may be missing.
         """
         raised = []
         for name, detector in self._of_error.items():
@@ -134,19 +134,18 @@ class DriftResponse:
 
     Parameters
     ----------
-    learner
-        StopLearner The learner.
-    response
-        {"none", "boost", "reset-readout"} Nothing; learning rates times `boost` for `segments`
-        segments from the latest alarm; or the LDA readout keeps a fraction `keep` of its
-        statistics.
-    detector
-        Str The detector over errors that counts, its name in lower case.
+    learner : StopLearner
+        The learner.
+    response : {"none", "boost", "reset-readout"}
+        Nothing; learning rates times `boost` for `segments` segments from the latest alarm; or the
+        LDA readout keeps a fraction `keep` of its statistics.
+    detector : str
+        The detector over errors that counts, its name in lower case.
 
     Attributes
     ----------
-    count
-        Int Responses so far.
+    count : int
+        Responses so far.
     """
 
     def __init__(

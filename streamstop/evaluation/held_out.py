@@ -26,10 +26,10 @@ class HeldOutEvaluation:
 
     Parameters
     ----------
-    stream
-        ScenarioStream What is held out, and the spans of the stream.
-    test
-        PrequentialProtocol The learner, the frozen copy and the baselines.
+    stream : ScenarioStream
+        What is held out, and the spans of the stream.
+    test : PrequentialProtocol
+        The learner, the frozen copy and the baselines.
     binner, encode, outputs
         See `continual.HeldOutSet`.
     """

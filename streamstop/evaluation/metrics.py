@@ -78,8 +78,8 @@ def kappa_vs_baseline(accuracy: float | None, baseline: float | None) -> float |
 
     Parameters
     ----------
-    accuracy, baseline
-        Float or None Accuracies in [0, 1].
+    accuracy, baseline : float or None
+        Accuracies in [0, 1].
 
     Returns
     -------
@@ -153,15 +153,14 @@ class StreamMetrics:
 
     Attributes
     ----------
-    classes
-        Tuple of str Names, in index order.
-    tallies
-        Dict of str to RunningAccuracy By what made the prediction: "headline", a readout or a
-        baseline.
-    bins, bins_no_change
-        RunningAccuracy Of the predictions per bin, and of the label of the previous bin.
-    domains
-        AccuracyByDomain By domain; the caller updates it.
+    classes : tuple of str
+        Names, in index order.
+    tallies : dict of str to RunningAccuracy
+        By what made the prediction: "headline", a readout or a baseline.
+    bins, bins_no_change : RunningAccuracy
+        Of the predictions per bin, and of the label of the previous bin.
+    domains : AccuracyByDomain
+        By domain; the caller updates it.
     """
 
     classes: tuple[str, ...]
@@ -182,11 +181,10 @@ class StreamMetrics:
 
         Parameters
         ----------
-        label
-            Int The class of the segment.
-        predictions
-            Mapping of str to int or None Predicted classes by name, "headline" among them; None
-            counts as wrong.
+        label : int
+            The class of the segment.
+        predictions : mapping of str to int or None
+            Predicted classes by name, "headline" among them; None counts as wrong.
         """
         for name, answer in predictions.items():
             self.tallies.setdefault(name, RunningAccuracy()).add(answer == label)

@@ -65,12 +65,12 @@ def fan_out(weight: Tensor, where: Geometry, *, dense: bool = False) -> Tensor:
 
     Parameters
     ----------
-    weight
-        Tensor of shape (out, in / groups, kernel, kernel) The weights.
-    where
-        Geometry How they cover the input.
-    dense
-        Bool Count zero weights too.
+    weight : Tensor of shape (out, in / groups, kernel, kernel)
+        The weights.
+    where : Geometry
+        How they cover the input.
+    dense : bool
+        Count zero weights too.
 
     Returns
     -------
@@ -240,19 +240,19 @@ class SynapticOperations:
 
     Parameters
     ----------
-    learner
-        StopLearner The learner.
+    learner : StopLearner
+        The learner.
 
     Attributes
     ----------
-    executions
-        Int Bins counted.
-    macs, acs
-        Int Effective synaptic operations.
-    spikes
-        Dict of str to int By layer.
-    membrane_updates
-        Int Of all neurons.
+    executions : int
+        Bins counted.
+    macs, acs : int
+        Effective synaptic operations.
+    spikes : dict of str to int
+        By layer.
+    membrane_updates : int
+        Of all neurons.
     """
 
     def __init__(self, learner: StopLearner) -> None:

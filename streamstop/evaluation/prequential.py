@@ -56,43 +56,41 @@ class PrequentialProtocol:
 
     Parameters
     ----------
-    learner
-        StopLearner Predicts and learns.
-    frozen
-        StopLearner The same initial network, whose hidden layers never learn. It makes three
-        baselines: "initial_network", whose linear readout keeps its initial weights; and what
-        the two readouts would score had STOP trained nothing below them,
-        "frozen_features_linear" and "frozen_features_lda". A pretrained LDA, unchanged, is
-        "initial_lda".
-    classes
-        Tuple of str Names of the classes, in index order.
-    decide
-        {"auto", "linear", "lda"} The readout of the headline prediction; "auto": the more
-        accurate one so far.
-    delay_us
-        Int or None From the beginning of a segment to its label; None: labels are immediate.
-    at_first
-        {"lda", "linear"} The readout that "auto" takes on a tie: "linear" where a pretrained
-        linear readout is good from the start.
-    learns
-        Bool False: the learner only predicts, by its linear readout, or by a pretrained LDA if
-        that is to make the headline prediction. An empty LDA readout then predicts nothing, nor
-        do the baselines that would repeat the learner, "initial_network" and "initial_lda". The
-        other baselines learn as usual.
+    learner : StopLearner
+        Predicts and learns.
+    frozen : StopLearner
+        The same initial network, whose hidden layers never learn. It makes three baselines:
+        "initial_network", whose linear readout keeps its initial weights; and what the two readouts
+        would score had STOP trained nothing below them, "frozen_features_linear" and
+        "frozen_features_lda". A pretrained LDA, unchanged, is "initial_lda".
+    classes : tuple of str
+        Names of the classes, in index order.
+    decide : {"auto", "linear", "lda"}
+        The readout of the headline prediction; "auto": the more accurate one so far.
+    delay_us : int or None
+        From the beginning of a segment to its label; None: labels are immediate.
+    at_first : {"lda", "linear"}
+        The readout that "auto" takes on a tie: "linear" where a pretrained linear readout is good
+        from the start.
+    learns : bool
+        False: the learner only predicts, by its linear readout, or by a pretrained LDA if that is
+        to make the headline prediction. An empty LDA readout then predicts nothing, nor do the
+        baselines that would repeat the learner, "initial_network" and "initial_lda". The other
+        baselines learn as usual.
 
     Attributes
     ----------
-    decides
-        Str `decide`; but "linear" where nothing learns, unless a pretrained LDA was asked for:
-        "auto" compares scores, and that is learning.
-    scores
-        StreamMetrics The scores so far.
-    loss
-        Float or None Mean loss of the last segment.
-    unscored
-        Int Segments that were given up because too many waited for their label.
-    undelivered
-        List of ScoredSegment Segments that were scored when learning diverged.
+    decides : str
+        `decide`; but "linear" where nothing learns, unless a pretrained LDA was asked for: "auto"
+        compares scores, and that is learning.
+    scores : StreamMetrics
+        The scores so far.
+    loss : float or None
+        Mean loss of the last segment.
+    unscored : int
+        Segments that were given up because too many waited for their label.
+    undelivered : list of ScoredSegment
+        Segments that were scored when learning diverged.
     """
 
     def __init__(
@@ -148,21 +146,21 @@ class PrequentialProtocol:
 
         Parameters
         ----------
-        x
-            Tensor of shape (1, 2, height, width) The network's input.
-        counts
-            Ndarray of shape (2, height, width) Event counts of the bin.
-        clock_us
-            Int Start of the bin, in the time of the labels.
-        events
-            Int, optional Events in the bin, where that is not the sum of `counts`.
+        x : Tensor of shape (1, 2, height, width)
+            The network's input.
+        counts : ndarray of shape (2, height, width)
+            Event counts of the bin.
+        clock_us : int
+            Start of the bin, in the time of the labels.
+        events : int, optional
+            Events in the bin, where that is not the sum of `counts`.
 
         Returns
         -------
         predicted : int
-            Int The class predicted for this bin.
-        scored : list[ScoredSegment]
-            List of ScoredSegment Segments whose labels arrived.
+            The class predicted for this bin.
+        scored : list of ScoredSegment
+            Segments whose labels arrived.
         """
         segment = self._segment
         assert segment is not None, "begin_segment() comes first"

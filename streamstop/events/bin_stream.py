@@ -19,22 +19,22 @@ class BinStream:
 
     Parameters
     ----------
-    packets
-        Iterable of Packet The stream.
-    binner
-        Binner Cuts it into bins.
+    packets : iterable of Packet
+        The stream.
+    binner : Binner
+        Cuts it into bins.
 
     Attributes
     ----------
-    ledger
-        EventLedger Counts of all events.
-    arrived_s
-        Float or None When the latest event of the current bin arrived (monotonic clock,
-        seconds); None where that is not known.
-    first_us
-        Int or None Start of the first bin, in us of the source's time.
-    end_us, clock_us
-        Int End of the latest bin, in the source's time and in the time of the labels.
+    ledger : EventLedger
+        Counts of all events.
+    arrived_s : float or None
+        When the latest event of the current bin arrived (monotonic clock, seconds); None where
+        that is not known.
+    first_us : int or None
+        Start of the first bin, in us of the source's time.
+    end_us, clock_us : int
+        End of the latest bin, in the source's time and in the time of the labels.
     """
 
     def __init__(self, packets: Iterable[Packet], binner: Binner) -> None:

@@ -112,8 +112,10 @@ def pixel_to_cell_map(
 
     Returns
     -------
-    columns, rows : NDArray[np.int64]
-        int64 arrays of shape (sensor.width,) and (sensor.height,).
+    columns : ndarray of shape (sensor.width,), int64
+        The column of the grid per sensor column.
+    rows : ndarray of shape (sensor.height,), int64
+        The row of the grid per sensor row.
 
     Examples
     --------

@@ -100,10 +100,10 @@ def read_label_csv(
 
     Parameters
     ----------
-    path
-        Str or Path The file.
-    fix
-        Callable, optional Corrects known errors of the file, before overlaps are checked.
+    path : str or Path
+        The file.
+    fix : callable, optional
+        Corrects known errors of the file, before overlaps are checked.
 
     Returns
     -------
@@ -203,12 +203,12 @@ def align_intervals(
 
     Parameters
     ----------
-    intervals
-        Sequence of LabelInterval As read, in time order.
-    first_us, last_us
-        Int Times of the recording's first and last event.
-    path
-        Str or Path The label file, for messages.
+    intervals : sequence of LabelInterval
+        As read, in time order.
+    first_us, last_us : int
+        Times of the recording's first and last event.
+    path : str or Path
+        The label file, for messages.
 
     Returns
     -------

@@ -24,14 +24,14 @@ def class_lr_scale(
 
     Parameters
     ----------
-    counts
-        Ndarray of shape (classes,) Segments of each class so far.
-    label
-        Int or None The segment's class.
-    decay
-        Float A row moves at n ** -decay after n segments of its class.
-    other_scale
-        Float A further factor for the rows of all classes but `label`.
+    counts : ndarray of shape (classes,)
+        Segments of each class so far.
+    label : int or None
+        The segment's class.
+    decay : float
+        A row moves at n ** -decay after n segments of its class.
+    other_scale : float
+        A further factor for the rows of all classes but `label`.
 
     Examples
     --------

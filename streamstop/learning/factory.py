@@ -34,15 +34,14 @@ def build_learner(
 
     Parameters
     ----------
-    config
-        Config The configuration.
-    classes
-        Int Number of outputs.
-    trainable
-        Tuple of str, optional Overrides `learner.trainable`; () for hidden layers that do not
-        learn.
-    class_names
-        Tuple of str Names of the outputs.
+    config : Config
+        The configuration.
+    classes : int
+        Number of outputs.
+    trainable : tuple of str, optional
+        Overrides `learner.trainable`; () for hidden layers that do not learn.
+    class_names : tuple of str
+        Names of the outputs.
 
     Returns
     -------

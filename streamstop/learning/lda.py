@@ -32,10 +32,10 @@ class StreamingLDA:
 
     Parameters
     ----------
-    classes
-        Int Number of classes.
-    shrinkage
-        Float In (0, 1], weight of the identity in the covariance.
+    classes : int
+        Number of classes.
+    shrinkage : float
+        In (0, 1], weight of the identity in the covariance.
 
     Examples
     --------
@@ -60,8 +60,8 @@ class StreamingLDA:
 
         Parameters
         ----------
-        x
-            Ndarray of shape (features,) The features.
+        x : ndarray of shape (features,)
+            The features.
 
         Returns
         -------

@@ -19,12 +19,12 @@ def network_from_config(
 
     Parameters
     ----------
-    config
-        NetworkConfig The section.
-    input_shape
-        Tuple of int (polarities, height, width).
-    classes
-        Int Outputs of the readout.
+    config : NetworkConfig
+        The section.
+    input_shape : tuple of int
+        (polarities, height, width).
+    classes : int
+        Outputs of the readout.
 
     Raises
     ------

@@ -74,31 +74,31 @@ class Pretrained:
 
     Attributes
     ----------
-    path, digest
-        Str Of its file; the digest is a sha256.
-    tensors
-        Mapping The network's parameters by name.
-    network
-        Mapping The [network] section, less `classes`.
-    input_shape
-        Tuple of int (polarities, height, width).
-    classes
-        Tuple of str A name for each output.
-    bin_us
-        Int Width of the bins it was trained on, 0 where it was not trained on bins.
-    representation
-        Str What the cells of its input hold, as in [binning].
-    lda
-        StreamingLDA or None What an LDA readout learned on this network.
-    learner
-        Mapping or None How a learner that was saved learns, its `LearnerSpec`; None: a network
-        that was trained over epochs.
-    state
-        Mapping The rest of a saved learner's tensors by name: its inference network and counts.
-    decision
-        Str The readout that predicted last, "linear" or "lda"; "" where that is not known.
-    dtype
-        Str "float32" or "float64"; "" where the file does not state it.
+    path, digest : str
+        Of its file; the digest is a sha256.
+    tensors : mapping
+        The network's parameters by name.
+    network : mapping
+        The [network] section, less `classes`.
+    input_shape : tuple of int
+        (polarities, height, width).
+    classes : tuple of str
+        A name for each output.
+    bin_us : int
+        Width of the bins it was trained on, 0 where it was not trained on bins.
+    representation : str
+        What the cells of its input hold, as in [binning].
+    lda : StreamingLDA or None
+        What an LDA readout learned on this network.
+    learner : mapping or None
+        How a learner that was saved learns, its `LearnerSpec`; None: a network that was trained
+        over epochs.
+    state : mapping
+        The rest of a saved learner's tensors by name: its inference network and counts.
+    decision : str
+        The readout that predicted last, "linear" or "lda"; "" where that is not known.
+    dtype : str
+        "float32" or "float64"; "" where the file does not state it.
     """
 
     path: str
@@ -212,8 +212,8 @@ class Pretrained:
 
         Parameters
         ----------
-        beside
-            Dict What else was given, by section and key.
+        beside : dict
+            What else was given, by section and key.
 
         Raises
         ------
@@ -248,10 +248,10 @@ class Pretrained:
 
         Parameters
         ----------
-        labels
-            Tuple of str The classes of the stream.
-        wanted
-            Int The configured number of outputs; 0: as many as there are.
+        labels : tuple of str
+            The classes of the stream.
+        wanted : int
+            The configured number of outputs; 0: as many as there are.
 
         Returns
         -------
@@ -288,12 +288,12 @@ class Pretrained:
 
         Parameters
         ----------
-        learner
-            StopLearner Of the network that the file describes, perhaps with more outputs.
-        lda_prior_count
-            Float The statistics of an LDA that a training fitted count as so many segments of
-            each class; 0: the learner's LDA begins with nothing. Those of a saved learner count
-            as they are, unless this is 0.
+        learner : StopLearner
+            Of the network that the file describes, perhaps with more outputs.
+        lda_prior_count : float
+            The statistics of an LDA that a training fitted count as so many segments of each
+            class; 0: the learner's LDA begins with nothing. Those of a saved learner count as they
+            are, unless this is 0.
 
         Raises
         ------
@@ -363,7 +363,7 @@ class Pretrained:
             own.scale_counts(count)
         try:
             own.scores(np.zeros(features))
-        except RuntimeError as error:  # torch, of a matrix that is not positive definite
+        except RuntimeError as error:  # torch's error for the Cholesky factor
             raise SourceError(
                 f"the weights cannot start a run: their LDA's scatter matrix is not "
                 f"positive definite ({str(error).split('.')[0]}): {self.path}"

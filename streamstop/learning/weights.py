@@ -44,15 +44,15 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
 
     Parameters
     ----------
-    path
-        Path The file.
-    tensors
-        Mapping of str to Tensor The parameters by name.
-    about
-        Mapping Plain data. Of a network to start a run from: "network", the [network] section;
-        "input", [channels, height, width]; "classes", a name for each output, in order;
-        "input_transform"; "bin_us", 0 where it was not trained on bins; "steps"; "mean" and
-        "deviation" of the pixels of images; "versions".
+    path : Path
+        The file.
+    tensors : mapping of str to Tensor
+        The parameters by name.
+    about : mapping
+        Plain data. Of a network to start a run from: "network", the [network] section; "input",
+        [channels, height, width]; "classes", a name for each output, in order; "input_transform";
+        "bin_us", 0 where it was not trained on bins; "steps"; "mean" and "deviation" of the pixels
+        of images; "versions".
     """
     part = path.with_name(f"{path.name}.part")
     described = json.dumps(about, separators=(",", ":"), sort_keys=True)
@@ -66,10 +66,10 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Returns
     -------
-    tensors : dict[str, Tensor]
-        Dict of str to Tensor The parameters by name.
-    about : dict[str, Any]
-        Dict The description, see `save_weights`; empty where the file has none.
+    tensors : dict of str to Tensor
+        The parameters by name.
+    about : dict
+        The description, see `save_weights`; empty where the file has none.
 
     Raises
     ------

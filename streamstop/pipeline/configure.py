@@ -31,14 +31,14 @@ def load_config(
 
     Parameters
     ----------
-    recipe
-        Path or str, optional Path of a TOML file, or the name of a bundled recipe ("demo").
-        None: the demo; or only the defaults where `sets` or `overrides` name a source.
-    sets
-        Sequence of str "section.key=value" each. The value is read as TOML; where it is not
-        TOML, or the key takes text, it is used as written.
-    overrides
-        Mapping, optional Values by "section.key"; None means not given.
+    recipe : Path or str, optional
+        Path of a TOML file, or the name of a bundled recipe ("demo"). None: the demo; or only the
+        defaults where `sets` or `overrides` name a source.
+    sets : sequence of str
+        "section.key=value" each. The value is read as TOML; where it is not TOML, or the key takes
+        text, it is used as written.
+    overrides : mapping, optional
+        Values by "section.key"; None means not given.
 
     Returns
     -------

@@ -36,12 +36,12 @@ class RunFolder:
 
     Parameters
     ----------
-    out
-        Path Folder of run folders.
-    name
-        Str Name of the run.
-    config_toml
-        Str Content of config.toml.
+    out : Path
+        Folder of run folders.
+    name : str
+        Name of the run.
+    config_toml : str
+        Content of config.toml.
 
     Raises
     ------
@@ -83,12 +83,12 @@ class RunFolder:
 
         Parameters
         ----------
-        summary
-            Mapping Content of summary.json.
-        parameters
-            Mapping of str to Tensor, or None The weights; None: no weights file is written.
-        about
-            Mapping, optional Description of the network, see `save_weights`.
+        summary : mapping
+            Content of summary.json.
+        parameters : mapping of str to Tensor, or None
+            The weights; None: no weights file is written.
+        about : mapping, optional
+            Description of the network, see `save_weights`.
         """
         self._metrics.flush()
         self._segments.flush()

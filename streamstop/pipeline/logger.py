@@ -33,16 +33,16 @@ class RunLogger:
 
     Parameters
     ----------
-    folder
-        RunFolder Where to write.
-    bins
-        BinStream The bins of the run, with its ledger.
-    evaluator
-        PrequentialEvaluator Scores and predictions.
-    meters
-        RunProfiler Wall time and memory.
-    progress
-        Callable or None Called about once per bin with a `Progress`.
+    folder : RunFolder
+        Where to write.
+    bins : BinStream
+        The bins of the run, with its ledger.
+    evaluator : PrequentialEvaluator
+        Scores and predictions.
+    meters : RunProfiler
+        Wall time and memory.
+    progress : callable or None
+        Called about once per bin with a `Progress`.
     """
 
     def __init__(

@@ -99,12 +99,12 @@ def windowed_accuracy(
 
     Parameters
     ----------
-    path
-        Path A segments.csv.
-    at
-        Sequence of int Numbers of segments, ascending.
-    makers
-        Sequence of str Columns of predictions.
+    path : Path
+        A segments.csv.
+    at : sequence of int
+        Numbers of segments, ascending.
+    makers : sequence of str
+        Columns of predictions.
 
     Returns
     -------
@@ -144,10 +144,10 @@ def count_shared(first: Path, second: Path, *, by_time: bool) -> SharedSegments:
 
     Parameters
     ----------
-    first, second
-        Path Two segments.csv.
-    by_time
-        Bool Match by start time; else by number.
+    first, second : Path
+        Two segments.csv.
+    by_time : bool
+        Match by start time; else by number.
 
     Raises
     ------

@@ -35,16 +35,16 @@ class RunRecord:
 
     Attributes
     ----------
-    parts
-        RunParts What the run was made of.
-    name, command
-        Str Name of the run, and what the user typed.
-    status, message
-        Str How it ended, and why.
-    recorder
-        StreamRecorder or None What recorded a live source.
-    recording
-        Str Name of that recording.
+    parts : RunParts
+        What the run was made of.
+    name, command : str
+        Name of the run, and what the user typed.
+    status, message : str
+        How it ended, and why.
+    recorder : StreamRecorder or None
+        What recorded a live source.
+    recording : str
+        Name of that recording.
     """
 
     parts: RunParts

@@ -200,9 +200,10 @@ class HeldOutSet:
         for nth, segment, counts in self._segments(list(copies.values())):
             predictions: dict[str, int | None] = {}
             for name, one in copies.items():
-                scores = one.predict_segment()
-                predictions[name] = int(scores.linear.argmax())
-                predictions[name.replace("linear", "lda")] = int(scores.lda.argmax())
+                decision = one.predict_segment()
+                predictions[name] = int(decision.linear.argmax())
+                if decision.lda is not None:
+                    predictions[name.replace("linear", "lda")] = int(decision.lda.argmax())
             x = log_counts(counts)
             predictions |= {name: one.predict(x) for name, one in baselines.items()}
             predictions["headline"] = predictions[headline(predictions)]

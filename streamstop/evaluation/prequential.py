@@ -19,21 +19,78 @@ Guarantees:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from streamstop.evaluation.baselines import log_counts, make_baselines
+from streamstop.evaluation.baselines import Baseline, log_counts, make_baselines
 from streamstop.evaluation.metrics import StreamMetrics
 from streamstop.events.labels import Segment
 from streamstop.learning.lda import Vector
-from streamstop.learning.learner import SegmentPrediction, StopLearner
+from streamstop.learning.learner import Prediction, SegmentPrediction, StopLearner
 
 MAX_WAITING = 256
 """Segments that may wait for a late label; beyond, the oldest is given up and counted."""
+
+
+class Learner(Protocol):
+    """What can be evaluated: it predicts bin by bin, then learns. `StopLearner` is one.
+
+    `check_learner` tests another one.
+
+    Attributes
+    ----------
+    class_names : tuple of str
+        A name for each output.
+    """
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+    def begin_segment(self) -> None:
+        """Start a segment: reset all state within a segment."""
+
+    def reset_state(self) -> None:
+        """Reset the state after a jump in time; keep what was learned."""
+
+    def predict(self, x: Tensor, *, trace: bool) -> Prediction:
+        """Process one bin and predict its class.
+
+        Parameters
+        ----------
+        x : Tensor of shape (1, 2, height, width)
+            The network's input.
+        trace : bool
+            Whether `learn` may follow.
+
+        Returns
+        -------
+        Prediction
+            Log-probabilities, (classes,).
+        """
+        ...
+
+    def learn(self, label: int) -> None:
+        """Learn the label of the bin that was just predicted."""
+
+    def predict_segment(self) -> SegmentPrediction:
+        """Predict the open segment from its bins so far; `lda` may be None."""
+        ...
+
+    def end_segment(self) -> float | None:
+        """Close the segment; its mean loss, None if there is none."""
+
+    def update_lda(self, rates: Vector, label: int) -> None:
+        """Learn from the `rates` of a segment that `predict_segment` returned."""
+
+    def state_bytes(self) -> int:
+        """Bytes of state that is kept from bin to bin."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +113,11 @@ class PrequentialProtocol:
 
     Parameters
     ----------
-    learner : StopLearner
+    learner : Learner
         Predicts and learns.
-    frozen : StopLearner
-        The same initial network, whose hidden layers never learn. It makes three baselines:
+    frozen : StopLearner or None
+        The same initial network, whose hidden layers never learn; None: no such baselines. It makes
+        three baselines:
         "initial_network", whose linear readout keeps its initial weights; and what the two readouts
         would score had STOP trained nothing below them, "frozen_features_linear" and
         "frozen_features_lda". A pretrained LDA, unchanged, is "initial_lda".
@@ -69,6 +127,8 @@ class PrequentialProtocol:
         The readout of the headline prediction; "auto": the more accurate one so far.
     delay_us : int or None
         From the beginning of a segment to its label; None: labels are immediate.
+    baselines : mapping of str to Baseline, optional
+        Further baselines by name, beside `make_baselines`.
     at_first : {"lda", "linear"}
         The readout that "auto" takes on a tie: "linear" where a pretrained linear readout is good
         from the start.
@@ -95,12 +155,13 @@ class PrequentialProtocol:
 
     def __init__(
         self,
-        learner: StopLearner,
-        frozen: StopLearner,
+        learner: Learner,
+        frozen: StopLearner | None,
         classes: tuple[str, ...],
         decide: str = "auto",
         delay_us: int | None = None,
         *,
+        baselines: Mapping[str, Baseline] | None = None,
         at_first: str = "lda",
         learns: bool = True,
     ) -> None:
@@ -110,14 +171,16 @@ class PrequentialProtocol:
         self.loss: float | None = None
         self.unscored = 0
         self.undelivered: list[ScoredSegment] = []
-        self._initial_readout = frozen.network.readout.clone()
-        self._initial_lda = frozen.lda.coefficients() if frozen.lda.counts.any() else None
+        self._initial_readout = frozen.network.readout.clone() if frozen is not None else None
+        self._initial_lda = None
+        if frozen is not None and frozen.lda.counts.any():
+            self._initial_lda = frozen.lda.coefficients()
         stays = decide == "lda" and self._initial_lda is not None
         self.decides = decide if learns or stays else "linear"
         self._at_first = at_first
         self._learns = learns
         self._delay_us = delay_us
-        self.baselines = make_baselines(learner.network.spec.classes)
+        self.baselines = make_baselines(len(classes)) | dict(baselines or {})
         self._waiting: deque[ScoredSegment] = deque()
         self._segment: Segment | None = None
         self._index = -1
@@ -136,8 +199,9 @@ class PrequentialProtocol:
         self._frozen_votes = np.zeros(len(self.scores.classes))
         self._predicted = False
         self.learner.begin_segment()
-        self.frozen.begin_segment()
-        self._initial_readout.reset_state(1)
+        if self.frozen is not None and self._initial_readout is not None:
+            self.frozen.begin_segment()
+            self._initial_readout.reset_state(1)
 
     def step(
         self, x: Tensor, counts: NDArray[np.int32], clock_us: int, events: int | None = None
@@ -172,10 +236,11 @@ class PrequentialProtocol:
         # Traces need no label: they run from the start of a segment whose label may come in time.
         in_time = immediate or (self._delay_us or 0) < segment.end_us - segment.start_us
         prediction = self.learner.predict(x, trace=in_time and self._learns)
-        self.frozen.predict(x, trace=in_time)
-        # Features of the inference network: dropout may silence some in the network that learns.
-        initial = self._initial_readout.forward(self.frozen.inference_network.features, "none")
-        self._frozen_votes += functional.log_softmax(initial, 1)[0].double().numpy()
+        if self.frozen is not None and self._initial_readout is not None:
+            self.frozen.predict(x, trace=in_time)
+            # Features of the inference network: dropout may silence some in the one that learns.
+            logits = self._initial_readout.forward(self.frozen.inference_network.features, "none")
+            self._frozen_votes += functional.log_softmax(logits, 1)[0].double().numpy()
         total = counts.astype(np.int64)
         self._counts = total if self._counts is None else self._counts + total
         self._events += int(total.sum()) if events is None else events
@@ -186,14 +251,16 @@ class PrequentialProtocol:
         if label_is_here:
             if self._learns:
                 self.learner.learn(segment.label)
-            self.frozen.learn(segment.label)
+            if self.frozen is not None:
+                self.frozen.learn(segment.label)
         return predicted, scored
 
     def current_prediction(self, linear: NDArray[np.float64]) -> int:
         """The class predicted now: by the linear readout, or by LDA from the rates so far."""
         if self.active_readout() == "linear":
             return int(linear.argmax())
-        return int(self.learner.lda.scores(self.learner.firing_rates()).argmax())
+        prediction = self.learner.predict_segment()
+        return int(linear.argmax() if prediction.lda is None else prediction.lda.argmax())
 
     def end_segment(self, now_us: int) -> list[ScoredSegment]:
         """Close the open segment; returns the segments that were scored.
@@ -209,7 +276,8 @@ class PrequentialProtocol:
         self._segment = None
         self.undelivered = scored
         self.loss = self.learner.end_segment()
-        self.frozen.end_segment()
+        if self.frozen is not None:
+            self.frozen.end_segment()
         self.undelivered = []
         return scored
 
@@ -225,6 +293,8 @@ class PrequentialProtocol:
         if self.decides != "auto":
             return self.decides
         tallies = self.scores.tallies
+        if tallies and "lda" not in tallies:
+            return "linear"
         lead = tallies["linear"].hits - tallies["lda"].hits if tallies else 0
         if not lead:
             return self._at_first
@@ -234,25 +304,29 @@ class PrequentialProtocol:
         """Every prediction for the open segment is made; after that its label may be used."""
         segment = self._segment
         assert segment is not None and self._counts is not None
-        own, frozen = self.learner.predict_segment(), self.frozen.predict_segment()
+        own = self.learner.predict_segment()
+        frozen = self.frozen.predict_segment() if self.frozen is not None else None
         x = log_counts(self._counts)
         arrival_us = now_us if self._delay_us is None else segment.start_us + self._delay_us
         predictions: dict[str, int | None] = {
-            "linear": _class(own, "linear"),
-            "lda": _class(own, "lda"),
-            "initial_network": int(self._frozen_votes.argmax()),
-            "frozen_features_linear": _class(frozen, "linear"),
-            "frozen_features_lda": _class(frozen, "lda"),
+            "linear": int(own.linear.argmax()),
         }
-        if self._learns and self._initial_lda is not None:
+        if own.lda is not None:
+            predictions["lda"] = int(own.lda.argmax())
+        if frozen is not None and frozen.lda is not None:
+            predictions["initial_network"] = int(self._frozen_votes.argmax())
+            predictions["frozen_features_linear"] = int(frozen.linear.argmax())
+            predictions["frozen_features_lda"] = int(frozen.lda.argmax())
+        if frozen is not None and self._learns and self._initial_lda is not None:
             weight, bias = self._initial_lda
             predictions["initial_lda"] = int((weight @ frozen.rates + bias).argmax())
         if not self._learns:
-            del predictions["initial_network"]
+            predictions.pop("initial_network", None)
             if self._initial_lda is None:
-                del predictions["lda"]
+                predictions.pop("lda", None)
         predictions |= {name: one.predict(x) for name, one in self.baselines.items()}
-        predictions["headline"] = predictions[self.active_readout()]
+        readout = self.active_readout()
+        predictions["headline"] = predictions[readout if readout in predictions else "linear"]
         self._predicted = True
         if len(self._waiting) == MAX_WAITING:
             self._waiting.popleft()
@@ -264,7 +338,7 @@ class PrequentialProtocol:
                 arrival_us,
                 predictions,
                 own.rates,
-                frozen.rates,
+                own.rates[:0] if frozen is None else frozen.rates,
                 x,
                 self._bins,
                 self._events,
@@ -281,13 +355,9 @@ class PrequentialProtocol:
             self.scores.update_segment(label, one.predictions)
             if self._learns:
                 self.learner.update_lda(one.rates, label)
-            self.frozen.update_lda(one.frozen_rates, label)
+            if self.frozen is not None:
+                self.frozen.update_lda(one.frozen_rates, label)
             for baseline in self.baselines.values():
                 baseline.learn(one.counts, label)
             scored.append(one)
         return scored
-
-
-def _class(prediction: SegmentPrediction, readout: str) -> int:
-    scores: Vector = getattr(prediction, readout)
-    return int(scores.argmax())

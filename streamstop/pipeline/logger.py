@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from streamstop.evaluation.evaluator import PrequentialEvaluator
 from streamstop.evaluation.prequential import ScoredSegment
 from streamstop.events.bin_stream import BinStream
+from streamstop.learning.learner import StopLearner
 from streamstop.pipeline.folder import RunFolder
 from streamstop.pipeline.profiler import RunProfiler
 
@@ -39,6 +40,8 @@ class RunLogger:
         The bins of the run, with its ledger.
     evaluator : PrequentialEvaluator
         Scores and predictions.
+    learner : StopLearner
+        Its statistics are logged.
     meters : RunProfiler
         Wall time and memory.
     progress : callable or None
@@ -50,12 +53,14 @@ class RunLogger:
         folder: RunFolder,
         bins: BinStream,
         evaluator: PrequentialEvaluator,
+        learner: StopLearner,
         meters: RunProfiler,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self._folder = folder
         self._bins = bins
         self._evaluator = evaluator
+        self._learner = learner
         self._meters = meters
         self._progress = progress
 
@@ -64,7 +69,7 @@ class RunLogger:
         evaluator = self._evaluator
         if evaluator.labels is None and evaluator.bins % LINE_EVERY == 0:
             self._line(None, evaluator.end_us)
-            evaluator.test.learner.begin_window()
+            self._learner.begin_window()
         if self._progress is not None:
             self._progress(self._now())
 
@@ -106,7 +111,7 @@ class RunLogger:
                 "accuracy": test.scores.compute(),
                 "loss": test.loss if segment is not None else None,
                 "events": self._bins.binner.binned,
-                "layers": test.learner.layer_statistics(),
+                "layers": self._learner.layer_statistics(),
             }
         )
 
@@ -120,5 +125,5 @@ class RunLogger:
             self._bins.duration_us,
             self._meters.wall_s,
             evaluator.test.scores.compute()["segment_windowed"],
-            evaluator.said,
+            evaluator.prediction,
         )

@@ -9,11 +9,13 @@ traces. A leaky readout remembers the window by itself; a linear or spiking one 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from streamstop.errors import UsageError
 
 LossKind = Literal["ce", "half_mse", "mean_ce_mse"]
 LossTime = Literal["step", "end"]
@@ -37,6 +39,13 @@ class Loss:
     label_smoothing: float = 0.0
     classes: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        chosen = (("kind", self.kind, LossKind), ("timing", self.timing, LossTime))
+        for name, value, allowed in chosen:
+            if value not in get_args(allowed):
+                listed = ", ".join(get_args(allowed))
+                raise UsageError(f"a loss's {name} must be one of {listed}, not {value!r}")
+
     def target(self, labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
         """What the readout should say: labels (batch,), each in `among`, as (batch, classes)."""
         hot = functional.one_hot(labels, classes).to(dtype).mul_(1.0 - self.label_smoothing)
@@ -52,14 +61,14 @@ class Loss:
     def loss_and_grad(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The loss summed over the batch, (), and its derivative by the logits."""
         if not self.classes:
-            return self._error(logits, target)
+            return self._loss_and_grad(logits, target)
         kept = list(self.classes)
-        loss, of_kept = self._error(logits[:, kept], target[:, kept])
+        loss, of_kept = self._loss_and_grad(logits[:, kept], target[:, kept])
         error = torch.zeros_like(logits)
         error[:, kept] = of_kept
         return loss, error
 
-    def _error(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _loss_and_grad(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         if self.kind == "half_mse":
             return _squares(logits, target)
         log_probabilities = functional.log_softmax(logits, 1)

@@ -24,7 +24,8 @@ from streamstop.config.recipe import to_toml
 from streamstop.config.training import RECIPES as TRAININGS
 from streamstop.config.training import load_train_config
 from streamstop.datasets.load import load_training_set
-from streamstop.learning.factory import build_learner, network_from_config
+from streamstop.learning.factory import learner_from_config
+from streamstop.learning.network_section import network_from_config
 from streamstop.pipeline.configure import load_config
 from streamstop.simulation.cifar10_set import write_cifar10_set
 from streamstop.simulation.gesture_set import SetOptions, write_gesture_set
@@ -154,7 +155,7 @@ def test_the_demo_runs_with_another_network_or_rule(sets: list[str], tmp_path: P
     config = load_config(None, ["source.uri=", *sets])
     (folder,) = tmp_path.iterdir()
     assert load_config(folder / "config.toml").network == config.network
-    learner = build_learner(config, len(summary["classes"]))
+    learner = learner_from_config(config, len(summary["classes"]))
     assert summary["network"]["parameters"] == sum(
         value.numel() for value in learner.network.parameters().values()
     )

@@ -35,6 +35,7 @@ from streamstop.learning.network_section import network_from_config
 from streamstop.learning.pretrained import Pretrained
 from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.run import run
+from streamstop.pipeline.summary_file import read_summary
 from streamstop.simulation.gesture_set import write_gesture_set
 from streamstop.simulation.gestures import SENSOR
 from streamstop.training.train import train
@@ -190,7 +191,7 @@ def one_stream(
         run(config)
     done = next(out.glob("*/summary.json"))
     as_asked(done.parent, load_config(str(done.with_name("config.toml"))), config)
-    summary = json.loads(done.read_text())
+    summary = read_summary(done.parent)
     if (status := summary["status"]) != "complete":
         raise SystemExit(f"{status}, and no figure for this page; remove it: {done.parent}")
     scores = {"headline": summary["accuracy"]}

@@ -157,6 +157,8 @@ def noting_old_names() -> Iterator[None]:
 def current_key(section: str, key: str) -> str:
     """The name that `key` of `section` has now.
 
+    Examples
+    --------
     >>> current_key("network", "theta"), current_key("network", "channels")
     ('threshold_init', 'channels')
     """
@@ -170,6 +172,8 @@ def current_key(section: str, key: str) -> str:
 def current_value(section: str, key: str, value: Any) -> Any:
     """What `value` of a current `key` is called now.
 
+    Examples
+    --------
     >>> current_value("learner", "loss", "mse"), current_value("learner", "loss", "ce")
     ('half_mse', 'ce')
     """

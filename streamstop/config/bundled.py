@@ -20,7 +20,8 @@ def bundled_path(name: str) -> Path:
 
     Raises
     ------
-    SourceError : this installation has no such file.
+    SourceError
+        This installation has no such file.
     """
     package = Path(__file__).parents[1]
     for root in (package / "_bundled", package.parent):
@@ -34,9 +35,17 @@ def bundled_path(name: str) -> Path:
 def find_recipe(word: Path | str, under: str = "pipelines") -> Path:
     """The path of a recipe: `word` itself where it is a file, else the bundled recipe of that name.
 
-    under : the folder of bundled recipes to look in, "pipelines" or "pipelines/train".
+    Parameters
+    ----------
+    word : Path or str
+        Path, or name of a bundled recipe.
+    under : str
+        The folder of bundled recipes, "pipelines" or "pipelines/train".
 
-    Raises UsageError, with what the user may have meant, where there is neither.
+    Raises
+    ------
+    UsageError
+        There is neither; the message suggests what may have been meant.
     """
     path = Path(word)
     is_toml = path.suffix == ".toml"

@@ -39,13 +39,21 @@ def config_field(
 ) -> Any:
     """A field of a section.
 
-    default : its default.
-    help : one line, shown by `--print-config`.
-    at_least, at_most : inclusive bounds, of each item where the value is a list.
-    above, below : exclusive bounds, likewise.
-    form : a regular expression that a text must match in full, unless it is empty, and its
+    Parameters
+    ----------
+    default
+        Its default.
+    help
+        One line, shown by `--print-config`.
+    at_least, at_most
+        Inclusive bounds, of each item where the value is a list.
+    above, below
+        Exclusive bounds, likewise.
+    form
+        A regular expression that a text must match in full, unless it is empty, and its
         description.
-    may_be_empty : whether a list may be empty although its default is not.
+    may_be_empty
+        Whether a list may be empty although its default is not.
     """
     limits = {"at_least": at_least, "at_most": at_most, "above": above, "below": below}
     return field(
@@ -87,11 +95,15 @@ def parse_text(section: type, key: str, text: str) -> Any:
 def validate(section: type, name: str, key: str, value: Any, origin: str) -> Any:
     """Check `value` for the field `key` of `section`, called `name`; returns it converted.
 
-    origin : where the value came from, for the message.
+    Parameters
+    ----------
+    origin
+        Where the value came from, for the message.
 
     Raises
     ------
-    UsageError : it is of the wrong type or out of range.
+    UsageError
+        It is of the wrong type or out of range.
     """
     kind = types(section)[key]
     spec = next(spec for spec in fields(section) if spec.name == key)
@@ -115,7 +127,7 @@ def validate(section: type, name: str, key: str, value: Any, origin: str) -> Any
         return _text(value, limits, refuse)
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
-        # A list may be empty where the default is: that is how it says "as it comes".
+        # A list may be empty where its default is: empty stands for the default behaviour.
         empty = not default or limits["may_be_empty"]
         if not isinstance(value, list | tuple) or not (value or empty):
             raise refuse(f"a list, each item {_each(item, limits)}")
@@ -179,6 +191,8 @@ _BOUNDS: dict[str, Callable[[float, float], bool]] = {
 def to_toml_value(value: Any) -> str:
     """`value`, a bool, number, text or list of them, as TOML.
 
+    Examples
+    --------
     >>> to_toml_value([1e-05, True, 'a "b"'])
     '[1e-05, true, "a \\\\"b\\\\""]'
     """

@@ -34,9 +34,17 @@ MAX_RECIPE_BYTES = 1 << 20
 def parse_overrides(
     whole: type, sets: Sequence[str] = (), overrides: Mapping[str, Any] | None = None
 ) -> Values:
-    """The checked values of `sets` ("section.key=value" each), then of `overrides`.
+    """Parse and check `sets` ("section.key=value" each), then `overrides`.
 
-    whole : the dataclass whose fields are the sections. Raises UsageError as `load_config`.
+    Parameters
+    ----------
+    whole
+        The dataclass whose fields are the sections.
+
+    Raises
+    ------
+    UsageError
+        As `load_config`.
     """
     chosen: Values = {}
     names: dict[tuple[str, str], str] = {}
@@ -57,7 +65,7 @@ def parse_overrides(
 
 
 def build_sections(whole: type, chosen: Values) -> dict[str, Any]:
-    """The sections of `whole` by name, made of `chosen` and of defaults."""
+    """The sections of `whole` by name, from `chosen` values and defaults."""
     return {
         name: section(**{key: value for (inside, key), value in chosen.items() if inside == name})
         for name, section in _sections(whole).items()
@@ -65,9 +73,12 @@ def build_sections(whole: type, chosen: Values) -> dict[str, Any]:
 
 
 def to_toml(config: Any, *, explain: bool = False) -> str:
-    """`config`, a dataclass of sections, as a TOML recipe that is read back exactly.
+    """Write `config`, a dataclass of sections, as a TOML recipe that is read back exactly.
 
-    explain : put each section's and each key's help and choices beside it, as comments.
+    Parameters
+    ----------
+    explain
+        Add the help and choices of each section and key as comments.
     """
     lines = [f"schema = {SCHEMA}", ""]
     for name, section in _sections(type(config)).items():
@@ -95,7 +106,7 @@ def _checked(whole: type, name: str, key: str, value: Any, origin: str) -> Any:
 
 
 def resolve_key(whole: type, dotted: str, origin: str) -> tuple[str, str]:
-    """`dotted` split into section and key, both known; else a UsageError that suggests one."""
+    """Split `dotted` into a known section and key; else a UsageError with a suggestion."""
     name, _, key = dotted.partition(".")
     sections = _sections(whole)
     every = [f"{s}.{spec.name}" for s, section in sections.items() for spec in fields(section)]
@@ -121,11 +132,15 @@ def resolve_key(whole: type, dotted: str, origin: str) -> tuple[str, str]:
 
 
 def read_recipe(whole: type, path: Path, paths: Sequence[tuple[str, str]]) -> Values:
-    """Every value of a recipe, checked, and run.name after the file unless the recipe says it.
+    """The checked values of a recipe; run.name defaults to the name of the file.
 
-    whole : the dataclass whose fields are the sections.
-    paths : section and key of what is a path; where it is relative and not there, it is looked for
-        beside the recipe.
+    Parameters
+    ----------
+    whole
+        The dataclass whose fields are the sections.
+    paths
+        Section and key of a path; a relative path that does not exist is resolved from the
+        folder of the recipe.
     """
     origin = f"the recipe {path}"
     values: Values = {("run", "name"): _name_of(path)}
@@ -175,7 +190,10 @@ def _refuse_both(
 def read_toml(path: Path, what: str = "The recipe") -> dict[str, Any]:
     """The tables of a TOML file of MAX_RECIPE_BYTES at most.
 
-    Raises UsageError, which calls the file `what`, where it cannot be read.
+    Raises
+    ------
+    UsageError
+        The file, called `what` in the message, cannot be read.
     """
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The configuration of a training: its own sections, and those that it shares with a run.
+"""The configuration of a training: its own sections, and those in common with a run.
 
 Guarantees:
 
@@ -184,11 +184,19 @@ def load_train_config(
 ) -> TrainConfig:
     """The configuration of a training: a recipe, then `sets`, then `overrides`.
 
-    recipe : path of a TOML file, or the name of one in `pipelines/train/`.
-    sets, overrides : as in `streamstop.pipeline.configure.load_config`.
-    smoke : only to see that it runs: SMOKE, fewer steps, and bins of fewer cells.
+    Parameters
+    ----------
+    recipe
+        Path of a TOML file, or the name of one in `pipelines/train/`.
+    sets, overrides
+        As in `streamstop.pipeline.configure.load_config`.
+    smoke
+        A quick check that it runs: SMOKE, fewer steps, and smaller bins.
 
-    Raises UsageError as that does, and where the settings exclude each other.
+    Raises
+    ------
+    UsageError
+        As `load_config`; and where settings exclude each other.
     """
     paths = (("data", "uri"), ("data", "test_uri"))
     with noting_old_names():

@@ -23,6 +23,8 @@ def split_uri(uri: str) -> tuple[str, str, str]:
 
     Scheme and options may be empty.
 
+    Examples
+    --------
     >>> split_uri("dvs-gesture:data/DvsGesture?split=test")
     ('dvs-gesture:', 'data/DvsGesture', '?split=test')
     >>> split_uri("rec.aedat4")
@@ -39,6 +41,8 @@ def split_uri(uri: str) -> tuple[str, str, str]:
 def uri_stem(uri: str) -> str:
     """The name of the file or folder that a source reads, without its suffix.
 
+    Examples
+    --------
     >>> uri_stem("dvs-gesture:data/DvsGesture?split=test"), uri_stem("rec.aedat4"), uri_stem("")
     ('DvsGesture', 'rec', '')
     """

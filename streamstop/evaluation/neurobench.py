@@ -1,21 +1,30 @@
-"""What a stream's bins cost, counted as they pass: NeuroBench's measures, and those of learning.
+"""Counts the operations per bin: NeuroBench's measures, and the operations of learning.
 
-NeuroBench (Yik et al., "The NeuroBench framework for benchmarking neuromorphic computing algorithms
-and systems", Nature Communications 16:1545, 2025; definitions as in its harness, 2.3.0) measures a
-model by the operations of one execution, which here is one bin through the network that answers:
+NeuroBench [1]_ (definitions as in its harness, 2.3.0) measures a model by the operations of one
+execution. Here, an execution is one bin through the inference network.
 
-* a synaptic operation is one weight that is not 0 reached by one input that is not 0. A layer's are
-  accumulates (ACs) in a bin whose whole input to it is -1, 0 or 1, else multiply-accumulates, MACs:
-  log counts and averages of spikes make MACs, spikes and their maxima ACs. "Dense" are those with
-  no zeros in weights and inputs. Biases and zeros of padding never count.
-* activation sparsity is the share of zeros among all neurons' outputs, before pooling; connection
-  sparsity the share of zeros among weights.
-* a membrane update is a neuron whose potential is not what it was a bin before; from rest, any.
-* the footprint is bytes of parameters and of what has to be kept from bin to bin to answer.
+- A synaptic operation is one nonzero weight reached by one nonzero input. In a bin whose whole
+  input to a layer is -1, 0 or 1, a layer's are accumulates (ACs), else multiply-accumulates (MACs):
+  log counts and averages of spikes make MACs, spikes and their maxima ACs. "Dense" counts zeros in
+  weights and inputs too. Biases and zeros of padding never count.
+- Activation sparsity is the fraction of zeros among all neurons' outputs, before pooling;
+  connection sparsity the fraction of zeros among weights.
+- A membrane update is a neuron whose potential differs from that of the bin before; from rest,
+  every neuron.
+- The footprint is bytes of parameters and of the state that has to be kept from bin to bin.
 
-Counts are whole numbers, exact however long the stream; memory is one number for each input and one
-for each neuron of the network. The operations of learning are ours, not NeuroBench's: dense, from
-the shapes of the layers, as `cost` has them.
+Guarantees:
+
+- Counts are exact whole numbers, however long the stream.
+- Memory is one number per input and one per neuron of the network.
+
+The operations of learning are not NeuroBench's: dense, from the shapes of the layers, as `cost` has
+them.
+
+References
+----------
+.. [1] Yik et al., "The NeuroBench framework for benchmarking neuromorphic computing algorithms and
+   systems", Nature Communications 16:1545, 2025.
 """
 
 from __future__ import annotations
@@ -42,7 +51,7 @@ moment, three of the second, and the step; its root and quotient come on top."""
 
 
 class Geometry(NamedTuple):
-    """How weights (out, in / groups, kernel, kernel) lie over an input (in, height, width)."""
+    """How weights (out, in / groups, kernel, kernel) cover an input (in, height, width)."""
 
     in_shape: tuple[int, int, int]
     out_plane: tuple[int, int] = (1, 1)
@@ -52,9 +61,21 @@ class Geometry(NamedTuple):
 
 
 def fan_out(weight: Tensor, where: Geometry, *, dense: bool = False) -> Tensor:
-    """How many weights that are not 0 each input reaches, int64 (in, height, width).
+    """Number of nonzero weights that each input reaches.
 
-    dense : count zeros too.
+    Parameters
+    ----------
+    weight : Tensor of shape (out, in / groups, kernel, kernel)
+        The weights.
+    where : Geometry
+        How they cover the input.
+    dense : bool
+        Count zero weights too.
+
+    Returns
+    -------
+    Tensor of shape (in, height, width), int64
+        The counts.
     """
     out, _, kernel, _ = weight.shape
     if dense or int(torch.count_nonzero(weight)) == weight.numel():
@@ -78,7 +99,7 @@ def _planes(where: Geometry) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _reached(side: int, out: int, kernel: int, where: Geometry) -> Tensor:
-    """Along one axis: how many pairs of output and tap look at each place, int64 (side,)."""
+    """Along one axis: number of pairs of output and kernel tap at each position, int64 (side,)."""
     at = (torch.arange(out)[:, None] * where.stride + torch.arange(kernel) - where.pad).flatten()
     return torch.bincount(at[(at >= 0) & (at < side)], minlength=side)
 
@@ -137,10 +158,10 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _InMemory:
-    """A tensor's numbers in the order in which they lie in memory, not copied where that can be.
+    """A flat view of a tensor in memory order, without a copy where possible.
 
-    Most tensors are the same bin after bin, and to find their memory again takes as long as to
-    count what is in it: so it is found again only for another tensor.
+    Most tensors are the same object bin after bin, and finding their memory takes as long as
+    counting: the view is made again only for another tensor.
     """
 
     def __init__(self) -> None:
@@ -164,8 +185,14 @@ class _Connection:
 
     Attributes
     ----------
-    weight : of it as the products use it.  seen : its last input, (1, ...).
-    dense : operations of a bin without zeros.  zeros : among the weights.
+    weight : Tensor
+        As the products use it.
+    seen : callable
+        Returns the last input, (1, ...).
+    dense : int
+        Operations of a bin without zeros.
+    zeros : int
+        Zero weights.
     """
 
     def __init__(
@@ -184,7 +211,7 @@ class _Connection:
         return weight if weight.dim() == 4 else weight[:, :, None, None]
 
     def refresh(self) -> None:
-        """Look at the weights anew."""
+        """Read the weights again."""
         weight = self.weight
         self.zeros = int(_count_zeros()(_InMemory().of(weight)[0]))
         if self.zeros or not self._whole:
@@ -195,7 +222,7 @@ class _Connection:
     def count(self) -> tuple[int, bool]:
         """Operations of the last bin, and whether they are multiply-accumulates."""
         seen = self.seen()
-        assert seen is not None, "the network has taken in no bin since it is watched"
+        assert seen is not None, "no bin has passed through the network since counting began"
         x, last = self._memory.of(seen)
         fan = self._laid.get(last)
         if fan is None:
@@ -207,14 +234,25 @@ class _Connection:
 
 
 class SynapticOperations:
-    """Counts of the network by which a learner answers, and of what the learner learned meanwhile.
+    """Counts operations of a learner's inference network, and of its learning.
 
-    Call `bin` after each `StopLearner.predict`, before the network rests.
+    Call `bin` after each `StopLearner.predict`, before the network is reset.
+
+    Parameters
+    ----------
+    learner : StopLearner
+        The learner.
 
     Attributes
     ----------
-    executions : bins counted.
-    macs, acs : effective synaptic operations.  spikes : by layer.  membrane_updates : of all.
+    executions : int
+        Bins counted.
+    macs, acs : int
+        Effective synaptic operations.
+    spikes : dict of str to int
+        By layer.
+    membrane_updates : int
+        Of all neurons.
     """
 
     def __init__(self, learner: StopLearner) -> None:
@@ -274,9 +312,9 @@ class SynapticOperations:
         self.executions += 1
 
     def as_dict(self) -> dict[str, Any]:
-        """What summary.json says; operations are means over executions, None where there was none.
+        """The entry in summary.json: means per execution, None where there was none.
 
-        What does not depend on bins is that of the network as it is now.
+        Measures that do not depend on bins are of the current network.
         """
         neurons = {name: layer.state.v.numel() for name, layer in self._layers.items()}
         weights = sum(one.weight.numel() for one in self._connections)
@@ -317,8 +355,8 @@ class SynapticOperations:
     def _learning(self) -> dict[str, Any]:
         """Dense multiply-accumulates of learning, means over executions.
 
-        forward : of a network that learns beside the one that answers, or, under rule "bptt", once
-            more through the segment.
+        "forward" is that of a network that learns apart from the inference network, or, under rule
+        "bptt", the second pass through the segment.
         """
         learner, spec = self.learner, self.learner.spec
         letters = letters_of(spec.trainable)

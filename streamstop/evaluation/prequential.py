@@ -1,11 +1,19 @@
-"""Test, then train: the order in which predictions, labels, scores and updates may happen.
+"""The prequential (test-then-train) protocol: the order of predictions, labels, scores and updates.
 
-A segment is scored only on predictions by weights that its own label has not touched; every rival
-answers before it learns. Labels arrive "concurrent" (each bin's label right after the bin was
-predicted; the segment is decided at its end, by weights from before its beginning) or "delayed"
-(`delay_us` after the segment began: it is scored then, on what was predicted until then, and only
-what follows is learned; a label later than its segment's end still teaches those that keep the
-segment's features: the discriminant readout and the baselines).
+Labels arrive in one of two ways:
+
+- immediate: the label of a bin comes right after the bin was predicted. The segment is predicted
+  at its end, by weights from before its beginning.
+- delayed: the label of a segment comes `delay_us` after the segment began. The segment is scored
+  then, on what was predicted until then, and only the bins that follow are learned. A label later
+  than the end of its segment trains only what keeps the features of the segment: the LDA readout
+  and the baselines.
+
+Guarantees:
+
+- A segment is scored only on predictions by weights that its own label has not changed.
+- The learner and every baseline predict before they learn.
+- Memory is bounded: at most MAX_WAITING segments wait for their label.
 """
 
 from __future__ import annotations
@@ -27,7 +35,7 @@ from streamstop.learning.lda import Vector
 from streamstop.learning.learner import Prediction, SegmentPrediction, StopLearner
 
 MAX_WAITING = 256
-"""Decided segments that may wait for a late label; the oldest is given up, and counted, beyond."""
+"""Segments that may wait for a late label; beyond, the oldest is given up and counted."""
 
 
 class Learner(Protocol):
@@ -45,23 +53,33 @@ class Learner(Protocol):
     def class_names(self) -> tuple[str, ...]: ...
 
     def begin_segment(self) -> None:
-        """Start an unrelated piece of stream."""
+        """Start a segment: reset all state within a segment."""
 
     def reset_state(self) -> None:
-        """Time has jumped: forget the state of the moment, nothing that was learned."""
+        """Reset the state after a jump in time; keep what was learned."""
 
     def predict(self, x: Tensor, *, trace: bool) -> Prediction:
-        """Take in one bin, x of shape (1, 2, height, width); log-probabilities, (classes,).
+        """Process one bin and predict its class.
 
-        trace : whether `learn` may follow.
+        Parameters
+        ----------
+        x : Tensor of shape (1, 2, height, width)
+            The network's input.
+        trace : bool
+            Whether `learn` may follow.
+
+        Returns
+        -------
+        Prediction
+            Log-probabilities, (classes,).
         """
         ...
 
     def learn(self, label: int) -> None:
-        """Learn the label of the bin just predicted."""
+        """Learn the label of the bin that was just predicted."""
 
     def predict_segment(self) -> SegmentPrediction:
-        """What was seen since the segment began; `lda` may be None."""
+        """Predict the open segment from its bins so far; `lda` may be None."""
         ...
 
     def end_segment(self) -> float | None:
@@ -71,13 +89,13 @@ class Learner(Protocol):
         """Learn from the `rates` of a segment that `predict_segment` returned."""
 
     def state_bytes(self) -> int:
-        """Bytes that it carries through the stream."""
+        """Bytes of state that is kept from bin to bin."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredSegment:
-    """One decided segment, and all that is needed to score and learn it when its label arrives."""
+    """One predicted segment, with what is needed to score and learn it when its label arrives."""
 
     index: int
     segment: Segment
@@ -91,30 +109,49 @@ class ScoredSegment:
 
 
 class PrequentialProtocol:
-    """The learner, its frozen twin and the baselines, led through a labelled stream.
+    """Runs the learner, a frozen copy and the baselines through a labelled stream.
 
     Parameters
     ----------
-    learner : predicts and learns.
-    frozen : the same initial network, its hidden layers never to learn (`learn=""`). It makes three
-        baselines: "initial_network", whose linear readout keeps its initial weights; and what the
-        two readouts would score had STOP trained nothing below them, "frozen_features_linear" and
+    learner : Learner
+        Predicts and learns.
+    frozen : StopLearner or None
+        The same initial network, whose hidden layers never learn; None: no such baselines. It makes
+        three baselines:
+        "initial_network", whose linear readout keeps its initial weights; and what the two readouts
+        would score had STOP trained nothing below them, "frozen_features_linear" and
         "frozen_features_lda". A pretrained LDA, unchanged, is "initial_lda".
-    decide : "linear", "lda", or "auto": the readout with the better record so far.
-    at_first : the readout that "auto" takes between equals: "lda", or "linear" where the network is
-        pretrained and its linear readout knows something from the start.
-    learns : False leaves the learner as it is, whatever labels come: it only predicts, by its
-        linear readout, or by a trained discriminant if that is to decide. An LDA readout that
-        knows nothing, and those that would repeat it, "initial_network" and "initial_lda", say
-        nothing then. The other rivals learn as ever.
+    classes : tuple of str
+        Names of the classes, in index order.
+    decide : {"auto", "linear", "lda"}
+        The readout of the headline prediction; "auto": the more accurate one so far.
+    delay_us : int or None
+        From the beginning of a segment to its label; None: labels are immediate.
+    baselines : mapping of str to Baseline, optional
+        Further baselines by name, beside `make_baselines`.
+    at_first : {"lda", "linear"}
+        The readout that "auto" takes on a tie: "linear" where a pretrained linear readout is good
+        from the start.
+    learns : bool
+        False: the learner only predicts, by its linear readout, or by a pretrained LDA if that is
+        to make the headline prediction. An empty LDA readout then predicts nothing, nor do the
+        baselines that would repeat the learner, "initial_network" and "initial_lda". The other
+        baselines learn as usual.
 
     Attributes
     ----------
-    decides : `decide`; but "linear" where nothing learns, unless a trained discriminant was asked
-        to: "auto" goes by a record, and keeping one is learning.
+    decides : str
+        `decide`; but "linear" where nothing learns, unless a pretrained LDA was asked for: "auto"
+        compares scores, and that is learning.
+    scores : StreamMetrics
+        The scores so far.
+    loss : float or None
+        Mean loss of the last segment.
+    unscored : int
+        Segments that were given up because too many waited for their label.
+    undelivered : list of ScoredSegment
+        Segments that were scored when learning diverged.
     """
-
-    __test__ = False  # not a test case, whatever its name says
 
     def __init__(
         self,
@@ -134,11 +171,11 @@ class PrequentialProtocol:
         self.loss: float | None = None
         self.unscored = 0
         self.undelivered: list[ScoredSegment] = []
-        self._as_drawn = frozen.network.readout.clone() if frozen is not None else None
-        self._lda_as_trained = None
+        self._initial_readout = frozen.network.readout.clone() if frozen is not None else None
+        self._initial_lda = None
         if frozen is not None and frozen.lda.counts.any():
-            self._lda_as_trained = frozen.lda.coefficients()
-        stays = decide == "lda" and self._lda_as_trained is not None
+            self._initial_lda = frozen.lda.coefficients()
+        stays = decide == "lda" and self._initial_lda is not None
         self.decides = decide if learns or stays else "linear"
         self._at_first = at_first
         self._learns = learns
@@ -150,76 +187,92 @@ class PrequentialProtocol:
 
     @property
     def segment(self) -> Segment | None:
-        """The open segment."""
+        """The open segment, or None."""
         return self._segment
 
     def begin_segment(self, segment: Segment) -> None:
-        """Open a segment: neurons at rest."""
+        """Open a segment: membrane potentials and traces are reset."""
         self._segment = segment
         self._index += 1
         self._counts: NDArray[np.int64] | None = None
         self._bins = self._events = 0
         self._frozen_votes = np.zeros(len(self.scores.classes))
-        self._decided = False
+        self._predicted = False
         self.learner.begin_segment()
-        if self.frozen is not None and self._as_drawn is not None:
+        if self.frozen is not None and self._initial_readout is not None:
             self.frozen.begin_segment()
-            self._as_drawn.reset_state(1)
+            self._initial_readout.reset_state(1)
 
     def step(
         self, x: Tensor, counts: NDArray[np.int32], clock_us: int, events: int | None = None
     ) -> tuple[int, list[ScoredSegment]]:
         """One bin of the open segment: predict, score, then learn.
 
-        x : encoded counts, (1, 2, height, width).  counts : (2, height, width).
-        clock_us : where the bin begins, in the time that labels speak of.
-        events : in the bin, where that is not the sum of counts.
-        Returns the class predicted for this bin, and the segments scored meanwhile.
+        Parameters
+        ----------
+        x : Tensor of shape (1, 2, height, width)
+            The network's input.
+        counts : ndarray of shape (2, height, width)
+            Event counts of the bin.
+        clock_us : int
+            Start of the bin, in the time of the labels.
+        events : int, optional
+            Events in the bin, where that is not the sum of `counts`.
+
+        Returns
+        -------
+        predicted : int
+            The class predicted for this bin.
+        scored : list of ScoredSegment
+            Segments whose labels arrived.
         """
         segment = self._segment
         assert segment is not None, "begin_segment() comes first"
-        scored = self._settle(clock_us)
-        concurrent = self._delay_us is None
-        label_is_here = concurrent or clock_us >= segment.start_us + (self._delay_us or 0)
-        if label_is_here and not concurrent and not self._decided and self._bins:
-            scored += self._close_decision(clock_us)
-        # Traces know no label: they run from the segment's beginning where one may come in time.
-        in_time = concurrent or (self._delay_us or 0) < segment.end_us - segment.start_us
+        scored = self._score_arrived(clock_us)
+        immediate = self._delay_us is None
+        label_is_here = immediate or clock_us >= segment.start_us + (self._delay_us or 0)
+        if label_is_here and not immediate and not self._predicted and self._bins:
+            scored += self._predict_open_segment(clock_us)
+        # Traces need no label: they run from the start of a segment whose label may come in time.
+        in_time = immediate or (self._delay_us or 0) < segment.end_us - segment.start_us
         prediction = self.learner.predict(x, trace=in_time and self._learns)
-        if self.frozen is not None and self._as_drawn is not None:
+        if self.frozen is not None and self._initial_readout is not None:
             self.frozen.predict(x, trace=in_time)
-            # Features of the inference network: where it learns dropout may silence some.
-            logits = self._as_drawn.forward(self.frozen.inference_network.features, "none")
+            # Features of the inference network: dropout may silence some in the one that learns.
+            logits = self._initial_readout.forward(self.frozen.inference_network.features, "none")
             self._frozen_votes += functional.log_softmax(logits, 1)[0].double().numpy()
         total = counts.astype(np.int64)
         self._counts = total if self._counts is None else self._counts + total
         self._events += int(total.sum()) if events is None else events
         self._bins += 1
-        index = self.current_prediction(prediction.log_probs)
-        if concurrent or not label_is_here:
-            self.scores.update_bin(segment.label, index)
+        predicted = self.current_prediction(prediction.log_probs)
+        if immediate or not label_is_here:
+            self.scores.update_bin(segment.label, predicted)
         if label_is_here:
             if self._learns:
                 self.learner.learn(segment.label)
             if self.frozen is not None:
                 self.frozen.learn(segment.label)
-        return index, scored
+        return predicted, scored
 
     def current_prediction(self, linear: NDArray[np.float64]) -> int:
-        """The class of the moment: of this bin by the linear readout, or of the rates so far."""
+        """The class predicted now: by the linear readout, or by LDA from the rates so far."""
         if self.active_readout() == "linear":
             return int(linear.argmax())
         prediction = self.learner.predict_segment()
         return int(linear.argmax() if prediction.lda is None else prediction.lda.argmax())
 
     def end_segment(self, now_us: int) -> list[ScoredSegment]:
-        """Close the open segment; returns the segments scored by it.
+        """Close the open segment; returns the segments that were scored.
 
-        Raises DivergedError, with those segments left in `undelivered`.
+        Raises
+        ------
+        DivergedError
+            Learning diverged; the scored segments are in `undelivered`.
         """
         scored: list[ScoredSegment] = []
-        if self._bins and not self._decided:
-            scored = self._close_decision(now_us)
+        if self._bins and not self._predicted:
+            scored = self._predict_open_segment(now_us)
         self._segment = None
         self.undelivered = scored
         self.loss = self.learner.end_segment()
@@ -229,14 +282,14 @@ class PrequentialProtocol:
         return scored
 
     def close(self, now_us: int) -> list[ScoredSegment]:
-        """The stream is over: labels still on their way never arrived."""
-        scored = self._settle(now_us)
+        """End the stream; returns the last scored segments. Labels not yet due are given up."""
+        scored = self._score_arrived(now_us)
         self.unscored += len(self._waiting)
         self._waiting.clear()
         return scored
 
     def active_readout(self) -> str:
-        """The readout that decides now."""
+        """The readout that makes the headline prediction now, "linear" or "lda"."""
         if self.decides != "auto":
             return self.decides
         tallies = self.scores.tallies
@@ -247,34 +300,34 @@ class PrequentialProtocol:
             return self._at_first
         return "linear" if lead > 0 else "lda"
 
-    def _close_decision(self, now_us: int) -> list[ScoredSegment]:
-        """Every rival answers for the open segment; then its label may be looked at."""
+    def _predict_open_segment(self, now_us: int) -> list[ScoredSegment]:
+        """Every prediction for the open segment is made; after that its label may be used."""
         segment = self._segment
         assert segment is not None and self._counts is not None
-        decision = self.learner.predict_segment()
+        own = self.learner.predict_segment()
         frozen = self.frozen.predict_segment() if self.frozen is not None else None
         x = log_counts(self._counts)
         arrival_us = now_us if self._delay_us is None else segment.start_us + self._delay_us
         predictions: dict[str, int | None] = {
-            "linear": int(decision.linear.argmax()),
+            "linear": int(own.linear.argmax()),
         }
-        if decision.lda is not None:
-            predictions["lda"] = int(decision.lda.argmax())
+        if own.lda is not None:
+            predictions["lda"] = int(own.lda.argmax())
         if frozen is not None and frozen.lda is not None:
             predictions["initial_network"] = int(self._frozen_votes.argmax())
             predictions["frozen_features_linear"] = int(frozen.linear.argmax())
             predictions["frozen_features_lda"] = int(frozen.lda.argmax())
-        if frozen is not None and self._learns and self._lda_as_trained is not None:
-            weight, bias = self._lda_as_trained
+        if frozen is not None and self._learns and self._initial_lda is not None:
+            weight, bias = self._initial_lda
             predictions["initial_lda"] = int((weight @ frozen.rates + bias).argmax())
         if not self._learns:
             predictions.pop("initial_network", None)
-            if self._lda_as_trained is None:
+            if self._initial_lda is None:
                 predictions.pop("lda", None)
         predictions |= {name: one.predict(x) for name, one in self.baselines.items()}
         readout = self.active_readout()
         predictions["headline"] = predictions[readout if readout in predictions else "linear"]
-        self._decided = True
+        self._predicted = True
         if len(self._waiting) == MAX_WAITING:
             self._waiting.popleft()
             self.unscored += 1
@@ -284,27 +337,27 @@ class PrequentialProtocol:
                 segment,
                 arrival_us,
                 predictions,
-                decision.rates,
-                decision.rates[:0] if frozen is None else frozen.rates,
+                own.rates,
+                own.rates[:0] if frozen is None else frozen.rates,
                 x,
                 self._bins,
                 self._events,
             )
         )
-        return self._settle(now_us)
+        return self._score_arrived(now_us)
 
-    def _settle(self, now_us: int) -> list[ScoredSegment]:
+    def _score_arrived(self, now_us: int) -> list[ScoredSegment]:
         """Score and learn the segments whose label has arrived by now."""
         scored = []
         while self._waiting and self._waiting[0].arrival_us <= now_us:
-            verdict = self._waiting.popleft()
-            label = verdict.segment.label
-            self.scores.update_segment(label, verdict.predictions)
+            one = self._waiting.popleft()
+            label = one.segment.label
+            self.scores.update_segment(label, one.predictions)
             if self._learns:
-                self.learner.update_lda(verdict.rates, label)
+                self.learner.update_lda(one.rates, label)
             if self.frozen is not None:
-                self.frozen.update_lda(verdict.frozen_rates, label)
-            for one in self.baselines.values():
-                one.learn(verdict.counts, label)
-            scored.append(verdict)
+                self.frozen.update_lda(one.frozen_rates, label)
+            for baseline in self.baselines.values():
+                baseline.learn(one.counts, label)
+            scored.append(one)
         return scored

@@ -1,8 +1,13 @@
 """The inner loop of the binner: one pass over a packet's events, compiled by numba on first use.
 
-It promises to consume events for as long as nothing but counting has to be done, and to stop
-before the first event that closes a bin or jumps in time: the binner decides there, in plain
-Python. It does no input checking: `streamstop.events.binning` is its only caller.
+Guarantees:
+
+- Consumes events while only counting is needed, and stops before the first event that closes a bin
+  or jumps in time; the binner handles that event in plain Python.
+
+Does not:
+
+- Check its input: `streamstop.events.binning` is its only caller.
 """
 
 from __future__ import annotations
@@ -44,16 +49,26 @@ def bin_events(
 ) -> int:
     """Count events from index `i` on; return the index of the first one that was not consumed.
 
-    words : (n, 2) int64, a packet seen as two words an event: time; then x, y, p in 16, 16, 8 bits
+    Parameters
+    ----------
+    words
+        (n, 2) int64, a packet seen as two words an event: time; then x, y, p in 16, 16, 8 bits
         (and three bytes of padding, which may hold anything).
-    columns, rows : (65536,), (65536,) int64: what each possible x and y adds to the index of its
-        cell; OUTSIDE where the sensor has no such pixel, CROPPED_AWAY where the grid has no cell.
-    plane : cells of one polarity, height * width of the grid.
-    counts, filled : (slots, 2 * plane) int32, (slots,) int64: the open bins, a ring.
-    head, start : slot and first microsecond of the oldest open bin.
-    clock : (2,) int64, in and out: the latest time seen, and the floor that late events lie below.
-    last : the latest time that closes no bin. An on-sensor event after it ends the pass.
-    tally : (4,) int64, out: rejected events by cause.
+    columns, rows
+        (65536,), (65536,) int64: what each possible x and y adds to the index of its cell;
+        OUTSIDE where the sensor has no such pixel, CROPPED_AWAY where the grid has no cell.
+    plane
+        Cells of one polarity, height * width of the grid.
+    counts, filled
+        (slots, 2 * plane) int32, (slots,) int64: the open bins, a ring.
+    head, start
+        Slot and first microsecond of the oldest open bin.
+    clock
+        (2,) int64, in and out: the latest time seen, and the floor that late events lie below.
+    last
+        The latest time that closes no bin. An on-sensor event after it ends the pass.
+    tally
+        (4,) int64, out: rejected events by cause.
     """
     n = words.shape[0]
     slots = counts.shape[0]

@@ -1,4 +1,4 @@
-"""The bins of a stream of packets, each packet's events entered in the ledger first."""
+"""The bins of a stream of packets; the events of each packet enter the ledger first."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class BinStream:
 
     Guarantees:
 
-    - What was received is in the ledger before the first bin that it closes comes out.
-    - Nothing is kept but the open bins of the binner.
+    - A packet is in the ledger before the first bin that it closes.
+    - Only the open bins of the binner are kept.
 
     Parameters
     ----------
@@ -31,14 +31,14 @@ class BinStream:
     Attributes
     ----------
     ledger : EventLedger
-        The account of all events.
+        Counts of all events.
     arrived_s : float or None
-        When the latest event of the bin just handed over came in (monotonic clock, seconds); None
-        where no clock was read.
+        When the latest event of the current bin arrived (monotonic clock, seconds); None where
+        that is not known.
     first_us : int or None
         Start of the first bin, in us of the source's time.
     end_us, clock_us : int
-        End of the latest bin, in the source's time and in the time that labels speak of.
+        End of the latest bin, in the source's time and in the time of the labels.
     """
 
     def __init__(self, packets: Iterable[Packet], binner: Binner) -> None:
@@ -51,7 +51,7 @@ class BinStream:
 
     @property
     def duration_us(self) -> int:
-        """Stream time that has been handed over, in us."""
+        """Stream time so far, in us."""
         return self.end_us - (self.first_us or 0)
 
     def __iter__(self) -> Iterator[Bin]:
@@ -70,7 +70,7 @@ class BinStream:
         yield from self.rest()
 
     def rest(self) -> Iterator[Bin]:
-        """The bins still open; for a stream that broke off, where iteration ended in an error."""
+        """The bins still open; for a stream whose iteration ended in an error."""
         self.arrived_s = None
         yield from map(self._entered, self.binner.flush())
 

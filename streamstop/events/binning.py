@@ -1,9 +1,14 @@
 """Online binning: events in, one tensor of counts per fixed time window out, empty ones included.
 
-It promises that the bins depend on the order of the events alone, never on how they were cut into
-packets; that it holds a few open bins and no events, however long the stream; and that at every
-moment, between two bins of one packet too, pushed = binned + pending + rejected. It does not guess:
-an event that it cannot place is rejected and counted by cause, not moved to where it would fit.
+Guarantees:
+
+- Bins depend only on the order of events, not on how these were cut into packets.
+- Memory is a few open bins and no events, however long the stream.
+- At every moment, between two bins of one packet too, pushed = binned + pending + rejected.
+
+Does not:
+
+- Move events in time: an event that fits no open bin is rejected, and counted by cause.
 """
 
 from __future__ import annotations
@@ -40,15 +45,23 @@ MAX_OPEN_EVENTS = (1 << 31) - 1
 class Bin(NamedTuple):
     """The events of one window `[start_us, end_us)`.
 
-    index : which window, counted from the stream's origin; it only ever rises.
-    start_us, end_us : origin + index * bin_us, and bin_us later. After a jump back in time these
-        go on rising, so they are the stream's time, no longer the events' own.
-    counts : (2, height, width) int32, OFF events in plane 0, ON in plane 1; a fresh array, the
-        caller's to keep. With `values="binary"`, 1 where there was any event.
-    events : events counted in it.
-    reset : True on the first bin after a jump in time: state from before says nothing about now.
-    clock_us : where the window begins in the events' own time, which labels speak of: `start_us`
-        until time has jumped back.
+    Attributes
+    ----------
+    index
+        Which window, counted from the stream's origin; it only ever rises.
+    start_us, end_us
+        Origin + index * bin_us, and bin_us later. After a jump back in time these go on rising,
+        so they are the stream's time, no longer the events' own.
+    counts
+        (2, height, width) int32, OFF events in plane 0, ON in plane 1; a fresh array, the
+        caller's to keep. With `representation="binary"`, 1 where there was any event.
+    events
+        Events counted in it.
+    reset
+        True on the first bin after a jump in time: earlier state does not apply.
+    clock_us
+        Where the window begins in the events' own time, that of the labels: `start_us` until
+        time has jumped back.
     """
 
     index: int  # type: ignore[assignment]  # in place of tuple.index, which no one needs here
@@ -63,9 +76,13 @@ class Bin(NamedTuple):
 class TimeJump(NamedTuple):
     """A jump in time: back, or forward by more than `reset_gap_us`.
 
-    event : index, among all events pushed, of the event that jumped (or would have come next,
-        where `advance` jumped).
-    from_us, to_us : latest time before it, and the time jumped to, as the events tell it.
+    Attributes
+    ----------
+    event
+        Index, among all events pushed, of the event that jumped (or would have come next, where
+        `advance` jumped).
+    from_us, to_us
+        Latest time before it, and the time jumped to, as the events tell it.
     """
 
     event: int
@@ -89,13 +106,16 @@ def pixel_to_cell_map(
     whole numbers. Each event is one count in one cell: a sensor smaller than the grid leaves cells
     between its pixels empty.
 
-    letterbox : all of the sensor, its aspect kept (to half a cell), centred, zero around it.
-    crop : the largest centred part of the sensor that has the grid's aspect fills the grid.
-    stretch : all of the sensor fills all of the grid, each axis on its own.
+    - letterbox: the whole sensor, its aspect kept (to half a cell), centred, zeros around it.
+    - crop: the largest centred part of the sensor with the aspect of the grid fills the grid.
+    - stretch: the whole sensor fills the grid, each axis scaled on its own.
 
     Returns
     -------
-    columns, rows : int64 arrays of shape (sensor.width,) and (sensor.height,).
+    columns : ndarray of shape (sensor.width,), int64
+        The column of the grid per sensor column.
+    rows : ndarray of shape (sensor.height,), int64
+        The row of the grid per sensor row.
 
     Examples
     --------
@@ -133,24 +153,24 @@ def _axis_map(sensor_pixels: int, pixels: int, grid_cells: int, cells: int) -> N
 
 
 def _for_any_coordinate(axis: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The map of an axis, extended to everything that 16 bits can say."""
+    """The map of an axis, extended to all 16-bit coordinates."""
     table = np.full(1 << 16, OUTSIDE, np.int64)
     table[: len(axis)] = axis
     return table
 
 
 class Binner:
-    """Turns a stream of events into bins, each handed over as soon as no event can still change it.
+    """Turns a stream of events into bins; each is yielded as soon as no event can change it.
 
-    Bin k is `[origin + k * bin_us, origin + (k + 1) * bin_us)`. What becomes of an event follows
-    from the events before it alone. With `now` the latest time seen:
+    Bin k is `[origin + k * bin_us, origin + (k + 1) * bin_us)`. What happens to an event depends
+    only on the events before it. With `now` the latest time seen:
 
     - off the sensor: rejected as `out_of_range`; a time beyond +-2**60 us: rejected as `bad_time`.
       Neither moves time.
     - earlier than `now - reset_gap_us`: time has jumped back. The open bins close; the next bin has
       the next index and begins at this event.
     - else earlier than `now - reorder_window_us`, than the start of the stream or of its part since
-      the last jump, or than what `advance` was told: rejected as `late`, wherever its bin is.
+      the last jump, or than the time given to `advance`: rejected as `late`, wherever its bin is.
     - later than `now + reset_gap_us`: time has jumped forward. The open bins close, those in
       between are left out, and binning goes on in the bin that holds the event.
     - outside the part of the sensor that `resize_mode="crop"` keeps: rejected as `cropped`, but
@@ -159,20 +179,28 @@ class Binner:
 
     Parameters
     ----------
-    sensor : width and height of the sensor in pixels.
-    bin_us : length of a bin.
-    height, width : rows and columns of the grid.
-    resize_mode : how the sensor is laid on the grid, see `pixel_to_cell_map`.
-    representation : "count", or "binary" for 0 and 1.
-    reorder_window_us : how far out of order an event may come and still be counted. Bins close that
-        much later.
-    reset_gap_us : at least bin_us + reorder_window_us; a longer step in time is a jump.
-    origin_us : where bin 0 begins; None for the time of the first event on the sensor.
+    sensor
+        Width and height of the sensor in pixels.
+    bin_us
+        Length of a bin.
+    height, width
+        Rows and columns of the grid.
+    resize_mode
+        How the sensor is laid on the grid, see `pixel_to_cell_map`.
+    representation
+        "count", or "binary" for 0 and 1.
+    reorder_window_us
+        How far out of order an event may come and still be counted. Bins close that much later.
+    reset_gap_us
+        At least bin_us + reorder_window_us; a longer step in time is a jump.
+    origin_us
+        Where bin 0 begins; None for the time of the first event on the sensor.
 
     Raises
     ------
-    UsageError : where a setting makes no sense, or (while pushing) where the open bins hold more
-        than 2**31 - 1 events.
+    UsageError
+        Where a setting makes no sense, or (while pushing) where the open bins hold more than 2**31
+        - 1 events.
 
     Notes
     -----
@@ -268,19 +296,21 @@ class Binner:
         }
 
     def push(self, events: Events) -> Iterator[Bin]:
-        """Take events in, in the order they came; yield the bins that they close.
+        """Add events, in their order of arrival; yield the bins that they close.
 
         Parameters
         ----------
-        events : (n,) array of EVENT_DTYPE, any n.
+        events
+            (n,) array of EVENT_DTYPE, any n.
 
         Raises
         ------
-        TypeError : where `events` is of another dtype or shape.
+        TypeError
+            Where `events` is of another dtype or shape.
         """
         if events.dtype != EVENT_DTYPE or events.ndim != 1:
             raise TypeError(
-                f"push wants a one-dimensional array of EVENT_DTYPE, "
+                f"push takes a one-dimensional array of EVENT_DTYPE, "
                 f"not {events.dtype} of shape {events.shape}"
             )
         if self.pending + len(events) > MAX_OPEN_EVENTS:
@@ -296,17 +326,17 @@ class Binner:
         return self._bin(words)
 
     def advance(self, until_us: int) -> Iterator[Bin]:
-        """Time has come to `until_us`: yield the bins that end by then, with or without events.
+        """Advance time to `until_us`: yield the bins that end by then, with or without events.
 
-        `until_us` vouches that no later event is earlier; one that is will be rejected as late. As
+        The caller guarantees that no later event is earlier; such an event is rejected as late. As
         with events, more than `reset_gap_us` at once is a jump. A time that has passed already, one
-        beyond +-2**60 us, or any time before the origin is known, says nothing and does nothing.
+        beyond +-2**60 us, or any time before the origin is known, has no effect.
         """
         self._enter()
         return self._advance(until_us)
 
     def flush(self) -> Iterator[Bin]:
-        """The stream has ended: yield the open bins up to the latest time seen.
+        """End the stream: yield the open bins up to the latest time seen.
 
         The last one is whole in length though time has not come to its end. One that neither time
         nor an event has entered is not a bin yet. Binning can go on after it.

@@ -1,8 +1,12 @@
-"""Labels: segments of a stream, the track they form, and the CSV they live in on disk.
+"""Labels: segments of a stream, label tracks, and label CSV files.
 
 A segment is a labelled interval [start_us, end_us). On disk a track is a CSV with the columns of
-the DVS-Gesture set: `class,startTime_usec,endTime_usec`. Reading promises intervals in time order
-that do not overlap, each with its line for messages; what a class is called is taken as written.
+DVS-Gesture: `class,startTime_usec,endTime_usec`.
+
+Guarantees:
+
+- Intervals that are read are in time order and do not overlap; each has its line, for messages.
+- Class names are kept as written.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from typing import NamedTuple
 from streamstop.errors import SourceError, UsageError
 
 CLASS_NAMES = "gesture_mapping.csv"
-"""Beside label files, as in the DVS-Gesture set: what to call classes that are numbers."""
+"""A file next to label files, as in DVS-Gesture, with names of classes that are numbers."""
 
 CSV_COLUMNS = ("class", "startTime_usec", "endTime_usec")
 MAX_CSV_BYTES = 1 << 26
@@ -26,10 +30,16 @@ MAX_CSV_BYTES = 1 << 26
 class Segment(NamedTuple):
     """A labelled interval of the stream.
 
-    start_us, end_us : half-open interval in stream time.
-    label : index into the track's classes.
-    recording : name of the recording it was cut from.
-    recording_us : where it starts in that recording, from the recording's first event.
+    Attributes
+    ----------
+    start_us, end_us
+        Half-open interval in stream time.
+    label
+        Index into the track's classes.
+    recording
+        Name of the recording it was cut from.
+    recording_us
+        Where it starts in that recording, from the recording's first event.
     """
 
     start_us: int
@@ -63,8 +73,10 @@ class LabelInterval(NamedTuple):
 
 
 def sorted_classes(names: Iterable[str]) -> tuple[str, ...]:
-    """Class names without repeats: whole numbers first, by value, then the others by name.
+    """Class names without repeats: whole numbers first, by value, then all remaining by name.
 
+    Examples
+    --------
     >>> sorted_classes(["10", "9", "mug", "9"])
     ('9', '10', 'mug')
     """
@@ -82,19 +94,27 @@ def is_label_csv(head: bytes) -> bool:
 
 
 def read_label_csv(
-    path: str | Path, mend: Callable[[list[LabelInterval]], list[LabelInterval]] | None = None
+    path: str | Path, fix: Callable[[list[LabelInterval]], list[LabelInterval]] | None = None
 ) -> list[LabelInterval]:
     """The intervals of a label CSV, in time order.
 
-    mend : sets right what is known to be wrong in it, before the intervals are held against each
-        other.
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    fix : callable, optional
+        Corrects known errors of the file, before overlaps are checked.
+
+    Returns
+    -------
+    list of LabelInterval
 
     Raises
     ------
     SourceError
         If the file cannot be read.
     UsageError
-        If it is no label CSV, a line cannot be understood, intervals overlap or there are none.
+        If it is not a label CSV, a line cannot be parsed, intervals overlap or there are none.
     """
     try:
         with Path(path).open("rb") as file:
@@ -126,8 +146,8 @@ def read_label_csv(
     if not intervals:
         raise UsageError(f"the label file holds no interval: {path}")
     intervals.sort()
-    if mend is not None:
-        intervals = mend(intervals)
+    if fix is not None:
+        intervals = fix(intervals)
     for one, following in pairwise(intervals):
         if following.start_us < one.end_us:
             raise UsageError(
@@ -138,10 +158,14 @@ def read_label_csv(
 
 
 def apply_class_names(classes: tuple[str, ...], folder: Path) -> tuple[str, ...]:
-    """Classes that are numbers under the names that CLASS_NAMES in `folder` gives them, if any.
+    """Replace numeric classes by the names in CLASS_NAMES in `folder`, where there are any.
 
-    A name comes with its number in front: "4 right_arm_clockwise". Raises UsageError where a line
-    of the file is anything but a name and a number, under "action,label".
+    A name follows its number: "4 right_arm_clockwise".
+
+    Raises
+    ------
+    UsageError
+        A line of the file, below "action,label", is not a name and a number.
     """
     names = _class_names(folder / CLASS_NAMES)
     return tuple(names.get(one, one) for one in classes)
@@ -164,7 +188,7 @@ def _class_names(path: Path) -> dict[str, str]:
 
 
 def label_names(recording: Path) -> tuple[Path, Path]:
-    """Where the label CSV of `rec.aedat4` may lie: `rec_labels.csv`, else `rec.csv`, beside it."""
+    """Possible label files of `rec.aedat4`, in its folder: `rec_labels.csv`, else `rec.csv`."""
     return recording.with_name(f"{recording.stem}_labels.csv"), recording.with_suffix(".csv")
 
 
@@ -175,13 +199,20 @@ def align_intervals(
 
     Times are the recording's own where every interval lies at least by half within the recording;
     else they count from its first event, where that holds. An interval may begin a little before
-    the first event or end after the last: labels, too, tell that time went on.
+    the first event or end after the last: time goes on without events.
 
     Parameters
     ----------
-    intervals : as read, in time order.
-    first_us, last_us : times of the recording's first and last event.
-    path : the label file, for messages.
+    intervals : sequence of LabelInterval
+        As read, in time order.
+    first_us, last_us : int
+        Times of the recording's first and last event.
+    path : str or Path
+        The label file, for messages.
+
+    Returns
+    -------
+    list of LabelInterval
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The ledger: where every event of a run went. received = binned + dropped + rejected + pending."""
+"""The event ledger of a run: received = binned + dropped + rejected + pending."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from streamstop.events.binning import Binner
 from streamstop.events.packet import Damage, Packet
 
 MAX_DAMAGE_LISTED = 64
-"""Further stretches of damage are counted, not listed."""
+"""Further damage is counted, not listed."""
 
 
 class EventLedger:
-    """Counts of one run. `add` each packet as it comes, before its events are binned."""
+    """Counts the events of one run. Call `add` with each packet, before its events are binned."""
 
     def __init__(self, binner: Binner) -> None:
         self._binner = binner
@@ -24,7 +24,7 @@ class EventLedger:
         self.damage_count = 0
 
     def add(self, packet: Packet) -> None:
-        """Enter a packet's events, its source's drops and its damage."""
+        """Count a packet's events, the drops of its source and its damage."""
         self._handed_over += len(packet.events)
         self.dropped.update(packet.dropped)
         self.damage_count += len(packet.damage)
@@ -32,17 +32,17 @@ class EventLedger:
 
     @property
     def received(self) -> int:
-        """Events that came in: handed over by the source or dropped by it."""
+        """Events that arrived: delivered by the source, or dropped by it."""
         return self._handed_over + self.dropped.total()
 
     @property
     def unaccounted(self) -> int:
-        """received - (binned + dropped + rejected + pending): 0, or an event went missing."""
+        """received - (binned + dropped + rejected + pending): 0, unless an event is lost."""
         rejected = sum(self._binner.rejected.values())
         return self._handed_over - (self._binner.binned + rejected + self._binner.pending)
 
     def as_dict(self) -> dict[str, Any]:
-        """What ledger.json and summary.json say."""
+        """The content of ledger.json, and the entry in summary.json."""
         return {
             "received": self.received,
             "binned": self._binner.binned,

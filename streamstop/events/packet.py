@@ -1,8 +1,8 @@
-"""The event, the packet and the cursor: the vocabulary every source and the binner share.
+"""Events, packets and cursors: the data types that sources and the binner share.
 
 An event is (t, x, y, p): time in microseconds, column, row, and polarity (True is ON, brighter).
-A packet is a bounded array of events as a source hands it over, with what the source knows about
-them: where it is (cursor), how far time has come, what was lost and what was damaged.
+A packet is a bounded array of events from a source, with the status of the source: its position
+(cursor), how far time has come, what was lost and what was damaged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EVENT_DTYPE = np.dtype([("t", "<i8"), ("x", "<u2"), ("y", "<u2"), ("p", "?")], a
 coordinate of a damaged file becomes a large one and is rejected as out of range, never wrapped."""
 
 MAX_PACKET_EVENTS = 1 << 16
-"""No source hands over more events than this at once: it is what bounds memory."""
+"""Largest packet of any source; it bounds memory."""
 
 Events = NDArray[Any]
 """A one-dimensional array of `EVENT_DTYPE`."""
@@ -39,12 +39,19 @@ class SensorSize(NamedTuple):
 class Damage:
     """One stretch of input that could not be read.
 
-    offset : byte offset in the file where reading failed.
-    lost_bytes : bytes passed over.
-    reason : one short sentence, for the ledger and the report.
-    path : the file.
-    lost_us : from the last event before it to the first after it; None where no event follows, or
-        it is not known.
+    Attributes
+    ----------
+    offset
+        Byte offset in the file where reading failed.
+    lost_bytes
+        Bytes passed over.
+    reason
+        One short sentence, for the ledger and the report.
+    path
+        The file.
+    lost_us
+        From the last event before it to the first after it; None where no event follows, or it
+        is not known.
     """
 
     offset: int
@@ -57,7 +64,10 @@ class Damage:
 class Cursor(NamedTuple):
     """Where in its source a run is: file, byte offset, index of the next event, time in us.
 
-    skip : events of the block at `offset` already handed over, for formats whose blocks (a
+    Attributes
+    ----------
+    skip
+        Events of the block at `offset` already handed over, for formats whose blocks (a
         compressed packet, say) cannot be entered in the middle.
     """
 
@@ -71,13 +81,21 @@ class Cursor(NamedTuple):
 class Packet(NamedTuple):
     """A bounded array of events with the source's status.
 
-    events : array of EVENT_DTYPE, at most MAX_PACKET_EVENTS, in the order the source had them.
-    cursor : position after this packet.
-    until_us : the source vouches that time has come this far, even where no event says so (the end
-        of a recorded segment, a live clock); None where the events alone tell the time.
-    dropped : events the source received but did not hand over, by cause.
-    damage : stretches of input that could not be read, between the packet before and these events.
-    arrived_s : when its events came in (live) or were due (paced), by `time.monotonic`; else None.
+    Attributes
+    ----------
+    events
+        Array of EVENT_DTYPE, at most MAX_PACKET_EVENTS, in the order the source had them.
+    cursor
+        Position after this packet.
+    until_us
+        The source guarantees that time has come this far, even without events (the end of a
+        recorded segment, a live clock); None where the events alone tell the time.
+    dropped
+        Events that the source received but did not deliver, by cause.
+    damage
+        Stretches of input that could not be read, between the packet before and these events.
+    arrived_s
+        When its events came in (live) or were due (paced), by `time.monotonic`; else None.
     """
 
     events: Events
@@ -96,6 +114,8 @@ def empty_events(n: int = 0) -> Events:
 def make_events(t: Any, x: Any, y: Any, p: Any) -> Events:
     """Events from four columns of equal length.
 
+    Examples
+    --------
     >>> make_events([5, 9], [0, 1], [2, 3], [True, False])["t"].tolist()
     [5, 9]
     """

@@ -1,4 +1,4 @@
-"""How far the readout's row of each class moves: against forgetting, from counts alone."""
+"""Learning rates of the readout rows per class, from class counts: a measure against forgetting."""
 
 from __future__ import annotations
 

@@ -1,7 +1,12 @@
-"""The learner that a configuration asks for, the network it begins with, and its outputs' names.
+"""Builds the learner of a configuration, its initial network, and the names of its outputs.
 
-It promises a learner that is the same for the same configuration and seed. It reads no events and
-no label but the names of classes.
+Guarantees:
+
+- The same configuration and seed give the same learner.
+
+Does not:
+
+- Read events, or labels other than names of classes.
 """
 
 from __future__ import annotations
@@ -76,9 +81,9 @@ def learner_from_config(
     config : Config
         The run's settings.
     classes : int or tuple of str
-        How many outputs, or their names.
+        Number of outputs, or their names.
     trainable : tuple of str, optional
-        Overrides `learner.trainable`; () for a network that is not to learn.
+        Overrides `learner.trainable`; () for hidden layers that do not learn.
     """
     rule = config.learner
     input_shape = (2, config.binning.height, config.binning.width)
@@ -106,17 +111,21 @@ def learner_from_config(
     return StopLearner(spec, learning, config.run.seed, dtype, names)
 
 
-def frozen(config: Config) -> Config:
-    """The same, but for a learner that learns nothing and so needs no shadow beside it."""
+def frozen_config(config: Config) -> Config:
+    """The configuration of a learner that does not learn, and so needs no evaluation copy."""
     learner = replace(config.learner, trainable=(), update="segment", ema_decay=0.0)
     return replace(config, learner=learner)
 
 
 def load_pretrained(config: Config) -> Pretrained | None:
-    """The network that the run begins with, None where it is drawn.
+    """The pretrained network of a run; None where there is none.
 
-    Raises SourceError where its file cannot be read, UsageError where the configuration says
-    anything else of the network than the file does, or wants a readout that it does not have.
+    Raises
+    ------
+    SourceError
+        The weights file cannot be read.
+    UsageError
+        The configuration contradicts the file, or asks for a readout that it lacks.
     """
     if not config.learner.pretrained:
         return None
@@ -130,12 +139,11 @@ def load_pretrained(config: Config) -> Pretrained | None:
     if config.learner.frozen and config.readout.decision == "lda":
         lacks = "readout.lda_prior_count is 0" if config.readout.lda_prior_count == 0 else ""
         if trained.lda is None:
-            lacks = "these weights have no discriminant (train.fit_lda keeps one with them)"
+            lacks = "these weights have no LDA readout (train.fit_lda adds one)"
         if lacks:
             raise UsageError(
                 f'readout.decision = "lda": {lacks}, and with learner.frozen none is learned; '
-                "decide "
-                f'"linear", or leave it out: {trained.path}'
+                f'set "linear", or leave it out: {trained.path}'
             )
     return trained
 
@@ -143,10 +151,14 @@ def load_pretrained(config: Config) -> Pretrained | None:
 def output_names(
     config: Config, track: LabelTrack | None, trained: Pretrained | None = None
 ) -> tuple[str, ...]:
-    """Names of the network's outputs: the track's, then as many more as the config asks for.
+    """Names of the network's outputs: classes of the labels, then as many as configured.
 
-    Of a trained network: its own, then what the labels name beside them. Raises UsageError where
-    the configuration has fewer outputs than the labels have classes.
+    For a pretrained network: its own names, then new classes of the labels.
+
+    Raises
+    ------
+    UsageError
+        The configuration has fewer outputs than the labels have classes.
     """
     known = track.classes if track is not None else ()
     if trained is not None:

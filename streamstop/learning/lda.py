@@ -1,9 +1,21 @@
-"""Streaming linear discriminant analysis: a classifier that learns from a second and never forgets.
+"""Streaming linear discriminant analysis (LDA): a classifier that does not forget.
 
-Running class means and one shared within-class covariance, updated exactly one sample at a time
-(Welford), nothing stored; the covariance is shrunk towards a multiple of the identity (Ledoit and
-Wolf 2004). Its statistics do not depend on the order of samples. Used twice: as the second readout,
-on firing rates, and as the strongest simple baseline, on event counts.
+Running class means and one shared within-class covariance, updated exactly with one sample at a
+time (Welford); no samples are stored. The covariance is shrunk towards a multiple of the identity
+[1]_. It serves as the second readout, on firing rates, and as a baseline, on event counts; as
+SLDA it is known from continual learning [2]_.
+
+Guarantees:
+
+- The statistics do not depend on the order of samples.
+- Memory is features^2 + classes * features numbers, whatever the number of samples.
+
+References
+----------
+.. [1] Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices",
+   Journal of Multivariate Analysis 88, 2004.
+.. [2] Hayes and Kanan, "Lifelong machine learning with deep streaming linear discriminant
+   analysis", CVPR workshops 2020.
 """
 
 from __future__ import annotations
@@ -16,14 +28,22 @@ Vector = NDArray[np.float64]
 
 
 class StreamingLDA:
-    """Linear discriminant with running statistics.
+    """Linear discriminant analysis with running statistics.
 
     Parameters
     ----------
-    classes : number of classes.
-    shrinkage : in (0, 1], weight of the identity in the covariance.
+    classes : int
+        Number of classes.
+    shrinkage : float
+        In (0, 1], weight of the identity in the covariance.
 
-    Memory is features^2 + classes * features numbers, whatever the number of samples.
+    Examples
+    --------
+    >>> lda = StreamingLDA(2)
+    >>> for x, label in (([0.0, 1.0], 0), ([0.2, 0.9], 0), ([1.0, 0.0], 1), ([0.9, 0.3], 1)):
+    ...     lda.learn(np.array(x), label)
+    >>> int(lda.scores(np.array([0.8, 0.1])).argmax())
+    1
     """
 
     def __init__(self, classes: int, shrinkage: float = 0.1) -> None:
@@ -36,17 +56,25 @@ class StreamingLDA:
         self.known_means = 0
 
     def scores(self, x: Vector) -> Vector:
-        """Log posterior of each class up to a constant, shape (classes,); -inf where never seen.
+        """Log posterior of each class, up to a constant.
 
-        x : features, shape (features,). All zeros before the first sample.
+        Parameters
+        ----------
+        x : ndarray of shape (features,)
+            The features.
+
+        Returns
+        -------
+        ndarray of shape (classes,)
+            The scores; -inf for classes never seen, all zeros before the first sample.
         """
         weight, bias = self.coefficients()
         return np.asarray(weight @ x + bias) if weight.size else bias
 
     def coefficients(self) -> tuple[Vector, Vector]:
-        """Weights (classes, features) and biases (classes,) of the scores as they are now.
+        """Current weights (classes, features) and biases (classes,) of the scores.
 
-        Both zeros, of no features, before the first sample.
+        Before the first sample the biases are zeros, and the weights have no features.
         """
         if not self.counts.any():
             return np.zeros((len(self.counts), 0)), np.zeros(len(self.counts))
@@ -56,7 +84,7 @@ class StreamingLDA:
         return self._weight, self._bias
 
     def learn(self, x: Vector, label: int) -> None:
-        """Take in one sample, features x of class `label`."""
+        """Update the statistics with one sample, features `x` of class `label`."""
         if self.means.shape[1] != len(x):
             self.means = np.zeros((len(self.counts), len(x)))
             self.scatter = np.zeros((len(x), len(x)))
@@ -67,9 +95,9 @@ class StreamingLDA:
         self._weight = None
 
     def decay(self, keep: float) -> None:
-        """Count what was learned so far for no more than a share `keep` of what it was; 0: not.
+        """Reduce the weight of all past samples to a fraction `keep`.
 
-        With a share the means stay, and move the faster; with 0 it is as if nothing was learned.
+        The means stay, and later samples move them faster; with 0 everything is forgotten.
         """
         self.counts *= keep
         self.scatter *= keep
@@ -77,10 +105,10 @@ class StreamingLDA:
         self._weight = None
 
     def scale_counts(self, samples: float) -> None:
-        """Count what was learned for so many samples, above 0, of each class that was seen.
+        """Let past samples count as `samples` (above 0) of each class that was seen.
 
-        Means, covariance and thus scores stay as they are, but for the classes' frequencies, which
-        become equal; what is learned from now on moves them the faster, the fewer these are.
+        Means and covariance stay, class frequencies become equal. The fewer samples, the faster
+        later samples move the statistics.
         """
         before, seen = self._freedom(), self.counts > 0
         self.counts[seen] = samples
@@ -89,7 +117,7 @@ class StreamingLDA:
         self._weight = None
 
     def load(self, other: StreamingLDA) -> None:
-        """Take over the statistics of another, of as many classes or fewer."""
+        """Copy the statistics of another LDA, which has as many classes or fewer."""
         known, features = other.means.shape
         self.counts = np.zeros(len(self.counts))
         self.counts[:known] = other.counts
@@ -100,7 +128,7 @@ class StreamingLDA:
         self._weight = None
 
     def _freedom(self) -> float:
-        # A mean costs one sample's freedom, unless it was known when samples began to be counted.
+        # A mean costs one degree of freedom, unless it was known before samples were counted.
         unknown = np.count_nonzero(self.counts) - self.known_means
         return float(max(self.counts.sum() - unknown, 1))
 
@@ -118,6 +146,6 @@ class StreamingLDA:
         self._bias = np.where(seen, prior - 0.5 * (self.means * self._weight).sum(1), -np.inf)
 
     def state_bytes(self, features: int) -> int:
-        """Bytes of the statistics of that many features."""
+        """Bytes of the statistics for this number of features."""
         classes = len(self.counts)
         return 8 * (features**2 + classes * features + classes)

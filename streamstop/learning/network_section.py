@@ -92,6 +92,8 @@ def network_section(spec: NetworkSpec, input_transform: str = "log1p") -> dict[s
 def layer_text(layer: LayerSpec) -> str:
     """A layer as `network.layers` has it.
 
+    Examples
+    --------
     >>> layer_text(LayerSpec("conv", 32, kernel=5, pool=2))
     'conv 32 kernel 5 pool 2'
     """

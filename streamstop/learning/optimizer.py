@@ -29,9 +29,9 @@ class Rates(Protocol):
 
 
 def make_optimizer(network: Network, rates: Rates) -> torch.optim.Adam:
-    """Adam that moves what of `network` has a gradient, each parameter in a group of its own.
+    """Adam over the parameters of `network` that have a gradient, each in its own group.
 
-    Normalised steps, because the scale of STOP's gradients falls from layer to layer with the
+    Steps are normalised because the scale of STOP's gradients falls from layer to layer, with the
     temporal terms that it drops.
     """
     by_kind = {"log_theta": rates.lr_threshold, "leak_logit": rates.lr_leak}
@@ -47,6 +47,6 @@ def make_optimizer(network: Network, rates: Rates) -> torch.optim.Adam:
 
 
 def scale_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Learn at `factor` times the rates that the optimizer was made with; 1: at those."""
+    """Set the learning rates to `factor` times those that the optimizer was made with."""
     for group in optimizer.param_groups:
         group["lr"] = factor * group.setdefault("configured", group["lr"])

@@ -1,9 +1,14 @@
-"""A trained network that a run begins with: what its file says of it, checked, and handed on.
+"""Reads and checks the weights file of a pretrained network, and loads it into a learner.
 
-It promises that a file which does not hold the network that it describes is refused before anything
-runs, with what is wrong; and that nothing a run was told about the network is silently overruled:
-what contradicts the file is an error that names both. Classes are matched by name, never by number.
-It does not know what the network was trained on; nobody but its user does.
+Guarantees:
+
+- A file that does not hold the network it describes is refused before anything runs.
+- A setting that contradicts the file is an error that names both; nothing is silently overridden.
+- Classes are matched by name, never by number.
+
+Does not:
+
+- Know what data the network was trained on.
 """
 
 from __future__ import annotations
@@ -29,26 +34,26 @@ from streamstop.stop.network import Network
 Values = dict[tuple[str, str], Any]
 
 UNNAMED = "output {}"
-"""What an output is called that no class has a name for; a new class may have it."""
+"""Name of an output without a class; a new class may take it."""
 
 LDA = "lda."
-"""What the names of the LDA readout's tensors begin with."""
+"""Prefix of the tensors of the LDA readout."""
 
 OLD_LDA = "discriminant."
-"""The same, up to schema 1."""
+"""The same prefix in schema 1."""
 
 INFERENCE = "inference."
-"""What the names of the inference network's tensors begin with, where it is one of its own."""
+"""Prefix of the tensors of a separate inference network."""
 
 LEARNER = "learner."
-"""What the names of a learner's counts begin with."""
+"""Prefix of the counts of a learner."""
 
 ADVISED = (("binning", "bin_us"), ("learner", "dtype"), ("readout", "lda_shrinkage"))
-"""Settings that the file proposes: a network runs at another rate than it was trained at."""
+"""Settings that the file proposes, but that may differ."""
 
 
 class Loadable(Protocol):
-    """What weights can be loaded into: a learner."""
+    """A learner, as far as weights are loaded into it."""
 
     network: Network
     inference_network: Network
@@ -65,7 +70,7 @@ class Loadable(Protocol):
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A network's parameters, and what there is to know to run it.
+    """The content of a weights file: parameters, and the description of the network.
 
     Attributes
     ----------
@@ -114,8 +119,11 @@ class Pretrained:
     def from_file(cls, path: str) -> Pretrained:
         """Read a weights file.
 
-        Raises SourceError where it cannot be read, is damaged, does not say what network it holds,
-        or was not trained on events.
+        Raises
+        ------
+        SourceError
+            The file cannot be read, is damaged, does not describe its network, or the network was
+            not trained on events.
         """
         tensors, about = load_weights(Path(path))
 
@@ -123,7 +131,7 @@ class Pretrained:
             return SourceError(f"the weights cannot start a run: {why}: {path}")
 
         try:
-            # A key that an older version did not have is at its default: what it was then.
+            # A key that an older version did not have takes its default, which is what it did then.
             stated = dict(about["network"])
             if not {"input_transform", "encoding"} & stated.keys():
                 stated["encoding"] = about.get("encoding", "log")
@@ -136,7 +144,7 @@ class Pretrained:
             representation = str(binned.get("representation", "count"))
         except (KeyError, TypeError, ValueError) as error:
             raise refuse(
-                f"the file does not say what network it holds ({type(error).__name__}: {error})"
+                f"the file does not describe its network ({type(error).__name__}: {error})"
             ) from error
         if len(shape) != 3 or shape[0] != 2:
             raise refuse(
@@ -144,7 +152,7 @@ class Pretrained:
                 "polarities of rows and columns; train one on events, such as nmnist-compact"
             )
         if strange := sorted(set(section) - set(asdict(NetworkConfig()))):
-            raise refuse(f"this version knows no network.{strange[0]}; use the one that wrote it")
+            raise refuse(f"network.{strange[0]} is unknown; use the version that wrote it")
         origin = "the weights file"
         try:
             network = {
@@ -181,8 +189,8 @@ class Pretrained:
         except (TypeError, ValueError) as error:
             raise refuse(str(error)) from error
         state = {k: v for k, v in tensors.items() if k.startswith((INFERENCE, LEARNER))}
-        others = (LDA, OLD_LDA, INFERENCE, LEARNER)
-        tensors = {k: v for k, v in tensors.items() if not k.startswith(others)}
+        prefixes = (LDA, OLD_LDA, INFERENCE, LEARNER)
+        tensors = {k: v for k, v in tensors.items() if not k.startswith(prefixes)}
         return cls(
             path,
             digest,
@@ -234,13 +242,25 @@ class Pretrained:
         return stated
 
     def output_names(self, labels: tuple[str, ...], wanted: int) -> tuple[str, ...]:
-        """A name for each output: the network's own, and new ones for labels it does not know.
+        """A name for each output: the network's own, and new ones for new classes.
 
-        labels : the classes that the stream's labels name.
-        wanted : outputs that the configuration asks for; 0 for those that there are. Outputs
-            beyond the network's own, and those of its own that never had a name, take new labels.
+        Outputs beyond the network's own, and its outputs without a name, take new classes.
 
-        Raises UsageError where they are too few.
+        Parameters
+        ----------
+        labels : tuple of str
+            The classes of the stream.
+        wanted : int
+            The configured number of outputs; 0: as many as there are.
+
+        Returns
+        -------
+        tuple of str
+
+        Raises
+        ------
+        UsageError
+            There are too few outputs.
         """
         if wanted and wanted < len(self.classes):
             raise UsageError(
@@ -253,10 +273,10 @@ class Pretrained:
         new = [label for label in labels if label not in names]
         if len(new) > len(free):
             raise UsageError(
-                f"the labels name {_listed(new)}, which the network was not trained on (it knows "
-                f"{_listed(self.classes)}); to give it outputs for them: "
-                f"--set network.classes={len(names) + len(new) - len(free)}; a network that stays "
-                f"frozen can never name them: {self.path}"
+                f"the labels name {_listed(new)}, which are not among the classes of the network "
+                f"({_listed(self.classes)}); to add outputs for them: "
+                f"--set network.classes={len(names) + len(new) - len(free)}; a frozen "
+                f"network can never predict them: {self.path}"
             )
         for i, label in zip(free, new, strict=False):
             names[i] = label
@@ -283,7 +303,7 @@ class Pretrained:
         loaded = self._parameters(learner.network, self.tensors)
         learner.network.load_parameters(loaded)
         of_copy = {k.removeprefix(INFERENCE): v for k, v in self.state.items() if INFERENCE in k}
-        # What predicted predicts, also where the two are one network now (in a frozen run).
+        # The network that predicted predicts again, also where there is only one now (frozen runs).
         predicts = self._parameters(learner.network, of_copy) if of_copy else loaded
         learner.inference_network.load_parameters(predicts)
         if self.learner is not None and f"{LEARNER}counts" in self.state:
@@ -295,7 +315,7 @@ class Pretrained:
             self._load_lda(learner, self.lda, lda_prior_count if self.learner is None else None)
 
     def _parameters(self, network: Network, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """`kept` as `network` takes it, rows for further outputs as `network` has them."""
+        """`kept` as `network` takes it, with the rows of `network` for further outputs."""
         fresh = network.parameters()
         loaded = {}
         for name, value in fresh.items():
@@ -343,14 +363,14 @@ class Pretrained:
             own.scale_counts(count)
         try:
             own.scores(np.zeros(features))
-        except RuntimeError as error:  # torch's word for a matrix that is no covariance
+        except RuntimeError as error:  # torch's error for the Cholesky factor
             raise SourceError(
-                f"the weights cannot start a run: their LDA's scatter is no covariance "
-                f"({str(error).split('.')[0]}): {self.path}"
+                f"the weights cannot start a run: their LDA's scatter matrix is not "
+                f"positive definite ({str(error).split('.')[0]}): {self.path}"
             ) from error
 
     def as_dict(self, lda_prior_count: float) -> dict[str, Any]:
-        """What summary.json states of it."""
+        """The entry in summary.json."""
         return {
             "path": self.path,
             "sha256": self.digest,
@@ -363,7 +383,7 @@ class Pretrained:
 
 
 def _lda(tensors: Mapping[str, Tensor], outputs: int, shrinkage: float) -> StreamingLDA | None:
-    """The LDA among a file's tensors, if there is one; ValueError where it is none."""
+    """The LDA in the tensors of a file, if any; ValueError where it is damaged."""
     prefix = next((p for p in (LDA, OLD_LDA) if any(n.startswith(p) for n in tensors)), None)
     if prefix is None:
         return None
@@ -385,14 +405,14 @@ def _lda(tensors: Mapping[str, Tensor], outputs: int, shrinkage: float) -> Strea
 
 
 def lda_tensors(readout: StreamingLDA) -> dict[str, Tensor]:
-    """What `Pretrained.from_file` takes for an LDA readout, by name, in float64."""
+    """The tensors of an LDA readout by name, in float64, as `Pretrained.from_file` reads them."""
     parts = {"counts": readout.counts, "means": readout.means, "scatter": readout.scatter}
     found = {f"{LDA}{name}": torch.from_numpy(x) for name, x in parts.items()}
     return found | {f"{LDA}known_means": torch.tensor(readout.known_means)}
 
 
 def _widened(given: Tensor, fresh: Tensor, outputs: int) -> Tensor:
-    """A readout's parameter with rows for more outputs, those as `fresh` has them."""
+    """A readout's parameter, extended by the rows of `fresh` for further outputs."""
     if given.ndim == 0 or given.shape[0] != outputs or given.shape[1:] != fresh.shape[1:]:
         return given
     wide = fresh.clone()

@@ -1,13 +1,18 @@
-"""Weights on disk: a safetensors file whose header says which network the tensors are of.
+"""Weights files: safetensors whose header describes the network that the tensors belong to.
 
-It promises that a file is written whole or not at all, the same bytes for the same content; and
-that reading executes nothing, allocates nothing on a header's word, and ends in a SourceError that
-says what is wrong wherever the file is not what it should be. It does not judge whether the tensors
-fit the network that the header describes: `streamstop.learning.pretrained` does.
+The layout is that of safetensors (https://github.com/huggingface/safetensors): eight bytes with the
+length of the header, the header in JSON, the bytes of the tensors. The network is described in the
+header's "__metadata__", under one key, as JSON; see `save_weights`.
 
-The layout is safetensors' own (https://github.com/huggingface/safetensors): eight bytes with the
-header's length, the header in JSON, the tensors' bytes. What the network is stands in the header's
-"__metadata__", under one key, as JSON again; see `save_weights`.
+Guarantees:
+
+- A file is written completely or not at all; the same content gives the same bytes.
+- Reading executes nothing, and allocates no memory because a header asks for it.
+- A damaged file is a SourceError that describes the damage.
+
+Does not:
+
+- Check that the tensors fit the described network: `streamstop.learning.pretrained` does.
 """
 
 from __future__ import annotations
@@ -25,22 +30,29 @@ from torch import Tensor
 from streamstop.errors import SourceError
 
 KEY = "streamstop"
-"""Where in a file's metadata its network is described."""
+"""Key of the description in the metadata of a file."""
 
 MAX_FILE_BYTES = 1 << 30
-"""No weights file may be longer; resnet18's has 45 MB, and 472 more with a discriminant."""
+"""Largest weights file; resnet18 has 45 MB, and 472 MB more with an LDA readout."""
 
 MAX_HEADER_BYTES = 4 << 20
-"""No header may be longer: names and shapes of some ten thousand tensors, and the description."""
+"""Largest header: names and shapes of about ten thousand tensors, and the description."""
 
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write parameters by name, and what they are of, all or nothing.
+    """Write parameters and their description; the file is complete or absent.
 
-    about : plain data. Of a network to start a run from: "network", the [network] section;
-        "input", [channels, height, width]; "classes", a name for each output, in order;
-        "input_transform"; "bin_us", 0 where it was not trained on bins; "steps"; "mean" and
-        "deviation" of the pixels of images; "versions".
+    Parameters
+    ----------
+    path : Path
+        The file.
+    tensors : mapping of str to Tensor
+        The parameters by name.
+    about : mapping
+        Plain data. Of a network to start a run from: "network", the [network] section; "input",
+        [channels, height, width]; "classes", a name for each output, in order; "input_transform";
+        "bin_us", 0 where it was not trained on bins; "steps"; "mean" and "deviation" of the pixels
+        of images; "versions".
     """
     part = path.with_name(f"{path.name}.part")
     described = json.dumps(about, separators=(",", ":"), sort_keys=True)
@@ -50,13 +62,23 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Parameters by name, and what the file says they are of; that is empty where it says nothing.
+    """Read parameters and their description.
 
-    Raises SourceError where the file cannot be read, is longer than MAX_FILE_BYTES, or is damaged.
+    Returns
+    -------
+    tensors : dict of str to Tensor
+        The parameters by name.
+    about : dict
+        The description, see `save_weights`; empty where the file has none.
+
+    Raises
+    ------
+    SourceError
+        The file cannot be read, is longer than MAX_FILE_BYTES, or is damaged.
     """
     try:
         with path.open("rb") as file:
-            # The file is read once, not mapped: one that shrinks meanwhile cannot kill the process.
+            # Read once, not mapped: a file that shrinks meanwhile cannot kill the process.
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise SourceError(f"the weights cannot be read ({error.strerror}): {path}") from error
@@ -71,12 +93,12 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     described = metadata.get(KEY, "{}") if isinstance(metadata, dict) else None
     about = _json(described, "its description", path) if isinstance(described, str) else None
     if not isinstance(about, dict):
-        raise _damaged("its description is no table", path)
+        raise _damaged("its description is not a table", path)
     return tensors, about
 
 
 def file_digest(path: Path) -> str:
-    """A file's sha256, in hexadecimal. Raises SourceError where it cannot be read."""
+    """Sha256 of a file, in hexadecimal; SourceError where it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -92,7 +114,7 @@ def _header(data: bytes, path: Path) -> dict[str, Any]:
         raise _damaged(f"a header of {length} bytes, more than {MAX_HEADER_BYTES}", path)
     header = _json(data[8 : 8 + length], "its header", path)
     if not isinstance(header, dict):
-        raise _damaged("its header is no table", path)
+        raise _damaged("its header is not a table", path)
     return header
 
 
@@ -100,10 +122,10 @@ def _json(text: str | bytes, what: str, path: Path) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _damaged(f"{what} is no JSON: {error}", path) from error
+        raise _damaged(f"{what} is not JSON: {error}", path) from error
 
 
 def _damaged(why: str, path: Path) -> SourceError:
     return SourceError(
-        f"no safetensors file, or a damaged one ({why}); nothing of it was used: {path}"
+        f"not a safetensors file, or a damaged one ({why}); nothing of it was used: {path}"
     )

@@ -19,7 +19,12 @@ from streamstop.evaluation.neurobench import SynapticOperations
 from streamstop.events.bin_stream import BinStream
 from streamstop.events.binning import Bin, Binner
 from streamstop.events.packet import SensorSize, make_events
-from streamstop.learning.factory import frozen, learner_from_config, load_pretrained, output_names
+from streamstop.learning.factory import (
+    frozen_config,
+    learner_from_config,
+    load_pretrained,
+    output_names,
+)
 from streamstop.learning.learner import StopLearner
 from streamstop.learning.pretrained import Pretrained
 from streamstop.pipeline.environment import versions
@@ -77,7 +82,7 @@ def build_run(config: Config, world: ScenarioStream) -> RunParts:
     trained = load_pretrained(config)
     classes = output_names(config, track, trained)
     still = config.learner.frozen
-    learner = learner_from_config(frozen(config) if still else config, classes)
+    learner = learner_from_config(frozen_config(config) if still else config, classes)
     twin = learner_from_config(config, classes, trainable=())
     if trained is not None:
         trained.load_into(learner, config.readout.lda_prior_count)

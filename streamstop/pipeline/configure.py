@@ -1,4 +1,4 @@
-"""The configuration a run starts with: recipe, `--set`, flags, and what its weights file states."""
+"""The configuration of a run: recipe, `--set`, flags, and what the weights file states."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from streamstop.config.uri_paths import map_path
 from streamstop.errors import UsageError
 
 TRAINED_LR_READOUT = 1e-3
-"""Of a run that begins with trained weights and says no other: Adam's first steps are as large as
-its rate, and from scratch's 1e-2 makes a trained readout forget before it learns."""
+"""Default of learner.lr_readout with pretrained weights: Adam's first steps are as large as the
+rate, and with 1e-2, the default from scratch, a trained readout forgets before it learns."""
 
 SOURCE_PATHS = (("source", "uri"), ("source", "labels"), ("learner", "pretrained"))
-"""What of a run's recipe is a path."""
+"""Settings that are paths."""
 
 
 def load_config(
@@ -31,25 +31,36 @@ def load_config(
 
     Parameters
     ----------
-    recipe : path of a TOML file, or the name of a bundled one ("demo"). None: the demo, or nothing
-        but the defaults where `sets` or `overrides` name a source.
-    sets : "section.key=value" each. The value is read as TOML; where it is none, or where the key
-        wants text, it is taken as it stands.
-    overrides : values by "section.key"; None means not given.
+    recipe : Path or str, optional
+        Path of a TOML file, or the name of a bundled recipe ("demo"). None: the demo; or only the
+        defaults where `sets` or `overrides` name a source.
+    sets : sequence of str
+        "section.key=value" each. The value is read as TOML; where it is not TOML, or the key takes
+        text, it is used as written.
+    overrides : mapping, optional
+        Values by "section.key"; None means not given.
 
-    A relative `source.uri`, `source.labels` or `learner.pretrained` in a recipe is looked for from
-    the current directory first, then from the recipe's own folder.
-
-    Where there is a `learner.pretrained`, that file says what the network and its input are. What
-    is said of them beside it (in the same recipe, or on the command line where the file was named
-    there) must agree; what a recipe says that the file was not chosen for gives way.
+    Returns
+    -------
+    Config
 
     Raises
     ------
-    UsageError : no such recipe, not TOML, an unknown section or key, a value of the wrong type or
-        out of range, or one that contradicts the weights file. The message names the key, the
-        value, what is allowed, and where it came from.
-    SourceError : the weights file cannot be read.
+    UsageError
+        No such recipe, not TOML, an unknown section or key, a value of the wrong type or out of
+        range, or one that contradicts the weights file. The message names the key, the value, what
+        is allowed, and where it came from.
+    SourceError
+        The weights file cannot be read.
+
+    Notes
+    -----
+    A relative `source.uri`, `source.labels` or `learner.pretrained` in a recipe is resolved from
+    the current directory first, then from the folder of the recipe.
+
+    With `learner.pretrained`, that file states the network and its input. Settings of these that
+    stand beside it must agree: in the same recipe, or on the command line where the file was named
+    there. Settings of a recipe that does not name the file are overridden by it.
 
     Examples
     --------
@@ -76,7 +87,7 @@ def _load(
         beside = chosen
     if weights := chosen.get(("learner", "pretrained")):
         from streamstop.learning.pretrained import (
-            Pretrained,  # torch, which --help has no need to wait for
+            Pretrained,  # torch, which --help must not wait for
         )
 
         advised = {("learner", "lr_readout"): TRAINED_LR_READOUT}
@@ -85,8 +96,8 @@ def _load(
     learner = config.learner
     if learner.frozen and not learner.pretrained:
         raise UsageError(
-            "learner.frozen: a network as it was drawn, that learns nothing, can only guess; say "
-            "which trained network shall predict with --weights FILE.safetensors"
+            "learner.frozen: an untrained network that does not learn can only guess; name the "
+            "pretrained network with --weights FILE.safetensors"
         )
     if 0 < config.segments.length_us < config.binning.bin_us:
         raise UsageError(
@@ -97,7 +108,7 @@ def _load(
 
 
 def absolute_paths(config: Config) -> Config:
-    """The configuration with its paths made absolute: a run folder may be read from anywhere."""
+    """The configuration with absolute paths, so that a run folder can be read from anywhere."""
     named = config.source
     labels = str(Path(named.labels).resolve()) if named.labels else ""
     weights = config.learner.pretrained and str(Path(config.learner.pretrained).resolve())

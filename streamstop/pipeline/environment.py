@@ -1,4 +1,4 @@
-"""Versions of what a result depends on."""
+"""Versions of the software that a result depends on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streamstop._version import __version__
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a result depends on."""
+    """Versions of the software that a result depends on."""
     found = {"streamstop": __version__, "python": platform.python_version()}
     for package in ("torch", "numpy", "river", "numba"):
         try:

@@ -1,7 +1,10 @@
-"""The run folder: everything a run leaves behind, written so that it never looks whole by mistake.
+"""The run folder: all files of a run.
 
-`metrics.jsonl` and `segments.csv` grow line by line; the rest is written at the end, each file
-under another name first and then renamed, `summary.json` last: a folder without it is unfinished.
+Guarantees:
+
+- `metrics.jsonl` and `segments.csv` are written line by line.
+- All other files are written at the end, each complete or not at all.
+- `summary.json` comes last: a folder without it is unfinished.
 """
 
 from __future__ import annotations
@@ -29,9 +32,21 @@ SEGMENT_COLUMNS = (
 
 
 class RunFolder:
-    """A new folder `<utc>-<name>` under `out`; a context manager that closes its files.
+    """A new folder `<utc>-<name>`; a context manager that closes its files.
 
-    Raises UsageError where the folder cannot be made.
+    Parameters
+    ----------
+    out : Path
+        Folder of run folders.
+    name : str
+        Name of the run.
+    config_toml : str
+        Content of config.toml.
+
+    Raises
+    ------
+    UsageError
+        The folder cannot be made.
     """
 
     def __init__(self, out: Path, name: str, config_toml: str) -> None:
@@ -64,9 +79,16 @@ class RunFolder:
         parameters: Mapping[str, Tensor] | None,
         about: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write what is written once: weights (unless None), ledger, and last the summary.
+        """Write the weights, the ledger and, last, the summary.
 
-        about : what the weights are of, as `save_weights` has it.
+        Parameters
+        ----------
+        summary : mapping
+            Content of summary.json.
+        parameters : mapping of str to Tensor, or None
+            The weights; None: no weights file is written.
+        about : mapping, optional
+            Description of the network, see `save_weights`.
         """
         self._metrics.flush()
         self._segments.flush()
@@ -77,7 +99,7 @@ class RunFolder:
 
 
 def new_folder(out: Path, name: str, config_toml: str) -> Path:
-    """Make `<utc>-<name>` under `out`, with config.toml in it; UsageError where that cannot be."""
+    """Make `<utc>-<name>` under `out`, with config.toml in it; UsageError where that fails."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "run"
     path = _make_unique(out, f"{stamp}-{slug}")
@@ -107,7 +129,7 @@ def _make_unique(out: Path, name: str) -> Path:
         except (FileExistsError, NotADirectoryError):
             if not out.is_dir():
                 raise UsageError(
-                    f"--out must be a folder, and this is a file or lies below one: {out}"
+                    f"--out must be a folder; this is a file, or inside one: {out}"
                 ) from None
         except OSError as error:
             raise UsageError(
@@ -115,4 +137,4 @@ def _make_unique(out: Path, name: str) -> Path:
             ) from None
         else:
             return path
-    raise UsageError(f"a thousand run folders of this second are there already: {out}")
+    raise UsageError(f"there are a thousand run folders of this second already: {out}")

@@ -1,4 +1,4 @@
-"""What a run writes while it goes on: a row per segment, a line of metrics, the progress shown."""
+"""Logs a run in progress: rows of segments.csv, lines of metrics.jsonl, progress."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from streamstop.pipeline.profiler import RunProfiler
 from streamstop.pipeline.samples import SamplePictures
 
 LINE_EVERY = 100
-"""Bins between two lines of metrics.jsonl where there are no segments."""
+"""Bins per line of metrics.jsonl, in a stream without labels."""
 
 
 class Progress(NamedTuple):
-    """How far a run is: what the terminal view shows."""
+    """The state of a run that the terminal shows."""
 
     segment: int
     segments: int | None
@@ -28,7 +28,7 @@ class Progress(NamedTuple):
     stream_us: int
     wall_s: float
     accuracy: float | None
-    decision: str
+    prediction: str
 
 
 class RunLogger:
@@ -38,8 +38,16 @@ class RunLogger:
     ----------
     folder : RunFolder
         Where to write.
-    bins, evaluator, learner, meters, pictures
-        What to write of.
+    bins : BinStream
+        The bins of the run, with its ledger.
+    evaluator : PrequentialEvaluator
+        Scores and predictions.
+    learner : StopLearner
+        Its statistics are logged.
+    meters : RunProfiler
+        Wall time and memory.
+    pictures : SamplePictures
+        Keeps what samples.json shows.
     progress : callable or None
         Called about once per bin with a `Progress`.
     """
@@ -63,7 +71,7 @@ class RunLogger:
         self._progress = progress
 
     def bin(self, one: Bin) -> None:
-        """A bin is through: without labels a line every LINE_EVERY bins; then the progress."""
+        """Log after a bin: without labels a line every LINE_EVERY bins, and the progress."""
         evaluator = self._evaluator
         segment = evaluator.test.segment
         label = None if segment is None else evaluator.test.scores.classes[segment.label]
@@ -74,11 +82,11 @@ class RunLogger:
         if self._progress is not None:
             self._progress(self._now())
 
-    def scored(self, verdicts: Sequence[ScoredSegment]) -> None:
-        """Write a row for each segment."""
-        self._pictures.scored(verdicts)
+    def scored(self, segments: Sequence[ScoredSegment]) -> None:
+        """Write one row per segment."""
+        self._pictures.scored(segments)
         classes = self._evaluator.test.scores.classes
-        for v in verdicts:
+        for v in segments:
             row: dict[str, Any] = {
                 "segment": v.index,
                 "start_us": v.segment.start_us,
@@ -88,8 +96,8 @@ class RunLogger:
                 "bins": v.bins,
                 "events": v.events,
             }
-            for maker, said in v.predictions.items():
-                row[maker] = "" if said is None else classes[said]
+            for name, predicted in v.predictions.items():
+                row[name] = "" if predicted is None else classes[predicted]
             self._folder.log_segment(row)
 
     def closed(self, number: int, end_us: int) -> None:
@@ -97,7 +105,7 @@ class RunLogger:
         self._line(number, end_us)
 
     def finish(self) -> None:
-        """The stream is over."""
+        """Write the last line of a stream without labels."""
         evaluator = self._evaluator
         if evaluator.labels is None and evaluator.bins % LINE_EVERY:
             self._line(None, evaluator.end_us)

@@ -11,7 +11,7 @@ from river import stats
 
 
 class RunProfiler:
-    """Wall time, quantiles of the time a bin takes (P-square estimates), resident memory."""
+    """Measures wall time, quantiles of the time per bin (P-square estimates), resident memory."""
 
     def __init__(self) -> None:
         self._process = psutil.Process()
@@ -24,17 +24,17 @@ class RunProfiler:
         self.steps = 0
 
     def start(self) -> None:
-        """The stream begins."""
+        """Start the clock."""
         self._started = time.perf_counter()
         self.rss_start = self.rss_peak = self.rss_end = self._process.memory_info().rss
 
     def stop(self) -> None:
-        """The stream is over."""
+        """Stop the clock."""
         self._stopped = time.perf_counter()
         self.sample()
 
     def sample(self) -> None:
-        """Look at the resident memory."""
+        """Measure the resident memory."""
         self.rss_end = self._process.memory_info().rss
         self.rss_peak = max(self.rss_peak, self.rss_end)
 
@@ -49,7 +49,7 @@ class RunProfiler:
         self._p99.update(took)
 
     def answered(self, arrived_s: float) -> None:
-        """A bin's prediction is out, whose latest events came in at `arrived_s`, monotonic."""
+        """Note a prediction whose latest events arrived at `arrived_s` (monotonic clock)."""
         took = (time.monotonic() - arrived_s) * 1e3
         self._answers += 1
         for quantile in self._latency:

@@ -1,7 +1,10 @@
-"""The decisions of runs, segment by segment, as their segments.csv has them.
+"""Reads segments.csv: the predictions of a run, one row per segment.
 
-It promises to read a file as a stream, whatever its length, and to bring together only segments
-that are the same in both files. It knows whether a decision was right, not what made it.
+Guarantees:
+
+- Files are read as streams, in bounded memory.
+- Two runs are compared only on segments that are the same in both files.
+- Columns of an older version are returned under their names of this version.
 """
 
 from __future__ import annotations
@@ -16,17 +19,17 @@ from streamstop.errors import UsageError
 from streamstop.pipeline.summary_file import rename_makers
 
 MAX_LINE = 1 << 16
-"""Characters of a line of segments.csv; a longer one is none of ours."""
+"""Characters; a longer line is an error."""
 
 WINDOW = 50
-"""Segments that a point of a curve speaks of."""
+"""Segments per point of a curve of windowed accuracy."""
 
 POINTS = 160
-"""Points of a curve."""
+"""Largest number of points of a curve."""
 
 
 class SegmentRow(NamedTuple):
-    """A row of segments.csv."""
+    """A row of segments.csv: the segment, and whether its headline prediction was correct."""
 
     segment: int
     start_us: int
@@ -37,7 +40,7 @@ class SegmentRow(NamedTuple):
 
 
 class SharedSegments(NamedTuple):
-    """Segments that two runs share, those in one alone, and those that one alone decided right."""
+    """Counts of segments in both runs, in one only, and predicted correctly by one only."""
 
     both: int
     alone: int
@@ -46,9 +49,14 @@ class SharedSegments(NamedTuple):
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows by column, as text, with the lines that they end on.
+    """Yield the number of the line that each row ends on, and its text by column.
 
-    Raises UsageError where the file is damaged, OSError where it cannot be read.
+    Raises
+    ------
+    UsageError
+        The file is damaged.
+    OSError
+        It cannot be read.
     """
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         reader = csv.DictReader(_lines(file.readline, path))
@@ -61,9 +69,14 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def read_segments(path: Path) -> Iterator[SegmentRow]:
-    """The rows of a segments.csv, as a stream.
+    """Yield the rows of a segments.csv, parsed.
 
-    Raises UsageError where it is damaged, OSError where it cannot be read.
+    Raises
+    ------
+    UsageError
+        The file is damaged.
+    OSError
+        It cannot be read.
     """
     for line, row in read_rows(path):
         try:
@@ -76,16 +89,35 @@ def read_segments(path: Path) -> Iterator[SegmentRow]:
                 row["headline"] == row["label"],
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"line {line} is no segment's ({error}): {path}") from error
+            raise UsageError(f"line {line} is not a segment ({error}): {path}") from error
 
 
 def windowed_accuracy(
     path: Path, at: Sequence[int], makers: Sequence[str] = ("headline",)
 ) -> dict[str, list[float | None]]:
-    """Accuracy of decision makers over the last `WINDOW` segments, at numbers of segments.
+    """Accuracy over the last `WINDOW` segments, at given numbers of segments.
 
-    None past the run's end, and all along for a maker that is not in the file. Raises UsageError
-    where the file is damaged, OSError where it cannot be read.
+    Parameters
+    ----------
+    path : Path
+        A segments.csv.
+    at : sequence of int
+        Numbers of segments, ascending.
+    makers : sequence of str
+        Columns of predictions.
+
+    Returns
+    -------
+    dict of str to list
+        One value per number in `at`; None after the end of the run, and for columns that are not
+        in the file.
+
+    Raises
+    ------
+    UsageError
+        The file is damaged.
+    OSError
+        It cannot be read.
     """
     hits: dict[str, deque[bool]] = {maker: deque(maxlen=WINDOW) for maker in makers}
     out: dict[str, list[float | None]] = {maker: [] for maker in makers}
@@ -102,15 +134,25 @@ def windowed_accuracy(
 
 
 def sample_points(most: int) -> list[int]:
-    """Numbers of segments that curves of at most so many have points at."""
+    """Numbers of segments at which to draw curves of at most `most` segments."""
     points = min(POINTS, most)
     return sorted({round(1 + (most - 1) * i / max(points - 1, 1)) for i in range(points)})
 
 
 def count_shared(first: Path, second: Path, *, by_time: bool) -> SharedSegments:
-    """Walk two files side by side, matching segments by when they begin, or by number.
+    """Compare two files, matching segments by start time, or by number.
 
-    Raises UsageError where the same place in the stream holds different segments.
+    Parameters
+    ----------
+    first, second : Path
+        Two segments.csv.
+    by_time : bool
+        Match by start time; else by number.
+
+    Raises
+    ------
+    UsageError
+        A file is damaged, or the same place in the stream holds different segments.
     """
     ours, theirs = read_segments(first), read_segments(second)
     a, b = next(ours, None), next(theirs, None)

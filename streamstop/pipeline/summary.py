@@ -1,4 +1,4 @@
-"""summary.json: what a run says of itself when it is over."""
+"""Builds the content of summary.json at the end of a run."""
 
 from __future__ import annotations
 
@@ -24,17 +24,27 @@ BASELINES = (
 
 
 MAX_SPANS = 1024
-"""Further spans and drifts of the world are counted, not listed."""
+"""Further spans and drifts of the stream are counted, not listed."""
 
-SPANS_SAID = 12
+MAX_SPANS_IN_PROTOCOL = 12
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run that is over.
+    """A run that has ended.
 
-    name, command : of the run, and what the user typed.  status, message : how it ended, and why.
-    recorder : what wrote down a live source; recording : the name of that file.
+    Attributes
+    ----------
+    parts : RunParts
+        What the run was made of.
+    name, command : str
+        Name of the run, and what the user typed.
+    status, message : str
+        How it ended, and why.
+    recorder : StreamRecorder or None
+        What recorded a live source.
+    recording : str
+        Name of that recording.
     """
 
     parts: RunParts
@@ -140,27 +150,27 @@ def build_summary(record: RunRecord) -> dict[str, Any]:
 
 
 def _recording(record: RunRecord) -> dict[str, Any] | None:
-    """What was recorded of a live source; None where nothing was."""
-    tee = record.recorder
-    if tee is None:
+    """The recording of a live source; None where nothing was recorded."""
+    recorder = record.recorder
+    if recorder is None:
         return None
     return {
         "file": record.recording,
-        "events": tee.events,
-        "events_not_recorded": tee.not_recorded,
-        "ended_early": tee.full,
+        "events": recorder.events,
+        "events_not_recorded": recorder.not_recorded,
+        "ended_early": recorder.full,
     }
 
 
 def _labels_beside(config: Config, source: Source, labelled: bool) -> str | None:
-    """The label file beside the recording of a run without labels, which nobody asked for."""
+    """A label file next to the recording of a run that used no labels."""
     if labelled or source.live:
         return None
     return label_file_beside(uri_parts(config.source.uri)[0])
 
 
 def _scenario(parts: RunParts) -> dict[str, Any]:
-    """What becomes of the world: spans as (first segment, last segment, name), and true drifts."""
+    """The schedule of the stream: spans as (first segment, last segment, name), and true drifts."""
     schedule, wanted = parts.world.schedule, parts.config.scenario
     return {
         "name": wanted.name,
@@ -173,24 +183,24 @@ def _scenario(parts: RunParts) -> dict[str, Any]:
 
 
 def _of_the_stream(parts: RunParts) -> dict[str, str]:
-    """What sets it apart, in words: where it is from, what befell it, where drift was seen."""
+    """Properties of the stream as text: notes of the source, corruptions, schedule, alarms."""
     drift = parts.evaluator.drift
-    said = {
+    found = {
         "recordings": "; ".join(parts.world.source.notes),
         "corruptions": "; ".join(parts.config.scenario.corruptions),
         "scenario": "" if parts.config.scenario.name == "none" else parts.config.scenario.name,
-        "spans": parts.world.schedule.in_words(SPANS_SAID),
+        "spans": parts.world.schedule.in_words(MAX_SPANS_IN_PROTOCOL),
         "drift_alarms": "; ".join(
             f"segment {one.segment} ({one.detector}, {one.signal})" for one in drift.alarms[:8]
         ),
     }
     if drift.count > 8:
-        said["drift_alarms"] += f"; {drift.count - 8} more in summary.json"
-    return {key: words for key, words in said.items() if words}
+        found["drift_alarms"] += f"; {drift.count - 8} more in summary.json"
+    return {key: text for key, text in found.items() if text}
 
 
 def _those(tallies: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """The scores of those names; in a frozen run some decide nothing."""
+    """The scores of these names, where there are any; in a frozen run some predict nothing."""
     return {name: tallies[name] for name in names if name in tallies}
 
 

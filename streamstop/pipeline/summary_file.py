@@ -1,7 +1,7 @@
 """Reads summary.json of a run folder, or of a folder of several seeds.
 
 Guarantees:
-- A bounded read; a folder without a summary is an error that says what the folder is.
+- A bounded read; a folder without a summary is an error that describes the folder.
 - A file of an older version (without "schema") is returned under the names of this version.
 
 Does not:
@@ -58,7 +58,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
             raise ValueError(f"longer than {MAX_SUMMARY_BYTES:,} bytes")
         summary = json.loads(data.decode("utf-8"))
         if not isinstance(summary, dict):
-            raise ValueError("no table of names and values")
+            raise ValueError("not a table of names and values")
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(_none(folder)) from None
     except (OSError, ValueError, RecursionError) as error:
@@ -77,6 +77,8 @@ def upgrade_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
 
     Values of unexpected types are kept as they are.
 
+    Examples
+    --------
     >>> upgrade_summary({"segments": 3, "baselines": {"river": {"segment": 0.5}}})
     {'schema': 2, 'n_segments': 3, 'baselines': {'softmax_counts': {'segment': 0.5}}}
     """
@@ -107,6 +109,8 @@ def upgrade_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
 def rename_makers(table: Mapping[str, Any]) -> dict[str, Any]:
     """A table by what makes predictions, under the names of this version.
 
+    Examples
+    --------
     >>> rename_makers({"decided": 1, "lda": 2})
     {'headline': 1, 'lda': 2}
     """
@@ -135,20 +139,22 @@ def _upgrade_protocol(protocol: dict[str, Any]) -> dict[str, Any]:
 
 
 def _none(folder: Path) -> str:
-    """Says what a folder without a summary is."""
+    """Describe a folder without a summary."""
     if not folder.is_dir():
-        return f"No such folder; a report is made from a run's folder: {folder}"
+        return f"No such folder; a report is made from a run folder: {folder}"
     if any((folder / name).is_file() for name in ("metrics.jsonl", "config.toml")):
         return (
-            "This run has no summary.json: it is still going on, or it was killed before it could "
-            f"end. What it wrote so far is kept in metrics.jsonl: {folder}"
+            "This run has no summary.json: it is still running, or it was killed. "
+            f"What it wrote so far is in metrics.jsonl: {folder}"
         )
-    return f"Not a run's folder: it holds no summary.json. Runs lie in runs/<utc>-<name>: {folder}"
+    return f"Not a run folder: it holds no summary.json. Runs are in runs/<utc>-<name>: {folder}"
 
 
 def number(value: object) -> float | None:
     """A finite float, or None for anything else: a diverged run leaves NaN behind.
 
+    Examples
+    --------
     >>> number(3), number(float("nan")), number("3"), number(True)
     (3.0, None, None, None)
     """

@@ -162,7 +162,7 @@ def test_a_value_that_does_not_fit_is_named_with_what_is_allowed(text: str, said
         ("binning=1", "'binning' is a section, not a key. [binning] has bin_us, height"),
         ("zzz.qqq=1", "Unknown section in 'zzz.qqq'. The sections are source, segments"),
         ("source.sensor_size=1", "Unknown key 'source.sensor_size' (did you mean source.sensor?)"),
-        ("run.seed", "--set wants section.key=value"),
+        ("run.seed", "--set takes section.key=value"),
         ("=1", "Unknown key ''"),
     ],
 )

@@ -456,7 +456,7 @@ UNFIT = {
     "an unknown key": ({"network": {**TINY, "flux": 1}}, r"no network\.flux"),
     "an unknown value": ({"network": {**TINY, "name": "vgg12"}}, "vgg12"),
     "an unknown encoding": ({"encoding": "pixels"}, "pixels"),
-    "no description": ({"network": None}, "does not say what network"),
+    "no description": ({"network": None}, "does not describe its network"),
     "too many names": ({"classes": ["a", "b", "c"]}, "3 classes for 2 outputs"),
     "one name twice": ({"classes": ["a", "a"]}, "one name"),
 }
@@ -512,7 +512,7 @@ def test_the_command_says_where_the_weights_came_from(tmp_path, monkeypatch):
     small = ["--set", "segments.max_segments=6", "--out", str(tmp_path / "runs")]
     few = CliRunner().invoke(app, ["run", "--weights", str(weights), *small])
     assert few.exit_code == 2
-    assert "which the network was not trained on (it knows 4 right_arm" in few.stderr
+    assert "which are not among the classes of the network (4 right_arm" in few.stderr
     room = [*small, "--set", "network.classes=20", "--frozen", "-q"]
     done = CliRunner().invoke(app, ["run", "--weights", str(weights), *room])
     assert done.exit_code == 0, done.output

@@ -63,7 +63,7 @@ def test_a_grid_begins_with_the_first_segment_and_ends_with_the_last() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("segment,start_us\n0,1\n", "line 2 is no segment's"),
+        ("segment,start_us\n0,1\n", "line 2 is not a segment"),
         ("segment,start_us,end_us,recording,label,decided\nx,0,1,r,a,a\n", "line 2"),
         ("segment,start_us,end_us,recording,label,decided\n0,0,1," + "r" * MAX_LINE, "longer than"),
     ],

@@ -1,4 +1,4 @@
-"""summary.json read back: what is none is told, and nothing longer than ours is taken in."""
+"""summary.json is read within limits; a folder without one gets an error that explains it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def test_a_folder_that_is_no_finished_run_says_which(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no summary\.json"):
         read_summary(tmp_path)
     (tmp_path / "metrics.jsonl").touch()
-    with pytest.raises(UsageError, match="still going on"):
+    with pytest.raises(UsageError, match="still running"):
         read_summary(tmp_path)
     (tmp_path / "summary.json").write_text("[1]")
-    with pytest.raises(UsageError, match="no table"):
+    with pytest.raises(UsageError, match="not a table"):
         read_summary(tmp_path)
     (tmp_path / "summary.json").write_text("[" * 100_000)
     with pytest.raises(UsageError, match="cannot be read"):

@@ -268,7 +268,7 @@ def run(
                         segments=now.segment,
                         segments_total=now.segments,
                         accuracy=now.accuracy,
-                        decision=now.decision,
+                        decision=now.prediction,
                     )
                     line.update(state)
 

@@ -68,7 +68,7 @@ def test_a_folder_of_something_else(tmp_path: Path) -> None:
 def test_an_unfinished_run(fake_run: MakeRun) -> None:
     folder = fake_run()
     (folder / "summary.json").unlink()
-    with pytest.raises(UsageError, match="still going on, or it was killed"):
+    with pytest.raises(UsageError, match="still running, or it was killed"):
         load_snapshot(folder)
 
 

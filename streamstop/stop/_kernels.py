@@ -243,7 +243,8 @@ def normalised_sums() -> Kernel:
 @cache
 def normalised_error() -> Kernel:
     """Its backward pass: (delta, seen, mean, along, by, out): out = (delta - mean - seen * along) *
-    by, all as in `normalise`."""
+    by, all as in `normalise`.
+    """
 
     def kernel(delta, seen, mean, along, by, out):  # type: ignore[no-untyped-def]
         for r in range(delta.shape[0]):

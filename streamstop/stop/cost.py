@@ -120,7 +120,8 @@ class NetworkCost(NamedTuple):
 
     def unrolled_bytes(self, bins: int) -> int:
         """Bytes that backpropagation through `bins` keeps at least: of every layer and bin the
-        input, the membrane potential and the spikes."""
+        input, the membrane potential and the spikes.
+        """
         kept = sum(layer.inputs + 2 * layer.neurons for layer in self.layers if layer.neurons)
         return bins * kept * self.number_bytes
 

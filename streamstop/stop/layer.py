@@ -94,7 +94,7 @@ class NeuronSpec(NamedTuple):
 
 
 class SpikingLayer:
-    """Parameters, state and gradients of one layer. Input (batch, channels, height, width).
+    r"""Parameters, state and gradients of one layer. Input (batch, channels, height, width).
 
     A linear layer sees its input flattened and answers as (batch, channels, 1, 1), so that all
     layers have the same four axes. Where several bins go together, all that comes and goes is
@@ -222,7 +222,7 @@ class SpikingLayer:
     def forward(
         self, x: Tensor, traces: Traces, *, constant: bool = False, extra: Tensor | None = None
     ) -> Tensor:
-        """One bin: x (batch, in...) to pooled spikes (batch, \\*out_shape); or several, one after
+        r"""One bin: x (batch, in...) to pooled spikes (batch, \\*out_shape); or several, one after
         the other: (bins * batch, in...) to (bins * batch, \\*out_shape).
 
         constant : x is the same in every bin.  extra : current from elsewhere, (batch, \\*neurons).
@@ -280,7 +280,7 @@ class SpikingLayer:
         return np.array(found, self._number)
 
     def _room(self, bins: int) -> LIFState:
-        """Tensors for the states of so many bins, (bins * batch, \\*neurons)."""
+        r"""Tensors for the states of so many bins, (bins * batch, \\*neurons)."""
         size, state = bins * self._batch, self.state
         if self._many is None or len(self._many.v) < size:
             shape = (size, *self.neurons)
@@ -319,7 +319,7 @@ class SpikingLayer:
         return self._out
 
     def backward(self, g: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
-        """The same bins' error: g (batch, \\*out_shape) adds to `grads`, and goes on downwards.
+        r"""The same bins' error: g (batch, \\*out_shape) adds to `grads`, and goes on downwards.
 
         What it adds is whole once `flush_pending` was called.
         Returns the error of the layer's input, (batch, \\*in_shape), or None if not needed.
@@ -329,7 +329,7 @@ class SpikingLayer:
         return self.synapses.backward(self.error(g, grads), grads, need_input)
 
     def error(self, g: Tensor, grads: dict[str, Tensor]) -> Tensor:
-        """Error of the input current, (batch, \\*neurons); biases, thresholds, leak add theirs."""
+        r"""Error of the input current, (batch, \\*neurons); biases, thresholds, leak add theirs."""
         if self.spec.dropout and self.mask is not None:
             g = self._masked(g)
         if not self._on_kernels:
@@ -395,7 +395,7 @@ class SpikingLayer:
         return sum(t.numel() * t.element_size() for t in held)
 
     def _unpool(self, g: Tensor) -> Tensor:
-        """Error of the pooled spikes to error of the spikes, (batch, \\*neurons)."""
+        r"""Error of the pooled spikes to error of the spikes, (batch, \\*neurons)."""
         pool, (_, high, wide) = self.spec.pool, self.neurons
         if pool == 1:
             return g

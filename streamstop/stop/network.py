@@ -336,7 +336,8 @@ class Network:
 
     def backward(self, error: Tensor) -> None:
         """Add the gradients of the bins of the last `forward`, given error = dloss/dlogits, (batch,
-        classes) or (bins * batch, classes)."""
+        classes) or (bins * batch, classes).
+        """
         learns = any(grads for name, grads in self._grads.items() if name != "readout")
         g = self.readout.backward(error, self._grads["readout"], learns)
         if g is None:
@@ -387,7 +388,7 @@ class Network:
         return sum(one.pending_bytes() for one in learning) if "w" in self._learn else 0
 
     def spikes(self) -> list[Tensor]:
-        """Each layer's spikes of the last bin, (batch, \\*neurons)."""
+        r"""Each layer's spikes of the last bin, (batch, \\*neurons)."""
         return [layer.state.spikes for layer in self._named.values()]
 
 

@@ -86,7 +86,8 @@ class Readout:
 
     def forward(self, features: Tensor, traces: Traces) -> Tensor:
         """Logits (batch, classes) of one bin's features (batch, features); or of several bins, one
-        after the other, (bins * batch, ...)."""
+        after the other, (bins * batch, ...).
+        """
         current = functional.linear(features, self.weight, self.bias)
         if not self.leaky:
             self.trace = features
@@ -119,7 +120,8 @@ class Readout:
 
     def backward(self, error: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
         """The same bins' error of the logits, (batch, classes), adds to `grads`; that of the
-        features."""
+        features.
+        """
         if not self.leaky:
             if "weight" in grads:
                 grads["weight"].addmm_(error.T, self.trace)

@@ -48,7 +48,7 @@ MAX_PENDING = 8
 
 
 class Synapses:
-    """Weights, their normalisation, and the trace of what comes in.
+    r"""Weights, their normalisation, and the trace of what comes in.
 
     Parameters
     ----------
@@ -143,7 +143,8 @@ class Synapses:
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weights and biases that do what these do with running statistics, without any; the gain
-        is not in them."""
+        is not in them.
+        """
         assert self.normalisation is not None
         return self.normalisation.folded(self.weight, self.bias)
 
@@ -175,7 +176,7 @@ class Synapses:
             self.normalisation.reset_state()
 
     def forward(self, x: Tensor, leak: float | Tensor, traces: Traces, constant: bool) -> Tensor:
-        """Current (batch, out, \\*out_plane) of the input x (batch, ...); of several bins together,
+        r"""Current (batch, out, \*out_plane) of the input x (batch, ...); of several bins at once,
         (bins * batch, ...), if so many are in x.
 
         leak : of the neurons that are fed.  constant : x is that of the bin before, if there was
@@ -236,7 +237,7 @@ class Synapses:
         return multiply(self.geometry, x, weight, bias)
 
     def backward(self, delta: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
-        """The same bins' error of the current, (batch, out, \\*out_plane), adds to `grads`.
+        r"""The same bins' error of the current, (batch, out, \\*out_plane), adds to `grads`.
 
         The bias's own gradient is the neurons' to give: it has their trace.
         Returns the error of the input, (batch, \\*in_shape), or None if it is not needed.

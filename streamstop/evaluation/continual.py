@@ -128,7 +128,8 @@ class HeldOut:
             for name, one in copies.items():
                 decision = one.predict_segment()
                 said[name] = int(decision.linear.argmax())
-                said[name.replace("linear", "lda")] = int(decision.lda.argmax())
+                if decision.lda is not None:
+                    said[name.replace("linear", "lda")] = int(decision.lda.argmax())
             x = log_counts(counts)
             said |= {name: rival.predict(x) for name, rival in rivals.items()}
             said["decided"] = said[decide(said)]

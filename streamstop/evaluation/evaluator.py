@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
-from streamstop.config.sections import ScenarioConfig
+from streamstop.errors import UsageError
+from streamstop.evaluation.baselines import Baseline
 from streamstop.evaluation.drift import EVENT_RATE, FIRING_RATE, DriftMonitor, DriftResponse
 from streamstop.evaluation.held_out import HeldOutEvaluation
-from streamstop.evaluation.prequential import PrequentialProtocol, ScoredSegment
+from streamstop.evaluation.prequential import Learner, PrequentialProtocol, ScoredSegment
 from streamstop.events.binning import Bin
 from streamstop.events.labels import LabelTrack, Segment
-from streamstop.scenarios.scenario import domain_at
-from streamstop.scenarios.stream import ScenarioStream
+from streamstop.learning.learner import StopLearner
+from streamstop.scenarios.scenario import Domain, Schedule, domain_at
 
 
 class SegmentListener(Protocol):
@@ -32,94 +34,175 @@ class SegmentListener(Protocol):
 
 
 class PrequentialEvaluator:
-    """Leads a learner through a stream: opens and closes segments, watches for drift.
+    """Prequential (test-then-train) evaluation of a learner on a stream of bins.
+
+    For each bin: find its segment, predict, score what can be scored, and only then learn. A
+    segment is scored on predictions made by weights that its own label has not touched.
 
     Parameters
     ----------
-    test : PrequentialProtocol
-        The learner, the untrained network beside it, and the baselines.
+    learner : Learner
+        Predicts and learns; a `StopLearner` or one of your own.
     labels : LabelTrack or None
         Of the stream; None: the learner only predicts.
-    world : ScenarioStream
-        Spans and domains of the stream.
-    scenario : ScenarioConfig
-        How domains are told from names.
-    examination : HeldOutEvaluation
-        Tests on held-out segments.
-    response : DriftResponse
-        What is done at an alarm.
-    encode : callable
-        A bin as the network's input, (1, 2, height, width).
-    begin_anew : callable or None
+    untrained : StopLearner or None
+        The same network with nothing trained below its readouts, the comparison that counts. By
+        default a `StopLearner`'s `untrained_copy`; a learner of your own has none.
+    baselines : mapping of str to Baseline, optional
+        Baselines of your own, beside those that every evaluation has.
+    decision : {"auto", "linear", "lda"}
+        The readout whose prediction is the headline; "auto": the one with the better record so far.
+    delay_us : int or None
+        Labels arrive so long after their segment began; None: right after each bin.
+    at_first : {"lda", "linear"}
+        What "auto" takes between equals.
+    learns : bool
+        False: the learner only predicts.
+    transform : callable, optional
+        A bin as the learner's input, (1, 2, height, width); log(1 + count) in float32 by default.
+    schedule : Schedule, optional
+        Tasks or domains of the stream.
+    domain_from : {"lighting", "user", "folder", "recording"}
+        How domains are told from names of recordings, where the schedule has none.
+    reinitialize : callable or None
         Called where a new task begins and the learner is to forget the ones before.
 
     Attributes
     ----------
+    response : DriftResponse or None
+        What is done at a drift alarm.
+    held_out : HeldOutEvaluation or None
+        Tests on held-out segments.
     listener : SegmentListener or None
-        Is told of segments.
+        Is informed of segments.
     around_step : callable
         Makes the context in which a bin passes through the network, to measure it.
+
+    Raises
+    ------
+    UsageError
+        If the labels name a class that the learner has no output for.
+
+    Examples
+    --------
+    >>> import streamstop as ss
+    >>> events = ss.make_events([5, 15, 25, 35], [0, 3, 0, 3], [0, 3, 0, 3], [1, 0, 1, 0])
+    >>> labels = ss.LabelTrack(("left", "right"), [ss.Segment(0, 20, 0), ss.Segment(20, 40, 1)])
+    >>> learner = ss.build_learner(labels.classes, input_shape=(2, 4, 4))
+    >>> evaluator = ss.PrequentialEvaluator(learner, labels)
+    >>> grid = {"bin_us": 10, "height": 4, "width": 4, "origin_us": 0}
+    >>> for one in ss.iter_bins(events, ss.SensorSize(4, 4), **grid):
+    ...     _ = evaluator.step(one)
+    >>> evaluator.close()
+    >>> evaluator.segments, sorted(evaluator.accuracies())[:3]
+    (2, ['decided', 'frozen', 'frozen_lda'])
     """
 
     def __init__(
         self,
-        test: PrequentialProtocol,
+        learner: Learner,
         labels: LabelTrack | None,
-        world: ScenarioStream,
-        scenario: ScenarioConfig,
-        examination: HeldOutEvaluation,
-        response: DriftResponse,
-        encode: Callable[[Bin], Tensor],
-        begin_anew: Callable[[], None] | None,
+        *,
+        untrained: StopLearner | None = None,
+        baselines: Mapping[str, Baseline] | None = None,
+        decision: str = "auto",
+        delay_us: int | None = None,
+        at_first: str = "lda",
+        learns: bool = True,
+        transform: Callable[[Bin], Tensor] | None = None,
+        schedule: Schedule | None = None,
+        domain_from: Domain = "lighting",
+        reinitialize: Callable[[], None] | None = None,
     ) -> None:
-        self.test = test
+        if untrained is None and isinstance(learner, StopLearner):
+            untrained = learner.untrained_copy()
+        self.test = PrequentialProtocol(
+            learner,
+            untrained,
+            learner.class_names,
+            decision,
+            delay_us,
+            baselines=baselines,
+            at_first=at_first,
+            learns=learns,
+        )
         self.labels = labels
-        self.examination = examination
-        self.response = response
+        self.response: DriftResponse | None = None
+        self.held_out: HeldOutEvaluation | None = None
         self.drift = DriftMonitor()
         self.listener: SegmentListener | None = None
         self.around_step: Callable[[Bin], AbstractContextManager[None]] = lambda _: nullcontext()
         self.bins = 0
         self.segments = 0
-        self.said = ""
+        self.prediction = ""
         self.predictions: Counter[str] = Counter()
         self.end_us = self.clock_us = 0
-        self._world = world
-        self._scenario = scenario
-        self._encode = encode
-        self._begin_anew = begin_anew
-        self._classes = test.scores.classes
-        self._outputs = [self._classes.index(name) for name in (labels.classes if labels else ())]
+        self._transform = transform or log_input
+        self._schedule = schedule or Schedule((), ())
+        self._domain_from: Domain = domain_from
+        self._reinitialize = reinitialize
+        self._classes = learner.class_names
+        self.outputs = output_indices(labels.classes if labels else (), self._classes)
         self._track: Sequence[Segment] = labels.segments if labels is not None else ()
         self._begun = -1
         self._ended = 0
 
     def begin(self) -> None:
-        """Before the first bin."""
-        self.examination.before()
+        """Before the first bin: test on held-out segments, if there are any."""
+        if self.held_out is not None:
+            self.held_out.before()
 
-    def bin(self, one: Bin) -> None:
-        """Take in one bin: predict, score what can be scored, learn."""
+    def step(self, one: Bin) -> str:
+        """Take in one bin: predict, score what can be scored, learn.
+
+        Parameters
+        ----------
+        one : Bin
+            The next bin of the stream.
+
+        Returns
+        -------
+        str
+            The class predicted for this bin.
+        """
         if one.reset:
             self.end_segment()
             self.test.learner.reset_state()
         width_us = one.end_us - one.start_us
         self.end_us, self.clock_us = one.end_us, one.clock_us + width_us
         self._find_segment(one)
-        x = self._encode(one)
+        x = self._transform(one)
         with self.around_step(one):
             if self.test.segment is not None:
-                said, scored = self.test.bin(x, one.counts, one.clock_us, one.events)
+                index, scored = self.test.bin(x, one.counts, one.clock_us, one.events)
             else:
                 prediction = self.test.learner.predict(x, trace=False)
-                said, scored = self.test.say(prediction.log_probs), []
+                index, scored = self.test.say(prediction.log_probs), []
         self.bins += 1
         self._score(scored)
-        self.said = self._classes[said]
-        self.predictions[self.said] += 1
+        self.prediction = self._classes[index]
+        self.predictions[self.prediction] += 1
         segment = self.test.segment
         if segment is not None and self.clock_us + width_us > segment.end_us:
             self.end_segment()
+        return self.prediction
+
+    def accuracy(self) -> dict[str, float | None]:
+        """Scores of the headline prediction so far: accuracy, balanced accuracy, kappas.
+
+        Empty before the first scored segment.
+        """
+        scores = self.test.scores
+        return scores.accuracy() if scores.tallies else {}
+
+    def accuracies(self) -> dict[str, float | None]:
+        """Accuracy so far, over all scored segments: the headline, each readout, each baseline."""
+        return {name: one.accuracy for name, one in self.test.scores.tallies.items()}
+
+    def close(self) -> None:
+        """The stream is over: close the open segment; labels still on their way are given up."""
+        self.end_segment()
+        self.finish()
 
     def end_segment(self) -> None:
         """Close the open segment, if there is one; raises DivergedError."""
@@ -137,8 +220,8 @@ class PrequentialEvaluator:
     def finish(self, *, diverged: bool = False) -> None:
         """The stream is over: labels on their way are given up, the last task is tested."""
         self._score(self.test.finish(self.clock_us))
-        if not diverged:
-            self.examination.end(self._begun)
+        if not diverged and self.held_out is not None:
+            self.held_out.end(self._begun)
 
     def _find_segment(self, one: Bin) -> None:
         """Open the segment that holds the whole bin, unless it or a later one was open before."""
@@ -146,29 +229,54 @@ class PrequentialEvaluator:
             return
         i = bisect_right(self._track, one.clock_us, key=lambda s: s.start_us) - 1
         if i > self._begun and self.clock_us <= self._track[i].end_us:
-            self.examination.come_to(i)
-            if i and self._begin_anew is not None and self._is_new_task(i):
-                self._begin_anew()
+            if self.held_out is not None:
+                self.held_out.come_to(i)
+            if i and self._reinitialize is not None and self._is_new_task(i):
+                self._reinitialize()
             segment = self._track[i]
-            self.test.begin(segment._replace(label=self._outputs[segment.label]))
+            self.test.begin(segment._replace(label=self.outputs[segment.label]))
             self._begun = i
 
     def _is_new_task(self, segment: int) -> bool:
         began = max(self._begun, 0)
-        return any(began < one.first <= segment for one in self._world.schedule.spans)
+        return any(began < one.first <= segment for one in self._schedule.spans)
 
     def _score(self, verdicts: Sequence[ScoredSegment]) -> None:
         self.segments += len(verdicts)
         for v in verdicts:
             nth = bisect_right(self._track, v.segment.start_us, key=lambda s: s.start_us) - 1
-            by = self._scenario.domain_from
-            domain = domain_at(self._world.schedule, by, nth, v.segment.recording)
+            by = self._domain_from
+            domain = domain_at(self._schedule, by, nth, v.segment.recording)
             if domain is not None:
                 self.test.scores.domains.add(domain, nth, v.segment.label, v.said)
             rates = {EVENT_RATE: math.log1p(v.events / max(v.bins, 1))}
             if len(v.rates):
                 rates[FIRING_RATE] = float(v.rates.mean())
             wrong = v.said["decided"] != v.segment.label
-            self.response.after(self.drift.update(v.index, wrong, rates))
+            alarms = self.drift.update(v.index, wrong, rates)
+            if self.response is not None:
+                self.response.after(alarms)
         if verdicts and self.listener is not None:
             self.listener.scored(verdicts)
+
+
+def log_input(one: Bin) -> Tensor:
+    """log(1 + count) of a bin, float32, shape (1, 2, height, width)."""
+    return torch.log1p(torch.from_numpy(one.counts)[None].to(torch.float32))
+
+
+def output_indices(labels: Sequence[str], outputs: Sequence[str]) -> list[int]:
+    """The output of each class that the labels name.
+
+    >>> output_indices(["b"], ["a", "b"])
+    [1]
+
+    Raises UsageError where there is none of that name.
+    """
+    missing = [name for name in labels if name not in outputs]
+    if missing:
+        raise UsageError(
+            f"the labels name {', '.join(missing[:8])}, and the learner's outputs are "
+            f"{', '.join(outputs[:8])}; build it with the classes of the labels"
+        )
+    return [list(outputs).index(name) for name in labels]

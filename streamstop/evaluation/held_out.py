@@ -15,6 +15,7 @@ from torch import Tensor
 from streamstop.evaluation.continual import AccuracyMatrix, HeldOut
 from streamstop.evaluation.prequential import PrequentialProtocol
 from streamstop.events.binning import Bin, Binner
+from streamstop.learning.learner import StopLearner
 from streamstop.scenarios.stream import ScenarioStream
 from streamstop.sources.base import Source
 
@@ -68,7 +69,8 @@ class HeldOutEvaluation:
         return self.found.as_dict() if self.found.rows else None
 
     def _accuracies(self) -> dict[str, Any]:
-        learners = {"linear": self._test.learner, "frozen_linear": self._test.frozen}
+        both = {"linear": self._test.learner, "frozen_linear": self._test.frozen}
+        learners = {name: one for name, one in both.items() if isinstance(one, StopLearner)}
         found: dict[str, Any] = {}
         for held in self._held:
             rows = held.test(learners, self._test.baselines, self._decide, len(self.found.tasks))

@@ -11,21 +11,68 @@ segment's features: the discriminant readout and the baselines).
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from streamstop.evaluation.baselines import log_counts, make_baselines
+from streamstop.evaluation.baselines import Baseline, log_counts, make_baselines
 from streamstop.evaluation.metrics import Scores
 from streamstop.events.labels import Segment
 from streamstop.learning.lda import Vector
-from streamstop.learning.learner import SegmentPrediction, StopLearner
+from streamstop.learning.learner import Prediction, SegmentPrediction, StopLearner
 
 MAX_WAITING = 256
 """Decided segments that may wait for a late label; the oldest is given up, and counted, beyond."""
+
+
+class Learner(Protocol):
+    """What can be evaluated: it predicts bin by bin, then learns. `StopLearner` is one.
+
+    `check_learner` tests another one.
+
+    Attributes
+    ----------
+    class_names : tuple of str
+        A name for each output.
+    """
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+    def begin_segment(self) -> None:
+        """Start an unrelated piece of stream."""
+
+    def reset_state(self) -> None:
+        """Time has jumped: forget the state of the moment, nothing that was learned."""
+
+    def predict(self, x: Tensor, *, trace: bool) -> Prediction:
+        """Take in one bin, x of shape (1, 2, height, width); log-probabilities, (classes,).
+
+        trace : whether `learn` may follow.
+        """
+        ...
+
+    def learn(self, label: int) -> None:
+        """Learn the label of the bin just predicted."""
+
+    def predict_segment(self) -> SegmentPrediction:
+        """What was seen since the segment began; `lda` may be None."""
+        ...
+
+    def end_segment(self) -> float | None:
+        """Close the segment; its mean loss, None if there is none."""
+
+    def update_lda(self, rates: Vector, label: int) -> None:
+        """Learn from the `rates` of a segment that `predict_segment` returned."""
+
+    def state_bytes(self) -> int:
+        """Bytes that it carries through the stream."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +118,13 @@ class PrequentialProtocol:
 
     def __init__(
         self,
-        learner: StopLearner,
-        frozen: StopLearner,
+        learner: Learner,
+        frozen: StopLearner | None,
         classes: tuple[str, ...],
         decide: str = "auto",
         delay_us: int | None = None,
         *,
+        baselines: Mapping[str, Baseline] | None = None,
         at_first: str = "lda",
         learns: bool = True,
     ) -> None:
@@ -86,14 +134,16 @@ class PrequentialProtocol:
         self.loss: float | None = None
         self.unscored = 0
         self.undelivered: list[ScoredSegment] = []
-        self._as_drawn = frozen.network.readout.clone()
-        self._lda_as_trained = frozen.lda.coefficients() if frozen.lda.counts.any() else None
+        self._as_drawn = frozen.network.readout.clone() if frozen is not None else None
+        self._lda_as_trained = None
+        if frozen is not None and frozen.lda.counts.any():
+            self._lda_as_trained = frozen.lda.coefficients()
         stays = decide == "lda" and self._lda_as_trained is not None
         self.decides = decide if learns or stays else "linear"
         self._at_first = at_first
         self._learns = learns
         self._delay_us = delay_us
-        self.baselines = make_baselines(learner.network.spec.classes)
+        self.baselines = make_baselines(len(classes)) | dict(baselines or {})
         self._waiting: deque[ScoredSegment] = deque()
         self._segment: Segment | None = None
         self._index = -1
@@ -112,8 +162,9 @@ class PrequentialProtocol:
         self._frozen_votes = np.zeros(len(self.scores.classes))
         self._decided = False
         self.learner.begin_segment()
-        self.frozen.begin_segment()
-        self._as_drawn.reset_state(1)
+        if self.frozen is not None and self._as_drawn is not None:
+            self.frozen.begin_segment()
+            self._as_drawn.reset_state(1)
 
     def bin(
         self, x: Tensor, counts: NDArray[np.int32], clock_us: int, events: int | None = None
@@ -135,10 +186,11 @@ class PrequentialProtocol:
         # Traces know no label: they run from the segment's beginning where one may come in time.
         in_time = concurrent or (self._delay_us or 0) < segment.end_us - segment.start_us
         prediction = self.learner.predict(x, trace=in_time and self._learns)
-        self.frozen.predict(x, trace=in_time)
-        # The decider's features: in the network that learns dropout may silence some.
-        as_drawn = self._as_drawn.forward(self.frozen.inference_network.features, "none")
-        self._frozen_votes += functional.log_softmax(as_drawn, 1)[0].double().numpy()
+        if self.frozen is not None and self._as_drawn is not None:
+            self.frozen.predict(x, trace=in_time)
+            # Features of the inference network: where it learns dropout may silence some.
+            logits = self._as_drawn.forward(self.frozen.inference_network.features, "none")
+            self._frozen_votes += functional.log_softmax(logits, 1)[0].double().numpy()
         total = counts.astype(np.int64)
         self._counts = total if self._counts is None else self._counts + total
         self._events += int(total.sum()) if events is None else events
@@ -149,14 +201,16 @@ class PrequentialProtocol:
         if label_is_here:
             if self._learns:
                 self.learner.learn(segment.label)
-            self.frozen.learn(segment.label)
+            if self.frozen is not None:
+                self.frozen.learn(segment.label)
         return said, scored
 
     def say(self, linear: NDArray[np.float64]) -> int:
         """The class of the moment: of this bin by the linear readout, or of the rates so far."""
         if self.readout() == "linear":
             return int(linear.argmax())
-        return int(self.learner.lda.scores(self.learner.firing_rates()).argmax())
+        prediction = self.learner.predict_segment()
+        return int(linear.argmax() if prediction.lda is None else prediction.lda.argmax())
 
     def end(self, now_us: int) -> list[ScoredSegment]:
         """Close the open segment; returns the segments scored by it.
@@ -169,7 +223,8 @@ class PrequentialProtocol:
         self._segment = None
         self.undelivered = scored
         self.loss = self.learner.end_segment()
-        self.frozen.end_segment()
+        if self.frozen is not None:
+            self.frozen.end_segment()
         self.undelivered = []
         return scored
 
@@ -185,6 +240,8 @@ class PrequentialProtocol:
         if self.decides != "auto":
             return self.decides
         tallies = self.scores.tallies
+        if tallies and "lda" not in tallies:
+            return "linear"
         lead = tallies["linear"].hits - tallies["lda"].hits if tallies else 0
         if not lead:
             return self._at_first
@@ -194,25 +251,29 @@ class PrequentialProtocol:
         """Every rival answers for the open segment; then its label may be looked at."""
         segment = self._segment
         assert segment is not None and self._counts is not None
-        decision, frozen = self.learner.predict_segment(), self.frozen.predict_segment()
+        decision = self.learner.predict_segment()
+        frozen = self.frozen.predict_segment() if self.frozen is not None else None
         x = log_counts(self._counts)
         arrival_us = now_us if self._delay_us is None else segment.start_us + self._delay_us
         said: dict[str, int | None] = {
-            "linear": _class(decision, "linear"),
-            "lda": _class(decision, "lda"),
-            "frozen": int(self._frozen_votes.argmax()),
-            "frozen_linear": _class(frozen, "linear"),
-            "frozen_lda": _class(frozen, "lda"),
+            "linear": int(decision.linear.argmax()),
         }
-        if self._learns and self._lda_as_trained is not None:
+        if decision.lda is not None:
+            said["lda"] = int(decision.lda.argmax())
+        if frozen is not None and frozen.lda is not None:
+            said["frozen"] = int(self._frozen_votes.argmax())
+            said["frozen_linear"] = int(frozen.linear.argmax())
+            said["frozen_lda"] = int(frozen.lda.argmax())
+        if frozen is not None and self._learns and self._lda_as_trained is not None:
             weight, bias = self._lda_as_trained
             said["frozen_discriminant"] = int((weight @ frozen.rates + bias).argmax())
         if not self._learns:
-            del said["frozen"]
+            said.pop("frozen", None)
             if self._lda_as_trained is None:
-                del said["lda"]
+                said.pop("lda", None)
         said |= {name: rival.predict(x) for name, rival in self.baselines.items()}
-        said["decided"] = said[self.readout()]
+        readout = self.readout()
+        said["decided"] = said[readout if readout in said else "linear"]
         self._decided = True
         if len(self._waiting) == MAX_WAITING:
             self._waiting.popleft()
@@ -224,7 +285,7 @@ class PrequentialProtocol:
                 arrival_us,
                 said,
                 decision.rates,
-                frozen.rates,
+                decision.rates[:0] if frozen is None else frozen.rates,
                 x,
                 self._bins,
                 self._events,
@@ -241,13 +302,9 @@ class PrequentialProtocol:
             self.scores.add_segment(label, verdict.said)
             if self._learns:
                 self.learner.update_lda(verdict.rates, label)
-            self.frozen.update_lda(verdict.frozen_rates, label)
+            if self.frozen is not None:
+                self.frozen.update_lda(verdict.frozen_rates, label)
             for rival in self.baselines.values():
                 rival.learn(verdict.counts, label)
             scored.append(verdict)
         return scored
-
-
-def _class(decision: SegmentPrediction, readout: str) -> int:
-    scores: Vector = getattr(decision, readout)
-    return int(scores.argmax())

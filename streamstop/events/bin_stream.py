@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
+import numpy as np
+
+from streamstop.errors import UsageError
 from streamstop.events.binning import Bin, Binner
 from streamstop.events.ledger import EventLedger
-from streamstop.events.packet import Packet
+from streamstop.events.packet import MAX_PACKET_EVENTS, Events, Packet, SensorSize
 
 
 class BinStream:
@@ -74,3 +78,59 @@ class BinStream:
         self.first_us = one.start_us if self.first_us is None else self.first_us
         self.end_us, self.clock_us = one.end_us, one.clock_us + self.binner.bin_us
         return one
+
+
+class Stream(Protocol):
+    """Packets, and what binning needs to know of them: any `Source` is one."""
+
+    @property
+    def sensor(self) -> SensorSize: ...
+
+    @property
+    def origin_us(self) -> int | None: ...
+
+    def __iter__(self) -> Iterator[Packet]: ...
+
+
+def iter_bins(
+    stream: Stream | Iterable[Packet] | Events, sensor: SensorSize | None = None, **settings: Any
+) -> Iterator[Bin]:
+    """The bins of a source, of packets, or of an array of events.
+
+    Parameters
+    ----------
+    stream : Source, iterable of Packet, or ndarray of shape (n,) and EVENT_DTYPE
+        The events.
+    sensor : SensorSize, optional
+        Pixels of the sensor; a source knows its own.
+    **settings
+        As `Binner` takes them: bin_us, height, width, resize_mode, representation,
+        reorder_window_us, reset_gap_us, origin_us.
+
+    Yields
+    ------
+    Bin
+
+    Raises
+    ------
+    UsageError
+        If the sensor's size is not known, or a setting makes no sense.
+
+    Examples
+    --------
+    >>> from streamstop.events.packet import make_events
+    >>> events = make_events([5, 9, 35], [0, 3, 0], [0, 3, 0], [True, False, True])
+    >>> [one.events for one in iter_bins(events, SensorSize(4, 4), bin_us=10)]
+    [2, 0, 0, 1]
+    """
+    sensor = sensor or getattr(stream, "sensor", None)
+    if sensor is None:
+        raise UsageError("these events do not state their sensor: iter_bins(events, sensor)")
+    settings.setdefault("origin_us", getattr(stream, "origin_us", None))
+    packets: Iterable[Packet]
+    if isinstance(stream, np.ndarray):
+        firsts = range(0, len(stream), MAX_PACKET_EVENTS)
+        packets = (Packet(stream[first : first + MAX_PACKET_EVENTS]) for first in firsts)
+    else:
+        packets = stream
+    return iter(BinStream(packets, Binner(sensor, **settings)))

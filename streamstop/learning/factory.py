@@ -6,32 +6,85 @@ no label but the names of classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, cast
 
 import torch
 
-from streamstop.config.sections import UNLABELLED_CLASSES, Config
+from streamstop.config.sections import UNLABELLED_CLASSES, Config, NetworkConfig
 from streamstop.errors import UsageError
 from streamstop.events.labels import LabelTrack
 from streamstop.learning.learner import LearnerSpec, StopLearner
 from streamstop.learning.network_section import network_from_config
 from streamstop.learning.pretrained import Pretrained
 from streamstop.stop.losses import Loss
+from streamstop.stop.network import NetworkSpec
 
 
 def build_learner(
-    config: Config,
-    classes: int,
-    trainable: tuple[str, ...] | None = None,
-    class_names: tuple[str, ...] = (),
+    classes: int | Sequence[str],
+    *,
+    input_shape: tuple[int, int, int] = (2, 32, 32),
+    network: str | NetworkSpec = "compact",
+    spec: LearnerSpec | None = None,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> StopLearner:
+    """A learner, with the default settings of a run unless stated otherwise.
+
+    Parameters
+    ----------
+    classes : int or sequence of str
+        The classes to tell apart: how many, or their names.
+    input_shape : tuple of int
+        (2, height, width) of the bins.
+    network : str or NetworkSpec
+        The name of an architecture, or a network of your own from `build_network`.
+    spec : LearnerSpec, optional
+        How it learns.
+    seed : int
+        Draws the initial weights.
+    dtype : torch.dtype
+        What it computes with.
+
+    Raises
+    ------
+    UsageError
+        If there is no such network, or the settings exclude each other.
+
+    Examples
+    --------
+    >>> build_learner(["left", "right"], input_shape=(2, 16, 16)).class_names
+    ('left', 'right')
+    """
+    names = () if isinstance(classes, int) else tuple(classes)
+    count = classes if isinstance(classes, int) else len(names)
+    if isinstance(network, str):
+        section = NetworkConfig(architecture=cast(Any, network))
+        network = network_from_config(section, input_shape, count)
+    return StopLearner(network, spec, seed, dtype, names)
+
+
+def learner_from_config(
+    config: Config, classes: int | tuple[str, ...], trainable: tuple[str, ...] | None = None
 ) -> StopLearner:
     """The learner that a configuration describes.
 
-    trainable : overrides `learner.trainable`; () for a network that is not to learn.
+    Parameters
+    ----------
+    config : Config
+        The run's settings.
+    classes : int or tuple of str
+        How many outputs, or their names.
+    trainable : tuple of str, optional
+        Overrides `learner.trainable`; () for a network that is not to learn.
     """
     rule = config.learner
     input_shape = (2, config.binning.height, config.binning.width)
-    spec = network_from_config(config.network, input_shape, classes)
+    names = () if isinstance(classes, int) else classes
+    count = classes if isinstance(classes, int) else len(classes)
+    spec = network_from_config(config.network, input_shape, count)
     learning = LearnerSpec(
         trainable=rule.trainable if trainable is None else trainable,
         lr=rule.lr,
@@ -50,7 +103,7 @@ def build_learner(
         loss=Loss(rule.loss, rule.loss_at, rule.label_smoothing),
     )
     dtype = torch.float64 if rule.dtype == "float64" else torch.float32
-    return StopLearner(spec, learning, config.run.seed, dtype, class_names)
+    return StopLearner(spec, learning, config.run.seed, dtype, names)
 
 
 def frozen(config: Config) -> Config:

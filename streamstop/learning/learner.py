@@ -164,13 +164,13 @@ class SegmentPrediction(NamedTuple):
     Attributes
     ----------
     linear, lda : ndarray of shape (classes,)
-        Scores; the largest is the prediction.
+        Scores; the largest is the prediction. `lda` is None for a learner without that readout.
     rates : ndarray of shape (features,)
         What the LDA readout sees: square roots of pooled firing rates.
     """
 
     linear: Vector
-    lda: Vector
+    lda: Vector | None
     rates: Vector
 
 
@@ -543,6 +543,22 @@ class StopLearner:
                 network.layer_names, network.layers, self._spikes, strict=False
             )
         }
+
+    def untrained_copy(self) -> StopLearner:
+        """The same network as it is now, whose hidden layers never learn: the fair comparison.
+
+        Its two readouts begin as this one's and learn as they do.
+        """
+        spec = replace(self.spec, trainable=())
+        copy = StopLearner(
+            self.network.spec, spec, self._seed, self.dtype, class_names=self.class_names
+        )
+        copy.network.load_parameters(self.network.parameters())
+        copy.inference_network.load_parameters(self.inference_network.parameters())
+        if self.lda.counts.any():
+            copy.lda.load(self.lda)
+        copy.counts[:] = self.counts
+        return copy
 
     def state_tensors(self) -> dict[str, Tensor]:
         """All that predicts and is learned, by name: network, evaluation copy, LDA, counts."""

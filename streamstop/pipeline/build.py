@@ -16,11 +16,10 @@ from streamstop.evaluation.drift import DriftResponse
 from streamstop.evaluation.evaluator import PrequentialEvaluator
 from streamstop.evaluation.held_out import HeldOutEvaluation
 from streamstop.evaluation.neurobench import SynapticOperations
-from streamstop.evaluation.prequential import PrequentialProtocol
 from streamstop.events.bin_stream import BinStream
 from streamstop.events.binning import Bin, Binner
 from streamstop.events.packet import SensorSize, make_events
-from streamstop.learning.factory import build_learner, frozen, load_pretrained, output_names
+from streamstop.learning.factory import frozen, learner_from_config, load_pretrained, output_names
 from streamstop.learning.learner import StopLearner
 from streamstop.learning.pretrained import Pretrained
 from streamstop.pipeline.environment import versions
@@ -77,49 +76,45 @@ def build_run(config: Config, world: ScenarioStream) -> RunParts:
     trained = load_pretrained(config)
     classes = output_names(config, track, trained)
     still = config.learner.frozen
-    learner = build_learner(frozen(config) if still else config, len(classes), class_names=classes)
-    twin = build_learner(config, len(classes), trainable=())
+    learner = learner_from_config(frozen(config) if still else config, classes)
+    twin = learner_from_config(config, classes, trainable=())
     if trained is not None:
         trained.load_into(learner, config.readout.lda_prior_count)
         trained.load_into(twin, config.readout.lda_prior_count)
-    test = PrequentialProtocol(
-        learner,
-        twin,
-        classes,
-        decide=_decision(config, trained),
-        delay_us=config.labels.delay_us if config.labels.arrival == "delayed" else None,
-        at_first="lda" if trained is None else trained.decision or "linear",
-        learns=not still,
-    )
 
     def make_binner(source: Source) -> Binner:
         return Binner(source.sensor, **asdict(config.binning), origin_us=source.origin_us)
 
-    encode = encoder(config, learner.dtype)
-    outputs = [classes.index(name) for name in (track.classes if track is not None else ())]
-
-    def begin_anew() -> None:
+    def reinitialize() -> None:
         learner.reinitialize()
         if trained is not None:
             trained.load_into(learner, config.readout.lda_prior_count)
 
-    d = config.drift
+    transform = input_transform(config, learner.dtype)
     evaluator = PrequentialEvaluator(
-        test,
+        learner,
         track,
-        world,
-        config.scenario,
-        HeldOutEvaluation(world, test, make_binner, encode, outputs),
-        DriftResponse(
-            learner,
-            "none" if still else d.response,
-            detector=d.detector,
-            boost=d.lr_boost,
-            segments=d.boost_segments,
-            keep=d.lda_keep_fraction,
-        ),
-        encode,
-        None if still or config.learner.reinitialize == "never" else begin_anew,
+        untrained=twin,
+        decision=_decision(config, trained),
+        delay_us=config.labels.delay_us if config.labels.arrival == "delayed" else None,
+        at_first="lda" if trained is None else trained.decision or "linear",
+        learns=not still,
+        transform=transform,
+        schedule=world.schedule,
+        domain_from=config.scenario.domain_from,
+        reinitialize=(None if still or config.learner.reinitialize == "never" else reinitialize),
+    )
+    evaluator.held_out = HeldOutEvaluation(
+        world, evaluator.test, make_binner, transform, evaluator.outputs
+    )
+    d = config.drift
+    evaluator.response = DriftResponse(
+        learner,
+        "none" if still else d.response,
+        detector=d.detector,
+        boost=d.lr_boost,
+        segments=d.boost_segments,
+        keep=d.lda_keep_fraction,
     )
     bins = BinStream(source, make_binner(source))
     return RunParts(
@@ -142,15 +137,15 @@ def _decision(config: Config, trained: Pretrained | None) -> str:
     return config.readout.decision
 
 
-def encoder(config: Config, dtype: torch.dtype) -> Callable[[Bin], Tensor]:
+def input_transform(config: Config, dtype: torch.dtype) -> Callable[[Bin], Tensor]:
     """What makes a bin the network's input, (1, 2, height, width)."""
     log = config.network.input_transform == "log1p"
 
-    def encode(one: Bin) -> Tensor:
+    def transform(one: Bin) -> Tensor:
         x = torch.from_numpy(one.counts)[None].to(dtype)
         return torch.log1p(x) if log else x
 
-    return encode
+    return transform
 
 
 def record(source: Source, config: Config, path: Path) -> StreamRecorder | None:
@@ -173,7 +168,7 @@ def warm_up(config: Config) -> None:
     b = config.binning
     binner = Binner(SensorSize(1, 1), bin_us=1, height=b.height, width=b.width)
     list(binner.push(make_events([0], [0], [0], [True])))
-    learner = build_learner(config, UNLABELLED_CLASSES)
+    learner = learner_from_config(config, UNLABELLED_CLASSES)
     operations = SynapticOperations(learner)
     learner.begin_segment()
     for trace in (True, False):

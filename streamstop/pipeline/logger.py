@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from streamstop.evaluation.evaluator import PrequentialEvaluator
 from streamstop.evaluation.prequential import ScoredSegment
 from streamstop.events.bin_stream import BinStream
+from streamstop.learning.learner import StopLearner
 from streamstop.pipeline.folder import RunFolder
 from streamstop.pipeline.profiler import RunProfiler
 
@@ -35,7 +36,7 @@ class RunLogger:
     ----------
     folder : RunFolder
         Where to write.
-    bins, evaluator, meters
+    bins, evaluator, learner, meters
         What to write of.
     progress : callable or None
         Called about once per bin with a `Progress`.
@@ -46,12 +47,14 @@ class RunLogger:
         folder: RunFolder,
         bins: BinStream,
         evaluator: PrequentialEvaluator,
+        learner: StopLearner,
         meters: RunProfiler,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self._folder = folder
         self._bins = bins
         self._evaluator = evaluator
+        self._learner = learner
         self._meters = meters
         self._progress = progress
 
@@ -60,7 +63,7 @@ class RunLogger:
         evaluator = self._evaluator
         if evaluator.labels is None and evaluator.bins % LINE_EVERY == 0:
             self._line(None, evaluator.end_us)
-            evaluator.test.learner.begin_window()
+            self._learner.begin_window()
         if self._progress is not None:
             self._progress(self._now())
 
@@ -102,7 +105,7 @@ class RunLogger:
                 "accuracy": test.scores.running(),
                 "loss": test.loss if segment is not None else None,
                 "events": self._bins.binner.binned,
-                "layers": test.learner.layer_statistics(),
+                "layers": self._learner.layer_statistics(),
             }
         )
 
@@ -116,5 +119,5 @@ class RunLogger:
             self._bins.duration_us,
             self._meters.wall_s,
             evaluator.test.scores.running()["segment_windowed"],
-            evaluator.said,
+            evaluator.prediction,
         )

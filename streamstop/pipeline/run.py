@@ -88,7 +88,9 @@ def run(
             Path(config.run.output_dir), name, to_toml(absolute_paths(config))
         ) as folder:
             recorder = record(world.source, config, folder.path / RECORDING)
-            logger = RunLogger(folder, parts.bins, parts.evaluator, parts.meters, progress)
+            logger = RunLogger(
+                folder, parts.bins, parts.evaluator, parts.learner, parts.meters, progress
+            )
             status, message = _stream(parts, logger)
             summary = build_summary(
                 RunRecord(parts, name, command, status, message, recorder, RECORDING)
@@ -108,7 +110,7 @@ def _stream(parts: RunParts, logger: RunLogger) -> tuple[str, str]:
     try:
         with _interrupts_wait() as interrupted:
             for one in bins:
-                evaluator.bin(one)
+                evaluator.step(one)
                 logger.bin()
                 if interrupted:
                     raise KeyboardInterrupt
@@ -125,7 +127,7 @@ def _stream(parts: RunParts, logger: RunLogger) -> tuple[str, str]:
             raise
         status, message = "damaged", str(error)
         for one in bins.rest():  # it broke off: what came before is a stream
-            evaluator.bin(one)
+            evaluator.step(one)
             logger.bin()
         evaluator.end_segment()
     evaluator.finish(diverged=status == "diverged")

@@ -51,6 +51,7 @@ def build_summary(record: RunRecord) -> dict[str, Any]:
     config, evaluator, source = parts.config, parts.evaluator, parts.world.source
     test, scores, meters = evaluator.test, evaluator.test.scores, parts.meters
     labelled = evaluator.labels is not None
+    responses = evaluator.response.count if evaluator.response is not None else 0
     by_scenario = config.scenario.name not in UNORDERED
     scored = bool(scores.tallies)
     tallies = {key: tally.as_dict() for key, tally in scores.tallies.items()}
@@ -104,10 +105,8 @@ def build_summary(record: RunRecord) -> dict[str, Any]:
         "recording": _recording(record),
         "corruptions": list(config.scenario.corruptions),
         "scenario": _scenario(parts),
-        "continual": evaluator.examination.as_dict(),
-        "drift": {**evaluator.drift.as_dict(), "responses": evaluator.response.count}
-        if scored
-        else None,
+        "continual": evaluator.held_out.as_dict() if evaluator.held_out else None,
+        "drift": {**evaluator.drift.as_dict(), "responses": responses} if scored else None,
         "speed": {
             "events_per_s": parts.bins.binner.binned / wall if wall else None,
             "real_time_factor": stream / wall if wall else None,

@@ -66,12 +66,20 @@ def scenario_from_config(config: Config) -> Scenario:
     )
 
 
-def open_stream(config: Config, uri: str) -> ScenarioStream:
+def open_stream(config: Config, uri: str = "") -> ScenarioStream:
     """Open the configured source as its scenario has it.
+
+    Parameters
+    ----------
+    config : Config
+        A run's settings, from `load_config`.
+    uri : str
+        The source; empty: `source.uri`.
 
     Raises SourceError, UsageError and DamageError as `open_source`, and UsageError where a scenario
     does not fit the source.
     """
+    uri = uri or config.source.uri
     scenario = scenario_from_config(config)
     corruptions = [parse_corruption(text) for text in config.scenario.corruptions]
     if scenario.name == "corrupted" and not corruptions:

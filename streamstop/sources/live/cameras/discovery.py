@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import streamstop
+from streamstop import _version
 from streamstop.sources.live.cameras.backend import Backend, SeenCamera, error_summary, module_of
 
 TIMEOUT_S = 1.7
@@ -101,7 +101,7 @@ def installed(backend: Backend) -> str:
 
 
 def _start(backend: Backend) -> subprocess.Popen[str]:
-    home = str(Path(streamstop.__file__).parents[1])
+    home = str(Path(_version.__file__).parents[1])
     path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), home]))
     return subprocess.Popen(
         [sys.executable, "-P", "-m", __name__, module_of(backend)],

@@ -162,8 +162,8 @@ def run_pipeline(steps: int, stream: Path) -> dict[str, Any]:
         load_config(sets=[f"{key}={json.dumps(value)}" for key, value in sets.items()]),
         progress=look,
     )
-    assert result.summary["bins"] == steps, result.summary["bins"]
-    assert result.summary["segments"] == steps // BINS, result.summary["segments"]
+    assert result.summary["n_bins"] == steps, result.summary["n_bins"]
+    assert result.summary["n_segments"] == steps // BINS, result.summary["n_segments"]
     state[steps], rss[steps] = state.pop(steps - 1), rss.pop(steps - 1)
     return {"state": state, "rss": rss}
 

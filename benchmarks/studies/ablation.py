@@ -31,7 +31,7 @@ from benchmarks._shared.page import spread, table
 from benchmarks._shared.provenance import ROOT, provenance
 from benchmarks.studies import contest
 from benchmarks.studies.contest import SEEDS, Job, Rule, Store
-from streamstop.config.recipe import built, given
+from streamstop.config.recipe import build_sections, parse_overrides
 from streamstop.config.training import TrainConfig
 from streamstop.datasets.event_windows import load_event_windows
 from streamstop.datasets.load import load_test_set, load_training_set
@@ -153,7 +153,10 @@ def configured(task: Task, rule: Rule, seed: int, sets: Sequence[str] = ()) -> T
     chosen = {**COMMON, **task.sets, **rule.settings, "run.seed": seed}
     chosen["data.uri"] = str(task.data)
     return TrainConfig(
-        **built(TrainConfig, {**given(TrainConfig, (), chosen), **given(TrainConfig, sets)})
+        **build_sections(
+            TrainConfig,
+            {**parse_overrides(TrainConfig, (), chosen), **parse_overrides(TrainConfig, sets)},
+        )
     )
 
 

@@ -59,13 +59,13 @@ SHIFTS = {
     ),
 }
 MAKERS = {
-    "decided": "headline prediction",
+    "headline": "headline prediction",
     "lda": "LDA readout",
     "linear": "linear readout",
-    "frozen_lda": "LDA readout, untrained network",
-    "frozen_linear": "linear readout, untrained network",
+    "frozen_features_lda": "LDA readout, untrained network",
+    "frozen_features_linear": "linear readout, untrained network",
     "lda_counts": "streaming LDA on log counts",
-    "river": "softmax regression (river)",
+    "softmax_counts": "softmax regression (river)",
     "majority": "majority",
 }
 FIGURES = ("average_accuracy", "forgetting", "backward_transfer", "forward_transfer")

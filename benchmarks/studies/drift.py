@@ -94,7 +94,7 @@ def once(stream: Stream, seed: int, flags: dict[str, Any]) -> tuple[dict[str, An
         chosen["scenario.corruptions"] = (stream.corruption,)
         done = run(load_config(stream.recipe, stream.sets, chosen))
         with (done.run_dir / "segments.csv").open(encoding="utf-8", newline="") as file:
-            hits = [row["decided"] == row["label"] for row in csv.DictReader(file)]
+            hits = [row["headline"] == row["label"] for row in csv.DictReader(file)]
     return done.summary, hits
 
 

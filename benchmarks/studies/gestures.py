@@ -58,15 +58,15 @@ TRAIN_USERS = range(1, 24)
 LIGHT = "lab"
 READOUTS = {"linear": "linear readout", "lda": "LDA readout"}
 MAKERS = {
-    "decided": "learning: headline prediction",
+    "headline": "learning: headline prediction",
     "linear": "learning: linear readout",
     "lda": "learning: LDA readout",
-    "frozen": "frozen as trained: linear readout",
-    "frozen_discriminant": "frozen as trained: LDA readout",
-    "frozen_linear": "frozen below a linear readout that learns",
-    "frozen_lda": "frozen below a LDA readout that learns",
+    "initial_network": "frozen as trained: linear readout",
+    "initial_lda": "frozen as trained: LDA readout",
+    "frozen_features_linear": "frozen below a linear readout that learns",
+    "frozen_features_lda": "frozen below a LDA readout that learns",
     "lda_counts": "streaming LDA on log counts",
-    "river": "softmax regression (river)",
+    "softmax_counts": "softmax regression (river)",
     "majority": "majority",
     "no_change": "no change",
 }
@@ -193,7 +193,7 @@ def one_stream(
     summary = json.loads(done.read_text())
     if (status := summary["status"]) != "complete":
         raise SystemExit(f"{status}, and no figure for this page; remove it: {done.parent}")
-    scores = {"decided": summary["accuracy"]}
+    scores = {"headline": summary["accuracy"]}
     scores |= summary["accuracy_by_readout"] | summary["baselines"]
     return {
         maker: {
@@ -256,7 +256,7 @@ def decided(learner: StopLearner, trained: Pretrained, events: Events) -> dict[s
 
 def beside(runs: Sequence[dict[str, dict[str, float]]]) -> list[str]:
     """A table: decision makers by lightings."""
-    heads = list(runs[0]["decided"])
+    heads = list(runs[0]["headline"])
     rows = [
         [title, *(spread([one[maker][head] for one in runs]) for head in heads)]
         for maker, title in MAKERS.items()
@@ -267,8 +267,8 @@ def beside(runs: Sequence[dict[str, dict[str, float]]]) -> list[str]:
 def verdict(runs: Sequence[dict[str, dict[str, float]]]) -> str:
     """How far adaptation is ahead, run by run."""
     parts = []
-    for frozen, readout in (("frozen", "linear"), ("frozen_discriminant", "LDA")):
-        ahead = [one["decided"]["all"] - one[frozen]["all"] for one in runs]
+    for frozen, readout in (("initial_network", "linear"), ("initial_lda", "LDA")):
+        ahead = [one["headline"]["all"] - one[frozen]["all"] for one in runs]
         parts.append(
             f"by {spread(ahead)} of its {readout} readout, in single seeds by {min(ahead):.3f} to "
             f"{max(ahead):.3f}"

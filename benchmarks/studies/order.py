@@ -31,7 +31,7 @@ from benchmarks._shared.page import spread, table
 from benchmarks._shared.provenance import ROOT, provenance
 from benchmarks.studies import contest
 from benchmarks.studies.contest import SEEDS, Job, Rule, Store
-from streamstop.config.recipe import built, given
+from streamstop.config.recipe import build_sections, parse_overrides
 from streamstop.config.training import TrainConfig
 from streamstop.datasets.samples import Samples
 from streamstop.evaluation.baselines import LDAOnCounts, log_counts
@@ -167,7 +167,10 @@ def configured(task: Task, rule: Rule, seed: int, sets: Sequence[str] = ()) -> T
     beside = {contest.WTL_PLAIN: task.plain, contest.W_FOUND: task.found}.get(rule, {})
     chosen = {**COMMON, **task.sets, **beside, **rule.settings, "run.seed": seed}
     return TrainConfig(
-        **built(TrainConfig, {**given(TrainConfig, (), chosen), **given(TrainConfig, sets)})
+        **build_sections(
+            TrainConfig,
+            {**parse_overrides(TrainConfig, (), chosen), **parse_overrides(TrainConfig, sets)},
+        )
     )
 
 

@@ -3,17 +3,21 @@
 Guarantees:
 - An error that streamstop raises on purpose ends without a traceback; STREAMSTOP_DEBUG=1 shows it.
 - A closed pipe ends without a message.
+- Names of an older version are noted in one line on standard error.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 import typer
 
+from streamstop.config.aliases import OldNamesWarning
 from streamstop.errors import StreamstopError
 
 BROKEN_PIPE = 141
@@ -29,7 +33,8 @@ def exit_on_error(
     interrupted : the message after Ctrl-C.
     """
     try:
-        yield
+        with _plain_notes():
+            yield
     except BrokenPipeError:
         # Unwritten output would raise again when the interpreter closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -46,6 +51,30 @@ def exit_on_error(
             f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
         )
         raise typer.Exit(StreamstopError.exit_code) from None
+
+
+@contextmanager
+def _plain_notes() -> Iterator[None]:
+    """Show an `OldNamesWarning` as one line, without a file name; other warnings as ever."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_note(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, OldNamesWarning):
+                print(f"note: {message}", file=sys.stderr)
+            else:
+                show(message, category, filename, lineno, file, line)
+
+        warnings.simplefilter("always", OldNamesWarning)
+        warnings.showwarning = show_note
+        yield
 
 
 def peer() -> int:

@@ -1,9 +1,11 @@
-"""What comes with streamstop: the recipes in `pipelines/` and the recordings in `recordings/`.
+"""Finds what comes with streamstop: recipes in `pipelines/`, recordings in `recordings/`.
 
 Guarantees:
-- They are found from a checkout, an editable install and an installed wheel alike.
+
+- The same result from a checkout, an editable install and an installed wheel.
 
 Does not:
+
 - Read them, except the notes on data at the head of a recipe.
 """
 
@@ -14,14 +16,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from streamstop.config.uri_paths import parts
+from streamstop.config.uri_paths import split_uri
 from streamstop.errors import SourceError, UsageError
 
 
 def bundled_path(name: str) -> Path:
-    """Where the bundled `name` ("recordings", "pipelines", or a path inside one) is.
+    """The path of a bundled file or folder: "recordings", "pipelines", or a path inside one.
 
-    An installed package carries its own copy; in a checkout it is the folder of the repository.
+    An installed package has its own copy; in a checkout it is the folder of the repository.
 
     Raises
     ------
@@ -29,7 +31,7 @@ def bundled_path(name: str) -> Path:
     """
     package = Path(__file__).parents[1]
     for root in (package / "_bundled", package.parent):
-        # Beside an installed package lies other people's code: only a checkout has pyproject.toml.
+        # An installed package lies among others; only a checkout has pyproject.toml.
         ours = root.name == "_bundled" or (root / "pyproject.toml").is_file()
         if ours and (root / name).exists():
             return root / name
@@ -126,7 +128,7 @@ def check_data_present(
     otherwise
         What can be done without the data, as a last line.
     """
-    missing = [uri for uri in uris if (path := parts(uri)[1]) and not Path(path).exists()]
+    missing = [uri for uri in uris if (path := split_uri(uri)[1]) and not Path(path).exists()]
     if missing and (note := data_note(recipe, under)):
         raise SourceError(
             f"The recipe's data are not in the place it names: {missing[0]}\n{note}\n  {otherwise}"

@@ -1,8 +1,13 @@
-"""A setting: a field of a frozen dataclass that knows its type, its range and its help.
+"""Settings: fields of frozen dataclasses with a type, a range and a help text.
 
-It promises that `check` returns a value the field may hold, or raises a UsageError that names the
-key, the value, what is allowed and where the value came from. It knows nothing of which settings
-there are; `streamstop.config.recipe` does.
+Guarantees:
+
+- `validate` returns a value that the field may hold, or raises a UsageError with the key, the
+  value, what is allowed, and where the value came from.
+
+Does not:
+
+- List the settings: `streamstop.config.sections` does.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ from streamstop.errors import UsageError
 INT64_MAX = (1 << 63) - 1
 
 
-def setting(
+def config_field(
     default: Any,
     help: str,
     *,
@@ -34,12 +39,13 @@ def setting(
 ) -> Any:
     """A field of a section.
 
-    default : its default.  help : one line for the person who reads `--print-config`.
-    at_least, at_most : bounds that are themselves allowed; above, below : bounds that are not.
-        They hold for each item where the value is a list.
-    form : a regular expression that a text must match in full, unless it is empty, and the same
-        said in words.
-    may_be_empty : whether a list may be, though its default is not.
+    default : its default.
+    help : one line, shown by `--print-config`.
+    at_least, at_most : inclusive bounds, of each item where the value is a list.
+    above, below : exclusive bounds, likewise.
+    form : a regular expression that a text must match in full, unless it is empty, and its
+        description.
+    may_be_empty : whether a list may be empty although its default is not.
     """
     limits = {"at_least": at_least, "at_most": at_most, "above": above, "below": below}
     return field(
@@ -50,21 +56,21 @@ def setting(
 
 @cache
 def types(section: type) -> dict[str, Any]:
-    """The type of each of a section's keys."""
+    """The type of each key of a section."""
     return get_type_hints(section)
 
 
 def choices(section: type, key: str) -> tuple[str, ...]:
-    """What a key may be, where its type is a `Literal`; else nothing."""
+    """The allowed values of a key whose type is a `Literal`; empty for other types."""
     kind = types(section)[key]
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
-def read_text(section: type, key: str, text: str) -> Any:
-    """The value that `text` from a command line stands for, not yet checked.
+def parse_text(section: type, key: str, text: str) -> Any:
+    """Parse the text of a value from the command line; it is not checked yet.
 
-    It is read as TOML; where it is none, or where the key wants text, it is taken as it stands,
-    less a pair of quotes.
+    It is read as TOML. Where it is not TOML, or the key takes text, it is used as written, without
+    a pair of quotes around it.
     """
     text = text.strip()
     if types(section)[key] is str or choices(section, key):
@@ -78,8 +84,8 @@ def read_text(section: type, key: str, text: str) -> Any:
     return parsed["value"] if parsed.keys() == {"value"} else text
 
 
-def check(section: type, name: str, key: str, value: Any, origin: str) -> Any:
-    """`value` as the field `key` of `section`, called `name`, holds it.
+def validate(section: type, name: str, key: str, value: Any, origin: str) -> Any:
+    """Check `value` for the field `key` of `section`, called `name`; returns it converted.
 
     origin : where the value came from, for the message.
 

@@ -1,11 +1,15 @@
 """The configuration of a run: TOML recipe < `--set section.key=value` < flags, checked when read.
 
-It promises that a `Config` holds only values of the right type, in range and known by name, and
-that `load_config` of what `to_toml` wrote gives the same `Config` again. It does not look at the
-source: whether a file is there, and what is in it, is for `streamstop.sources.open` to say.
+Guarantees:
 
-One frozen dataclass a section, one field a key. A field's type is what the key accepts (a `Literal`
-lists its choices); its help and its range stand beside its default and nowhere else.
+- A `Config` holds only values of the right type, in range, under known names.
+- `load_config` of what `to_toml` wrote gives the same `Config` again.
+
+Does not:
+
+- Open the source: `streamstop.sources.open` reports a missing or unreadable file.
+
+One frozen dataclass per section, one field per key; see `streamstop.config.sections`.
 """
 
 from __future__ import annotations
@@ -19,15 +23,15 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from streamstop.config.aliases import ADDED, ALIASES, SCHEMA, current_key, current_value
-from streamstop.config.fields import check, choices, read_text, to_toml_value
-from streamstop.config.uri_paths import found_from
+from streamstop.config.fields import choices, parse_text, to_toml_value, validate
+from streamstop.config.uri_paths import resolve_against
 from streamstop.errors import UsageError
 
 MAX_RECIPE_BYTES = 1 << 20
-"""A longer recipe is some other file given by mistake."""
+"""A longer file is not a recipe."""
 
 
-def given(
+def parse_overrides(
     whole: type, sets: Sequence[str] = (), overrides: Mapping[str, Any] | None = None
 ) -> Values:
     """The checked values of `sets` ("section.key=value" each), then of `overrides`.
@@ -39,20 +43,20 @@ def given(
     for text in sets:
         dotted, equals, raw = text.partition("=")
         if not equals:
-            raise UsageError(f"--set wants section.key=value, such as run.seed=1, not {text!r}")
-        name, key = _known(whole, dotted.strip(), f"--set {text}")
-        value = current_value(name, key, read_text(_sections(whole)[name], key, raw))
+            raise UsageError(f"--set takes section.key=value, such as run.seed=1, not {text!r}")
+        name, key = resolve_key(whole, dotted.strip(), f"--set {text}")
+        value = current_value(name, key, parse_text(_sections(whole)[name], key, raw))
         _refuse_both(dotted.strip(), (name, key), names, f"--set {text}")
         chosen[name, key] = _checked(whole, name, key, value, f"--set {text}")
     for dotted, value in (overrides or {}).items():
         if value is not None:
-            name, key = _known(whole, dotted, "a flag")
+            name, key = resolve_key(whole, dotted, "a flag")
             value = current_value(name, key, value)
             chosen[name, key] = _checked(whole, name, key, value, "a flag")
     return chosen
 
 
-def built(whole: type, chosen: Values) -> dict[str, Any]:
+def build_sections(whole: type, chosen: Values) -> dict[str, Any]:
     """The sections of `whole` by name, made of `chosen` and of defaults."""
     return {
         name: section(**{key: value for (inside, key), value in chosen.items() if inside == name})
@@ -87,10 +91,10 @@ def _sections(whole: type) -> dict[str, Any]:
 
 
 def _checked(whole: type, name: str, key: str, value: Any, origin: str) -> Any:
-    return check(_sections(whole)[name], name, key, value, origin)
+    return validate(_sections(whole)[name], name, key, value, origin)
 
 
-def _known(whole: type, dotted: str, origin: str) -> tuple[str, str]:
+def resolve_key(whole: type, dotted: str, origin: str) -> tuple[str, str]:
     """`dotted` split into section and key, both known; else a UsageError that suggests one."""
     name, _, key = dotted.partition(".")
     sections = _sections(whole)
@@ -100,8 +104,8 @@ def _known(whole: type, dotted: str, origin: str) -> tuple[str, str]:
     if f"{name}.{ALIASES.get(name, {}).get(key)}" in every:
         return name, current_key(name, key)
     inside = [known for known in every if known.partition(".")[0] == name]
-    # A key that exists elsewhere was put in the wrong section; else it is a slip of the pen, in
-    # this section rather than in another.
+    # A key that exists elsewhere is in the wrong section; else it is a typing error, more likely
+    # in this section than in another.
     meant = [known for known in every if known.partition(".")[2] == (key or dotted)]
     meant = meant or difflib.get_close_matches(dotted, inside or every, n=1, cutoff=0.7)
     hint = f" (did you mean {meant[0]}?)" if meant else ""
@@ -134,16 +138,16 @@ def read_recipe(whole: type, path: Path, paths: Sequence[tuple[str, str]]) -> Va
     for name, table in tables.items():
         if name not in _sections(whole):
             dotted = ".".join([name, *table][:2]) if isinstance(table, dict) else name
-            _known(whole, dotted, origin)
+            resolve_key(whole, dotted, origin)
         if not isinstance(table, dict):
             raise UsageError(f"{name} must be a section, [{name}]. From {origin}")
         for key, value in table.items():
-            where = _known(whole, f"{name}.{key}", origin)
+            where = resolve_key(whole, f"{name}.{key}", origin)
             _refuse_both(f"{name}.{key}", where, names, origin)
             values[where] = _checked(whole, *where, current_value(*where, value), origin)
     for which in paths:
         if text := values.get(which, ""):
-            values[which] = found_from(text, path.parent)
+            values[which] = resolve_against(text, path.parent)
     return values
 
 

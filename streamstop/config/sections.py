@@ -1,7 +1,7 @@
 """The settings of a run: one frozen dataclass per section, one field per key.
 
-A field's type is what the key accepts (a `Literal` lists its choices); its help and its range stand
-beside its default and nowhere else.
+The type of a field is what the key accepts (a `Literal` lists the choices). Help and range are
+written next to the default, and only there.
 """
 
 from __future__ import annotations
@@ -9,61 +9,67 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from streamstop.config.fields import setting
+from streamstop.config.fields import config_field
 
 UNLABELLED_CLASSES = 11
-"""Outputs of a network that nothing names classes for: as many as DVS-Gesture has."""
+"""Outputs of a network without named classes: as many as DVS-Gesture has."""
 
 MAX_OUTPUTS = 1 << 20
-"""More outputs of one linear layer are a slip of the pen, and sizes shall not leave 64 bits."""
+"""Limit of one linear layer: a larger number is a typing error, and sizes must fit 64 bits."""
 
 MAX_US = 10**15
-"""No setting speaks of more than some 30 years, so that no sum of times leaves 64 bits."""
+"""Limit of every duration, about 30 years, so that no sum of times overflows 64 bits."""
 
 
 @dataclass(frozen=True)
 class SourceConfig:
     """Where events come from."""
 
-    uri: str = setting(
-        "", "file, folder of labelled recordings, or camera; empty: the bundled ones"
+    uri: str = config_field(
+        "", "file, folder of labelled recordings, or camera; empty: the bundled recordings"
     )
-    labels: str = setting("", "CSV of labels: class,startTime_usec,endTime_usec; empty: none")
-    sensor: str = setting(
+    labels: str = config_field("", "CSV of labels: class,startTime_usec,endTime_usec; empty: none")
+    sensor: str = config_field(
         "",
-        "size of the sensor where the file does not tell it, e.g. 346x260",
+        "sensor size, for files that do not state it, e.g. 346x260",
         form=(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}", "WIDTHxHEIGHT, such as 346x260"),
     )
-    strict: bool = setting(False, "stop at the first damaged input instead of counting it")
-    speed: float = setting(
+    strict: bool = config_field(
+        False, "stop at the first damaged input, instead of counting the damage"
+    )
+    speed: float = config_field(
         0.0,
-        "replay recordings at so many times real time; 0: as fast as it goes",
+        "replay recordings at this multiple of real time; 0: as fast as possible",
         at_least=0.0,
         at_most=1e6,
     )
-    duration_s: float = setting(
-        0.0, "end a live run after so long; 0: when the source ends, or Ctrl-C", at_least=0.0
+    duration_s: float = config_field(
+        0.0,
+        "end a live run after so many seconds; 0: when the source ends, or on Ctrl-C",
+        at_least=0.0,
     )
-    record: bool = setting(True, "keep what a live source sent in the run folder, to replay it")
-    record_max_mb: int = setting(4096, "megabytes that may be kept so", at_least=1)
+    record: bool = config_field(True, "record a live source in the run folder, for replay")
+    record_max_mb: int = config_field(
+        4096, "largest size of that recording, in megabytes", at_least=1
+    )
 
 
 @dataclass(frozen=True)
 class SegmentsConfig:
     """How labelled recordings are cut into segments, and the order in which they arrive."""
 
-    length_us: int = setting(
+    length_us: int = config_field(
         0, "length of a segment; 0: whole recordings", at_least=0, at_most=MAX_US
     )
-    order: Literal["shuffled", "round-robin", "by-class"] = setting(
-        "shuffled", "drawn from the seed, turn by turn in time order, or class after class"
+    order: Literal["shuffled", "round-robin", "by-class"] = config_field(
+        "shuffled", "random by seed, recordings in turn in time order, or class after class"
     )
-    max_segments: int = setting(0, "stop after so many segments; 0: all", at_least=0)
+    max_segments: int = config_field(0, "stop after this many segments; 0: all", at_least=0)
 
 
 @dataclass(frozen=True)
 class ScenarioConfig:
-    """How the world changes in a labelled stream."""
+    """How a labelled stream changes: order of tasks or domains, corruptions."""
 
     name: Literal[
         "none",
@@ -73,23 +79,27 @@ class ScenarioConfig:
         "gradual",
         "recurring",
         "corrupted",
-    ] = setting("none", "the order of tasks or domains; none: segments.order alone")
-    domain_from: Literal["lighting", "user", "folder", "recording"] = setting(
-        "lighting", "what makes a domain, by the recordings' names; folder: the top one"
+    ] = config_field("none", "the order of tasks or domains; none: segments.order alone")
+    domain_from: Literal["lighting", "user", "folder", "recording"] = config_field(
+        "lighting", "what defines a domain, read from recording names; folder: the top-level one"
     )
-    classes_per_task: int = setting(1, "classes of a task, where class-incremental", at_least=1)
-    transition_segments: int = setting(
-        0, "segments that a gradual change takes; 0: half the smallest domain", at_least=0
+    classes_per_task: int = config_field(
+        1, 'classes per task, with name = "class-incremental"', at_least=1
     )
-    repetitions: int = setting(2, "times that each domain comes, where recurring", at_least=1)
-    held_out_fraction: float = setting(
+    transition_segments: int = config_field(
+        0, "width of a gradual change, in segments; 0: half of the smallest domain", at_least=0
+    )
+    repetitions: int = config_field(
+        2, 'how often each domain occurs, with name = "recurring"', at_least=1
+    )
+    held_out_fraction: float = config_field(
         0.0,
-        "share of each class of a task, its last, kept out of the stream to test on",
+        "fraction of each class of a task, the last part, held out of the stream to test on",
         at_least=0,
         below=1,
     )
-    corruptions: tuple[str, ...] = setting(
-        (), "what befalls the events, such as 'rotate 90 at 0.5'; docs/protocol.md lists them"
+    corruptions: tuple[str, ...] = config_field(
+        (), "applied to the events, such as 'rotate 90 at 0.5'; docs/protocol.md lists them"
     )
 
 
@@ -97,18 +107,20 @@ class ScenarioConfig:
 class BinningConfig:
     """How events become one tensor per time bin."""
 
-    bin_us: int = setting(50_000, "width of a time bin", at_least=1, at_most=MAX_US)
-    height: int = setting(32, "rows of the network's input", at_least=1, at_most=4096)
-    width: int = setting(32, "columns of the network's input", at_least=1, at_most=4096)
-    resize_mode: Literal["letterbox", "crop", "stretch"] = setting(
-        "letterbox", "how the sensor's aspect meets the input's"
+    bin_us: int = config_field(50_000, "width of a time bin", at_least=1, at_most=MAX_US)
+    height: int = config_field(32, "rows of the network's input", at_least=1, at_most=4096)
+    width: int = config_field(32, "columns of the network's input", at_least=1, at_most=4096)
+    resize_mode: Literal["letterbox", "crop", "stretch"] = config_field(
+        "letterbox", "how the sensor is fitted to the input grid"
     )
-    representation: Literal["count", "binary"] = setting("count", "events per cell, or 1 where any")
-    reorder_window_us: int = setting(
-        0, "events late by no more than this are sorted in", at_least=0, at_most=MAX_US
+    representation: Literal["count", "binary"] = config_field(
+        "count", "a cell holds its number of events, or 1 if there is any"
     )
-    reset_gap_us: int = setting(
-        1_000_000, "a longer gap in time resets the neurons", at_least=1, at_most=MAX_US
+    reorder_window_us: int = config_field(
+        0, "events out of order by no more than this are still counted", at_least=0, at_most=MAX_US
+    )
+    reset_gap_us: int = config_field(
+        1_000_000, "a longer gap in time resets the membrane potentials", at_least=1, at_most=MAX_US
     )
 
 
@@ -116,55 +128,58 @@ class BinningConfig:
 class NetworkConfig:
     """The spiking network."""
 
-    architecture: Literal["compact", "lenet5", "vgg11", "resnet18", "custom"] = setting(
-        "compact", "which architecture; streamstop model NAME shows its layers"
+    architecture: Literal["compact", "lenet5", "vgg11", "resnet18", "custom"] = config_field(
+        "compact", "architecture; `streamstop model NAME` shows its layers"
     )
-    layers: tuple[str, ...] = setting(
-        (), 'of custom, from the input up, such as ["conv 32 kernel 5 pool 2", "linear 100"]'
+    layers: tuple[str, ...] = config_field(
+        (), 'layers of "custom", input first, such as ["conv 32 kernel 5 pool 2", "linear 100"]'
     )
-    channels: tuple[int, ...] = setting(
-        (), "of each convolution of compact; []: its own, 32 and 64", at_least=1, at_most=4096
+    channels: tuple[int, ...] = config_field(
+        (), "channels of the convolutions of compact; []: 32 and 64", at_least=1, at_most=4096
     )
-    hidden: int = setting(
+    hidden: int = config_field(
         0, "neurons of a linear layer before the readout; 0: none", at_least=0, at_most=MAX_OUTPUTS
     )
-    classes: int = setting(
-        0, "classes of the readout; 0: as many as the labels name", at_least=0, at_most=MAX_OUTPUTS
+    classes: int = config_field(
+        0, "outputs of the readout; 0: one per class of the labels", at_least=0, at_most=MAX_OUTPUTS
     )
-    threshold_init: float = setting(1.0, "firing threshold at the start", at_least=1e-3)
+    threshold_init: float = config_field(1.0, "initial firing threshold", at_least=1e-3)
     leak_init: float = (
-        setting(  # below streamstop.stop.layer.LEAK_MAX, which would import torch here
-            0.9, "share of the membrane potential kept per bin", above=0, below=0.99
+        config_field(  # below streamstop.stop.layer.LEAK_MAX, which would import torch here
+            0.9,
+            "initial membrane decay factor (beta): fraction of the potential kept per bin",
+            above=0,
+            below=0.99,
         )
     )
-    init_gain: float = setting(
-        1.5, "initial weights have standard deviation gain / sqrt(fan-in)", above=0
+    init_gain: float = config_field(
+        1.5, "initial weights have standard deviation init_gain / sqrt(fan-in)", above=0
     )
-    decay_input: bool = setting(
+    decay_input: bool = config_field(
         False,
-        "scale what synapses do by (1 - leak), 1 at the start: a leak sets memory, not drive",
+        "scale input by (1 - leak), normalised to 1 at the start: leaks set memory, not drive",
     )
-    surrogate: Literal["exponential", "triangle", "sigmoid", "arctan", "rectangle"] = setting(
-        "exponential", "stand-in for the derivative of a spike"
+    surrogate: Literal["exponential", "triangle", "sigmoid", "arctan", "rectangle"] = config_field(
+        "exponential", "surrogate for the derivative of a spike"
     )
-    reset: Literal["soft", "hard"] = setting(
-        "soft", "a spike takes the threshold off the membrane potential, or sets it to 0"
+    reset: Literal["soft", "hard"] = config_field(
+        "soft", "at a spike, subtract the threshold from the membrane potential, or set it to 0"
     )
-    threshold_sharing: Literal["layer", "channel", "neuron"] = setting(
-        "channel", "what shares one firing threshold"
+    threshold_sharing: Literal["layer", "channel", "neuron"] = config_field(
+        "channel", "neurons that share one firing threshold"
     )
-    normalization: Literal["none", "weight_standardization", "batch"] = setting(
+    normalization: Literal["none", "weight_standardization", "batch"] = config_field(
         "none",
-        "of synapses: none, each output's weights standardised, or batches' (train alone)",
+        "none, standardised weights per output, or batch normalisation (train only)",
     )
-    readout: Literal["linear", "leaky_integrator", "spiking"] = setting(
-        "linear", "what decides: of the bin alone, leaky integrators, or a neuron a class"
+    readout: Literal["linear", "leaky_integrator", "spiking"] = config_field(
+        "linear", "linear in the current bin, leaky integrators, or one spiking neuron per class"
     )
-    readout_leak_init: float = setting(
-        0.9, "of the leaky readout, at the start", above=0, below=0.99
+    readout_leak_init: float = config_field(
+        0.9, "initial decay factor (beta) of the leaky readout", above=0, below=0.99
     )
-    input_transform: Literal["log1p", "none"] = setting(
-        "log1p", "log(1 + count) or the count, as input"
+    input_transform: Literal["log1p", "none"] = config_field(
+        "log1p", "input is log(1 + count), or the count"
     )
 
 
@@ -172,81 +187,86 @@ class NetworkConfig:
 class LearnerConfig:
     """The learning rule: what it changes, how fast, and when."""
 
-    rule: Literal["stop", "ottt", "sltt", "bptt"] = setting(
-        "stop", "or to compare: on weights alone, without traces, by autograd over whole segments"
+    rule: Literal["stop", "ottt", "sltt", "bptt"] = config_field(
+        "stop", "STOP; baselines: weights only, without traces, autograd over whole segments"
     )
-    trainable: tuple[Literal["weights", "thresholds", "leaks"], ...] = setting(
+    trainable: tuple[Literal["weights", "thresholds", "leaks"], ...] = config_field(
         ("weights", "thresholds", "leaks"),
-        "what the rule moves below the readout, which always learns; []: nothing",
+        "trained below the readout, which always learns; []: nothing",
         may_be_empty=True,
     )
-    loss: Literal["ce", "half_mse", "mean_ce_mse"] = setting(
+    loss: Literal["ce", "half_mse", "mean_ce_mse"] = config_field(
         "ce", "cross-entropy, half the squared distance from the target, or the mean of both"
     )
-    loss_at: Literal["step", "end"] = setting(
-        "step", "a loss in every bin that has a label, or in the last one of the segment alone"
+    loss_at: Literal["step", "end"] = config_field(
+        "step", "a loss in every labelled bin, or only in the last bin of a segment"
     )
-    label_smoothing: float = setting(
-        0.0, "share of each label spread over all classes", at_least=0, below=1
+    label_smoothing: float = config_field(
+        0.0, "fraction of each label that is spread over all classes", at_least=0, below=1
     )
-    loss_classes: Literal["all", "seen", "recent"] = setting(
-        "all", "classes that the loss compares: all, those named so far, or those named lately"
+    loss_classes: Literal["all", "seen", "recent"] = config_field(
+        "all", "classes in the loss: all, those seen so far, or those of recent segments"
     )
-    recent_segments: int = setting(
-        10, 'segments back that is lately, where loss_among = "present"', at_least=0
+    recent_segments: int = config_field(
+        10, 'how many segments are recent, with loss_classes = "recent"', at_least=0
     )
-    lr: float = setting(3e-4, "learning rate of weights and biases", at_least=0)
-    lr_threshold: float = setting(3e-4, "learning rate of thresholds", at_least=0)
-    lr_leak: float = setting(3e-4, "learning rate of leaks", at_least=0)
-    lr_readout: float = setting(
-        1e-2, "learning rate of the linear readout; 1e-3 where `weights` are given", at_least=0
+    lr: float = config_field(3e-4, "learning rate of weights and biases", at_least=0)
+    lr_threshold: float = config_field(3e-4, "learning rate of thresholds", at_least=0)
+    lr_leak: float = config_field(3e-4, "learning rate of leaks", at_least=0)
+    lr_readout: float = config_field(
+        1e-2,
+        "learning rate of the linear readout; default 1e-3 with pretrained weights",
+        at_least=0,
     )
-    class_lr_decay: float = setting(
+    class_lr_decay: float = config_field(
         0.0,
-        "a class's row of the readout moves at n^-cool times lr_readout after n segments of it",
+        "readout row of a class learns at lr_readout * n^-class_lr_decay after n segments of it",
         at_least=0,
         at_most=10,
     )
-    other_class_lr_scale: float = setting(
+    other_class_lr_scale: float = config_field(
         1.0,
-        "share of lr_readout at which the rows of other classes than the segment's move",
+        "factor on lr_readout for the rows of classes other than the segment's",
         at_least=0,
         at_most=1,
     )
-    update: Literal["segment", "step"] = setting(
-        "segment", "one update at a segment's end, or within it"
+    update: Literal["segment", "step"] = config_field(
+        "segment", "one update at the end of a segment, or updates within it"
     )
-    update_interval: int = setting(1, 'steps between two updates where update = "step"', at_least=1)
-    ema_decay: float = setting(
+    update_interval: int = config_field(1, 'steps per update, with update = "step"', at_least=1)
+    ema_decay: float = config_field(
         0.0,
-        "decide by a slow average of the weights that keeps this share per segment; 0: no average",
+        "predict with an EMA of the weights that keeps this fraction per segment; 0: no EMA",
         at_least=0,
         below=1,
     )
-    reinitialize: Literal["never", "per_task"] = setting(
+    reinitialize: Literal["never", "per_task"] = config_field(
         "never",
-        "per_task: begin again with each task or domain, a control that knows the last one alone",
+        "per_task: reinitialize at each task or domain (a control without memory)",
     )
-    dtype: Literal["float32", "float64"] = setting("float32", "numbers that it computes with")
-    pretrained: str = setting(
-        "", "weights file of a trained network to start from; empty: drawn from the seed"
+    dtype: Literal["float32", "float64"] = config_field("float32", "floating-point precision")
+    pretrained: str = config_field(
+        "", "weights file to start from; empty: initialised from the seed"
     )
-    frozen: bool = setting(False, "nothing learns, the network of `weights` only predicts")
+    frozen: bool = config_field(False, "do not learn: the pretrained network only predicts")
 
 
 @dataclass(frozen=True)
 class ReadoutConfig:
-    """What turns the last spikes into a decision."""
+    """What turns the spikes of the last layer into a prediction."""
 
-    decision: Literal["auto", "linear", "lda"] = setting(
-        "auto", "which readout decides; auto: the one with the better record so far"
+    decision: Literal["auto", "linear", "lda"] = config_field(
+        "auto", "readout of the headline prediction; auto: the more accurate one so far"
     )
-    lda_shrinkage: float = setting(
-        0.1, "of the discriminant's covariance towards a multiple of unity", above=0, at_most=1
+    lda_shrinkage: float = config_field(
+        0.1,
+        "shrinkage of the LDA covariance towards a multiple of the identity",
+        above=0,
+        at_most=1,
     )
-    lda_prior_count: float = setting(
+    lda_prior_count: float = config_field(
         10.0,
-        "segments of a class that a discriminant in `learner.pretrained` counts for; 0: none",
+        "segments per class that a pretrained LDA counts for; 0: LDA starts empty",
         at_least=0,
         at_most=1_000_000,
     )
@@ -256,12 +276,12 @@ class ReadoutConfig:
 class LabelsConfig:
     """When labels arrive."""
 
-    arrival: Literal["immediate", "delayed"] = setting(
-        "immediate", "right after each bin was predicted, or delay_us after the segment began"
+    arrival: Literal["immediate", "delayed"] = config_field(
+        "immediate", "right after each bin is predicted, or delay_us after the start of the segment"
     )
-    delay_us: int = setting(
+    delay_us: int = config_field(
         0,
-        'how long after the segment began its label comes, where arrival = "delayed"',
+        'from the start of a segment to its label, with arrival = "delayed"',
         at_least=0,
         at_most=MAX_US,
     )
@@ -269,18 +289,18 @@ class LabelsConfig:
 
 @dataclass(frozen=True)
 class DriftConfig:
-    """What is done where the stream seems to have changed."""
+    """The response to detected drift."""
 
-    response: Literal["none", "boost", "reset-readout"] = setting(
-        "none", "learn faster for a while, or let the discriminant readout forget"
+    response: Literal["none", "boost", "reset-readout"] = config_field(
+        "none", "none, raise the learning rates for a while, or decay the LDA statistics"
     )
-    detector: Literal["adwin", "page-hinkley", "hddm-a", "hddm-w", "kswin"] = setting(
-        "adwin", "whose alarms over the errors count for that"
+    detector: Literal["adwin", "page-hinkley", "hddm-a", "hddm-w", "kswin"] = config_field(
+        "adwin", "drift detector over the errors that triggers the response"
     )
-    lr_boost: float = setting(5.0, "times the learning rates", above=0)
-    boost_segments: int = setting(30, "how long a boost lasts", at_least=1)
-    lda_keep_fraction: float = setting(
-        0.0, "share of its statistics that the discriminant keeps", at_least=0, at_most=1
+    lr_boost: float = config_field(5.0, "factor on the learning rates", above=0)
+    boost_segments: int = config_field(30, "length of a boost, in segments", at_least=1)
+    lda_keep_fraction: float = config_field(
+        0.0, "fraction of its statistics that the LDA readout keeps", at_least=0, at_most=1
     )
 
 
@@ -288,12 +308,12 @@ class DriftConfig:
 class RunConfig:
     """The run itself."""
 
-    seed: int = setting(0, "of every random draw", at_least=0)
-    num_threads: int = setting(1, "threads that torch computes on", at_least=1, at_most=1024)
-    output_dir: str = setting("runs", "the folder that run folders are made in")
-    name: str = setting(
+    seed: int = config_field(0, "seed of every random number", at_least=0)
+    num_threads: int = config_field(1, "threads of torch", at_least=1, at_most=1024)
+    output_dir: str = config_field("runs", "folder in which run folders are created")
+    name: str = config_field(
         "",
-        "in the run folder's name; empty: the recipe's",
+        "part of the run folder's name; empty: name of the recipe",
         form=(
             r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
             "letters, digits, dot, dash and underscore, at most 64",
@@ -303,7 +323,7 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that a run's result depends on, beside the source itself."""
+    """All settings that the result of a run depends on, other than the source's content."""
 
     source: SourceConfig = SourceConfig()
     segments: SegmentsConfig = SegmentsConfig()

@@ -1,7 +1,13 @@
-"""The configuration of a training: sections of its own beside those of a run, checked alike.
+"""The configuration of a training: its own sections, and those that it shares with a run.
 
-It promises the same as `streamstop.config.recipe`: only values of the right type, in range, known
-by name; what `to_toml` wrote reads back as the same `TrainConfig`. It does not look at the data.
+Guarantees:
+
+- As `streamstop.config.recipe`: values of the right type, in range, under known names.
+- What `to_toml` wrote reads back as the same `TrainConfig`.
+
+Does not:
+
+- Open the data.
 """
 
 from __future__ import annotations
@@ -12,132 +18,147 @@ from typing import Any, Literal
 
 from streamstop.config.aliases import noting_old_names
 from streamstop.config.bundled import find_recipe
-from streamstop.config.fields import setting
-from streamstop.config.recipe import built, given, read_recipe
+from streamstop.config.fields import config_field
+from streamstop.config.recipe import build_sections, parse_overrides, read_recipe
 from streamstop.config.sections import MAX_US, BinningConfig, NetworkConfig, RunConfig
 from streamstop.errors import UsageError
 
 RECIPES = "pipelines/train"
-"""Where the bundled recipes of trainings are."""
+"""Folder of the bundled training recipes."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """What a network is trained and tested on."""
 
-    uri: str = setting(
+    uri: str = config_field(
         "", "folder or tar of images (MNIST, CIFAR, train/CLASS/*.jpg), or folder of recordings"
     )
-    kind: Literal["images", "events"] = setting("images", "static images, or event recordings")
-    test_uri: str = setting(
-        "", "where the test set is; empty: in uri for images, and for events as test_share says"
+    kind: Literal["images", "events"] = config_field("images", "static images, or event recordings")
+    test_uri: str = config_field(
+        "", "test set; empty: the one in uri for images, and test_fraction for events"
     )
-    test_fraction: float = setting(
+    test_fraction: float = config_field(
         0.0,
-        "last share of each recording's windows, or of each class's recordings, to test on",
+        "fraction to test on: the last windows per recording, or last recordings per class",
         at_least=0,
         below=1,
     )
-    window_us: int = setting(
+    window_us: int = config_field(
         0,
-        "cut recordings into samples of this length; 0: a sample is the first steps of each",
+        "length of samples cut from recordings; 0: one sample per recording, its first steps",
         at_least=0,
         at_most=MAX_US,
     )
-    time_steps: int = setting(4, "time steps of a sample, T", at_least=1, at_most=10_000)
-    validation_fraction: float = setting(
+    time_steps: int = config_field(4, "time steps per sample, T", at_least=1, at_most=10_000)
+    validation_fraction: float = config_field(
         0.1,
-        "share of the training set that chooses the best epoch: drawn, or the last windows",
+        "fraction of the training set that selects the best epoch: random, or the last windows",
         at_least=0,
         below=1,
     )
-    folds: int = setting(
-        0, "cross-validation on the training set in so many parts; 0: none", at_least=0, at_most=100
+    folds: int = config_field(
+        0, "number of cross-validation folds of the training set; 0: none", at_least=0, at_most=100
     )
-    max_samples: int = setting(0, "use no more samples than this of each set; 0: all", at_least=0)
+    max_samples: int = config_field(0, "largest number of samples per set; 0: all", at_least=0)
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How training samples are changed at random, each time they are seen anew."""
+    """Random changes of training samples, drawn again in every epoch."""
 
-    max_shift: int = setting(0, "moved by up to so many pixels each way", at_least=0, at_most=64)
-    max_rotation: float = setting(0.0, "turned by up to so many degrees", at_least=0, at_most=180)
-    scale: float = setting(0.0, "made larger or smaller by up to this share", at_least=0, below=1)
-    max_shear: float = setting(0.0, "sheared by up to so many degrees", at_least=0, at_most=60)
-    elastic: float = setting(
-        0.0, "bent: standard deviation of a pixel's displacement, in pixels", at_least=0, at_most=64
+    max_shift: int = config_field(
+        0, "shift by up to this many pixels in each direction", at_least=0, at_most=64
     )
-    elastic_sigma: float = setting(
-        4.0, "smoothness of the bending: width of its bumps in pixels", at_least=1, at_most=256
+    max_rotation: float = config_field(
+        0.0, "rotation by up to this many degrees", at_least=0, at_most=180
     )
-    horizontal_flip: bool = setting(False, "left and right exchanged in one half of all cases")
-    cutout: int = setting(0, "side of a square of zeros, in pixels; 0: none", at_least=0)
+    scale: float = config_field(
+        0.0, "scaling, larger or smaller by up to this fraction", at_least=0, below=1
+    )
+    max_shear: float = config_field(0.0, "shear by up to this many degrees", at_least=0, at_most=60)
+    elastic: float = config_field(
+        0.0,
+        "elastic deformation: standard deviation of the displacement, in pixels",
+        at_least=0,
+        at_most=64,
+    )
+    elastic_sigma: float = config_field(
+        4.0,
+        "smoothness of the elastic deformation: width of its smoothing, in pixels",
+        at_least=1,
+        at_most=256,
+    )
+    horizontal_flip: bool = config_field(False, "flip left and right with probability 0.5")
+    cutout: int = config_field(
+        0, "side of a square that is set to zero, in pixels; 0: none", at_least=0
+    )
 
 
 @dataclass(frozen=True)
 class LearningConfig:
     """How the network is trained."""
 
-    epochs: int = setting(10, "passes over the training set", at_least=1)
-    batch_size: int = setting(64, "samples an update", at_least=1)
-    optimizer: Literal["adam", "sgd"] = setting(
+    epochs: int = config_field(10, "passes over the training set", at_least=1)
+    batch_size: int = config_field(64, "samples per update", at_least=1)
+    optimizer: Literal["adam", "sgd"] = config_field(
         "adam", "Adam with decoupled weight decay, or gradient descent with momentum"
     )
-    lr: float = setting(1e-3, "highest learning rate of weights, biases, readout", at_least=0)
-    lr_threshold: float = setting(1e-3, "the same of thresholds", at_least=0)
-    lr_leak: float = setting(1e-3, "the same of leaks", at_least=0)
-    momentum: float = setting(0.9, "of sgd", at_least=0, below=1)
-    weight_decay: float = setting(0.0, "of weights alone", at_least=0)
-    warmup_epochs: float = setting(
-        0.0, "epochs in which the rate rises, before it falls as a cosine", at_least=0
+    lr: float = config_field(
+        1e-3, "highest learning rate of weights, biases and readout", at_least=0
     )
-    loss: Literal["ce", "half_mse", "mean_ce_mse"] = setting(
+    lr_threshold: float = config_field(1e-3, "highest learning rate of thresholds", at_least=0)
+    lr_leak: float = config_field(
+        1e-3, "highest learning rate of leaks (membrane decay factors)", at_least=0
+    )
+    momentum: float = config_field(0.9, "momentum of sgd", at_least=0, below=1)
+    weight_decay: float = config_field(0.0, "weight decay, of weights only", at_least=0)
+    warmup_epochs: float = config_field(0.0, "epochs of warm-up, before cosine decay", at_least=0)
+    loss: Literal["ce", "half_mse", "mean_ce_mse"] = config_field(
         "ce", "cross-entropy, half the squared distance from the target, or the mean of both"
     )
-    loss_at: Literal["step", "end"] = setting(
-        "step", "a loss at every step, or at the last one alone, whose logits then decide"
+    loss_at: Literal["step", "end"] = config_field(
+        "step", "a loss at every step, or only at the last one, whose logits then predict"
     )
-    label_smoothing: float = setting(
-        0.0, "share of each label spread over all classes", at_least=0, below=1
+    label_smoothing: float = config_field(
+        0.0, "fraction of each label that is spread over all classes", at_least=0, below=1
     )
-    ema_decay: float = setting(
+    ema_decay: float = config_field(
         0.0,
-        "keep, and score, an average of the weights that keeps this share an update; 0: none",
+        "score an EMA of the weights that keeps this fraction per update; 0: no EMA",
         at_least=0,
         below=1,
     )
-    fit_lda: bool = setting(
-        False, "when trained, fit a discriminant readout on firing rates, and test it beside"
+    fit_lda: bool = config_field(
+        False, "after training, fit an LDA readout on firing rates, and test it too"
     )
-    trainable: tuple[Literal["weights", "thresholds", "leaks"], ...] = setting(
+    trainable: tuple[Literal["weights", "thresholds", "leaks"], ...] = config_field(
         ("weights", "thresholds", "leaks"),
-        "what the rule moves below the readout, which always learns; []: nothing",
+        "trained below the readout, which always learns; []: nothing",
         may_be_empty=True,
     )
-    rule: Literal["stop", "ottt", "sltt", "bptt"] = setting(
+    rule: Literal["stop", "ottt", "sltt", "bptt"] = config_field(
         "stop",
-        "STOP; the same on weights alone; without traces; or backpropagation through time, to "
-        "compare with",
+        "STOP; baselines: weights only, without traces, or backpropagation through time",
     )
-    steps_per_forward: int = setting(
+    steps_per_forward: int = config_field(
         1,
-        "steps that go through the network at once: more memory, the same gradients; faster where "
-        "batches are small for their network; not with bptt, which keeps all steps anyway",
+        "steps per forward call: more memory, same gradients, faster with small batches; not with "
+        "bptt",
         at_least=1,
         at_most=10_000,
     )
-    device: Literal["auto", "cpu", "cuda"] = setting(
-        "auto", "where it computes; auto: on a GPU if there is one"
+    device: Literal["auto", "cpu", "cuda"] = config_field(
+        "auto", "device; auto: a GPU if there is one"
     )
-    precision: Literal["float32", "mixed"] = setting(
-        "float32", "of the products of weights and spikes; mixed: bfloat16, all else in float32"
+    precision: Literal["float32", "mixed"] = config_field(
+        "float32", "mixed: bfloat16 for products of weights and spikes, float32 for everything else"
     )
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that a training's result depends on, beside the data."""
+    """All settings that the result of a training depends on, other than the data."""
 
     data: DataConfig = field(default_factory=DataConfig)
     binning: BinningConfig = field(default_factory=BinningConfig)
@@ -148,7 +169,7 @@ class TrainConfig:
 
 
 SMOKE = {"data.max_samples": 20, "train.epochs": 1, "train.batch_size": 10}
-"""What `--smoke` overrides: a handful of samples, seconds. Their size is bounded too."""
+"""What `--smoke` overrides: a few samples, a few seconds; their size is limited too."""
 
 SMOKE_STEPS = 3
 SMOKE_CELLS = 34
@@ -173,30 +194,29 @@ def load_train_config(
     with noting_old_names():
         values = read_recipe(TrainConfig, find_recipe(recipe, RECIPES), paths)
         overrides = {**(overrides or {}), **(SMOKE if smoke else {})}
-        values |= given(TrainConfig, sets, overrides)
-    config = TrainConfig(**built(TrainConfig, values))
+        values |= parse_overrides(TrainConfig, sets, overrides)
+    config = TrainConfig(**build_sections(TrainConfig, values))
     if not config.data.uri:
-        raise UsageError("data.uri is empty: say where the training set is")
+        raise UsageError("data.uri is empty: give the path of the training set")
     _check_data(config.data, config.binning.bin_us)
     if config.train.steps_per_forward > 1 and config.train.rule == "bptt":
         raise UsageError(
             f"train.steps_per_forward = {config.train.steps_per_forward} has no meaning with "
-            'train.rule = "bptt", '
-            "which keeps every step of a sequence anyway; leave it out"
+            'train.rule = "bptt", which keeps every step anyway; leave it out'
         )
     return _smaller(config) if smoke else config
 
 
 def limited(limit: int) -> str:
-    """What a training that `data.max_samples` cut must say of its figures."""
+    """The caveat on figures of a training that `data.max_samples` limited."""
     return (
         f"At most {limit:,} samples of each set were used. That shows that it works, not how "
-        "well; the figure is to be compared with nothing."
+        "well: do not compare this figure with others."
     )
 
 
 def _smaller(config: TrainConfig) -> TrainConfig:
-    """The same with few steps a sample and few cells a bin."""
+    """The same with few steps per sample and few cells per bin."""
     data, binning = config.data, config.binning
     steps = min(data.time_steps, SMOKE_STEPS)
     window_us = steps * binning.bin_us if data.window_us else 0
@@ -212,26 +232,24 @@ def _check_data(data: DataConfig, bin_us: int) -> None:
     """Raise UsageError where the settings of [data] exclude each other."""
     if data.folds == 1:
         raise UsageError("data.folds = 1: cross-validation needs at least 2 folds, 0 is none")
-    for key in ("test", "test_share"):
+    for key in ("test_uri", "test_fraction"):
         if data.folds and getattr(data, key):
             raise UsageError(
                 f"data.folds and data.{key} exclude each other: each fold is tested in turn"
             )
     if data.kind == "images" and (data.window_us or data.test_fraction):
         raise UsageError(
-            'data.window_us and data.test_fraction cut recordings; with data.kind = "images" there '
-            "are none"
+            'data.window_us and data.test_fraction cut recordings; data.kind = "images" has none'
         )
     if data.test_uri and data.test_fraction:
         raise UsageError(
-            "data.test_uri and data.test_fraction exclude each other: one test set, in a place of "
-            "its own "
-            "or cut from the training set's end"
+            "data.test_uri and data.test_fraction exclude each other: there is one test set, at a "
+            "path of its own or cut from the end of the training set"
         )
     if data.window_us and data.folds:
         raise UsageError(
-            "data.folds and data.window_us exclude each other: drawn folds would test on windows "
-            "whose neighbours in time were trained on; take data.test_fraction"
+            "data.folds and data.window_us exclude each other: random folds would test on windows "
+            "next to windows that were trained on; use data.test_fraction"
         )
     if data.window_us and data.window_us != data.time_steps * bin_us:
         raise UsageError(

@@ -1,7 +1,12 @@
-"""Paths within the names of sources: `rec.csv?columns=txyp`, `dvs-gesture:ROOT?split=test`.
+"""Paths inside source URIs: `rec.csv?columns=txyp`, `dvs-gesture:ROOT?split=test`.
 
-It promises to find the part of a source's name that is a path of files, and to leave the rest as it
-was written. It does not say whether the name is one that opens.
+Guarantees:
+
+- Only the path part of a URI is changed; the rest stays as written.
+
+Does not:
+
+- Check whether the URI can be opened.
 """
 
 from __future__ import annotations
@@ -13,12 +18,14 @@ from pathlib import Path
 _KIND = re.compile(r"[a-z][a-z0-9-]+:(?!//)")
 
 
-def parts(uri: str) -> tuple[str, str, str]:
-    """The kind with its colon (or nothing), the path, and the options with their mark (or nothing).
+def split_uri(uri: str) -> tuple[str, str, str]:
+    """Split a URI into scheme with its colon, path, and options with their question mark.
 
-    >>> parts("dvs-gesture:data/DvsGesture?split=test")
+    Scheme and options may be empty.
+
+    >>> split_uri("dvs-gesture:data/DvsGesture?split=test")
     ('dvs-gesture:', 'data/DvsGesture', '?split=test')
-    >>> parts("rec.aedat4")
+    >>> split_uri("rec.aedat4")
     ('', 'rec.aedat4', '')
     """
     if Path(uri).exists():
@@ -29,27 +36,27 @@ def parts(uri: str) -> tuple[str, str, str]:
     return (before, path, mark + options) if mark else (before, options, "")
 
 
-def stem(uri: str) -> str:
-    """The name of the file or folder that a source reads, without its ending.
+def uri_stem(uri: str) -> str:
+    """The name of the file or folder that a source reads, without its suffix.
 
-    >>> stem("dvs-gesture:data/DvsGesture?split=test"), stem("rec.aedat4"), stem("")
+    >>> uri_stem("dvs-gesture:data/DvsGesture?split=test"), uri_stem("rec.aedat4"), uri_stem("")
     ('DvsGesture', 'rec', '')
     """
-    return Path(parts(uri)[1]).stem
+    return Path(split_uri(uri)[1]).stem
 
 
-def replaced(uri: str, change: Callable[[Path], Path]) -> str:
-    """The same source, its path changed where something lies there; else as it was written."""
-    before, path, options = parts(uri)
+def map_path(uri: str, change: Callable[[Path], Path]) -> str:
+    """The URI with `change` applied to its path, if that path exists; else unchanged."""
+    before, path, options = split_uri(uri)
     return f"{before}{change(Path(path))}{options}" if path and Path(path).exists() else uri
 
 
-def found_from(uri: str, folder: Path) -> str:
-    """The same source, looked for from `folder` where it is not there from the current directory.
+def resolve_against(uri: str, folder: Path) -> str:
+    """The URI with its path relative to `folder`, if it exists only there; else unchanged.
 
-    As it was written where there is nothing in either place.
+    A path that exists from the current directory is kept.
     """
-    before, path, options = parts(uri)
+    before, path, options = split_uri(uri)
     if path and not Path(path).exists() and (folder / path).exists():
         return f"{before}{folder / path}{options}"
     return uri

@@ -1,9 +1,14 @@
-"""Labelled recordings as samples: a fixed number of bins of each, or of each window of each.
+"""Labelled recordings as samples: a fixed number of time bins of each recording, or of each window.
 
-It promises that a sample holds events of one recording alone, that a window which would straddle
-the cut between training and test is in neither, and that the test part of a set does not change
-what the training part is. All bins are as wide as the recipe says, as they would be in a stream;
-frames of equal event count, which some papers take, are not made.
+All bins have the width that the recipe sets, as they would in a stream.
+
+Guarantees:
+
+- A sample holds events of one recording alone.
+- A window that would straddle the cut between training and test is in neither.
+- The test part of a set does not change the training part.
+
+Does not: make frames of equal event count, which some papers use.
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ def load_event_windows(
     limit: int = 0,
     *,
     window_us: int = 0,
-    test_share: float = 0.0,
+    test_fraction: float = 0.0,
     part: Literal["all", "train", "test"] = "all",
 ) -> Samples:
     """A folder of labelled recordings, the first `steps` bins of each; shorter ones end in silence.
@@ -44,9 +49,9 @@ def load_event_windows(
     limit : no more samples than this of the part, classes alternating; 0 for all.
     window_us : cut each recording, or labelled interval of one, into windows of this length, the
         rest left out, and take the first bins of each; 0 for none.
-    test_share : with windows, those in the last share of each recording's time are the test set;
-        without, the last recordings of each class, in the order of names (numbers in them by value)
-        are.
+    test_fraction : with windows, those in the last part of each recording's time are the test
+        set; without, the last recordings of each class are, in the order of names (numbers in
+        them by value).
     part : "all", or the "train" or "test" windows or recordings.
 
     Raises SourceError or UsageError as `open_source`, DamageError where a recording is damaged,
@@ -56,7 +61,7 @@ def load_event_windows(
         uri,
         length_us=window_us,
         order="round-robin",
-        limit=0 if test_share else limit,
+        limit=0 if test_fraction else limit,
         align_us=binning.bin_us,
         strict=True,
     )
@@ -65,16 +70,18 @@ def load_event_windows(
         raise UsageError(f"a training needs a folder of labelled recordings, not one file: {uri}")
     segments = list(track)
     chosen = list(range(len(segments)))
-    if test_share:
+    if test_fraction:
         in_test = (
-            _late(segments, window_us, test_share) if window_us else _last(segments, test_share)
+            _late(segments, window_us, test_fraction)
+            if window_us
+            else _last(segments, test_fraction)
         )
         chosen = [i for i in chosen if in_test[i] is (part == "test")]
         chosen = _in_turn(segments, chosen)[: limit or None]
         if not chosen:
             raise UsageError(
-                f"data.test_fraction = {test_share} of {len(segments)} samples leaves none in the "
-                f"{part} part: {uri}"
+                f"data.test_fraction = {test_fraction} of {len(segments)} samples leaves none in "
+                f"the {part} part: {uri}"
             )
     shape = (len(chosen), steps, 2, binning.height, binning.width)
     if math.prod(shape) > MAX_CACHE_BYTES:
@@ -113,8 +120,8 @@ def _in_turn(segments: Sequence[Segment], chosen: Sequence[int]) -> list[int]:
     return [i for _, _, i in sorted(turns)]
 
 
-def _late(windows: Sequence[Segment], window_us: int, share: float) -> list[bool | None]:
-    """Whether each window lies in the last share of its recording; None where it straddles.
+def _late(windows: Sequence[Segment], window_us: int, fraction: float) -> list[bool | None]:
+    """Whether each window lies in the last fraction of its recording; None where it straddles.
 
     A recording is taken to last until its last window is over.
     """
@@ -124,13 +131,13 @@ def _late(windows: Sequence[Segment], window_us: int, share: float) -> list[bool
         lengths[one.recording] = max(lengths.get(one.recording, 0), end_us)
     late: list[bool | None] = []
     for one in windows:
-        cut_us = round((1.0 - share) * lengths[one.recording])
+        cut_us = round((1.0 - fraction) * lengths[one.recording])
         before = False if one.recording_us + window_us <= cut_us else None
         late.append(True if one.recording_us >= cut_us else before)
     return late
 
 
-def _last(recordings: Sequence[Segment], share: float) -> list[bool | None]:
+def _last(recordings: Sequence[Segment], fraction: float) -> list[bool | None]:
     """Whether each sample is one of the last of its class, in the order of recordings' names."""
 
     def by_name(i: int) -> tuple[list[tuple[int, int, str]], int]:
@@ -141,6 +148,6 @@ def _last(recordings: Sequence[Segment], share: float) -> list[bool | None]:
     last: list[bool | None] = [False] * len(recordings)
     for label in {one.label for one in recordings}:
         own = sorted((i for i, one in enumerate(recordings) if one.label == label), key=by_name)
-        for i in own[len(own) - int(len(own) * share + 1e-9) :]:
+        for i in own[len(own) - int(len(own) * fraction + 1e-9) :]:
             last[i] = True
     return last

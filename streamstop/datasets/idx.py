@@ -1,7 +1,8 @@
-"""Idx files packed by gzip, as LeCun's MNIST and its likes have them.
+"""Gzipped idx files, the format of LeCun's MNIST and its relatives.
 
-A file gives exactly the bytes that its header speaks of, or none. Idx files of other types than
-bytes are not read.
+Guarantees: a file gives exactly the bytes that its header announces, or an error.
+
+Does not: read idx files of other types than bytes.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
-"""Training and test sets in memory: static images, and recordings as bins.
+"""Training and test sets in memory: static images, and event recordings as time bins.
 
-They promise bytes as the files have them (event counts above 255 in a cell and bin are 255), in an
-order that the files alone decide, and splits that depend on labels and seed alone. Sizes that a
-file states are checked against caps before anything is allocated; nothing is unpacked to disk, and
-no pickle is read. They do not draw, augment or normalise batches; `streamstop.training.trainer`
-does.
+Guarantees:
+
+- Values as the files have them; event counts above 255 per cell and bin become 255.
+- An order that the files alone determine, and splits that depend on labels and seed alone.
+- Sizes that a file states are checked against limits before anything is allocated; nothing is
+  unpacked to disk; no pickle is read.
+
+Does not: shuffle, augment or normalise; `streamstop.training.trainer` does.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ __all__ = [
 
 
 def load_training_set(data: DataConfig, binning: BinningConfig) -> Samples:
-    """What a recipe's [data] section says to train on; raises as its reader does."""
+    """The training set that a recipe's [data] section names; raises as its reader does."""
     if data.kind == "images":
         return load_images(Path(data.uri), "train", data.max_samples)
     return load_event_windows(
@@ -49,13 +52,13 @@ def load_training_set(data: DataConfig, binning: BinningConfig) -> Samples:
         data.time_steps,
         data.max_samples,
         window_us=data.window_us,
-        test_share=data.test_fraction,
+        test_fraction=data.test_fraction,
         part="train" if data.test_fraction else "all",
     )
 
 
 def load_test_set(data: DataConfig, binning: BinningConfig, training: Samples) -> Samples | None:
-    """The test set, read only here; None where [data] speaks of none.
+    """The test set, read only here; None where [data] names none.
 
     training : the training set, whose classes and shape it must have. Raises as its reader does,
     and UsageError where it does not fit.
@@ -69,7 +72,7 @@ def load_test_set(data: DataConfig, binning: BinningConfig, training: Samples) -
             data.time_steps,
             data.max_samples,
             window_us=data.window_us,
-            test_share=data.test_fraction,
+            test_fraction=data.test_fraction,
             part="test" if data.test_fraction else "all",
         )
     else:

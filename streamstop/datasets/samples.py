@@ -1,6 +1,8 @@
-"""A labelled set in memory, its channels' statistics, and fair ways to split it.
+"""A labelled set in memory, its channels' statistics, and stratified ways to split it.
 
-Splits promise to depend on labels and seed alone. Nothing here reads a file.
+Guarantees: splits depend on labels and seed alone.
+
+Does not: read files.
 """
 
 from __future__ import annotations
@@ -39,25 +41,38 @@ class Samples(NamedTuple):
         return self._replace(x=self.x[chosen], y=self.y[chosen])
 
 
+class DataSets(NamedTuple):
+    """What one network is trained and tested on, in memory.
+
+    training, test : labelled sets of the same shape and classes; without a test set nothing is
+        tested, unless by folds.
+    name : where they are from, for people.
+    """
+
+    training: Samples
+    test: Samples | None
+    name: str
+
+
 def channel_statistics(x: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, from how often each of 256 values occurs.
 
-    x : uint8, (n, channels, height, width). A deviation below 1 is given as 1, so that a channel
-    that never changes can be divided by it.
+    x : uint8, (n, channels, height, width). A standard deviation below 1 is given as 1,
+    so that a constant channel can be divided by it.
     """
     values = torch.arange(256, dtype=torch.float64)
-    means, deviations = [], []
+    means, standard_deviations = [], []
     for channel in range(x.shape[1]):
         often = torch.bincount(x[:, channel].flatten(), minlength=256).double()
         mean = (often * values).sum() / often.sum()
         variance = (often * (values - mean).square()).sum() / often.sum()
         means.append(float(mean))
-        deviations.append(max(float(variance.sqrt()), 1.0))
-    return tuple(means), tuple(deviations)
+        standard_deviations.append(max(float(variance.sqrt()), 1.0))
+    return tuple(means), tuple(standard_deviations)
 
 
 def stratified_folds(y: Tensor, parts: int, seed: int) -> Indices:
-    """The part, 0 to parts - 1, of each sample: equal in size, and so in each class, but for one.
+    """The fold of each sample, 0 to parts - 1, equal but for one in size and in each class.
 
     y : (n,) numbers of classes.
     """
@@ -67,8 +82,8 @@ def stratified_folds(y: Tensor, parts: int, seed: int) -> Indices:
     return dealt
 
 
-def split(y: Tensor, share: float, seed: int | None) -> tuple[Indices, Indices]:
-    """Samples to train on and samples to validate on, the latter about `share` of each class.
+def split(y: Tensor, fraction: float, seed: int | None) -> tuple[Indices, Indices]:
+    """Samples to train on and samples to validate on, the latter about `fraction` of each class.
 
     y : (n,) numbers of classes.
     seed : what the latter are drawn from; None takes the last of each class, as windows of one
@@ -80,10 +95,10 @@ def split(y: Tensor, share: float, seed: int | None) -> tuple[Indices, Indices]:
         often = np.bincount(y.numpy())
         ends = np.cumsum(often)
         for end, count in zip(ends, often, strict=True):
-            last = max(int(count * share + 1e-9), int(share > 0))
+            last = max(int(count * fraction + 1e-9), int(fraction > 0))
             held[by_class[end - min(last, count) : end]] = True
     else:
-        passed = np.floor(np.arange(len(by_class) + 1) * share + 1e-9)
+        passed = np.floor(np.arange(len(by_class) + 1) * fraction + 1e-9)
         held[by_class[np.diff(passed) > 0]] = True
     return np.flatnonzero(~held), np.flatnonzero(held)
 

@@ -1,7 +1,11 @@
-"""The baselines beside every score, each under the same test-then-train order as the learner.
+"""Baselines that are scored beside the learner, in the same test-then-train order.
 
-`predict` answers with a class index, or None where the baseline has seen no label yet (which
-counts as wrong); `learn` follows. Memory is bounded by features and classes, not by segments.
+`predict` returns a class index, or None where the baseline has seen no label yet (which counts as
+wrong); `learn` follows.
+
+Guarantees:
+
+- Memory depends on the number of features and classes, not of segments.
 """
 
 from __future__ import annotations
@@ -16,14 +20,21 @@ from river import linear_model, preprocessing
 from streamstop.learning.lda import StreamingLDA, Vector
 
 POOLED_SIDE = 16
-"""Counts are pooled to at most this many rows and columns before a baseline sees them."""
+"""Counts are pooled to at most this many rows and columns."""
 
 
 def log_counts(counts: NDArray[np.int64]) -> Vector:
     """Features of the counting baselines: log(1 + pooled event counts) of a whole segment.
 
-    counts : (2, height, width), summed over the segment's bins.
-    Returns a vector of 2 * min(height, 16) * min(width, 16) numbers.
+    Parameters
+    ----------
+    counts : ndarray of shape (2, height, width)
+        Event counts, summed over the bins of the segment.
+
+    Returns
+    -------
+    ndarray of shape (2 * min(height, 16) * min(width, 16),)
+        The features.
     """
     for axis in (1, 2):
         edges = np.linspace(0, counts.shape[axis], min(counts.shape[axis], POOLED_SIDE) + 1)
@@ -32,7 +43,7 @@ def log_counts(counts: NDArray[np.int64]) -> Vector:
 
 
 class Baseline(Protocol):
-    """A rival: predicts a segment's class from its log counts, then learns its label."""
+    """What a baseline provides: predict a segment's class from log counts, then learn its label."""
 
     def predict(self, x: Vector) -> int | None: ...
 
@@ -40,28 +51,28 @@ class Baseline(Protocol):
 
 
 class NoChange:
-    """Answers with the label of the segment before."""
+    """Predicts the label of the previous segment."""
 
     def __init__(self) -> None:
         self._last: int | None = None
 
     def predict(self, x: Vector) -> int | None:
-        """The last label learned; `x` is not looked at."""
+        """The last label learned; `x` is not used."""
         return self._last
 
     def learn(self, x: Vector, label: int) -> None:
-        """Remember `label`."""
+        """Keep `label`."""
         self._last = label
 
 
-class Majority:
-    """Answers with the commonest label so far; the lowest index among equals."""
+class MajorityClass:
+    """Predicts the most frequent label so far; on a tie, the lowest index."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
 
     def predict(self, x: Vector) -> int | None:
-        """The commonest label learned; `x` is not looked at."""
+        """The most frequent label learned; `x` is not used."""
         if not self._counts:
             return None
         return min(self._counts, key=lambda label: (-self._counts[label], label))
@@ -72,15 +83,15 @@ class Majority:
 
 
 class SoftmaxOnCounts:
-    """River's softmax regression on running-standardised log counts, the stronger of its forms."""
+    """River's softmax regression on log counts that are standardised online."""
 
     def __init__(self) -> None:
         self._model = preprocessing.StandardScaler() | linear_model.SoftmaxRegression()
 
     def predict(self, x: Vector) -> int | None:
         """The most probable class, None before the first label."""
-        said = self._model.predict_one(dict(enumerate(x.tolist())))
-        return None if said is None else int(said)
+        predicted = self._model.predict_one(dict(enumerate(x.tolist())))
+        return None if predicted is None else int(predicted)
 
     def learn(self, x: Vector, label: int) -> None:
         """One step of river's default SGD (rate 0.01)."""
@@ -88,13 +99,13 @@ class SoftmaxOnCounts:
 
 
 class LDAOnCounts:
-    """Streaming LDA on log counts: the strongest simple rival."""
+    """Streaming LDA on log counts, the strongest of these baselines."""
 
     def __init__(self, classes: int, shrinkage: float) -> None:
         self._lda = StreamingLDA(classes, shrinkage)
 
     def predict(self, x: Vector) -> int | None:
-        """The class of the highest discriminant score, None before the first label."""
+        """The class with the highest LDA score, None before the first label."""
         return int(self._lda.scores(x).argmax()) if self._lda.counts.any() else None
 
     def learn(self, x: Vector, label: int) -> None:
@@ -103,10 +114,10 @@ class LDAOnCounts:
 
 
 def make_baselines(classes: int) -> dict[str, Baseline]:
-    """The baselines that look at labels and counts, by the names that reports use."""
+    """A new baseline of each kind, by its name in summary.json."""
     return {
         "no_change": NoChange(),
-        "majority": Majority(),
-        "river": SoftmaxOnCounts(),
+        "majority": MajorityClass(),
+        "softmax_counts": SoftmaxOnCounts(),
         "lda_counts": LDAOnCounts(classes, shrinkage=0.2),
     }

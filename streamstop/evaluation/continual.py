@@ -1,11 +1,19 @@
-"""Continual learning: accuracy on held-out segments of every task, as task after task is learned.
+"""Continual learning: accuracy on held-out segments of every task, while tasks are learned.
 
 R[i, j] is the accuracy on the held-out segments of task j after span i of the stream was learned.
-Here are the figures that the field takes from R (Lopez-Paz and Ranzato, "Gradient episodic memory
-for continual learning", NIPS 2017, section 2; Chaudhry et al., "Riemannian walk for incremental
-learning", ECCV 2018, section 3.2), and what fills it. It promises that testing touches neither the
-learner nor its rivals, and that held-out segments are read anew each time, never kept. A task may
-come more than once; with each task once, in turn, the figures are those of the papers.
+This module fills R and computes the usual figures from it [1]_ [2]_. A task may occur more than
+once; with each task once, in turn, the figures are those of the papers.
+
+Guarantees:
+
+- An evaluation changes neither the learner nor the baselines.
+- Held-out segments are read from their source each time, never kept.
+
+References
+----------
+.. [1] Lopez-Paz and Ranzato, "Gradient episodic memory for continual learning", NIPS 2017,
+   section 2.
+.. [2] Chaudhry et al., "Riemannian walk for incremental learning", ECCV 2018, section 3.2.
 """
 
 from __future__ import annotations
@@ -31,6 +39,8 @@ Matrix = NDArray[np.float64]
 def average_accuracy(r: Matrix) -> float:
     """Mean over all tasks of the accuracy at the end (ACC of Lopez-Paz and Ranzato).
 
+    Examples
+    --------
     >>> average_accuracy(np.array([[1.0, 0.0], [0.5, 0.75]]))
     0.625
     """
@@ -38,11 +48,25 @@ def average_accuracy(r: Matrix) -> float:
 
 
 def backward_transfer(r: Matrix, taught: Sequence[int]) -> float | None:
-    """What later tasks did to earlier ones (BWT): the accuracy at the end less that right after a
-    task was first learned, mean over all tasks but the one that was learned last.
+    """Effect of later tasks on earlier ones (BWT of Lopez-Paz and Ranzato).
 
-    r : (spans, tasks).  taught : the task of each span. None where there is a single task.
+    The accuracy at the end minus that right after a task was first learned, mean over all tasks
+    but the one that was learned last.
 
+    Parameters
+    ----------
+    r : ndarray of shape (spans, tasks)
+        The R matrix.
+    taught : sequence of int
+        The task of each span.
+
+    Returns
+    -------
+    float or None
+        None where there is a single task.
+
+    Examples
+    --------
     >>> backward_transfer(np.array([[1.0, 0.0], [0.5, 0.75]]), [0, 1])
     -0.5
     """
@@ -51,11 +75,27 @@ def backward_transfer(r: Matrix, taught: Sequence[int]) -> float | None:
 
 
 def forward_transfer(r: Matrix, before: NDArray[np.float64], taught: Sequence[int]) -> float | None:
-    """What earlier tasks did for later ones (FWT): the accuracy right before a task was first
-    learned less that before anything was, mean over all tasks but the first.
+    """Effect of earlier tasks on later ones (FWT of Lopez-Paz and Ranzato).
 
-    before : accuracy on each task before the stream began, shape (tasks,).
+    The accuracy right before a task was first learned minus that before the stream, mean over all
+    tasks but the first.
 
+    Parameters
+    ----------
+    r : ndarray of shape (spans, tasks)
+        The R matrix.
+    before : ndarray of shape (tasks,)
+        Accuracy on each task before the stream.
+    taught : sequence of int
+        The task of each span.
+
+    Returns
+    -------
+    float or None
+        None where there is a single task.
+
+    Examples
+    --------
     >>> forward_transfer(np.array([[1.0, 0.25], [0.5, 0.75]]), np.array([0.0, 0.125]), [0, 1])
     0.125
     """
@@ -64,9 +104,24 @@ def forward_transfer(r: Matrix, before: NDArray[np.float64], taught: Sequence[in
 
 
 def forgetting(r: Matrix, taught: Sequence[int]) -> float | None:
-    """What was once known and is so no more (F of Chaudhry et al.): the best accuracy after any
-    earlier span less that at the end, mean over all tasks but the one that was learned last.
+    """Forgetting (F of Chaudhry et al.): the best earlier accuracy minus that at the end.
 
+    Mean over all tasks but the one that was learned last.
+
+    Parameters
+    ----------
+    r : ndarray of shape (spans, tasks)
+        The R matrix.
+    taught : sequence of int
+        The task of each span.
+
+    Returns
+    -------
+    float or None
+        None where there is a single task.
+
+    Examples
+    --------
     >>> forgetting(np.array([[1.0, 0.0, 0.0], [0.5, 0.75, 0.0], [0.75, 0.75, 1.0]]), [0, 1, 2])
     0.125
     """
@@ -75,9 +130,9 @@ def forgetting(r: Matrix, taught: Sequence[int]) -> float | None:
 
 
 def frozen_copy(learner: StopLearner) -> StopLearner:
-    """A learner that answers as `learner` does now, and learns nothing; they share no parameter.
+    """A copy that predicts as `learner` does now and does not learn; it shares no parameters.
 
-    The discriminant readout's statistics and the counts of classes are shared, and only looked at.
+    The statistics of the LDA readout and the class counts are shared, and only read.
     """
     spec = replace(learner.spec, trainable=(), rule="stop", update="segment", ema_decay=0.0)
     copy = StopLearner(learner.network.spec, spec, 0, learner.dtype)
@@ -90,14 +145,21 @@ def frozen_copy(learner: StopLearner) -> StopLearner:
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """Segments to test on.
+class HeldOutSet:
+    """Held-out segments.
 
-    source : a labelled source of them, end to end on whole bins, read anew by each test.
-    tasks : the task of each of its segments, an index.
-    binner : makes a binner for the source.
-    encode : a bin as the network's input, (1, 2, height, width).
-    outputs : the network's output for each class of the source's labels.
+    Attributes
+    ----------
+    source : Source
+        A labelled source, its segments end to end on whole bins; read again by each evaluation.
+    tasks : sequence of int
+        The task of each of its segments.
+    binner : callable
+        Makes a binner for the source.
+    encode : callable
+        A bin as the network's input, (1, 2, height, width).
+    outputs : sequence of int
+        The network's output for each class of the source's labels.
     """
 
     source: Source
@@ -106,36 +168,48 @@ class HeldOut:
     encode: Callable[[Bin], Tensor]
     outputs: Sequence[int]
 
-    def test(
+    def evaluate(
         self,
         learners: Mapping[str, StopLearner],
-        rivals: Mapping[str, Baseline],
-        decide: Callable[[Mapping[str, int | None]], str],
+        baselines: Mapping[str, Baseline],
+        headline: Callable[[Mapping[str, int | None]], str],
         tasks: int,
     ) -> dict[str, NDArray[np.float64]]:
-        """Accuracy on each task, shape (tasks,), by decision maker; NaN where it has no segment.
+        """Accuracy of each prediction on each task.
 
-        learners : their linear readouts answer under their names, "linear" among them, and their
-            discriminant ones under the same with "linear" made "lda".
-        rivals : answer from counts.
-        decide : the name, of all these answers, of the one that decides.
+        Parameters
+        ----------
+        learners : mapping of str to StopLearner
+            Their linear readouts predict under these names, "linear" among them; their LDA readouts
+            under the same names with "lda" in place of "linear".
+        baselines : mapping of str to Baseline
+            They predict from counts.
+        headline : callable
+            Takes all predictions by name, and returns the name of the headline prediction.
+        tasks : int
+            Number of tasks.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (tasks,)
+            By name; NaN for tasks without segments.
         """
         copies = {name: frozen_copy(one) for name, one in learners.items()}
         hits: dict[str, Counter[int]] = {}
         totals: Counter[int] = Counter()
         for nth, segment, counts in self._segments(list(copies.values())):
-            said: dict[str, int | None] = {}
+            predictions: dict[str, int | None] = {}
             for name, one in copies.items():
                 decision = one.predict_segment()
-                said[name] = int(decision.linear.argmax())
+                predictions[name] = int(decision.linear.argmax())
                 if decision.lda is not None:
-                    said[name.replace("linear", "lda")] = int(decision.lda.argmax())
+                    predictions[name.replace("linear", "lda")] = int(decision.lda.argmax())
             x = log_counts(counts)
-            said |= {name: rival.predict(x) for name, rival in rivals.items()}
-            said["decided"] = said[decide(said)]
+            predictions |= {name: one.predict(x) for name, one in baselines.items()}
+            predictions["headline"] = predictions[headline(predictions)]
             label = self.outputs[segment.label]
             totals[self.tasks[nth]] += 1
-            for name, answer in said.items():
+            for name, answer in predictions.items():
                 hits.setdefault(name, Counter())[self.tasks[nth]] += answer == label
         return {
             name: np.array([own[j] / totals[j] if totals[j] else np.nan for j in range(tasks)])
@@ -145,7 +219,7 @@ class HeldOut:
     def _segments(
         self, learners: Sequence[StopLearner]
     ) -> Iterator[tuple[int, Segment, NDArray[np.int64]]]:
-        """Lead the learners through each segment; yields its number, itself, its counts."""
+        """Feed each segment to the learners; yields its number, the segment and its counts."""
         assert self.source.labels is not None
         segments = self.source.labels.segments
         nth = -1
@@ -179,12 +253,18 @@ class HeldOut:
 
 @dataclass
 class AccuracyMatrix:
-    """R matrices of one run, a row for each test.
+    """R matrices of one run, by what made the predictions.
 
-    tasks : their names.
-    taught : the task of each span that was learned so far.
-    before : accuracy on each task before the stream began, by decision maker.
-    rows : accuracy on each task after each span, by decision maker.
+    Attributes
+    ----------
+    tasks : tuple of str
+        Names of the tasks.
+    taught : list of int
+        The task of each span that was learned so far.
+    before : dict of str to ndarray of shape (tasks,)
+        Accuracy on each task before the stream.
+    rows : dict of str to list of ndarray of shape (tasks,)
+        Accuracy on each task after each span.
     """
 
     tasks: tuple[str, ...]
@@ -193,13 +273,13 @@ class AccuracyMatrix:
     rows: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
 
     def add(self, task: str, found: Mapping[str, NDArray[np.float64]]) -> None:
-        """Enter a test made after a span of `task`."""
+        """Add the evaluation after a span of `task`: accuracies by name."""
         self.taught.append(self.tasks.index(task))
         for name, row in found.items():
             self.rows.setdefault(name, []).append(row)
 
     def as_dict(self) -> dict[str, Any]:
-        """What summary.json says: R and its figures by decision maker; None for what is not known.
+        """The entry in summary.json: R and its figures by name; None where unknown.
 
         Tasks without held-out segments are left out of the figures.
         """

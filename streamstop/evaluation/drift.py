@@ -1,14 +1,17 @@
-"""Drift: detectors over the stream of errors and, unlabelled, over rates; and what is done then.
+"""Drift detectors over errors and, without labels, over rates; and the response to an alarm.
 
-Detectors are river's, in their own settings but for ADWIN: it looks after each segment, not after
-every 32, as segments are rare; over errors its delta is 0.05, with which it raised no false alarm
-in 100,000 simulated segments and misses less that is soon learned away (benchmarks/drift.py). Each
-alarm is one that the detector raised by itself, at the segment that it was told of. Memory is
-bounded: alarms beyond MAX_ALARMS are counted.
+The detectors are river's, with their default settings but for ADWIN. It checks after each segment,
+not after every 32, because segments are rare. Over errors its delta is 0.05: it raised no false
+alarm in 100,000 simulated segments, and misses fewer short drifts (benchmarks/studies/drift.py).
 
-The error stream is 1 for a segment decided wrong, 0 for one decided right. Errors that become fewer
-are no drift to be warned of: a learner that learns makes them so. Where a detector cannot tell the
-two apart (ADWIN, KSWIN), an alarm counts if the mean of what the detector keeps has risen by it.
+The error of a segment is 1 for a wrong headline prediction, 0 for a correct one. Fewer errors are
+no drift: learning causes them. Where a detector does not distinguish a rise from a fall (ADWIN,
+KSWIN), an alarm counts only if the mean of the values that the detector keeps has risen.
+
+Guarantees:
+
+- Each alarm is the detector's own, at the segment after which it was raised.
+- Memory is bounded: alarms beyond MAX_ALARMS are only counted.
 """
 
 from __future__ import annotations
@@ -30,22 +33,22 @@ ERROR_DETECTORS: dict[str, Callable[[], Any]] = {
     "HDDM-W": lambda: drift.binary.HDDMW(),
     "KSWIN": lambda: drift.KSWIN(seed=0),
 }
-"""Over 0 for a segment decided right and 1 for one decided wrong."""
+"""Over errors: 0 for a segment predicted correctly, 1 for a wrong one."""
 
 RATE_DETECTORS: dict[str, Callable[[], Any]] = {
     "ADWIN": lambda: drift.ADWIN(clock=1),
     "Page-Hinkley": lambda: drift.PageHinkley(),
     "KSWIN": lambda: drift.KSWIN(seed=0),
 }
-"""Over what no label is needed for, in either direction."""
+"""Over rates, which need no labels; in both directions."""
 
 EVENT_RATE, FIRING_RATE = "event rate", "firing rate"
 RATES = (EVENT_RATE, FIRING_RATE)
-"""Of a segment: the logarithm of events per bin; the root of the firing rate, mean over neurons."""
+"""Of a segment: log(1 + events per bin); mean over neurons of the square root of firing rates."""
 
 
 class DriftAlarm(NamedTuple):
-    """A detector's alarm: at which segment, by which detector, over which signal."""
+    """An alarm: the segment, the detector, and the signal it watches."""
 
     segment: int
     detector: str
@@ -53,15 +56,19 @@ class DriftAlarm(NamedTuple):
 
 
 class DriftMonitor:
-    """Watches one stream of segments.
+    """Runs all detectors over one stream of segments.
 
     Parameters
     ----------
-    detectors : names of those that watch the errors; rates are watched by all of theirs.
+    detectors : sequence of str
+        Names of the detectors over errors; rates have all of RATE_DETECTORS.
 
     Attributes
     ----------
-    alarms : the first MAX_ALARMS.  count : of all.
+    alarms : list of DriftAlarm
+        The first MAX_ALARMS.
+    count : int
+        Number of all alarms.
     """
 
     def __init__(self, detectors: Sequence[str] = tuple(ERROR_DETECTORS)) -> None:
@@ -73,9 +80,16 @@ class DriftMonitor:
         }
 
     def update(self, segment: int, wrong: bool, rates: Mapping[str, float]) -> list[DriftAlarm]:
-        """Take in one decided segment; the alarms that it raised.
+        """Update the detectors with one predicted segment; returns the alarms it raised.
 
-        rates : by names of RATES; one may be missing.
+        Parameters
+        ----------
+        segment : int
+            Number of the segment.
+        wrong : bool
+            Whether the headline prediction was wrong.
+        rates : mapping of str to float
+            By names of RATES; one may be missing.
         """
         raised = []
         for name, detector in self._of_error.items():
@@ -93,7 +107,7 @@ class DriftMonitor:
         return raised
 
     def as_dict(self) -> dict[str, Any]:
-        """What summary.json says."""
+        """The entry in summary.json."""
         watched = [(name, "errors") for name in self._of_error]
         watched += [(name, signal) for signal, own in self._of_rates.items() for name in own]
         return {
@@ -104,7 +118,7 @@ class DriftMonitor:
 
 
 def _mean(detector: Any) -> float | None:
-    """The mean of what a detector keeps, if it looks both ways; None if it sees rises alone."""
+    """The mean that a two-sided detector keeps; None for a detector of rises alone."""
     if isinstance(detector, drift.ADWIN):
         return float(detector.estimation)
     if isinstance(detector, drift.KSWIN):
@@ -116,24 +130,28 @@ OnDrift = Literal["none", "boost", "reset-readout"]
 
 
 class DriftResponse:
-    """What a learner does where one detector sees more errors.
+    """What the learner does when a detector over errors raises an alarm.
 
     Parameters
     ----------
-    learner : that learns.
-    on_drift : nothing; learn at `boost` times the rates for `segments` segments, counted anew by
-        each alarm; or let the discriminant readout keep a share `keep` of its statistics.
-    detector : the one that is listened to, over errors; its name in small letters.
+    learner : StopLearner
+        The learner.
+    response : {"none", "boost", "reset-readout"}
+        Nothing; learning rates times `boost` for `segments` segments from the latest alarm; or the
+        LDA readout keeps a fraction `keep` of its statistics.
+    detector : str
+        The detector over errors that counts, its name in lower case.
 
     Attributes
     ----------
-    count : responses so far.
+    count : int
+        Responses so far.
     """
 
     def __init__(
         self,
         learner: StopLearner,
-        on_drift: OnDrift = "none",
+        response: OnDrift = "none",
         *,
         detector: str = "adwin",
         boost: float = 5.0,
@@ -142,24 +160,24 @@ class DriftResponse:
     ) -> None:
         self.count = 0
         self._learner = learner
-        self._on_drift = on_drift
+        self._response = response
         self._detector = detector
         self._boost, self._segments, self._keep = boost, segments, keep
         self._left = 0
 
-    def after(self, alarms: Sequence[DriftAlarm]) -> None:
-        """Respond to the alarms that one segment raised, if any."""
+    def on_alarms(self, alarms: Sequence[DriftAlarm]) -> None:
+        """Respond to the alarms that one segment raised; call it for every segment."""
         if self._left:
             self._left -= 1
             if not self._left:
                 self._learner.scale_learning_rates(1.0)
-        heard = any(
+        alarmed = any(
             one.signal == "errors" and one.detector.lower() == self._detector for one in alarms
         )
-        if not heard or self._on_drift == "none":
+        if not alarmed or self._response == "none":
             return
         self.count += 1
-        if self._on_drift == "boost":
+        if self._response == "boost":
             self._left = self._segments
             self._learner.scale_learning_rates(self._boost)
         else:

@@ -95,7 +95,7 @@ class PrequentialEvaluator:
     ...     _ = evaluator.step(one)
     >>> evaluator.close()
     >>> evaluator.segments, sorted(evaluator.accuracies())[:3]
-    (2, ['decided', 'frozen', 'frozen_lda'])
+    (2, ['frozen_features_lda', 'frozen_features_linear', 'headline'])
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class PrequentialEvaluator:
     def begin(self) -> None:
         """Before the first bin: test on held-out segments, if there are any."""
         if self.held_out is not None:
-            self.held_out.before()
+            self.held_out.evaluate_before()
 
     def step(self, one: Bin) -> str:
         """Take in one bin: predict, score what can be scored, learn.
@@ -174,10 +174,10 @@ class PrequentialEvaluator:
         x = self._transform(one)
         with self.around_step(one):
             if self.test.segment is not None:
-                index, scored = self.test.bin(x, one.counts, one.clock_us, one.events)
+                index, scored = self.test.step(x, one.counts, one.clock_us, one.events)
             else:
                 prediction = self.test.learner.predict(x, trace=False)
-                index, scored = self.test.say(prediction.log_probs), []
+                index, scored = self.test.current_prediction(prediction.log_probs), []
         self.bins += 1
         self._score(scored)
         self.prediction = self._classes[index]
@@ -208,7 +208,7 @@ class PrequentialEvaluator:
         """Close the open segment, if there is one; raises DivergedError."""
         if self.test.segment is None:
             return
-        self._score(self.test.end(self.clock_us))
+        self._score(self.test.end_segment(self.clock_us))
         if self.listener is not None:
             self.listener.closed(self._ended, self.end_us)
         self._ended += 1
@@ -219,9 +219,9 @@ class PrequentialEvaluator:
 
     def finish(self, *, diverged: bool = False) -> None:
         """The stream is over: labels on their way are given up, the last task is tested."""
-        self._score(self.test.finish(self.clock_us))
+        self._score(self.test.close(self.clock_us))
         if not diverged and self.held_out is not None:
-            self.held_out.end(self._begun)
+            self.held_out.finish(self._begun)
 
     def _find_segment(self, one: Bin) -> None:
         """Open the segment that holds the whole bin, unless it or a later one was open before."""
@@ -230,11 +230,11 @@ class PrequentialEvaluator:
         i = bisect_right(self._track, one.clock_us, key=lambda s: s.start_us) - 1
         if i > self._begun and self.clock_us <= self._track[i].end_us:
             if self.held_out is not None:
-                self.held_out.come_to(i)
+                self.held_out.advance_to(i)
             if i and self._reinitialize is not None and self._is_new_task(i):
                 self._reinitialize()
             segment = self._track[i]
-            self.test.begin(segment._replace(label=self.outputs[segment.label]))
+            self.test.begin_segment(segment._replace(label=self.outputs[segment.label]))
             self._begun = i
 
     def _is_new_task(self, segment: int) -> bool:
@@ -248,14 +248,14 @@ class PrequentialEvaluator:
             by = self._domain_from
             domain = domain_at(self._schedule, by, nth, v.segment.recording)
             if domain is not None:
-                self.test.scores.domains.add(domain, nth, v.segment.label, v.said)
+                self.test.scores.domains.add(domain, nth, v.segment.label, v.predictions)
             rates = {EVENT_RATE: math.log1p(v.events / max(v.bins, 1))}
             if len(v.rates):
                 rates[FIRING_RATE] = float(v.rates.mean())
-            wrong = v.said["decided"] != v.segment.label
+            wrong = v.predictions["headline"] != v.segment.label
             alarms = self.drift.update(v.index, wrong, rates)
             if self.response is not None:
-                self.response.after(alarms)
+                self.response.on_alarms(alarms)
         if verdicts and self.listener is not None:
             self.listener.scored(verdicts)
 

@@ -1,6 +1,8 @@
-"""Scores of a stream of decisions: river's metrics, and the kappas that river does not have.
+"""Running scores of predictions on a stream: river's metrics, and kappas that river lacks.
 
-Every score is a running one, in bounded memory, whatever the number of segments.
+Guarantees:
+
+- Memory is bounded, whatever the number of segments.
 """
 
 from __future__ import annotations
@@ -16,17 +18,17 @@ WINDOW = 50
 """Segments in the windowed accuracy."""
 
 MAX_DOMAINS = 64
-"""Segments of further domains are counted together."""
+"""Further domains share one row."""
 
 BLOCKS = 3 * 1024
 """Blocks of predictions that are kept: exact up to that many, then to one in 1,024."""
 
 
 class RunningAccuracy:
-    """Hits and misses of one decision maker.
+    """Accuracy of one sequence of predictions, over all and over the last third.
 
-    Accuracy over the last third is exact up to 3,072 decisions; beyond, decisions are counted in
-    equal blocks, and the last third is taken to the nearest block: memory stays bounded.
+    Accuracy over the last third is exact up to 3,072 predictions. Beyond, they are counted in equal
+    blocks, and the last third is rounded to the nearest block, so that memory stays bounded.
     """
 
     def __init__(self) -> None:
@@ -38,7 +40,7 @@ class RunningAccuracy:
         self._open_total = 0
 
     def add(self, hit: bool) -> None:
-        """Take in one decision."""
+        """Count one prediction, correct or not."""
         self.hits += hit
         self.total += 1
         self._open_hits += hit
@@ -52,61 +54,82 @@ class RunningAccuracy:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of hits; None before the first decision."""
+        """Fraction of correct predictions; None before the first."""
         return self.hits / self.total if self.total else None
 
     @property
     def last_third(self) -> float | None:
-        """Share of hits over the last third of the decisions so far."""
+        """Fraction of correct predictions over the last third so far; None before the first."""
         blocks = max(round(self.total / 3 / self._block), 0 if self._open_total else 1)
         recent = self._blocks[len(self._blocks) - blocks :] if blocks else []
         total = len(recent) * self._block + self._open_total
         return (sum(recent) + self._open_hits) / total if total else None
 
     def as_dict(self) -> dict[str, float | None]:
-        """What summary.json says of a decision maker."""
+        """The entry in summary.json."""
         return {"segment": self.accuracy, "segment_last_third": self.last_third}
 
 
-def kappa_vs_baseline(accuracy: float | None, rival: float | None) -> float | None:
-    """Accuracy beyond a rival's, as a share of what the rival leaves: (p - r) / (1 - r).
+def kappa_vs_baseline(accuracy: float | None, baseline: float | None) -> float | None:
+    """Improvement over a baseline, relative to what the baseline leaves: (p - b) / (1 - b).
 
-    With the majority's accuracy it is kappa M, with the no-change classifier's it is kappa
-    temporal (Bifet et al., "Efficient online evaluation of big data stream classifiers", KDD 2015).
+    With the accuracy of the majority class it is kappa M, with that of the no-change classifier it
+    is kappa temporal [1]_.
+
+    Parameters
+    ----------
+    accuracy, baseline : float or None
+        Accuracies in [0, 1].
+
+    Returns
+    -------
+    float or None
+        None where an accuracy is None, or the baseline is perfect and the other one is not.
+
+    References
+    ----------
+    .. [1] Bifet et al., "Efficient online evaluation of big data stream classifiers", KDD 2015.
+
+    Examples
+    --------
+    >>> kappa_vs_baseline(0.75, 0.5)
+    0.5
     """
-    if accuracy is None or rival is None:
+    if accuracy is None or baseline is None:
         return None
-    if rival == 1.0:
+    if baseline == 1.0:
         return 0.0 if accuracy == 1.0 else None
-    return (accuracy - rival) / (1.0 - rival)
+    return (accuracy - baseline) / (1.0 - baseline)
 
 
 class AccuracyByDomain:
-    """Hits of every decision maker in each domain, for the first MAX_DOMAINS that come.
+    """Accuracy of every prediction in each domain, for the first MAX_DOMAINS domains.
 
-    A domain that comes again goes on where it was. Those that come later share one account: how
-    many they are is not counted, as that would take memory for each.
+    A domain that recurs continues its row. All later domains share one row; how many there are is
+    not counted, because that would need memory for each.
     """
 
     def __init__(self) -> None:
         self._rows: dict[str, dict[str, Any]] = {}
         self._others: dict[str, Any] | None = None
 
-    def add(self, domain: str, index: int, label: int, said: Mapping[str, int | None]) -> None:
-        """Score one segment: `index` is its number in the stream, `said` as in `Scores`."""
+    def add(
+        self, domain: str, index: int, label: int, predictions: Mapping[str, int | None]
+    ) -> None:
+        """Score one segment, number `index` of the stream; see `StreamMetrics.update_segment`."""
         row = self._rows.get(domain)
         if row is None and len(self._rows) < MAX_DOMAINS:
             row = self._rows[domain] = self._new(domain, index)
         elif row is None:
             row = self._others = self._others or self._new(None, index)
         row["segments"] += 1
-        for name, answer in said.items():
+        for name, answer in predictions.items():
             row["hits"][name] = row["hits"].get(name, 0) + (answer == label)
 
     def as_list(self) -> list[dict[str, Any]]:
-        """What summary.json says: a domain's segments, the first of them, everyone's accuracy.
+        """The rows in summary.json: number of segments, index of the first, accuracies by name.
 
-        The domain is None for all those beyond the first MAX_DOMAINS.
+        The domain is None in the row of all those beyond the first MAX_DOMAINS.
         """
         rows = [*self._rows.values(), *([self._others] if self._others else [])]
         return [
@@ -125,11 +148,19 @@ class AccuracyByDomain:
 
 
 @dataclass
-class Scores:
-    """All the running scores of one labelled run.
+class StreamMetrics:
+    """All running scores of one labelled stream.
 
-    classes : names, in index order.  tallies : by decision maker ("decided", readouts, baselines).
-    domains : hits in each domain, where the stream has any; whoever knows them adds to it.
+    Attributes
+    ----------
+    classes : tuple of str
+        Names, in index order.
+    tallies : dict of str to RunningAccuracy
+        By what made the prediction: "headline", a readout or a baseline.
+    bins, bins_no_change : RunningAccuracy
+        Of the predictions per bin, and of the label of the previous bin.
+    domains : AccuracyByDomain
+        By domain; the caller updates it.
     """
 
     classes: tuple[str, ...]
@@ -145,45 +176,53 @@ class Scores:
         self.windowed: Any = utils.Rolling(metrics.Accuracy, window_size=WINDOW)
         self._last_bin_label: int | None = None
 
-    def add_segment(self, label: int, said: dict[str, int | None]) -> None:
-        """Score one segment: `said` holds every decision maker's class, "decided" among them."""
-        for name, answer in said.items():
-            self.tallies.setdefault(name, RunningAccuracy()).add(answer == label)
-        decided = said["decided"]
-        assert decided is not None
-        self.confusion[label, decided] += 1
-        self.balanced.update(label, decided)
-        self.kappa.update(label, decided)
-        self.windowed.update(label, decided)
+    def update_segment(self, label: int, predictions: Mapping[str, int | None]) -> None:
+        """Score one segment.
 
-    def add_bin(self, label: int, decided: int) -> None:
-        """Score one bin, beside the rival that repeats the label of the bin before."""
-        self.bins.add(decided == label)
+        Parameters
+        ----------
+        label : int
+            The class of the segment.
+        predictions : mapping of str to int or None
+            Predicted classes by name, "headline" among them; None counts as wrong.
+        """
+        for name, answer in predictions.items():
+            self.tallies.setdefault(name, RunningAccuracy()).add(answer == label)
+        headline = predictions["headline"]
+        assert headline is not None
+        self.confusion[label, headline] += 1
+        self.balanced.update(label, headline)
+        self.kappa.update(label, headline)
+        self.windowed.update(label, headline)
+
+    def update_bin(self, label: int, predicted: int) -> None:
+        """Score the prediction of one bin, and the label of the previous bin as a baseline."""
+        self.bins.add(predicted == label)
         self.bins_no_change.add(self._last_bin_label == label)
         self._last_bin_label = label
 
-    def running(self) -> dict[str, float | None]:
-        """What metrics.jsonl says after each segment."""
-        found = {name: t.accuracy for name, t in self.tallies.items() if name != "decided"}
+    def compute(self) -> dict[str, float | None]:
+        """The accuracies so far, as in metrics.jsonl."""
+        found = {name: t.accuracy for name, t in self.tallies.items() if name != "headline"}
         windowed = self.windowed.get() if self.tallies else None
-        decided = self.tallies["decided"].accuracy if self.tallies else None
-        return {"segment": decided, "segment_windowed": windowed, **found}
+        headline = self.tallies["headline"].accuracy if self.tallies else None
+        return {"segment": headline, "segment_windowed": windowed, **found}
 
     def accuracy(self) -> dict[str, float | None]:
-        """What summary.json says of the decisions, scores that need a rival included."""
-        decided = self.tallies["decided"]
+        """The scores of the headline prediction in summary.json."""
+        headline = self.tallies["headline"]
         majority = self.tallies["majority"].accuracy
         return {
-            **decided.as_dict(),
+            **headline.as_dict(),
             "bin": self.bins.accuracy,
             "balanced": self.balanced.get(),
             "kappa": self.kappa.get(),
-            "kappa_m": kappa_vs_baseline(decided.accuracy, majority),
+            "kappa_m": kappa_vs_baseline(headline.accuracy, majority),
             "kappa_t_bin": kappa_vs_baseline(self.bins.accuracy, self.bins_no_change.accuracy),
         }
 
     def per_class(self) -> list[dict[str, Any]]:
-        """Segments, recall and precision of each class; None where there is nothing to divide."""
+        """Number of segments, recall and precision of each class; None where undefined."""
         true, predicted = self.confusion.sum(1), self.confusion.sum(0)
         hits = self.confusion.diagonal()
         return [

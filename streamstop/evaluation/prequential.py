@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from streamstop.evaluation.baselines import Baseline, log_counts, make_baselines
-from streamstop.evaluation.metrics import Scores
+from streamstop.evaluation.metrics import StreamMetrics
 from streamstop.events.labels import Segment
 from streamstop.learning.lda import Vector
 from streamstop.learning.learner import Prediction, SegmentPrediction, StopLearner
@@ -82,7 +82,7 @@ class ScoredSegment:
     index: int
     segment: Segment
     arrival_us: int
-    said: dict[str, int | None]
+    predictions: dict[str, int | None]
     rates: Vector
     frozen_rates: Vector
     counts: Vector
@@ -97,15 +97,15 @@ class PrequentialProtocol:
     ----------
     learner : predicts and learns.
     frozen : the same initial network, its hidden layers never to learn (`learn=""`). It makes three
-        rivals: "frozen", whose linear readout stays as drawn or as trained; and what the two
-        readouts would score had STOP trained nothing below them, "frozen_linear" and "frozen_lda".
-        Where it begins with a trained discriminant, that as it was is "frozen_discriminant".
+        baselines: "initial_network", whose linear readout keeps its initial weights; and what the
+        two readouts would score had STOP trained nothing below them, "frozen_features_linear" and
+        "frozen_features_lda". A pretrained LDA, unchanged, is "initial_lda".
     decide : "linear", "lda", or "auto": the readout with the better record so far.
     at_first : the readout that "auto" takes between equals: "lda", or "linear" where the network is
         pretrained and its linear readout knows something from the start.
     learns : False leaves the learner as it is, whatever labels come: it only predicts, by its
         linear readout, or by a trained discriminant if that is to decide. An LDA readout that
-        knows nothing, and those that would repeat it, "frozen" and "frozen_discriminant", say
+        knows nothing, and those that would repeat it, "initial_network" and "initial_lda", say
         nothing then. The other rivals learn as ever.
 
     Attributes
@@ -130,7 +130,7 @@ class PrequentialProtocol:
     ) -> None:
         self.learner = learner
         self.frozen = frozen
-        self.scores = Scores(classes)
+        self.scores = StreamMetrics(classes)
         self.loss: float | None = None
         self.unscored = 0
         self.undelivered: list[ScoredSegment] = []
@@ -153,7 +153,7 @@ class PrequentialProtocol:
         """The open segment."""
         return self._segment
 
-    def begin(self, segment: Segment) -> None:
+    def begin_segment(self, segment: Segment) -> None:
         """Open a segment: neurons at rest."""
         self._segment = segment
         self._index += 1
@@ -166,7 +166,7 @@ class PrequentialProtocol:
             self.frozen.begin_segment()
             self._as_drawn.reset_state(1)
 
-    def bin(
+    def step(
         self, x: Tensor, counts: NDArray[np.int32], clock_us: int, events: int | None = None
     ) -> tuple[int, list[ScoredSegment]]:
         """One bin of the open segment: predict, score, then learn.
@@ -174,10 +174,10 @@ class PrequentialProtocol:
         x : encoded counts, (1, 2, height, width).  counts : (2, height, width).
         clock_us : where the bin begins, in the time that labels speak of.
         events : in the bin, where that is not the sum of counts.
-        Returns the class said of this bin, and the segments scored meanwhile.
+        Returns the class predicted for this bin, and the segments scored meanwhile.
         """
         segment = self._segment
-        assert segment is not None, "begin() comes first"
+        assert segment is not None, "begin_segment() comes first"
         scored = self._settle(clock_us)
         concurrent = self._delay_us is None
         label_is_here = concurrent or clock_us >= segment.start_us + (self._delay_us or 0)
@@ -195,24 +195,24 @@ class PrequentialProtocol:
         self._counts = total if self._counts is None else self._counts + total
         self._events += int(total.sum()) if events is None else events
         self._bins += 1
-        said = self.say(prediction.log_probs)
+        index = self.current_prediction(prediction.log_probs)
         if concurrent or not label_is_here:
-            self.scores.add_bin(segment.label, said)
+            self.scores.update_bin(segment.label, index)
         if label_is_here:
             if self._learns:
                 self.learner.learn(segment.label)
             if self.frozen is not None:
                 self.frozen.learn(segment.label)
-        return said, scored
+        return index, scored
 
-    def say(self, linear: NDArray[np.float64]) -> int:
+    def current_prediction(self, linear: NDArray[np.float64]) -> int:
         """The class of the moment: of this bin by the linear readout, or of the rates so far."""
-        if self.readout() == "linear":
+        if self.active_readout() == "linear":
             return int(linear.argmax())
         prediction = self.learner.predict_segment()
         return int(linear.argmax() if prediction.lda is None else prediction.lda.argmax())
 
-    def end(self, now_us: int) -> list[ScoredSegment]:
+    def end_segment(self, now_us: int) -> list[ScoredSegment]:
         """Close the open segment; returns the segments scored by it.
 
         Raises DivergedError, with those segments left in `undelivered`.
@@ -228,14 +228,14 @@ class PrequentialProtocol:
         self.undelivered = []
         return scored
 
-    def finish(self, now_us: int) -> list[ScoredSegment]:
+    def close(self, now_us: int) -> list[ScoredSegment]:
         """The stream is over: labels still on their way never arrived."""
         scored = self._settle(now_us)
         self.unscored += len(self._waiting)
         self._waiting.clear()
         return scored
 
-    def readout(self) -> str:
+    def active_readout(self) -> str:
         """The readout that decides now."""
         if self.decides != "auto":
             return self.decides
@@ -255,25 +255,25 @@ class PrequentialProtocol:
         frozen = self.frozen.predict_segment() if self.frozen is not None else None
         x = log_counts(self._counts)
         arrival_us = now_us if self._delay_us is None else segment.start_us + self._delay_us
-        said: dict[str, int | None] = {
+        predictions: dict[str, int | None] = {
             "linear": int(decision.linear.argmax()),
         }
         if decision.lda is not None:
-            said["lda"] = int(decision.lda.argmax())
+            predictions["lda"] = int(decision.lda.argmax())
         if frozen is not None and frozen.lda is not None:
-            said["frozen"] = int(self._frozen_votes.argmax())
-            said["frozen_linear"] = int(frozen.linear.argmax())
-            said["frozen_lda"] = int(frozen.lda.argmax())
+            predictions["initial_network"] = int(self._frozen_votes.argmax())
+            predictions["frozen_features_linear"] = int(frozen.linear.argmax())
+            predictions["frozen_features_lda"] = int(frozen.lda.argmax())
         if frozen is not None and self._learns and self._lda_as_trained is not None:
             weight, bias = self._lda_as_trained
-            said["frozen_discriminant"] = int((weight @ frozen.rates + bias).argmax())
+            predictions["initial_lda"] = int((weight @ frozen.rates + bias).argmax())
         if not self._learns:
-            said.pop("frozen", None)
+            predictions.pop("initial_network", None)
             if self._lda_as_trained is None:
-                said.pop("lda", None)
-        said |= {name: rival.predict(x) for name, rival in self.baselines.items()}
-        readout = self.readout()
-        said["decided"] = said[readout if readout in said else "linear"]
+                predictions.pop("lda", None)
+        predictions |= {name: one.predict(x) for name, one in self.baselines.items()}
+        readout = self.active_readout()
+        predictions["headline"] = predictions[readout if readout in predictions else "linear"]
         self._decided = True
         if len(self._waiting) == MAX_WAITING:
             self._waiting.popleft()
@@ -283,7 +283,7 @@ class PrequentialProtocol:
                 self._index,
                 segment,
                 arrival_us,
-                said,
+                predictions,
                 decision.rates,
                 decision.rates[:0] if frozen is None else frozen.rates,
                 x,
@@ -299,12 +299,12 @@ class PrequentialProtocol:
         while self._waiting and self._waiting[0].arrival_us <= now_us:
             verdict = self._waiting.popleft()
             label = verdict.segment.label
-            self.scores.add_segment(label, verdict.said)
+            self.scores.update_segment(label, verdict.predictions)
             if self._learns:
                 self.learner.update_lda(verdict.rates, label)
             if self.frozen is not None:
                 self.frozen.update_lda(verdict.frozen_rates, label)
-            for rival in self.baselines.values():
-                rival.learn(verdict.counts, label)
+            for one in self.baselines.values():
+                one.learn(verdict.counts, label)
             scored.append(verdict)
         return scored

@@ -60,7 +60,7 @@ class Bin(NamedTuple):
     clock_us: int
 
 
-class Jump(NamedTuple):
+class TimeJump(NamedTuple):
     """A jump in time: back, or forward by more than `reset_gap_us`.
 
     event : index, among all events pushed, of the event that jumped (or would have come next,
@@ -225,7 +225,7 @@ class Binner:
         self.origin_us: int | None = None
         self.binned = 0
         self.jumps = 0
-        self.first_jumps: list[Jump] = []
+        self.first_jumps: list[TimeJump] = []
 
         columns, rows = pixel_to_cell_map(sensor, height, width, resize_mode)
         self._columns = _for_any_coordinate(columns)
@@ -377,7 +377,7 @@ class Binner:
         now = int(self._clock[0])
         self.jumps += 1
         if len(self.first_jumps) < MAX_DESCRIBED_JUMPS:
-            self.first_jumps.append(Jump(self._received - self._in_hand, now, to_us))
+            self.first_jumps.append(TimeJump(self._received - self._in_hand, now, to_us))
         yield from self._close_open()
         if to_us > now:
             skipped = (to_us - self._start) // self.bin_us

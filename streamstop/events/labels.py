@@ -53,7 +53,7 @@ class LabelTrack:
         return len(self.segments)
 
 
-class Interval(NamedTuple):
+class LabelInterval(NamedTuple):
     """A labelled interval [start_us, end_us) of one recording, and the line it was read from."""
 
     start_us: int
@@ -82,8 +82,8 @@ def is_label_csv(head: bytes) -> bool:
 
 
 def read_label_csv(
-    path: str | Path, mend: Callable[[list[Interval]], list[Interval]] | None = None
-) -> list[Interval]:
+    path: str | Path, mend: Callable[[list[LabelInterval]], list[LabelInterval]] | None = None
+) -> list[LabelInterval]:
     """The intervals of a label CSV, in time order.
 
     mend : sets right what is known to be wrong in it, before the intervals are held against each
@@ -113,7 +113,7 @@ def read_label_csv(
             continue
         try:
             name, start, end = cells
-            interval = Interval(int(start), int(end), name, line)
+            interval = LabelInterval(int(start), int(end), name, line)
         except ValueError:
             raise UsageError(
                 f"line {line} is not a class and two whole numbers of microseconds: "
@@ -137,7 +137,7 @@ def read_label_csv(
     return intervals
 
 
-def named(classes: tuple[str, ...], folder: Path) -> tuple[str, ...]:
+def apply_class_names(classes: tuple[str, ...], folder: Path) -> tuple[str, ...]:
     """Classes that are numbers under the names that CLASS_NAMES in `folder` gives them, if any.
 
     A name comes with its number in front: "4 right_arm_clockwise". Raises UsageError where a line
@@ -169,8 +169,8 @@ def label_names(recording: Path) -> tuple[Path, Path]:
 
 
 def align_intervals(
-    intervals: Sequence[Interval], first_us: int, last_us: int, path: str | Path
-) -> list[Interval]:
+    intervals: Sequence[LabelInterval], first_us: int, last_us: int, path: str | Path
+) -> list[LabelInterval]:
     """Label intervals in a recording's own time.
 
     Times are the recording's own where every interval lies at least by half within the recording;

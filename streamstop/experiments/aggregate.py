@@ -1,9 +1,12 @@
-"""What runs that differ by their seed alone say together: the joint folder and its summary.
+"""Aggregation over seeds: the summary and the folder of runs that differ by their seed alone.
 
-A joint folder holds `seed-0/`, `seed-1/` and so on, each a run folder like any other, beside
-config.toml, summary.json and report.html. Its summary has means where a run's has figures. It
-promises that no run is left out in silence: one that did not come to its end is named with what
-became of it, and is in no mean. It runs nothing and draws nothing.
+The folder holds `seed-0/`, `seed-1/` and so on, each an ordinary run folder, beside config.toml,
+summary.json and report.html. Its summary has means where that of a run has single figures.
+
+Guarantees: no run is left out silently. One that did not finish is listed with its status, and is
+in no mean.
+
+Does not: run anything, or draw anything.
 """
 
 from __future__ import annotations
@@ -14,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streamstop.config.aliases import SCHEMA
 from streamstop.experiments.significance import MeanInterval
 from streamstop.pipeline.summary_file import number
 
 KIND = "several seeds"
-"""What the summary of a joint folder says under "kind"; a run's has no such key."""
+"""Value of "kind" in the summary over seeds; that of a run has no such key."""
 
 WHOLE = ("complete", "damaged")
 """Statuses of runs that saw their stream to its end."""
@@ -82,8 +86,9 @@ def aggregate_runs(runs: Sequence[SeedRun], *, command: str, name: str = "") -> 
     """
     counted = [run.summary for run in runs if run.counts and run.summary is not None]
     first = next((run.summary for run in runs if run.summary is not None), {})
-    told = [run for run in runs if run.message or not run.counts]
+    noted = [run for run in runs if run.message or not run.counts]
     return {
+        "schema": SCHEMA,
         "kind": KIND,
         **{key: first.get(key) for key in SHARED},
         "name": name or first.get("name", ""),
@@ -91,14 +96,14 @@ def aggregate_runs(runs: Sequence[SeedRun], *, command: str, name: str = "") -> 
         "status": _status(runs),
         "message": "; ".join(
             f"seed {run.seed}{'' if run.counts else ' is in no mean'}: {describe_status(run)}"
-            for run in told
+            for run in noted
         ),
         "seeds": [run.seed for run in runs],
         "n": len(counted),
         "runs": [_row(run) for run in runs],
-        "segments": mean_sd_tree([one.get("segments") for one in counted]),
+        "n_segments": mean_sd_tree([one.get("n_segments") for one in counted]),
         **{key: mean_sd_tree([one.get(key) for one in counted]) for key in SPREAD},
-        "learner_less_rivals": _margins(counted),
+        "margin_over_baselines": _margins(counted),
         "continual": mean_sd_tree([_continual(one.get("continual")) for one in counted]),
         "drift": mean_sd_tree([_without_lists(one.get("drift")) for one in counted]),
         "operations": mean_sd_tree([one.get("operations") for one in counted]),
@@ -109,18 +114,18 @@ def aggregate_runs(runs: Sequence[SeedRun], *, command: str, name: str = "") -> 
 
 
 def describe_status(run: SeedRun) -> str:
-    """What became of a run that is in no mean, or what else is to be said of one."""
+    """How a run ended and why, in a few words."""
     if run.summary is None or run.counts:
         return run.message or "it failed"
-    said = str(run.summary.get("message") or "")
-    segments = run.summary.get("segments", 0)
-    return f"{run.status} after {segments} segments" + (f" ({said})" if said else "")
+    message = str(run.summary.get("message") or "")
+    segments = run.summary.get("n_segments", 0)
+    return f"{run.status} after {segments} segments" + (f" ({message})" if message else "")
 
 
 def mean_sd_tree(values: Sequence[Any]) -> Any:
-    """The same tree with each figure's mean, deviation and interval in its place.
+    """The same tree with each figure's mean, standard deviation and interval in its place.
 
-    values : one tree a run: figures, tables of them, or lists of rows that a text names. What is
+    values : one tree per run: figures, tables of them, or lists of rows that a text names. What is
     missing in a run counts for nothing; what is no figure in any is None.
 
     >>> mean_sd_tree([{"a": 1.0, "b": None}, {"a": 3.0}])["a"]["mean"]
@@ -164,29 +169,29 @@ def _status(runs: Sequence[SeedRun]) -> str:
 
 
 def _row(run: SeedRun) -> dict[str, Any]:
-    said = run.summary or {}
-    accuracy = said.get("accuracy") or {}
+    summary = run.summary or {}
+    accuracy = summary.get("accuracy") or {}
     return {
         "seed": run.seed,
         "folder": run.folder,
         "status": run.status,
         "exit_code": run.exit_code,
-        "message": run.message or str(said.get("message") or ""),
-        "segments": said.get("segments"),
+        "message": run.message or str(summary.get("message") or ""),
+        "n_segments": summary.get("n_segments"),
         "segment": accuracy.get("segment"),
         "segment_last_third": accuracy.get("segment_last_third"),
     }
 
 
 def _margins(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """By rival: the learner's accuracy less the rival's in the same run."""
+    """By baseline: the learner's accuracy minus the baseline's in the same run."""
     trees = []
     for one in summaries:
         own = one.get("accuracy") or {}
         trees.append(
             {
-                rival: {key: _less(own.get(key), values.get(key)) for key in values}
-                for rival, values in (one.get("baselines") or {}).items()
+                baseline: {key: _less(own.get(key), values.get(key)) for key in values}
+                for baseline, values in (one.get("baselines") or {}).items()
             }
         )
     return mean_sd_tree(trees) or {}
@@ -197,19 +202,19 @@ def _less(ours: object, theirs: object) -> float | None:
     return None if a is None or b is None else a - b
 
 
-def _continual(said: Any) -> Any:
-    """The figures by decision maker, without the matrices: tasks come in an order of the seed."""
-    if not isinstance(said, Mapping):
+def _continual(section: Any) -> Any:
+    """The figures by decision maker, without the matrices: the seed draws the tasks' order."""
+    if not isinstance(section, Mapping):
         return None
     return {
         "makers": {
             name: {key: figures.get(key) for key in CONTINUAL}
-            for name, figures in (said.get("makers") or {}).items()
+            for name, figures in (section.get("makers") or {}).items()
         }
     }
 
 
-def _without_lists(said: Any) -> Any:
-    if not isinstance(said, Mapping):
+def _without_lists(section: Any) -> Any:
+    if not isinstance(section, Mapping):
         return None
-    return {key: value for key, value in said.items() if not isinstance(value, list)}
+    return {key: value for key, value in section.items() if not isinstance(value, list)}

@@ -1,9 +1,11 @@
-"""Groups of runs side by side: how good each is, and whether they differ by more than chance.
+"""Comparison of groups of runs: how good each is, and whether they differ by more than chance.
 
-It promises that only like is tested against like: the same segments of the same stream, matched
-seed by seed, and where source or protocol differ it says so and tests nothing. What it cannot know:
-the sign test takes segments as independent, although the same recordings may come in several of
-them, and with every seed again; the tests over seeds, where there are enough, do not ask for that.
+Guarantees: only like is tested against like, that is, the same segments of the same stream, matched
+seed by seed. Where source or protocol differ, the reasons are given and nothing is tested.
+
+Does not: know whether segments are independent. McNemar's test over segments assumes so, although
+one recording may give several of them, and comes again with every seed; the tests over seeds, where
+there are enough, do not assume it.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from streamstop.experiments.significance import (
 from streamstop.pipeline.segments_file import count_shared
 
 LEAST_SEEDS = 3
-"""Shared seeds that a test over seeds wants: two make no spread worth a name."""
+"""Fewest shared seeds of a test over seeds."""
 
 PROTOCOL = ("source.uri", "source.labels", "segments.", "scenario.", "labels.")
 """Settings, or beginnings of their names, that make another stream or another score."""
@@ -42,12 +44,12 @@ PROTOCOL = ("source.uri", "source.labels", "segments.", "scenario.", "labels.")
 
 @dataclass(frozen=True)
 class Pair:
-    """Two groups, and what the tests say of them; only `reasons` where they cannot be tested.
+    """Two groups and the tests between them; only `reasons` where they cannot be tested.
 
     seeds : those that both have.  segments : shared ones, over all of these seeds.
-    first_only, second_only : of them, those that only one decided right.
-    difference : accuracy of the first less that of the second, over seeds.
-    p_segments : sign test over segments.  p_t, p_flips : paired t and sign flips over seeds.
+    first_only, second_only : of them, those that only one predicted correctly.
+    difference : accuracy of the first minus that of the second, over seeds.
+    p_segments : McNemar's test over segments.  p_t, p_flips : paired t and sign flips over seeds.
     corrected : the same three by Holm, where there are more than two groups.
     """
 
@@ -78,12 +80,12 @@ class Pair:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        said = asdict(self)
-        said["difference"] = None if self.difference is None else self.difference.as_dict()
-        said["by_seed"] = dict(zip(map(str, self.seeds), self.by_seed, strict=False))
+        plain = asdict(self)
+        plain["difference"] = None if self.difference is None else self.difference.as_dict()
+        plain["by_seed"] = dict(zip(map(str, self.seeds), self.by_seed, strict=False))
         names = ("p_segments", "p_t", "p_flips")
-        said["corrected"] = self.corrected and dict(zip(names, self.corrected, strict=True))
-        return {**said, "least_p_flips": self.min_p}
+        plain["corrected"] = self.corrected and dict(zip(names, self.corrected, strict=True))
+        return {**plain, "least_p_flips": self.min_p}
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Comparison:
                     "letter": group.letter,
                     "label": group.label,
                     "folders": [str(run.folder) for run in group.runs],
-                    "strongest_rival": group.rival,
+                    "strongest_rival": group.best_baseline,
                     **group.summary,
                 }
                 for group in self.groups
@@ -137,8 +139,8 @@ def compare(named: Sequence[str]) -> Comparison:
         except UsageError as error:
             notes.append(f"left out: {error}")
     if not runs:
-        told = notes[0].removeprefix("left out: ") if notes else "no folder was named"
-        raise UsageError(f"nothing to compare: {told}")
+        why = notes[0].removeprefix("left out: ") if notes else "no folder was named"
+        raise UsageError(f"nothing to compare: {why}")
     groups, more = group_runs(runs)
     pairs = [compare_pair(a, b) for a, b in combinations(groups, 2)]
     if len(groups) > 2:
@@ -149,7 +151,7 @@ def compare(named: Sequence[str]) -> Comparison:
 
 
 def reasons_not_comparable(a: Group, b: Group) -> list[str]:
-    """Why two groups' decisions cannot be tested against each other; empty where they can."""
+    """Why two groups' predictions cannot be tested against each other; empty where they can."""
     reasons = []
     if (kinds := (a.summary.get("data"), b.summary.get("data"))) and kinds[0] != kinds[1]:
         reasons.append("one is on simulated data, the other on real")
@@ -159,9 +161,9 @@ def reasons_not_comparable(a: Group, b: Group) -> list[str]:
         if ours == theirs or not key.startswith(PROTOCOL):
             continue
         if key == "source.uri":
-            told = [str(group.summary.get("source") or "unknown") for group in (a, b)]
-            told = told if told[0] != told[1] else disambiguate([ours, theirs])
-            reasons.append(f"another source, {told[0]} and {told[1]}")
+            sources = [str(group.summary.get("source") or "unknown") for group in (a, b)]
+            sources = sources if sources[0] != sources[1] else disambiguate([ours, theirs])
+            reasons.append(f"another source, {sources[0]} and {sources[1]}")
         else:
             protocol.append(f"{key} {' and '.join(disambiguate([ours, theirs]))}")
     if protocol:
@@ -175,7 +177,7 @@ def reasons_not_comparable(a: Group, b: Group) -> list[str]:
 
 
 def compare_pair(a: Group, b: Group) -> Pair:
-    """Two groups tested on what they share: segments, and seeds where there are enough."""
+    """Test two groups on the segments both have, and on seeds where there are enough."""
     reasons = reasons_not_comparable(a, b)
     first, second = ({run.seed: run for run in group.runs} for group in (a, b))
     seeds = tuple(sorted(first.keys() & second.keys()))
@@ -215,7 +217,7 @@ def compare_pair(a: Group, b: Group) -> Pair:
 
 
 def holm_correct(pairs: Sequence[Pair]) -> list[Pair]:
-    """The same pairs with each kind of test corrected by Holm for being several."""
+    """The same pairs with each kind of test corrected for multiple testing (Holm)."""
     columns = [
         holm_correction([pair.p_segments for pair in pairs]),
         holm_correction([pair.p_t for pair in pairs]),

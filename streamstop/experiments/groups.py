@@ -1,7 +1,11 @@
-"""Runs in groups that differ by their seed alone: found, read, brought together, named.
+"""Groups of runs that differ by their seed alone: found, read, collected, named.
 
-It promises that a run is left out only with a note that says so, and that what two groups differ in
-is found in their configurations, not guessed from their names. It compares no scores.
+Guarantees:
+
+- A run is left out only with a note.
+- The settings in which groups differ come from their configurations, not from their names.
+
+Does not: compare scores.
 """
 
 from __future__ import annotations
@@ -22,10 +26,10 @@ from streamstop.pipeline.summary_file import number, read_summary
 MAX_GROUPS = 26
 """As many as there are letters to call them by."""
 
-MAX_TOLD = 3
+MAX_IN_LABEL = 3
 """Settings that a label has room for."""
 
-KEPT = ("continual", "makers", "decided")
+KEPT = ("continual", "makers", "headline")
 """Where a summary has the learner's figures on what is held out."""
 
 NOT_THE_CONFIGURATION = ("run.seed", "run.output_dir", "run.name")
@@ -46,7 +50,7 @@ class Run:
 
     @property
     def segments(self) -> Path:
-        """Where its decisions are, a row for each segment."""
+        """Path of its predictions, a row per segment."""
         return self.folder / "segments.csv"
 
 
@@ -70,7 +74,7 @@ class Group:
         return str(self.summary.get("name") or "")
 
     def figure(self, *keys: str) -> Mapping[str, Any] | None:
-        """A figure's mean, deviation and interval, from the summary; None where there is none."""
+        """Mean, standard deviation and interval of a figure of the summary; None if it has none."""
         found: Any = self.summary
         for key in keys:
             found = found.get(key) if isinstance(found, Mapping) else None
@@ -83,8 +87,8 @@ class Group:
         return float(found["mean"]) if found else -1.0
 
     @property
-    def rival(self) -> str | None:
-        """The baseline that is best in the mean; between equals, the one better at the end."""
+    def best_baseline(self) -> str | None:
+        """The baseline with the best mean accuracy; on a tie, the one better at the end."""
         return best_baseline(self.summary)
 
     def values(self, *keys: str) -> list[float | None]:
@@ -183,16 +187,18 @@ def config_differences(groups: Sequence[Group]) -> dict[str, tuple[Any, ...]]:
 
 
 def best_baseline(summary: Mapping[str, Any]) -> str | None:
-    """The baseline that is best in the mean of a joint summary; between equals, at the end."""
+    """The baseline with the best mean accuracy over seeds; on a tie, the one better at the end."""
 
     def mean(values: Any, key: str) -> float:
         spread = values.get(key) if isinstance(values, Mapping) else None
         return float(spread["mean"]) if spread else -1.0
 
-    rivals = {k: v for k, v in (summary.get("baselines") or {}).items() if mean(v, "segment") >= 0}
+    baselines = {
+        k: v for k, v in (summary.get("baselines") or {}).items() if mean(v, "segment") >= 0
+    }
     return max(
-        rivals,
-        key=lambda k: (mean(rivals[k], "segment"), mean(rivals[k], "segment_last_third")),
+        baselines,
+        key=lambda k: (mean(baselines[k], "segment"), mean(baselines[k], "segment_last_third")),
         default=None,
     )
 
@@ -222,10 +228,10 @@ def _label(group: Group, groups: Sequence[Group]) -> str:
     alike = [one for one in groups if one.name == group.name]
     differ = config_differences(alike)
     place = alike.index(group)
-    told = [
+    shown = [
         f"{key.partition('.')[2]} = {disambiguate(values)[place]}" for key, values in differ.items()
     ]
-    few = told if len(told) <= MAX_TOLD else []
+    few = shown if len(shown) <= MAX_IN_LABEL else []
     named = [group.name] if len(alike) < len(groups) or not few else []
     return ", ".join([*named, *few])
 
@@ -240,7 +246,7 @@ def _key(settings: Mapping[str, Any]) -> str:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """Every setting but those that runs of a group may differ in; what is not said, by default."""
+    """Every setting but those that runs of a group may differ in; those left out, by default."""
     found = {
         f"{section}.{key}": list(value) if isinstance(value, tuple) else value
         for section, table in asdict(Config()).items()
@@ -259,10 +265,10 @@ def _versions(groups: Sequence[Group]) -> list[str]:
     for run in (run for group in groups for run in group.runs):
         for name, version in (run.summary.get("versions") or {}).items():
             found.setdefault(str(name), {})[str(version)] = None
-    told = [
+    several = [
         f"{name} {' and '.join(versions)}" for name, versions in found.items() if len(versions) > 1
     ]
-    return [f"not all runs were made by the same versions: {', '.join(told)}"] if told else []
+    return [f"not all runs were made by the same versions: {', '.join(several)}"] if several else []
 
 
 def _matching(pattern: str) -> list[Path]:

@@ -1,9 +1,13 @@
-"""One configuration with several seeds, each a run of its own in a process of its own.
+"""One configuration with several seeds: one run per seed, each in a process of its own.
 
-It promises that a seed's run is, byte for byte, what `streamstop run --seed` leaves; that a run
-which fails or is killed costs none of the others; and that no process outlives this one: Ctrl-C
-lets each sum up what it did, and so does the end of this process, however it comes. Processes are
-spawned, and each computes on as many threads as the configuration says: one.
+Guarantees:
+
+- A seed's run is, byte for byte, what `streamstop run --seed` leaves.
+- A run that fails or is killed costs none of the others.
+- No process outlives this one: on Ctrl-C, and when this process ends for any reason, each run
+  finishes its summary and stops.
+
+Processes are spawned; each computes on as many threads as the configuration sets.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamstop.config.recipe import to_toml
 from streamstop.config.sections import Config
-from streamstop.config.uri_paths import stem
+from streamstop.config.uri_paths import uri_stem
 from streamstop.errors import StreamstopError, UsageError
 from streamstop.experiments.aggregate import SeedRun, aggregate_runs
 from streamstop.pipeline.configure import load_config
@@ -41,8 +45,8 @@ if TYPE_CHECKING:
 MAX_SEEDS = 1000
 """More in one command are a slip of the pen."""
 
-SAY_EVERY_S = 0.1
-"""How often a process says how far it is."""
+PROGRESS_INTERVAL_S = 0.1
+"""Shortest time between two progress messages of a process."""
 
 WORST = (0, 4, 5, 3, 2, 1, 130)
 """Exit codes, the worst last: what ended everything goes before what ended one run."""
@@ -141,7 +145,7 @@ def run_seeds(
     refuse_unrepeatable(config.source.uri)
     from streamstop.pipeline.folder import new_folder, write_text  # torch comes with it
 
-    name = config.run.name or stem(config.source.uri) or "run"
+    name = config.run.name or uri_stem(config.source.uri) or "run"
     folder = new_folder(Path(config.run.output_dir), f"{name}-seeds", to_toml(config))
     jobs = jobs or max(1, _cores() // config.run.num_threads)
     runs = _Runs(config, folder, command, progress, (report, run))
@@ -163,12 +167,12 @@ def run_seeds(
 
 @dataclass
 class _Child:
-    """A seed's process, and the end of the pipe that it speaks through."""
+    """A seed's process, and our end of its pipe."""
 
     seed: int
     process: BaseProcess
     pipe: Connection
-    said: SeedRun | None = None
+    outcome: SeedRun | None = None
 
 
 class _Runs:
@@ -237,20 +241,23 @@ class _Runs:
         theirs.close()
 
     def _listen(self) -> None:
-        """Take what the processes say, until none has anything more to say now."""
+        """Receive the processes' messages that are waiting."""
         for pipe in wait([one.pipe for one in self.running], timeout=0.5):
             child = next(one for one in self.running if one.pipe is pipe)
             try:
-                said = json.loads(child.pipe.recv_bytes())
+                message = json.loads(child.pipe.recv_bytes())
             except (EOFError, OSError):
                 self._ended(child)
                 continue
-            if "progress" in said:
+            if "progress" in message:
                 if self.progress is not None:
-                    self.progress(SeedProgress(child.seed, *said["progress"]))
+                    self.progress(SeedProgress(child.seed, *message["progress"]))
             else:
-                child.said = SeedRun(
-                    child.seed, said["exit_code"], said.get("folder"), message=said["message"]
+                child.outcome = SeedRun(
+                    child.seed,
+                    message["exit_code"],
+                    message.get("folder"),
+                    message=message["message"],
                 )
 
     def _ended(self, child: _Child) -> None:
@@ -258,15 +265,15 @@ class _Runs:
         child.process.join()
         child.pipe.close()
         self.running.remove(child)
-        said = child.said
-        if said is None:
+        outcome = child.outcome
+        if outcome is None:
             code = child.process.exitcode or 0
             how = f"killed by signal {-code}" if code < 0 else f"gone with exit code {code}"
             kept = f"what it wrote so far is kept in {self.folder}"
-            said = SeedRun(child.seed, 1, message=f"its process was {how}; {kept}")
-        if said.folder is not None:
-            said = replace(said, summary=read_summary(self.folder / said.folder))
-        self.done[child.seed] = said
+            outcome = SeedRun(child.seed, 1, message=f"its process was {how}; {kept}")
+        if outcome.folder is not None:
+            outcome = replace(outcome, summary=read_summary(self.folder / outcome.folder))
+        self.done[child.seed] = outcome
 
     @contextmanager
     def _interrupts_passed_on(self) -> Iterator[None]:
@@ -303,17 +310,17 @@ def _run_one(
     os.setpgid(0, 0)  # Ctrl-C at a terminal does not come here; the parent passes it on, once
     _end_with_parent()
     os.dup2(2, 1)  # whatever a library prints is not the result
-    told_s = 0.0
+    sent_s = 0.0
 
-    def say(**what: Any) -> None:
-        with suppress(OSError):  # nobody is there to be told: the run goes on to its summary
+    def send(**what: Any) -> None:
+        with suppress(OSError):  # nobody listens: the run goes on to its summary
             pipe.send_bytes(json.dumps(what).encode())
 
-    def tell(now: Progress) -> None:
-        nonlocal told_s
-        if time.monotonic() - told_s >= SAY_EVERY_S:
-            told_s = time.monotonic()
-            say(progress=(now.segment, now.segments, now.events, now.accuracy))
+    def send_progress(now: Progress) -> None:
+        nonlocal sent_s
+        if time.monotonic() - sent_s >= PROGRESS_INTERVAL_S:
+            sent_s = time.monotonic()
+            send(progress=(now.segment, now.segments, now.events, now.accuracy))
 
     try:
         # In the background of a shell it may have been ignored.
@@ -324,7 +331,7 @@ def _run_one(
 
             run = pipeline.run
         with redirect_stdout(sys.stderr):
-            result = run(config, command=command, progress=tell)
+            result = run(config, command=command, progress=send_progress)
             # What is done is done: it shall also have its name and its report.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             place = result.run_dir.with_name(f"seed-{config.run.seed}")
@@ -332,15 +339,15 @@ def _run_one(
             _put_back(place / "config.toml", out)
             message = _reported(place, report)
         code = max(result.exit_code, StreamstopError.exit_code if message else 0, key=_badness)
-        say(exit_code=code, folder=place.name, message=message)
+        send(exit_code=code, folder=place.name, message=message)
     except KeyboardInterrupt:
-        say(exit_code=130, message="interrupted before it could sum up")
+        send(exit_code=130, message="interrupted before it could sum up")
     except StreamstopError as error:
         _trace()
-        say(exit_code=error.exit_code, message=str(error))
+        send(exit_code=error.exit_code, message=str(error))
     except Exception as error:
         _trace()
-        say(exit_code=StreamstopError.exit_code, message=f"{type(error).__name__}: {error}")
+        send(exit_code=StreamstopError.exit_code, message=f"{type(error).__name__}: {error}")
 
 
 def _reported(folder: Path, report: Callable[[Path], object] | None) -> str:
@@ -384,13 +391,13 @@ def _trace() -> None:
 
 def _as_error(runs: Sequence[SeedRun]) -> StreamstopError:
     """One error for runs that all failed: the same for all, or each with its seed."""
-    said = dict.fromkeys(run.message for run in runs)
+    messages = dict.fromkeys(run.message for run in runs)
     text = (
-        next(iter(said))
-        if len(said) == 1
+        next(iter(messages))
+        if len(messages) == 1
         else "; ".join(f"seed {r.seed}: {r.message}" for r in runs)
     )
-    error = StreamstopError(text if len(said) == 1 else f"no seed came to its end. {text}")
+    error = StreamstopError(text if len(messages) == 1 else f"no seed came to its end. {text}")
     error.exit_code = max((run.exit_code for run in runs), key=_badness)
     return error
 
@@ -408,7 +415,7 @@ def _cores() -> int:
 
 @contextmanager
 def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for processes started within, where the user said none."""
+    """Environment variables for processes started within, where the user set none."""
     new = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(new)
     try:

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from streamstop.errors import UsageError
-from streamstop.events.labels import Interval
+from streamstop.events.labels import LabelInterval
 from streamstop.events.packet import Cursor, Packet
 from streamstop.formats.base import Recording, read_packets
 from streamstop.formats.byte_reader import STDIN
@@ -72,7 +72,7 @@ class TimeRange:
         if not met:
             raise self._empty(first_us, last_us)
 
-    def clip(self, intervals: Sequence[Interval]) -> list[Interval]:
+    def clip(self, intervals: Sequence[LabelInterval]) -> list[LabelInterval]:
         """The parts of labelled intervals that lie inside; intervals outside are left out."""
         clipped = [
             one._replace(

@@ -410,7 +410,7 @@ class StopLearner:
             classes = self._logits.shape[1]
             self._target = self._loss_now.target(torch.tensor([label]), classes, self.dtype)
         self._learned += 1
-        if self.spec.rule != "bptt" and self.spec.loss.speaks(last=False):
+        if self.spec.rule != "bptt" and self.spec.loss.applies_to(last=False):
             self._backward_bin()
             if self.spec.update == "step" and self._since_update >= self.spec.update_interval:
                 self._optimizer_step()
@@ -429,7 +429,7 @@ class StopLearner:
     def _backward_bin(self) -> None:
         """Send the error of the last bin down."""
         assert self._logits is not None and self._target is not None
-        loss, error = self._loss_now.error(self._logits, self._target)
+        loss, error = self._loss_now.loss_and_grad(self._logits, self._target)
         self._loss += float(loss)
         self._losses += 1
         self.network.backward(error)
@@ -447,7 +447,7 @@ class StopLearner:
         for name, grad in self.network.grads.items():
             if name in found:
                 grad.add_(found[name])
-        losses = self._learned if self.spec.loss.speaks(last=False) else 1
+        losses = self._learned if self.spec.loss.applies_to(last=False) else 1
         self._losses += losses
         self._since_update += losses
 
@@ -464,7 +464,7 @@ class StopLearner:
         with torch.no_grad():
             if self._learned and self.spec.rule == "bptt":
                 self._backward_bptt()
-            elif self._learned and not self.spec.loss.speaks(last=False):
+            elif self._learned and not self.spec.loss.applies_to(last=False):
                 self._backward_bin()
         loss = self._loss / self._losses if self._losses else None
         if self._since_update:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from streamstop.config.aliases import current_section
-from streamstop.config.fields import check, to_toml_value
+from streamstop.config.fields import to_toml_value, validate
 from streamstop.config.sections import BinningConfig, NetworkConfig
 from streamstop.errors import SourceError, UsageError
 from streamstop.learning.lda import StreamingLDA
@@ -124,7 +124,9 @@ class Pretrained:
 
         try:
             # A key that an older version did not have is at its default: what it was then.
-            stated = {"encoding": about.get("encoding", "log"), **dict(about["network"])}
+            stated = dict(about["network"])
+            if not {"input_transform", "encoding"} & stated.keys():
+                stated["encoding"] = about.get("encoding", "log")
             section = asdict(NetworkConfig()) | current_section("network", stated)
             del section["classes"]
             shape = tuple(int(side) for side in about["input"])
@@ -146,14 +148,14 @@ class Pretrained:
         origin = "the weights file"
         try:
             network = {
-                key: check(NetworkConfig, "network", key, value, origin)
+                key: validate(NetworkConfig, "network", key, value, origin)
                 for key, value in section.items()
             }
             for key, side in zip(("height", "width"), shape[1:], strict=True):
-                check(BinningConfig, "binning", key, side, origin)
-            check(BinningConfig, "binning", "representation", representation, origin)
+                validate(BinningConfig, "binning", key, side, origin)
+            validate(BinningConfig, "binning", "representation", representation, origin)
             if bin_us:
-                check(BinningConfig, "binning", "bin_us", bin_us, origin)
+                validate(BinningConfig, "binning", "bin_us", bin_us, origin)
         except UsageError as error:
             raise refuse(str(error)) from error
         bias = tensors.get("readout.bias", torch.zeros(()))
@@ -354,7 +356,7 @@ class Pretrained:
             "sha256": self.digest,
             "classes": len(self.classes),
             "bin_us": self.bin_us or None,
-            "discriminant_segments": (
+            "lda_prior_count": (
                 (lda_prior_count or None) if self.lda is not None and self.learner is None else None
             ),
         }

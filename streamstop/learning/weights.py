@@ -39,8 +39,8 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
 
     about : plain data. Of a network to start a run from: "network", the [network] section;
         "input", [channels, height, width]; "classes", a name for each output, in order;
-        "encoding"; "bin_us", 0 where it was not trained on bins; "steps"; "mean" and "deviation"
-        of the pixels of images; "versions".
+        "input_transform"; "bin_us", 0 where it was not trained on bins; "steps"; "mean" and
+        "deviation" of the pixels of images; "versions".
     """
     part = path.with_name(f"{path.name}.part")
     described = json.dumps(about, separators=(",", ":"), sort_keys=True)

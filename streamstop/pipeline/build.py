@@ -44,6 +44,7 @@ class RunParts:
     trained: Pretrained | None
     learner: StopLearner
     bins: BinStream
+    transform: Callable[[Bin], Tensor]
     evaluator: PrequentialEvaluator
     operations: SynapticOperations
     meters: RunProfiler
@@ -63,7 +64,7 @@ class RunParts:
         return {
             **self.learner.describe(),
             "network": asdict(config.network),
-            "decision": self.evaluator.test.readout(),
+            "decision": self.evaluator.test.active_readout(),
             "bin_us": config.binning.bin_us,
             "binning": asdict(config.binning),
             "versions": versions(),
@@ -124,6 +125,7 @@ def build_run(config: Config, world: ScenarioStream) -> RunParts:
         trained,
         learner,
         bins,
+        transform,
         evaluator,
         SynapticOperations(learner),
         RunProfiler(),

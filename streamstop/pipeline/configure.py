@@ -9,9 +9,9 @@ from typing import Any
 
 from streamstop.config.aliases import noting_old_names
 from streamstop.config.bundled import bundled_path, find_recipe
-from streamstop.config.recipe import built, given, read_recipe
+from streamstop.config.recipe import build_sections, parse_overrides, read_recipe
 from streamstop.config.sections import Config
-from streamstop.config.uri_paths import replaced
+from streamstop.config.uri_paths import map_path
 from streamstop.errors import UsageError
 
 TRAINED_LR_READOUT = 1e-3
@@ -64,7 +64,7 @@ def load_config(
 def _load(
     recipe: Path | str | None, sets: Sequence[str], overrides: Mapping[str, Any] | None
 ) -> Config:
-    chosen = given(Config, sets, overrides)
+    chosen = parse_overrides(Config, sets, overrides)
     path = None if recipe is None else find_recipe(recipe)
     if path is None and ("source", "uri") not in chosen:
         path = bundled_path("pipelines/demo.toml")
@@ -81,7 +81,7 @@ def _load(
 
         advised = {("learner", "lr_readout"): TRAINED_LR_READOUT}
         chosen = {**advised, **chosen, **Pretrained.from_file(weights).config_values(beside)}
-    config = Config(**built(Config, chosen))
+    config = Config(**build_sections(Config, chosen))
     learner = config.learner
     if learner.frozen and not learner.pretrained:
         raise UsageError(
@@ -103,6 +103,6 @@ def absolute_paths(config: Config) -> Config:
     weights = config.learner.pretrained and str(Path(config.learner.pretrained).resolve())
     return replace(
         config,
-        source=replace(named, uri=replaced(named.uri, Path.resolve), labels=labels),
+        source=replace(named, uri=map_path(named.uri, Path.resolve), labels=labels),
         learner=replace(config.learner, pretrained=weights),
     )

@@ -21,9 +21,9 @@ from streamstop.errors import UsageError
 from streamstop.learning.weights import save_weights
 
 SEGMENT_COLUMNS = (
-    *("segment", "start_us", "end_us", "recording", "label", "decided", "linear", "lda"),
-    *("frozen", "frozen_linear", "frozen_lda", "frozen_discriminant"),
-    *("no_change", "majority", "river", "lda_counts"),
+    *("segment", "start_us", "end_us", "recording", "label", "headline", "linear", "lda"),
+    *("initial_network", "frozen_features_linear", "frozen_features_lda", "initial_lda"),
+    *("no_change", "majority", "softmax_counts", "lda_counts"),
     *("bins", "events"),
 )
 
@@ -50,15 +50,15 @@ class RunFolder:
         self._metrics.close()
         self._segments.close()
 
-    def metrics(self, line: Mapping[str, Any]) -> None:
+    def log_metrics(self, line: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
         self._metrics.write(json.dumps(line, separators=(",", ":")) + "\n")
 
-    def segment(self, row: Mapping[str, Any]) -> None:
+    def log_segment(self, row: Mapping[str, Any]) -> None:
         """Append one row to segments.csv."""
         self._rows.writerow(row)
 
-    def finish(
+    def finalize(
         self,
         summary: Mapping[str, Any],
         parameters: Mapping[str, Tensor] | None,

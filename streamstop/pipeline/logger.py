@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 from streamstop.evaluation.evaluator import PrequentialEvaluator
 from streamstop.evaluation.prequential import ScoredSegment
 from streamstop.events.bin_stream import BinStream
+from streamstop.events.binning import Bin
 from streamstop.learning.learner import StopLearner
 from streamstop.pipeline.folder import RunFolder
 from streamstop.pipeline.profiler import RunProfiler
+from streamstop.pipeline.samples import SamplePictures
 
 LINE_EVERY = 100
 """Bins between two lines of metrics.jsonl where there are no segments."""
@@ -36,7 +38,7 @@ class RunLogger:
     ----------
     folder : RunFolder
         Where to write.
-    bins, evaluator, learner, meters
+    bins, evaluator, learner, meters, pictures
         What to write of.
     progress : callable or None
         Called about once per bin with a `Progress`.
@@ -49,6 +51,7 @@ class RunLogger:
         evaluator: PrequentialEvaluator,
         learner: StopLearner,
         meters: RunProfiler,
+        pictures: SamplePictures,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self._folder = folder
@@ -56,11 +59,15 @@ class RunLogger:
         self._evaluator = evaluator
         self._learner = learner
         self._meters = meters
+        self._pictures = pictures
         self._progress = progress
 
-    def bin(self) -> None:
+    def bin(self, one: Bin) -> None:
         """A bin is through: without labels a line every LINE_EVERY bins; then the progress."""
         evaluator = self._evaluator
+        segment = evaluator.test.segment
+        label = None if segment is None else evaluator.test.scores.classes[segment.label]
+        self._pictures.bin(one, label, "" if segment is None else segment.recording)
         if evaluator.labels is None and evaluator.bins % LINE_EVERY == 0:
             self._line(None, evaluator.end_us)
             self._learner.begin_window()
@@ -69,6 +76,7 @@ class RunLogger:
 
     def scored(self, verdicts: Sequence[ScoredSegment]) -> None:
         """Write a row for each segment."""
+        self._pictures.scored(verdicts)
         classes = self._evaluator.test.scores.classes
         for v in verdicts:
             row: dict[str, Any] = {
@@ -80,9 +88,9 @@ class RunLogger:
                 "bins": v.bins,
                 "events": v.events,
             }
-            for maker, said in v.said.items():
+            for maker, said in v.predictions.items():
                 row[maker] = "" if said is None else classes[said]
-            self._folder.segment(row)
+            self._folder.log_segment(row)
 
     def closed(self, number: int, end_us: int) -> None:
         """Write a line of metrics."""
@@ -97,12 +105,12 @@ class RunLogger:
     def _line(self, segment: int | None, end_us: int) -> None:
         self._meters.sample()
         test = self._evaluator.test
-        self._folder.metrics(
+        self._folder.log_metrics(
             {
                 "bin": self._evaluator.bins,
                 "t_us": end_us,
                 "segment": segment,
-                "accuracy": test.scores.running(),
+                "accuracy": test.scores.compute(),
                 "loss": test.loss if segment is not None else None,
                 "events": self._bins.binner.binned,
                 "layers": self._learner.layer_statistics(),
@@ -118,6 +126,6 @@ class RunLogger:
             self._bins.ledger.received,
             self._bins.duration_us,
             self._meters.wall_s,
-            evaluator.test.scores.running()["segment_windowed"],
+            evaluator.test.scores.compute()["segment_windowed"],
             evaluator.prediction,
         )

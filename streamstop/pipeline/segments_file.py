@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from streamstop.errors import UsageError
+from streamstop.pipeline.summary_file import rename_makers
 
 MAX_LINE = 1 << 16
 """Characters of a line of segments.csv; a longer one is none of ours."""
@@ -24,7 +25,7 @@ POINTS = 160
 """Points of a curve."""
 
 
-class Decision(NamedTuple):
+class SegmentRow(NamedTuple):
     """A row of segments.csv."""
 
     segment: int
@@ -35,7 +36,7 @@ class Decision(NamedTuple):
     right: bool
 
 
-class Shared(NamedTuple):
+class SharedSegments(NamedTuple):
     """Segments that two runs share, those in one alone, and those that one alone decided right."""
 
     both: int
@@ -44,7 +45,7 @@ class Shared(NamedTuple):
     second_only: int
 
 
-def rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows by column, as text, with the lines that they end on.
 
     Raises UsageError where the file is damaged, OSError where it cannot be read.
@@ -52,33 +53,34 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         reader = csv.DictReader(_lines(file.readline, path))
         try:
+            old = "headline" not in (reader.fieldnames or ())
             for row in reader:
-                yield reader.line_num, row
+                yield reader.line_num, rename_makers(row) if old else row
         except csv.Error as error:
             raise UsageError(f"line {reader.line_num} cannot be read ({error}): {path}") from error
 
 
-def decisions(path: Path) -> Iterator[Decision]:
+def read_segments(path: Path) -> Iterator[SegmentRow]:
     """The rows of a segments.csv, as a stream.
 
     Raises UsageError where it is damaged, OSError where it cannot be read.
     """
-    for line, row in rows(path):
+    for line, row in read_rows(path):
         try:
-            yield Decision(
+            yield SegmentRow(
                 int(row["segment"]),
                 int(row["start_us"]),
                 int(row["end_us"]),
                 row["recording"],
                 row["label"],
-                row["decided"] == row["label"],
+                row["headline"] == row["label"],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"line {line} is no segment's ({error}): {path}") from error
 
 
-def curves(
-    path: Path, at: Sequence[int], makers: Sequence[str] = ("decided",)
+def windowed_accuracy(
+    path: Path, at: Sequence[int], makers: Sequence[str] = ("headline",)
 ) -> dict[str, list[float | None]]:
     """Accuracy of decision makers over the last `WINDOW` segments, at numbers of segments.
 
@@ -88,7 +90,7 @@ def curves(
     hits: dict[str, deque[bool]] = {maker: deque(maxlen=WINDOW) for maker in makers}
     out: dict[str, list[float | None]] = {maker: [] for maker in makers}
     place = 0
-    for nth, (_, row) in enumerate(rows(path), start=1):
+    for nth, (_, row) in enumerate(read_rows(path), start=1):
         for maker in makers:
             if row.get(maker) is not None:
                 hits[maker].append(row[maker] == row.get("label"))
@@ -99,18 +101,18 @@ def curves(
     return {maker: own + [None] * (len(at) - len(own)) for maker, own in out.items()}
 
 
-def grid(most: int) -> list[int]:
+def sample_points(most: int) -> list[int]:
     """Numbers of segments that curves of at most so many have points at."""
     points = min(POINTS, most)
     return sorted({round(1 + (most - 1) * i / max(points - 1, 1)) for i in range(points)})
 
 
-def count_shared(first: Path, second: Path, *, by_time: bool) -> Shared:
+def count_shared(first: Path, second: Path, *, by_time: bool) -> SharedSegments:
     """Walk two files side by side, matching segments by when they begin, or by number.
 
     Raises UsageError where the same place in the stream holds different segments.
     """
-    ours, theirs = decisions(first), decisions(second)
+    ours, theirs = read_segments(first), read_segments(second)
     a, b = next(ours, None), next(theirs, None)
     both = alone = first_only = second_only = 0
     while a is not None or b is not None:
@@ -130,10 +132,10 @@ def count_shared(first: Path, second: Path, *, by_time: bool) -> Shared:
         first_only += a.right and not b.right
         second_only += b.right and not a.right
         a, b = next(ours, None), next(theirs, None)
-    return Shared(both, alone, first_only, second_only)
+    return SharedSegments(both, alone, first_only, second_only)
 
 
-def _place(row: Decision, by_time: bool) -> int:
+def _place(row: SegmentRow, by_time: bool) -> int:
     return row.start_us if by_time else row.segment
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from streamstop.config.aliases import SCHEMA
 from streamstop.config.sections import Config
 from streamstop.pipeline.build import RunParts
 from streamstop.pipeline.environment import versions
@@ -16,9 +17,9 @@ from streamstop.sources.open import uri_parts
 
 READOUTS = ("linear", "lda")
 LOSS_AT = {"step": "in every bin", "end": "in a segment's last bin"}
-RIVALS = (
-    *("no_change", "majority", "frozen", "river", "lda_counts"),
-    *("frozen_linear", "frozen_lda", "frozen_discriminant"),
+BASELINES = (
+    *("no_change", "majority", "initial_network", "softmax_counts", "lda_counts"),
+    *("frozen_features_linear", "frozen_features_lda", "initial_lda"),
 )
 
 
@@ -64,6 +65,7 @@ def build_summary(record: RunRecord) -> dict[str, Any]:
         for name, layer in zip(network.layer_names, network.layers, strict=True)
     ]
     return {
+        "schema": SCHEMA,
         "name": record.name,
         "command": record.command,
         "status": record.status,
@@ -75,28 +77,28 @@ def build_summary(record: RunRecord) -> dict[str, Any]:
         "seed": config.run.seed,
         "protocol": {
             "update": config.learner.update,
-            "every": config.learner.update_interval,
+            "update_interval": config.learner.update_interval,
             "rule": config.learner.rule,
-            "learn": list(config.learner.trainable),
+            "trainable": list(config.learner.trainable),
             "loss": f"{config.learner.loss}, {LOSS_AT[config.learner.loss_at]}",
             "arrival": config.labels.arrival,
             "delay_us": config.labels.delay_us,
             "evaluation": "prequential" if labelled else "none: no labels",
-            "decide": test.decides,
+            "decision": test.decides,
             **({"frozen": True} if config.learner.frozen else {}),
             "order": config.scenario.name if by_scenario else config.segments.order,
             "length_us": config.segments.length_us,
             "bin_us": config.binning.bin_us,
             **_of_the_stream(parts),
         },
-        "segments": evaluator.segments,
+        "n_segments": evaluator.segments,
         "segments_unscored": len(source.labels or ()) - evaluator.segments,
         "labels_beside": _labels_beside(config, source, labelled),
-        "bins": evaluator.bins,
+        "n_bins": evaluator.bins,
         "classes": list(parts.classes),
         "accuracy": scores.accuracy() if scored else None,
         "accuracy_by_readout": _those(tallies, READOUTS) if scored else None,
-        "baselines": _those(tallies, RIVALS) if scored else None,
+        "baselines": _those(tallies, BASELINES) if scored else None,
         "confusion": scores.confusion.tolist() if scored else [],
         "per_class": scores.per_class() if scored else [],
         "per_domain": scores.domains.as_list() if scored else [],

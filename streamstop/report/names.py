@@ -6,29 +6,29 @@ and the terminal spell them out.
 
 from __future__ import annotations
 
-HEADLINE = "decided"
+HEADLINE = "headline"
 LINEAR = "linear"
 LDA = "lda"
 LDA_COUNTS = "lda_counts"
-SOFTMAX_COUNTS = "river"
-INITIAL_NETWORK = "frozen"
-FROZEN_FEATURES_LINEAR = "frozen_linear"
-FROZEN_FEATURES_LDA = "frozen_lda"
-INITIAL_LDA = "frozen_discriminant"
+SOFTMAX_COUNTS = "softmax_counts"
+INITIAL_NETWORK = "initial_network"
+FROZEN_FEATURES_LINEAR = "frozen_features_linear"
+FROZEN_FEATURES_LDA = "frozen_features_lda"
+INITIAL_LDA = "initial_lda"
 MAJORITY = "majority"
 NO_CHANGE = "no_change"
 
-N_SEGMENTS = "segments"
-N_BINS = "bins"
+N_SEGMENTS = "n_segments"
+N_BINS = "n_bins"
 """Keys of the totals in summary.json."""
 
 TEST_LDA = "test_discriminant"
 """Key of the LDA readout's test score in train.json."""
 
-INITIAL_LDA_SEGMENTS = "discriminant_segments"
+LDA_PRIOR_COUNT = "lda_prior_count"
 """Key of the weight of a loaded LDA readout, in segments per class, in summary.json."""
 
-MARGINS = "learner_less_rivals"
+MARGINS = "margin_over_baselines"
 """Key of the learner's margin over each baseline in the summary of several seeds."""
 
 NAMES: dict[str, tuple[str, str]] = {
@@ -105,7 +105,7 @@ def style_of(key: str) -> tuple[int, str, float]:
 def short_name(key: str, *, pretrained: bool = False) -> str:
     """The display name for a narrow column.
 
-    >>> short_name("frozen"), short_name("frozen", pretrained=True)
+    >>> short_name("initial_network"), short_name("initial_network", pretrained=True)
     ('untrained', 'pretrained')
     """
     name = SHORT.get(key) or name_of(key)

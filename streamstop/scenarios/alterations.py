@@ -1,8 +1,9 @@
 """Corruptions that change or remove events one by one.
 
-Each is given runs of events that share a level above 0, in the order of the stream, and answers
-with those that are left. What it draws, it draws one number an event, so that nothing depends on
-how runs are cut. It promises not to touch events outside the sensor, but to lose some of them too.
+Each takes runs of events with the same level above 0, in the order of the stream, and returns those
+that remain. It draws one random number per event, so that nothing depends on how runs are cut.
+
+Guarantees: events outside the sensor are not changed; some of them may be removed like others.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Key = tuple[int, int]
 
 
 class EventTransform(Protocol):
-    """What happens to events."""
+    """A change of events."""
 
     def apply(self, events: Events, level: float, segment: int) -> Events:
         """What is left of a run of events, shape (n,); the array given may be changed.
@@ -41,7 +42,7 @@ class Thinning:
     def __init__(self, key: Key, keep_on: float, keep_off: float, *, inverse: bool = False) -> None:
         self._draw = np.random.default_rng(key)
         self._keep = np.array([keep_off, keep_on])
-        self._inverse = inverse  # levels scale 1 / keep, a threshold, not the share lost
+        self._inverse = inverse  # levels scale 1 / keep, a threshold, not the fraction lost
 
     def apply(self, events: Events, level: float, segment: int) -> Events:
         """Each event is kept by a draw of its own."""
@@ -53,26 +54,26 @@ class Thinning:
 
 
 class Flip:
-    """Polarity turned, of a share of the events."""
+    """Polarity inverted, of a fraction of the events."""
 
-    def __init__(self, key: Key, share: float) -> None:
+    def __init__(self, key: Key, fraction: float) -> None:
         self._draw = np.random.default_rng(key)
-        self._share = share
+        self._fraction = fraction
 
     def apply(self, events: Events, level: float, segment: int) -> Events:
         """All events are left."""
-        events["p"] ^= self._draw.random(len(events)) < level * self._share
+        events["p"] ^= self._draw.random(len(events)) < level * self._fraction
         return events
 
 
 class DeadPixels:
     """Pixels that send nothing; as the level rises, more of them, and none comes back."""
 
-    def __init__(self, sensor: SensorSize, key: Key, share: float) -> None:
+    def __init__(self, sensor: SensorSize, key: Key, fraction: float) -> None:
         pixels = sensor.width * sensor.height
         self._sensor = sensor
         self._rank = np.random.default_rng(key).permutation(pixels)
-        self._dead = share * pixels
+        self._dead = fraction * pixels
 
     def apply(self, events: Events, level: float, segment: int) -> Events:
         """Events of pixels that live, and those of no pixel at all."""
@@ -103,16 +104,16 @@ class Rotation:
 
 
 class Mirror:
-    """Left and right exchanged, of whole segments: of a share of them, drawn one by one."""
+    """Left and right exchanged, of whole segments: of a fraction of them, drawn one by one."""
 
-    def __init__(self, sensor: SensorSize, key: Key, share: float) -> None:
+    def __init__(self, sensor: SensorSize, key: Key, fraction: float) -> None:
         self._width = sensor.width
         self._key = key
-        self._share = share
+        self._fraction = fraction
 
     def apply(self, events: Events, level: float, segment: int) -> Events:
         """All events are left."""
-        if np.random.default_rng((*self._key, segment)).random() < level * self._share:
+        if np.random.default_rng((*self._key, segment)).random() < level * self._fraction:
             x = events["x"].astype(np.int64)
             events["x"] = np.where(x < self._width, self._width - 1 - x, x)
         return events

@@ -1,13 +1,19 @@
-"""Corruptions of a labelled stream, said in words and laid over any source.
+"""Corruptions of a labelled stream, written as text and applied to any source.
 
-"rotate 90 at 0.5 ramp 20 until 0.9": what, how much, from which place on, over how many segments
-it comes up, and where it ends at once. A place is the number of a segment, or, with a point, a
-share of all segments. A segment has one level throughout, from 0 (nothing happens) to 1 (in full).
+"rotate 90 at 0.5 ramp 20 until 0.9": which one, its amount, where it starts, over how many segments
+it rises, and where it ends at once. A place is the number of a segment or, with a decimal point, a
+fraction of all segments. A segment has one level throughout, from 0 (none) to 1 (full).
 
-It promises that events before the beginning pass untouched; that what comes out depends on the
-order of the events and the seed alone, never on how they were cut into packets; that events removed
-are dropped as "corruption_loss" and events added are handed over, so that the ledger counts both;
-that memory is bounded. Events outside the sensor, which are damage, are neither moved nor mended.
+Guarantees:
+
+- Events before the start are unchanged.
+- The result depends on the order of the events and the seed alone, never on how they were cut into
+  packets.
+- Removed events are dropped as "corruption_loss" and added ones are delivered, so that the ledger
+  counts both.
+- Memory is bounded.
+
+Does not: move or repair events outside the sensor, which are damage.
 """
 
 from __future__ import annotations
@@ -38,13 +44,15 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {
-    "hot-pixels": Kind(0.01, 0, 1, f"share of pixels that send {noise.HOT_HZ:g} ON events a s"),
-    "dead-pixels": Kind(0.2, 0, 1, "share of pixels that send nothing"),
-    "noise": Kind(1.0, 0, 1000, "events a second of each pixel, of either polarity"),
-    "loss": Kind(0.5, 0, 1, "share of events lost"),
-    "flip": Kind(1.0, 0, 1, "share of events whose polarity is turned"),
+    "hot-pixels": Kind(
+        0.01, 0, 1, f"fraction of pixels that send {noise.HOT_HZ:g} ON events per s"
+    ),
+    "dead-pixels": Kind(0.2, 0, 1, "fraction of pixels that send nothing"),
+    "noise": Kind(1.0, 0, 1000, "events per second of each pixel, of either polarity"),
+    "loss": Kind(0.5, 0, 1, "fraction of events lost"),
+    "flip": Kind(1.0, 0, 1, "fraction of events whose polarity is inverted"),
     "rotate": Kind(90.0, -360, 360, "degrees, clockwise as one sees it"),
-    "mirror": Kind(1.0, 0, 1, "share of segments mirrored left to right"),
+    "mirror": Kind(1.0, 0, 1, "fraction of segments mirrored left to right"),
     "stretch": Kind(2.0, 0.1, 10, "times as long"),
     "threshold": Kind(2.0, 1, 100, "times the contrast threshold: 1 event of so many is left"),
     "threshold-on": Kind(2.0, 1, 100, "times the threshold of ON events alone"),
@@ -85,9 +93,9 @@ class Corruption(NamedTuple):
         return np.where(nth < self.ends(segments), level, 0.0)
 
     def __str__(self) -> str:
-        said = f"{self.kind} {self.amount:g} at {self.at}"
-        said += f" ramp {self.ramp}" if self.ramp else ""
-        return said + (f" until {self.until}" if self.until is not None else "")
+        text = f"{self.kind} {self.amount:g} at {self.at}"
+        text += f" ramp {self.ramp}" if self.ramp else ""
+        return text + (f" until {self.until}" if self.until is not None else "")
 
 
 def _segment(place: int | float, segments: int) -> int:
@@ -95,7 +103,7 @@ def _segment(place: int | float, segments: int) -> int:
 
 
 def parse_corruption(text: str) -> Corruption:
-    """A corruption from its words.
+    """A corruption from its text.
 
     >>> parse_corruption("rotate 90 at 0.5")
     Corruption(kind='rotate', amount=90.0, at=0.5, ramp=0, until=None)
@@ -103,7 +111,7 @@ def parse_corruption(text: str) -> Corruption:
     Raises
     ------
     UsageError
-        If the words cannot be understood, or an amount is out of its range.
+        If the text cannot be understood, or an amount is out of its range.
     """
     name = text.split()[0] if text.split() else ""
     kind = KINDS.get(name)
@@ -113,24 +121,24 @@ def parse_corruption(text: str) -> Corruption:
         raise UsageError(
             f"scenario.corruptions: {text!r} begins with no corruption ({', '.join(KINDS)}){hint}"
         )
-    said = re.fullmatch(
+    found = re.fullmatch(
         rf"\S+(?:\s+([-+]?(?:{PLACE})))?"
         rf"(?:\s+at\s+({PLACE}))?(?:\s+ramp\s+(\d+))?(?:\s+until\s+({PLACE}))?",
         text.strip(),
     )
-    if said is None:
+    if found is None:
         raise UsageError(
             f"scenario.corruptions: {text!r} is not KIND AMOUNT at PLACE ramp SEGMENTS until "
             "PLACE, such as 'rotate 90 at 0.5 ramp 20'; all but KIND may be left out"
         )
-    amount = kind.usual if said[1] is None else float(said[1])
+    amount = kind.usual if found[1] is None else float(found[1])
     if not kind.least <= amount <= kind.most:
         raise UsageError(
             f"scenario.corruptions: the amount of {name} ({kind.amount}) lies from {kind.least:g} "
             f"to {kind.most:g}, and {amount:g} does not: {text!r}"
         )
-    places = [None if one is None else _place(one, text) for one in (said[2], said[4])]
-    return Corruption(name, amount, places[0] or 0, int(said[3] or 0), places[1])
+    places = [None if one is None else _place(one, text) for one in (found[2], found[4])]
+    return Corruption(name, amount, places[0] or 0, int(found[3] or 0), places[1])
 
 
 def _place(word: str, text: str) -> int | float:
@@ -138,8 +146,8 @@ def _place(word: str, text: str) -> int | float:
         return int(word)
     if float(word) > 1:
         raise UsageError(
-            f"scenario.corruptions: a place with a point is a share of the stream, from 0.0 to "
-            f"1.0; segment numbers have none: {text!r}"
+            f"scenario.corruptions: a place with a decimal point is a fraction of the stream, from "
+            f"0.0 to 1.0; segment numbers have none: {text!r}"
         )
     return float(word)
 
@@ -147,7 +155,7 @@ def _place(word: str, text: str) -> int | float:
 def corrupted(
     source: Source, corruptions: Sequence[Corruption], *, seed: int = 0, align_us: int = 1
 ) -> Source:
-    """`source` with corruptions laid over it, the first one first.
+    """`source` with corruptions applied, the first one first.
 
     Parameters
     ----------
@@ -158,7 +166,7 @@ def corrupted(
     Raises
     ------
     UsageError
-        If the source has no labels, and so no segments that places could be told by, or places
+        If the source has no labels, and so no segments to count places by, or places
         lie beyond its segments.
     """
     for nth, one in enumerate(corruptions):
@@ -171,7 +179,7 @@ def _corrupted(source: Source, one: Corruption, key: tuple[int, int], align_us: 
     if track is None:
         raise UsageError(
             f"scenario.corruptions: '{one}' is placed by segments, and this stream has no labels "
-            f"that tell of any: {source.name}"
+            f"that define any: {source.name}"
         )
     count = len(track)
     if not one.begins(count) < one.ends(count) <= count:

@@ -19,7 +19,7 @@ from streamstop.events.packet import MAX_PACKET_EVENTS, Events, Packet, SensorSi
 from streamstop.scenarios.alterations import Key
 
 HOT_HZ = 100.0
-"""Events a second of a hot pixel."""
+"""Events per second of a hot pixel."""
 
 SLOT_US = 10_000
 MAX_SILENCE_US = 10_000_000
@@ -29,7 +29,7 @@ _LIMIT_US = 1 << 60
 
 
 class AdditiveNoise(Protocol):
-    """Events that come by themselves, as many as a level of 1 has."""
+    """Events that no light caused, as many as at level 1."""
 
     def slot(self, number: int, era: int) -> tuple[Events, NDArray[np.float64]]:
         """The events of slot `number`, in time order, and the level from which on each is there.
@@ -60,9 +60,9 @@ class BackgroundActivity:
 class HotPixels:
     """Pixels that send ON events all the time; as the level rises, more of them."""
 
-    def __init__(self, sensor: SensorSize, share: float, key: Key) -> None:
+    def __init__(self, sensor: SensorSize, fraction: float, key: Key) -> None:
         pixels = sensor.width * sensor.height
-        self._hot = np.random.default_rng(key).permutation(pixels)[: round(share * pixels)]
+        self._hot = np.random.default_rng(key).permutation(pixels)[: round(fraction * pixels)]
         self._width = sensor.width
         self._key = key
 

@@ -1,15 +1,15 @@
-"""Scenarios: in what order segments and domains arrive, and where the world changes thereby.
+"""Scenarios: the order in which segments and domains arrive, and where the stream changes.
 
-A scenario makes an order (`streamstop.sources.ordering`) and, of the labelled stream that came of
-it, tells the spans, the places of its changes, and what is held out to test on. All of it depends
-on names of recordings and classes and on the seed alone.
+A scenario makes an order (`streamstop.sources.ordering`) and, from the labelled stream that
+results, the spans, the places of its changes, and what is held out for tests. All of it depends on
+names of recordings and classes and on the seed alone.
 
-* iid: as the seed draws. The world stands still.
-* class-incremental: a task after the other, each of so many classes, drawn by the seed.
+* iid: segments as the seed draws them; the stream is stationary.
+* class-incremental: one task after the other, each of so many classes, drawn by the seed.
 * domain-incremental: domain after domain, by name; within each, as the seed draws.
-* gradual: the same, but over so many segments the probability of the next domain rises from 0 to 1.
+* gradual: the same, but the probability of the next domain rises from 0 to 1 over so many segments.
 * recurring: each domain in so many parts, A B A B.
-* corrupted: the order is what `segments.order` says; what changes are corruptions.
+* corrupted: the order of `segments.order`; what changes are corruptions.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LIGHTING = re.compile(r"user\d+_((?:[a-z]+_)*[a-z]+)")
 
 
 class Span(NamedTuple):
-    """Segments `first` to `last`, both of them in it, that one name is true of."""
+    """Segments `first` to `last`, both included, with one name: a task, a domain, a corruption."""
 
     first: int
     last: int
@@ -51,7 +51,7 @@ class Span(NamedTuple):
 
 
 def domain_from_name(recording: str, by: Domain) -> str:
-    """The domain that the name of a recording, a path from its folder, tells.
+    """The domain of a recording, by its name, a path from its folder.
 
     >>> domain_from_name("user07_fluorescent_led/4.npy", "lighting")
     'fluorescent_led'
@@ -59,7 +59,7 @@ def domain_from_name(recording: str, by: Domain) -> str:
     Raises
     ------
     UsageError
-        If it tells none.
+        If the name holds none.
     """
     if by == "recording":
         return recording
@@ -84,8 +84,8 @@ class Scenario:
     classes : of a task.
     transition_segments : of a gradual change; 0 for half as many as the smallest domain has.
     repetitions : times that a recurring domain comes.
-    held_out : share of each class of each task (or domain) that is kept out of the stream to test
-        on: the last ones, in the order of files and time.
+    held_out : fraction of each class of each task (or domain) that is kept out of the stream, for
+        tests: the last ones, in the order of files and time.
     base_order : the order of "none" and "corrupted", of `orders.ORDERS`.
     """
 
@@ -153,7 +153,7 @@ class Scenario:
                 domain_from_name(piece.recording, self.domain) if self.name in BY_DOMAIN else ""
             )
             groups.setdefault((domain, piece.label), []).append(i)
-        # Rounded first: a share of 0.3 of 10 is 3, whatever binary fractions say.
+        # Rounded first: a fraction of 0.3 of 10 is 3, although 0.3 is no binary fraction.
         return sorted(
             i
             for own in groups.values()
@@ -191,10 +191,10 @@ def _by_task(pieces: Sequence[Offered], classes: int, seed: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What becomes of the world in one labelled stream.
+    """The changes of one labelled stream.
 
     spans : end to end, in order; empty where nothing changes.
-    drifts : the segments with which the world begins to become another, in order.
+    drifts : the segments at which a change begins, in order.
     """
 
     spans: tuple[Span, ...]
@@ -202,16 +202,16 @@ class Schedule:
 
     def in_words(self, most: int) -> str:
         """The first `most` spans in one line, segments counted from 0."""
-        said = [f"{one.first}-{one.last} {one.name}" for one in self.spans[:most]]
+        lines = [f"{one.first}-{one.last} {one.name}" for one in self.spans[:most]]
         if len(self.spans) > most:
-            said.append(f"{len(self.spans) - most} more")
-        return "; ".join(said)
+            lines.append(f"{len(self.spans) - most} more")
+        return "; ".join(lines)
 
 
 def make_schedule(
     scenario: Scenario, track: LabelTrack, corruptions: Sequence[Corruption] = ()
 ) -> Schedule:
-    """The spans and drifts of the stream that came of a scenario and corruptions."""
+    """The spans and drifts of a stream that was made with a scenario and corruptions."""
     count = len(track)
     places = [place for one in corruptions for place in (one.begins(count), one.ends(count))]
     drifts = {place for place in places if 0 < place < count}
@@ -250,14 +250,14 @@ def _gradual(domains: Sequence[str]) -> list[Span]:
     last = {name: len(domains) - 1 - domains[::-1].index(name) for name in first}
     names = sorted_classes(first)
     edges = [0]
-    said = [names[0]]
+    labels = [names[0]]
     for old, new in pairwise(names):
         edges += [max(first[new], edges[-1]), max(last[old] + 1, first[new], edges[-1])]
-        said += [f"{old} to {new}", new]
+        labels += [f"{old} to {new}", new]
     edges.append(len(domains))
     return [
         Span(a, b - 1, name)
-        for a, b, name in zip(edges[:-1], edges[1:], said, strict=True)
+        for a, b, name in zip(edges[:-1], edges[1:], labels, strict=True)
         if a < b
     ]
 
@@ -265,7 +265,7 @@ def _gradual(domains: Sequence[str]) -> list[Span]:
 def domain_at(schedule: Schedule, by: Domain, nth: int, recording: str) -> str | None:
     """The domain of the nth segment of a stream, counted from 0; None where it has none.
 
-    by : what a domain is where the world does not change; see `scenario.Scenario`.
+    by : what a domain is where the stream does not change; see `scenario.Scenario`.
 
     >>> domain_at(Schedule((), ()), "lighting", 0, "user07_led/4.npy")
     'led'

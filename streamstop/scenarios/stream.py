@@ -1,7 +1,9 @@
 """The stream that a configuration describes: opened, ordered, corrupted, paced.
 
-It promises that the source, what becomes of the world in it, and what is held out to test on belong
-together: no held-out segment is in the stream. It reads nothing but what opening a source reads.
+Guarantees: the source, its schedule and its held-out sources belong to each other; no held-out
+segment is in the stream.
+
+Does not: read more than opening a source reads.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ from streamstop.sources.realtime import replay_realtime
 from streamstop.sources.transformed import TransformedSource
 
 WHOLE = "all"
-"""The only task of a stream in which nothing changes."""
+"""The only task of a stationary stream."""
 
 
 @dataclass(frozen=True)
 class ScenarioStream:
-    """A stream and its tests.
+    """A non-stationary stream and its held-out tests.
 
     source : not yet entered.
     schedule : spans and drifts; without spans where nothing changes.
@@ -39,7 +41,7 @@ class ScenarioStream:
 
     @property
     def spans(self) -> tuple[Span, ...]:
-        """The spans after which there is a test: those in which one task is taught alone."""
+        """The spans after which there is a test: those with a single task."""
         track = self.source.labels
         whole = (Span(0, len(track or ()) - 1, WHOLE),)
         return tuple(one for one in self.schedule.spans or whole if one.name in self.tasks)
@@ -67,7 +69,7 @@ def scenario_from_config(config: Config) -> Scenario:
 
 
 def open_stream(config: Config, uri: str = "") -> ScenarioStream:
-    """Open the configured source as its scenario has it.
+    """Open the configured source with its scenario.
 
     Parameters
     ----------
@@ -76,8 +78,12 @@ def open_stream(config: Config, uri: str = "") -> ScenarioStream:
     uri : str
         The source; empty: `source.uri`.
 
-    Raises SourceError, UsageError and DamageError as `open_source`, and UsageError where a scenario
-    does not fit the source.
+    Raises
+    ------
+    SourceError, UsageError, DamageError
+        As `open_source`.
+    UsageError
+        If the scenario does not fit the source.
     """
     uri = uri or config.source.uri
     scenario = scenario_from_config(config)
@@ -131,7 +137,7 @@ def _tests(
     found: Schedule,
     corruptions: Sequence[Corruption],
 ) -> tuple[tuple[Source, Sequence[str]], ...]:
-    """What is held out: once, parted by task; or as often as the world has states, in full."""
+    """The held-out sources: one, divided by task; or one per span's corruptions, in full."""
     if not scenario.held_out or not isinstance(opened, FolderSource):
         return ()
     held = opened.held_out()
@@ -156,5 +162,5 @@ def _tests(
 
 def _in_full(name: str, corruptions: Sequence[Corruption]) -> list[Corruption]:
     """The corruptions of a span of that name, at full level from end to end."""
-    said = name.split("; ")
-    return [Corruption(one.kind, one.amount) for one in corruptions if str(one) in said]
+    kept = name.split("; ")
+    return [Corruption(one.kind, one.amount) for one in corruptions if str(one) in kept]

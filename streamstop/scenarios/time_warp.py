@@ -1,7 +1,7 @@
-"""Time stretched within segments: the stream's times and its labels' times move together.
+"""Time stretched within segments: the stream's times and its labels' times move alike.
 
-It promises that order is kept, that an event stays in its segment, and that what lies between
-segments keeps its length. It adds and removes nothing.
+Guarantees: order is kept, an event stays in its segment, and what lies between segments keeps its
+length. Nothing is added or removed.
 """
 
 from __future__ import annotations

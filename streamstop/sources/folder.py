@@ -34,13 +34,13 @@ from typing import NamedTuple
 from streamstop.errors import SourceError, UsageError
 from streamstop.events.labels import (
     CLASS_NAMES,
-    Interval,
+    LabelInterval,
     LabelTrack,
     Segment,
     align_intervals,
+    apply_class_names,
     is_label_csv,
     label_names,
-    named,
     read_label_csv,
     sorted_classes,
 )
@@ -183,7 +183,7 @@ class FolderSource(SourceBase):
             slices: list[SegmentSlice] = []
             dropped: Counter[str] = Counter()
             if found.events:
-                intervals = [Interval(found.first_us, found.last_us + 1, file.label)]
+                intervals = [LabelInterval(found.first_us, found.last_us + 1, file.label)]
                 if file.csv is not None:
                     fix = selection.label_fix(file.name, notes) if selection is not None else None
                     read = read_label_csv(file.csv, fix)
@@ -254,7 +254,7 @@ class FolderSource(SourceBase):
                 Segment(now_us, end_us, number[part.name], one.name, part.start_us - one.first_us)
             )
             now_us = end_us
-        return LabelTrack(named(classes, Path(self.name)), segments)
+        return LabelTrack(apply_class_names(classes, Path(self.name)), segments)
 
     def __iter__(self) -> Iterator[Packet]:
         """The packets of every segment, in order; the last of each sets `until_us` to its end."""

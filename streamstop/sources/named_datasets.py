@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from streamstop.errors import SourceError, UsageError
-from streamstop.events.labels import Interval
+from streamstop.events.labels import LabelInterval
 from streamstop.events.packet import SensorSize
 
 SPLITS = ("all", "train", "test")
@@ -215,7 +215,7 @@ class DatasetSelection:
 
     def label_fix(
         self, recording: str, notes: list[str]
-    ) -> Callable[[list[Interval]], list[Interval]] | None:
+    ) -> Callable[[list[LabelInterval]], list[LabelInterval]] | None:
         """A function that corrects a recording's labels if an error is known; None for others.
 
         Parameters
@@ -227,7 +227,7 @@ class DatasetSelection:
         if self.name != "dvs-gesture" or Path(recording).stem != "user22_led":
             return None
 
-        def fix(intervals: list[Interval]) -> list[Interval]:
+        def fix(intervals: list[LabelInterval]) -> list[LabelInterval]:
             fixed = [
                 one._replace(end_us=104_000_000) if one[1:3] == (110_590_564, "9") else one
                 for one in intervals

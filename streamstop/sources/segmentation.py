@@ -23,7 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamstop.errors import DamageError, UsageError
-from streamstop.events.labels import Interval, LabelTrack, Segment, named, sorted_classes
+from streamstop.events.labels import (
+    LabelInterval,
+    LabelTrack,
+    Segment,
+    apply_class_names,
+    sorted_classes,
+)
 from streamstop.events.packet import Cursor, Damage, Packet, SensorSize
 from streamstop.formats.base import Recording, read_packets
 
@@ -178,7 +184,7 @@ class SegmentSlice(NamedTuple):
     block: Block
 
 
-def cut_intervals(intervals: Sequence[Interval], length_us: int) -> list[Interval]:
+def cut_intervals(intervals: Sequence[LabelInterval], length_us: int) -> list[LabelInterval]:
     """Cut each interval into as many parts of `length_us` as it holds, without the rest.
 
     0 leaves the intervals as they are.
@@ -201,7 +207,7 @@ def cut_intervals(intervals: Sequence[Interval], length_us: int) -> list[Interva
 def label_track(
     name: str,
     labels: str,
-    intervals: Sequence[Interval],
+    intervals: Sequence[LabelInterval],
     first_us: int,
     length_us: int,
     limit: int = 0,
@@ -238,11 +244,11 @@ def label_track(
     segments = [
         Segment(*one[:2], classes.index(one.name), name, one.start_us - first_us) for one in wanted
     ]
-    return LabelTrack(named(classes, Path(labels).parent), segments)
+    return LabelTrack(apply_class_names(classes, Path(labels).parent), segments)
 
 
 def cut_segments(
-    recording: Recording, found: RecordingScan, intervals: Sequence[Interval], length_us: int
+    recording: Recording, found: RecordingScan, intervals: Sequence[LabelInterval], length_us: int
 ) -> tuple[list[SegmentSlice], Counter[str]]:
     """Cut a recording into segments; the segments with events, and the other events by cause.
 
@@ -288,7 +294,7 @@ def cut_segments(
     return slices, +dropped
 
 
-def _count(recording: Recording, intervals: Sequence[Interval]) -> NDArray[np.int64]:
+def _count(recording: Recording, intervals: Sequence[LabelInterval]) -> NDArray[np.int64]:
     """Number of events per interval, by the latest time so far; intervals are disjoint."""
     if not intervals:
         return np.zeros(0, np.int64)

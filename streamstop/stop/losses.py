@@ -1,19 +1,22 @@
-"""What a readout is told of its mistakes: the loss of a bin, and its derivative.
+"""Losses of a readout's logits, with their derivatives.
 
-It promises exact derivatives of the losses as they are written here, by each sample's logits. A
-loss speaks at every step, or once, at the last step of the window, of the readout as it stands
-there: then the error comes down through the last bin alone, and what earlier bins did is in the
-traces. A leaky readout remembers the window by itself; a linear or spiking one does not.
+A loss applies to every bin, or to the last bin of the window alone. In the second case the error
+goes down through the last bin only; what earlier bins did is in the traces. A leaky readout
+integrates the window by itself; a linear or spiking one does not.
+
+Guarantees: exact derivatives with respect to each sample's logits.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from streamstop.errors import UsageError
 
 LossKind = Literal["ce", "half_mse", "mean_ce_mse"]
 LossTime = Literal["step", "end"]
@@ -27,7 +30,7 @@ class Loss:
     kind : "ce", cross-entropy of their softmax; "half_mse", half the squared distance from the
         target; "mean_ce_mse", the mean of the two.
     timing : "step", every bin; or "end", the last bin of the window alone.
-    label_smoothing : share of each label that is spread evenly over all classes.
+    label_smoothing : fraction of each label that is spread evenly over all classes.
     classes : classes, in order, that it compares: those alone are in the softmax and in the
         distance, and the other logits have no error. (): all.
     """
@@ -37,29 +40,36 @@ class Loss:
     label_smoothing: float = 0.0
     classes: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        chosen = (("kind", self.kind, LossKind), ("timing", self.timing, LossTime))
+        for name, value, allowed in chosen:
+            if value not in get_args(allowed):
+                listed = ", ".join(get_args(allowed))
+                raise UsageError(f"a loss's {name} must be one of {listed}, not {value!r}")
+
     def target(self, labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
-        """What the readout should say: labels (batch,), each in `among`, as (batch, classes)."""
+        """Target (batch, classes) of labels (batch,), each of them among `self.classes`."""
         hot = functional.one_hot(labels, classes).to(dtype).mul_(1.0 - self.label_smoothing)
         if self.classes:
             hot[:, list(self.classes)] += self.label_smoothing / len(self.classes)
             return hot
         return hot.add_(self.label_smoothing / classes)
 
-    def speaks(self, last: bool) -> bool:
+    def applies_to(self, last: bool) -> bool:
         """Whether there is a loss in a bin; last : it is the window's last."""
         return last or self.timing == "step"
 
-    def error(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def loss_and_grad(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The loss summed over the batch, (), and its derivative by the logits."""
         if not self.classes:
-            return self._error(logits, target)
+            return self._loss_and_grad(logits, target)
         kept = list(self.classes)
-        loss, of_kept = self._error(logits[:, kept], target[:, kept])
+        loss, of_kept = self._loss_and_grad(logits[:, kept], target[:, kept])
         error = torch.zeros_like(logits)
         error[:, kept] = of_kept
         return loss, error
 
-    def _error(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _loss_and_grad(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         if self.kind == "half_mse":
             return _squares(logits, target)
         log_probabilities = functional.log_softmax(logits, 1)

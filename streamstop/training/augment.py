@@ -1,11 +1,16 @@
-"""Training samples moved, bent, mirrored and masked at random, a batch at a time.
+"""Random augmentation of training samples, one batch at a time.
 
-It promises that the batch, the settings and the generator's state alone decide what comes out, on
-any number of processes; that all channels and time bins of a sample move alike; and that what moves
-in from beyond the edges is zero: black, or no events. Shifts by whole pixels, flips and cutouts
-leave the bytes as they are; anything else reads between pixels, bilinearly, and gives float32 in
-the same range, once for all changes together. It knows of no labels: whether a mirrored gesture is
-still the same class is for the recipe to say.
+Guarantees:
+
+- The batch, the settings and the generator's state alone determine the result, on any number of
+  processes.
+- All channels and time bins of a sample are changed alike.
+- What moves in from beyond the edges is zero: black, or no events.
+
+Shifts by whole pixels, flips and cutouts keep the bytes as they are; everything else interpolates
+bilinearly, once for all changes, and gives float32 in the same range.
+
+Does not: look at labels. Whether a mirrored gesture is still the same class is for the recipe.
 """
 
 from __future__ import annotations

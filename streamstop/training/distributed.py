@@ -1,10 +1,14 @@
-"""Several processes that train one network together, through torch.distributed; or one alone.
+"""Several processes that train one network, through torch.distributed; or one alone.
 
-It promises that what `all_reduce` sums is the same bits in every process, so that processes which
-began alike stay alike; and that where one process fails, the others do not wait for it for ever. A
-process finds its place in the environment, where `torchrun` writes it: RANK, LOCAL_RANK,
-WORLD_SIZE, MASTER_ADDR, MASTER_PORT. All processes are expected to see the same files. Nothing that
-is sent between processes is ever unpickled.
+A process reads its place from the environment, as `torchrun` writes it: RANK, LOCAL_RANK,
+WORLD_SIZE, MASTER_ADDR, MASTER_PORT. All processes must see the same files.
+
+Guarantees:
+
+- What `all_reduce` sums is the same bits in every process, so that processes that started alike
+  stay alike.
+- Where one process fails, the others do not wait for it for ever.
+- Nothing that is sent between processes is unpickled.
 """
 
 from __future__ import annotations
@@ -22,14 +26,14 @@ from torch import Tensor, distributed
 from streamstop.errors import StreamstopError, UsageError
 
 PATIENCE = timedelta(minutes=30)
-"""How long a process waits for one that is alive and says nothing: reading data takes its time."""
+"""How long a process waits for another: reading data takes time."""
 
-MAX_TOLD = 1 << 16
-"""Bytes of the longest text that one process tells the others."""
+MAX_TEXT_BYTES = 1 << 16
+"""Longest text that one process can send to the others."""
 
 
 class ProcessGroup:
-    """This process's place among those that train one network.
+    """This process and the others that train the same network.
 
     rank : its number, from 0.  count : how many there are.
     device : where the tensors are that `all_reduce` gets.
@@ -74,13 +78,13 @@ class ProcessGroup:
         return int(sums)
 
     def broadcast_text(self, text: str) -> str:
-        """What process 0 gave; the text of the others is not looked at."""
+        """The text of process 0; that of the others is ignored."""
         if self.count == 1:
             return text
-        line = torch.zeros(MAX_TOLD, dtype=torch.uint8, device=self.device)
+        line = torch.zeros(MAX_TEXT_BYTES, dtype=torch.uint8, device=self.device)
         if self.is_main:
-            said = os.fsencode(text)
-            line[: len(said)] = torch.frombuffer(bytearray(said), dtype=torch.uint8)
+            encoded = os.fsencode(text)
+            line[: len(encoded)] = torch.frombuffer(bytearray(encoded), dtype=torch.uint8)
         with _others_may_be_gone():
             distributed.broadcast(line, 0)
         return os.fsdecode(bytes(line.cpu().tolist()).rstrip(b"\0"))
@@ -100,14 +104,14 @@ def select_device(name: str) -> torch.device:
     if local >= gpus:
         raise UsageError(
             f"process {local} of this machine finds {gpus} GPUs; start as many processes as there "
-            'are, or say train.device = "cpu"'
+            'are, or set train.device = "cpu"'
         )
     return torch.device("cuda", local)
 
 
 @contextmanager
 def join_process_group(device: torch.device) -> Iterator[ProcessGroup]:
-    """This process among its peers: alone unless the environment says otherwise.
+    """Join the group that the environment describes; a single process where it describes none.
 
     Raises UsageError where the environment makes no sense, StreamstopError where the others cannot
     be reached.
@@ -155,8 +159,8 @@ def _others_may_be_gone() -> Iterator[None]:
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise StreamstopError(
-            f"another process of this training is gone, and this one stops too ({first}); what it "
-            "says itself is the cause; the epochs done are kept"
+            f"another process of this training is gone, and this one stops too ({first}); its own "
+            "message is the cause; finished epochs are kept"
         ) from error
 
 
@@ -165,5 +169,5 @@ def _placed(name: str, otherwise: int) -> int:
     if not text:
         return otherwise
     if not text.isdigit():
-        raise UsageError(f"the environment says {name} = {text!r}, which is no number")
+        raise UsageError(f"the environment variable {name} = {text!r} is not a number")
     return int(text)

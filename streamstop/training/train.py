@@ -1,10 +1,14 @@
-"""A training from recipe to figure: data, folds, epochs, best weights, and the test set at the end.
+"""A training from recipe to test score: data, folds, epochs, best weights, one test at the end.
 
-It promises that the test set, or a fold's test part, is looked at once, when the weights that it
-scores were chosen, by the validation part of the training set; and that a training taken up again
-ends as one that was never interrupted. Several processes train one network and leave one folder.
-What is validated, tested and kept is the same network: with averaged weights, where they are
-averaged, and with batch normalisation folded into them. A folder without train.json is unfinished.
+Guarantees:
+
+- The test set, or a fold's test part, is used once, with weights that were chosen on the validation
+  part of the training set.
+- A training that is resumed ends like one that was never interrupted.
+- What is validated, tested and kept is the same network: with the EMA of its weights, where there
+  is one, and with batch normalisation folded into them.
+
+Several processes train one network and leave one folder. A folder without train.json is unfinished.
 """
 
 from __future__ import annotations
@@ -27,7 +31,8 @@ from safetensors.torch import load_file
 from streamstop.config.recipe import to_toml
 from streamstop.config.training import TrainConfig, limited, load_train_config
 from streamstop.datasets.load import load_test_set, load_training_set
-from streamstop.datasets.samples import Indices, Samples, split, stratified_folds
+from streamstop.datasets.samples import DataSets, Indices, Samples, split, stratified_folds
+from streamstop.datasets.smoke import GENERATED
 from streamstop.errors import UsageError
 from streamstop.learning.lda import StreamingLDA
 from streamstop.learning.learner import LearnerSpec
@@ -71,18 +76,27 @@ def train(
     folder: Path | None = None,
     command: str = "",
     progress: Callable[[TrainProgress], None] | None = None,
+    sets: DataSets | None = None,
 ) -> TrainResult:
     """Train as configured; leave a folder with weights, epochs.jsonl and train.json.
 
-    folder : of an interrupted training of this very configuration, to take it up again; None makes
-        a new one.
+    Parameters
+    ----------
+    folder : of an interrupted training of this very configuration, to continue it; None makes a
+        new one.
+    command : what was typed, for the record.
+    progress : called after each batch.
+    sets : what to train and test on, in place of what [data] names.
 
-    Raises SourceError, UsageError, DamageError (data), DivergedError (the loss), StreamstopError
-    (another process of this training is gone).
+    Raises
+    ------
+    SourceError, UsageError, DamageError : the data cannot be read, or do not fit the configuration.
+    DivergedError : the loss is no longer finite.
+    StreamstopError : another process of this training is gone.
     """
     torch.set_num_threads(config.run.num_threads)
     with join_process_group(select_device(config.train.device)) as processes:
-        return _train(config, folder, command, progress, processes)
+        return _train(config, folder, command, progress, sets, processes)
 
 
 def _train(
@@ -90,10 +104,15 @@ def _train(
     folder: Path | None,
     command: str,
     progress: Callable[[TrainProgress], None] | None,
+    sets: DataSets | None,
     processes: ProcessGroup,
 ) -> TrainResult:
     began = time.monotonic()
-    samples = load_training_set(config.data, config.binning)
+    samples = sets.training if sets else load_training_set(config.data, config.binning)
+
+    def test_set() -> Samples | None:
+        return sets.test if sets else load_test_set(config.data, config.binning, samples)
+
     classes = config.network.classes or len(samples.classes)
     if classes < len(samples.classes):
         raise UsageError(
@@ -107,20 +126,20 @@ def _train(
     parts = _parts(config, samples)
     counter = _Progress(progress, config.train.epochs * sum(len(part.train) for part in parts))
     results = [
-        _train_one(config, samples, classes, folder / part.name, part, counter, processes)
+        _train_one(config, samples, test_set, classes, folder / part.name, part, counter, processes)
         for part in parts
     ]
     summary: dict[str, Any] = {
         "name": config.run.name,
         "command": command,
         "status": "complete",
-        "data": config.data.uri,
+        "data": sets.name if sets else config.data.uri,
         "simulated": samples.simulated,
         "seed": config.run.seed,
         "classes": list(samples.classes),
         "network": config.network.architecture,
         "rule": config.train.rule,
-        "learn": config.train.trainable,
+        "learn": list(config.train.trainable),
         "steps": config.data.time_steps,
         "epochs": config.train.epochs,
         "limit": _limit(config, samples, results),
@@ -158,7 +177,7 @@ def load_unfinished(folder: Path) -> TrainConfig:
 
 
 class _Part(NamedTuple):
-    """One network's share of the training set. test: of a fold; None is the test set itself."""
+    """Samples of one network. test : of its fold; None for the test set itself."""
 
     name: str
     train: Indices
@@ -211,13 +230,14 @@ def _parts(config: TrainConfig, samples: Samples) -> list[_Part]:
 def _train_one(
     config: TrainConfig,
     samples: Samples,
+    test_set: Callable[[], Samples | None],
     classes: int,
     folder: Path,
     part: _Part,
     progress: _Progress,
     processes: ProcessGroup,
 ) -> dict[str, Any]:
-    """Train one network, choose its best epoch, test it once; what there is to say of it."""
+    """Train one network, choose its best epoch, test it once; its entry in train.json."""
     if processes.is_main:
         folder.mkdir(exist_ok=True)
     trainer = Trainer(config, samples.subset(part.train), classes, processes)
@@ -249,18 +269,17 @@ def _train_one(
             write_tensors(folder / "resume.safetensors", {**trainer.state(), **epochs})
     processes.all_reduce_number(0)  # until process 0 has written, the others wait here
     network = _best_network(trainer, folder)
-    test = samples.subset(part.test) if part.test is not None else None
-    test = test or load_test_set(config.data, config.binning, samples)
-    discriminant: dict[str, Any] | None = None
+    test = test_set() if part.test is None else samples.subset(part.test)
+    by_lda: dict[str, Any] | None = None
     if config.train.fit_lda:
         known = samples.subset(np.sort(np.concatenate([part.train, part.validation])))
-        readout = _discriminant(trainer, network, known, classes)
+        readout = _fit_lda(trainer, network, known, classes)
         if processes.is_main:
             best_file = folder / "best.safetensors"
             tensors, about = load_weights(best_file)
             save_weights(best_file, {**tensors, **lda_tensors(readout)}, about)
         if test is not None:
-            discriminant = _figure(_lda_score(readout, trainer.firing_rates(test, network), test))
+            by_lda = _figure(_lda_score(readout, trainer.firing_rates(test, network), test))
     reached = [line["validation"] or 0.0 for line in lines]
     best_epoch = reached.index(max(reached)) + 1 if len(validation.y) else len(lines)
     return {
@@ -272,11 +291,11 @@ def _train_one(
         "train": lines[best_epoch - 1]["train"],
         "validation": lines[best_epoch - 1]["validation"],
         "test": None if test is None else _figure(trainer.evaluate(test, network)),
-        "test_discriminant": discriminant,
+        "test_discriminant": by_lda,
     }
 
 
-def _discriminant(trainer: Trainer, network: Network, known: Samples, classes: int) -> StreamingLDA:
+def _fit_lda(trainer: Trainer, network: Network, known: Samples, classes: int) -> StreamingLDA:
     """The second readout of a run, LDA on firing rates: one pass over all but the test set."""
     readout = StreamingLDA(classes, LearnerSpec.shrinkage)
     for rates, label in zip(trainer.firing_rates(known, network), known.y.tolist(), strict=True):
@@ -285,21 +304,22 @@ def _discriminant(trainer: Trainer, network: Network, known: Samples, classes: i
 
 
 def _lda_score(readout: StreamingLDA, rates: NDArray[np.float64], samples: Samples) -> Score:
-    said = [int(readout.scores(one).argmax()) for one in rates]
-    return Score(sum(a == b for a, b in zip(said, samples.y.tolist(), strict=True)), len(said))
+    predicted = [int(readout.scores(one).argmax()) for one in rates]
+    return Score(
+        sum(a == b for a, b in zip(predicted, samples.y.tolist(), strict=True)), len(predicted)
+    )
 
 
 def _about(
     trainer: Trainer, spec: NetworkSpec, classes: tuple[str, ...], number: int
 ) -> dict[str, Any]:
-    """What a weights file says of the network in it."""
+    """Header of a weights file: what the network in it is."""
     config = trainer.config
-    section = asdict(config.network) | {"norm": spec.neuron.normalization}
+    section = asdict(config.network) | {"normalization": spec.neuron.normalization}
     about: dict[str, Any] = {
         "network": section,
         "input": list(spec.input_shape),
         "classes": list(classes),
-        "encoding": config.network.input_transform,
         "steps": config.data.time_steps,
         "epoch": number + 1,
         "bin_us": 0 if trainer.images else config.binning.bin_us,
@@ -404,10 +424,15 @@ def to_markdown(summary: dict[str, Any]) -> str:
     if second := summary.get("test_discriminant"):
         folds = f", mean of the folds {second['folds_mean']:.4f}" if "folds_mean" in second else ""
         lines.append(
-            f"By the discriminant readout, LDA on this network's firing rates: "
+            f"By the LDA readout, on this network's firing rates: "
             f"{second['accuracy']:.4f} ({second['correct']} of {second['samples']}{folds})."
         )
-    if limit := summary.get("limit"):
+    if str(summary["data"]).startswith(GENERATED):
+        lines.append(
+            "The samples were generated, because the data set is not here; these scores mean "
+            "nothing."
+        )
+    elif limit := summary.get("limit"):
         lines.append(limited(limit))
     lines += [
         f"Network {summary['network']}, T = {summary['steps']}, {summary['epochs']} epochs, seed "

@@ -1,11 +1,16 @@
-"""Batched STOP: a network, its optimiser and its schedule, an epoch at a time.
+"""Batched training: a network, its optimiser and its schedule, one epoch at a time.
 
-It promises that an epoch depends on the configuration, the samples, the parameters and the
-optimiser's state alone: what is drawn comes from the seed and the epoch's number, so that a resumed
-training repeats an uninterrupted one bit for bit (on a CPU), and that several processes take the
-steps of one, but for the order in which gradients are summed. Gradients are those of the mean loss
-over samples and steps (the paper sums over T), and move the parameters once a batch. It reads and
-writes no files and knows of no test set.
+Gradients are those of the mean loss over samples and time steps (the paper sums over T), and move
+the parameters once per batch.
+
+Guarantees:
+
+- An epoch depends on the configuration, the samples, the parameters and the optimiser's state
+  alone: what is random comes from the seed and the epoch's number. On a CPU a resumed training
+  repeats an uninterrupted one bit for bit.
+- Several processes make the same updates as one, but for the order in which gradients are summed.
+
+Does not: read or write files, or see a test set.
 """
 
 from __future__ import annotations
@@ -33,19 +38,19 @@ from streamstop.training.distributed import ProcessGroup
 EVALUATION_BATCH = 250
 """Samples at once where nothing is learned."""
 
-LOOKED_AT = 10
-"""Updates between two looks at the loss: on a GPU, each look waits for all that was begun."""
+CHECK_INTERVAL = 10
+"""Updates between two checks that the loss is finite: on a GPU each check waits for the device."""
 
 
 class Score(NamedTuple):
-    """How many of how many samples were told right."""
+    """Correct predictions, of how many samples."""
 
     correct: int
     samples: int
 
     @property
     def accuracy(self) -> float:
-        """Their share."""
+        """Fraction that is correct."""
         return self.correct / self.samples
 
 
@@ -83,9 +88,8 @@ class Trainer:
         if normal and last < self.processes.count:
             raise UsageError(
                 'network.normalization = "batch" needs a sample for each of '
-                f"{self.processes.count} "
-                f"processes in every batch, and the last of each epoch has {last}: choose another "
-                "train.batch_size"
+                f"{self.processes.count} processes in every batch, and the last of each epoch has "
+                f"{last}: choose another train.batch_size"
             )
         shape = (int(x.shape[-3]), int(x.shape[-2]), int(x.shape[-1]))
         spec = network_from_config(config.network, shape, classes)
@@ -129,11 +133,14 @@ class Trainer:
         return torch.optim.AdamW(groups, lr=rule.lr)
 
     def updates(self, epochs: int) -> int:
-        """How many updates so many epochs take."""
+        """Number of updates of so many epochs."""
         return epochs * self._batches
 
     def lr_factor(self, update: int) -> float:
-        """The share of the highest learning rates that the update of this number, from 0, takes."""
+        """Learning rate of an update, counted from 0, as a fraction of the highest one.
+
+        It rises linearly over the warm-up, then falls as a cosine.
+        """
         warm = self.config.train.warmup_epochs * self._batches
         if update < warm:
             return (update + 1) / (warm + 1)
@@ -157,7 +164,7 @@ class Trainer:
         draw = torch.Generator().manual_seed(self._seed(number))
         self.network.masks.manual_seed(self._seed(number + (1 << 19)))
         order = torch.randperm(len(self.samples.y), generator=draw)
-        told = torch.zeros(2, dtype=torch.float64, device=self.processes.device)
+        sums = torch.zeros(2, dtype=torch.float64, device=self.processes.device)
         batches = order.split(rule.batch_size)
         for i, which in enumerate(batches):
             update = self.updates(number) + i
@@ -165,15 +172,15 @@ class Trainer:
             for group in self._optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
             x, y = augment(self.samples.x[which], self.config.augment, draw), self.samples.y[which]
-            told += self.accumulate_gradients(x, y)
-            if (i + 1) % LOOKED_AT == 0 or i + 1 == len(batches):
-                _look(told, number, i)
+            sums += self.accumulate_gradients(x, y)
+            if (i + 1) % CHECK_INTERVAL == 0 or i + 1 == len(batches):
+                _check_finite(sums, number, i)
             self._optimizer.step()
             self.network.refresh()
             self._average(update)
             if progress is not None:
                 progress(len(y))
-        return float(told[0]) / len(order), Score(int(told[1]), len(order))
+        return float(sums[0]) / len(order), Score(int(sums[1]), len(order))
 
     @torch.no_grad()
     def accumulate_gradients(self, x: Tensor, y: Tensor) -> Tensor:
@@ -181,12 +188,12 @@ class Trainer:
 
         x : uint8, a batch as in `Samples`, the whole of it in every process.  y : (batch,).
 
-        Returns (2,): that loss times samples, and how many samples were told right. Like the
-        gradients, they are those of the whole batch, of which this process computes its share.
+        Returns (2,): that loss times samples, and the number of correct predictions. Like
+        the gradients, they are those of the whole batch, of which this process computes its shard.
         """
         network, (first, end), size = self.network, self.processes.shard(len(y)), len(y)
-        told = torch.zeros(2, device=self.processes.device)
-        spoken = 1 if self.loss.timing == "end" else self.config.data.time_steps
+        sums = torch.zeros(2, device=self.processes.device)
+        num_losses = 1 if self.loss.timing == "end" else self.config.data.time_steps
         if end > first:
             labels = y[first:end].to(self.processes.device)
             total, votes = batch_gradients(
@@ -199,24 +206,24 @@ class Trainer:
                 batch_size=size,
                 steps_per_forward=self.config.train.steps_per_forward,
             )
-            told[0] = total / spoken
-            told[1] = (votes.argmax(1) == labels).sum()
+            sums[0] = total / num_losses
+            sums[1] = (votes.argmax(1) == labels).sum()
         else:  # fewer samples than processes; what is drawn must be drawn here too
             network.zero_grads()
             network.reset_state(1, batch_size=size)
             network.draw_masks()
         grads = list(network.grads.values())
-        self.processes.all_reduce([*grads, told])
+        self.processes.all_reduce([*grads, sums])
         for grad in grads:
-            grad.div_(size * spoken)
-        return told
+            grad.div_(size * num_losses)
+        return sums
 
     @torch.no_grad()
     def evaluate(self, samples: Samples, network: Network | None = None) -> Score:
-        """The score on other samples: argmax of the logits that the loss speaks of.
+        """The score on other samples: the argmax of the logits that the loss applies to.
 
         network : the one to score, in place of the one that is trained. Each process takes its
-        share of the samples; the score is that of all.
+        shard of the samples; the score is that of all.
         """
         network = network or self.network
         first, end = self.processes.shard(len(samples.y))
@@ -238,7 +245,7 @@ class Trainer:
 
     @torch.no_grad()
     def firing_rates(self, samples: Samples, network: Network) -> NDArray[np.float64]:
-        """What a discriminant readout sees of samples: square roots of firing rates, as in a run.
+        """What the LDA readout sees of samples: square roots of firing rates, as in a run.
 
         Returns (n, features); every process computes all.
         """
@@ -275,7 +282,7 @@ class Trainer:
             )
 
     def _average(self, update: int) -> None:
-        """Move the averages towards the weights; the first ones are forgotten faster."""
+        """Update the EMA of the weights; its decay is smaller at first, so early weights fade."""
         kept = min(self.config.train.ema_decay, (1 + update) / (10 + update))
         if self._averages:
             for name, value in self.network.parameters().items():
@@ -283,7 +290,7 @@ class Trainer:
 
     @contextmanager
     def ema_network(self) -> Iterator[Network]:
-        """The network with its averaged weights, where there are any; afterwards with its own."""
+        """The network with the EMA of its weights, where there is one; afterwards with its own."""
         if not self._averages:
             yield self.network
             return
@@ -327,8 +334,8 @@ class Trainer:
         return {name: v for name, v in self.network.parameters().items() if name in grads}
 
 
-def _look(told: Tensor, number: int, batch: int) -> None:
-    loss = float(told[0])
+def _check_finite(sums: Tensor, number: int, batch: int) -> None:
+    loss = float(sums[0])
     if not math.isfinite(loss):
         raise DivergedError(
             f"the loss is {loss} in epoch {number + 1}, by update {batch + 1}; the epochs before "

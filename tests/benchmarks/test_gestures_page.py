@@ -48,7 +48,7 @@ def left(folder: Path, lr: float = 3e-4, status: str = "complete") -> argparse.N
     scores: dict[str, Any] = {maker: {"segment": 0.5} for maker in gestures.MAKERS}
     summary = {
         "status": status,
-        "accuracy": scores.pop("decided"),
+        "accuracy": scores.pop("headline"),
         "accuracy_by_readout": {},
         "baselines": scores,
         "per_domain": [{"domain": "led", **makers}],
@@ -59,7 +59,7 @@ def left(folder: Path, lr: float = 3e-4, status: str = "complete") -> argparse.N
 
 def test_what_was_done_as_asked_is_read(tmp_path: Path) -> None:
     found = gestures.one_stream(left(tmp_path), tmp_path / "w", "lab", 0)
-    assert found["frozen"] == {"all": 0.5, "led": 0.25}
+    assert found["initial_network"] == {"all": 0.5, "led": 0.25}
 
 
 @pytest.mark.parametrize(

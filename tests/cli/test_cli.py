@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 import streamstop
 from streamstop.cli import app
+from streamstop.cli.errors import exit_on_error
 from streamstop.config.recipe import to_toml
 from streamstop.config.sections import Config
 from streamstop.errors import DamageError, DivergedError, SourceError, UsageError
@@ -311,3 +313,28 @@ def test_a_closed_pipe_is_quiet() -> None:
     )
     os.close(writer)
     assert (process.returncode, process.stderr) == (141, b"")
+
+
+def test_old_names_are_noted_in_one_plain_line(tmp_path: Path) -> None:
+    recipe = tmp_path / "old.toml"
+    recipe.write_text("[network]\ntheta = 0.5\n[learner]\nevery = 2\n")
+    words = ["run", str(recipe), "--set", "segments.limit=3", "--print-config"]
+    result = runner.invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines() == [
+        "note: Names of an older version were read: segments.limit is now max_segments, "
+        "network.theta is now threshold_init, learner.every is now update_interval."
+    ]
+    assert "threshold_init = 0.5" in result.stdout
+    assert runner.invoke(app, ["run", "demo", "--print-config"]).stderr == ""
+
+
+def test_other_warnings_are_shown_as_ever() -> None:
+    class Odd(UserWarning):
+        pass
+
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        with exit_on_error():
+            warnings.warn("odd", Odd, stacklevel=1)
+    assert [one.category for one in found] == [Odd]

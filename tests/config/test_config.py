@@ -267,14 +267,14 @@ def test_without_the_bundled_files_the_message_says_so(
     assert bundled_path("pipelines") == installed / "_bundled" / "pipelines"
 
 
-def test_choices_and_defaults_are_those_of_the_rooms_they_speak_of() -> None:
-    assert types(BinningConfig)["fit"] == binning.Fit
-    assert types(BinningConfig)["values"] == binning.Values
+def test_choices_and_defaults_are_those_of_the_packages_that_use_them() -> None:
+    assert types(BinningConfig)["resize_mode"] == binning.ResizeMode
+    assert types(BinningConfig)["representation"] == binning.Representation
     assert choices(NetworkConfig, "surrogate") == tuple(SURROGATES)
-    assert choices(NetworkConfig, "name") == (*ARCHITECTURES, CUSTOM)
+    assert choices(NetworkConfig, "architecture") == (*ARCHITECTURES, CUSTOM)
     neuron = get_type_hints(NeuronSpec)
     assert types(NetworkConfig)["readout"] == ReadoutKind
-    for key in ("reset", "threshold", "norm"):
+    for key in ("reset", "threshold_sharing", "normalization"):
         assert types(NetworkConfig)[key] == neuron[key]
     assert types(LearnerConfig)["rule"] == Rule
     assert types(LearnerConfig)["loss"] == LossKind
@@ -314,6 +314,9 @@ def any_config() -> st.SearchStrategy[Config]:
             )
         if get_args(kind) and get_args(kind)[0] is str:
             return st.lists(st.sampled_from(["conv 3", "linear 4"]), max_size=3).map(tuple)
+        if get_args(kind) and (listed := get_args(get_args(kind)[0])):
+            kept = st.sets(st.sampled_from(listed))
+            return kept.map(lambda some: tuple(one for one in listed if one in some))
         if get_args(kind):
             return st.lists(st.integers(low, high), max_size=5).map(tuple)
         if limits["form"]:

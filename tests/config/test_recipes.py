@@ -24,7 +24,8 @@ from streamstop.config.recipe import to_toml
 from streamstop.config.training import RECIPES as TRAININGS
 from streamstop.config.training import load_train_config
 from streamstop.datasets.load import load_training_set
-from streamstop.learning.factory import build_learner, network_from_config
+from streamstop.learning.factory import learner_from_config
+from streamstop.learning.network_section import network_from_config
 from streamstop.pipeline.configure import load_config
 from streamstop.simulation.cifar10_set import write_cifar10_set
 from streamstop.simulation.gesture_set import SetOptions, write_gesture_set
@@ -165,7 +166,7 @@ def test_a_recipe_runs(recipe: Path, tmp_path: Path, request: pytest.FixtureRequ
     result = CliRunner().invoke(app, args)
     assert result.exit_code == 0, result.stderr
     summary = json.loads(result.stdout)
-    assert (summary["segments"], summary["status"]) == (SEGMENTS, "complete")
+    assert (summary["n_segments"], summary["status"]) == (SEGMENTS, "complete")
     assert summary["data"] == ("simulated" if simulated else "real")
     ledger = summary["ledger"]
     lost = sum(ledger["dropped"].values()) + sum(ledger["rejected"].values())
@@ -195,7 +196,7 @@ def test_a_set_is_trained_on_and_then_streamed(
         result = CliRunner().invoke(app, [*args, *frozen, *out])
         assert result.exit_code == 0, result.stderr
         summary = json.loads(result.stdout)
-        assert summary["segments"] == {"dvs-gesture": 2 * 11, "cifar10-dvs": 2}[name]
+        assert summary["n_segments"] == {"dvs-gesture": 2 * 11, "cifar10-dvs": 2}[name]
         assert summary["network"]["name"] == load_train_config(training).network.architecture
         assert summary["protocol"].get("frozen", False) is bool(frozen)
 
@@ -220,11 +221,11 @@ def test_the_demo_runs_with_another_network_or_rule(sets: list[str], tmp_path: P
     result = CliRunner().invoke(app, args + [w for text in chosen for w in ("--set", text)])
     assert result.exit_code == 0, result.stderr
     summary = json.loads(result.stdout)
-    assert (summary["segments"], summary["status"]) == (10, "complete")
+    assert (summary["n_segments"], summary["status"]) == (10, "complete")
     config = load_config(None, ["source.uri=", *sets])
     (folder,) = tmp_path.iterdir()
     assert load_config(folder / "config.toml").network == config.network
-    learner = build_learner(config, len(summary["classes"]))
+    learner = learner_from_config(config, len(summary["classes"]))
     assert summary["network"]["parameters"] == sum(
         value.numel() for value in learner.network.parameters().values()
     )

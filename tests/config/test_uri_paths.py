@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streamstop.config.uri_paths import found_from, parts, replaced
+from streamstop.config.uri_paths import map_path, resolve_against, split_uri
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from streamstop.config.uri_paths import found_from, parts, replaced
     ],
 )
 def test_a_name_has_parts(uri: str, found: tuple[str, str, str]) -> None:
-    assert parts(uri) == found
+    assert split_uri(uri) == found
     assert "".join(found) == uri
 
 
@@ -32,7 +32,7 @@ def test_a_file_that_is_called_so_is_a_path(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("what?is=this").touch()
-    assert parts("what?is=this") == ("", "what?is=this", "")
+    assert split_uri("what?is=this") == ("", "what?is=this", "")
 
 
 def test_what_is_there_is_replaced_and_the_rest_is_not(
@@ -41,10 +41,10 @@ def test_what_is_there_is_replaced_and_the_rest_is_not(
     monkeypatch.chdir(tmp_path)
     Path("set").mkdir()
     whole = f"dvs-gesture:{tmp_path / 'set'}?split=test"
-    assert replaced("dvs-gesture:set?split=test", Path.resolve) == whole
-    assert replaced("dvs-gesture:gone?split=test", Path.resolve) == "dvs-gesture:gone?split=test"
-    assert replaced("davis346", Path.resolve) == "davis346"
-    assert replaced("", Path.resolve) == ""
+    assert map_path("dvs-gesture:set?split=test", Path.resolve) == whole
+    assert map_path("dvs-gesture:gone?split=test", Path.resolve) == "dvs-gesture:gone?split=test"
+    assert map_path("davis346", Path.resolve) == "davis346"
+    assert map_path("", Path.resolve) == ""
 
 
 def test_a_path_is_looked_for_beside_a_recipe_too(
@@ -54,7 +54,7 @@ def test_a_path_is_looked_for_beside_a_recipe_too(
     (tmp_path / "recipes" / "set").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
     recipes = tmp_path / "recipes"
-    assert found_from("ncars:set?split=test", recipes) == f"ncars:{recipes / 'set'}?split=test"
-    assert found_from("ncars:gone", recipes) == "ncars:gone"
+    assert resolve_against("ncars:set?split=test", recipes) == f"ncars:{recipes / 'set'}?split=test"
+    assert resolve_against("ncars:gone", recipes) == "ncars:gone"
     Path("set").mkdir()
-    assert found_from("ncars:set", recipes) == "ncars:set"
+    assert resolve_against("ncars:set", recipes) == "ncars:set"

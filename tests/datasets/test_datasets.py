@@ -285,7 +285,7 @@ def test_windows_are_cut_and_the_last_are_the_test(tmp_path: Path) -> None:
 
     def load(part: Any, limit: int = 0) -> Samples:
         return load_event_windows(
-            str(tmp_path), TEN, 10, limit, window_us=100, test_share=0.25, part=part
+            str(tmp_path), TEN, 10, limit, window_us=100, test_fraction=0.25, part=part
         )
 
     train, test = load("train"), load("test")
@@ -314,7 +314,7 @@ def test_without_windows_the_last_recordings_of_each_class_are_the_test(tmp_path
             write_bin(tmp_path / label / f"cifar10_{label}_{i}.bin", events)
 
     def places(part: Any) -> list[tuple[int, ...]]:
-        samples = load_event_windows(str(tmp_path), TEN, 1, test_share=0.25, part=part)
+        samples = load_event_windows(str(tmp_path), TEN, 1, test_fraction=0.25, part=part)
         cells = samples.x[:, 0, 1, :4, :4].flatten(1).argmax(1)
         return sorted(zip(samples.y.tolist(), cells.tolist(), strict=True))
 
@@ -325,7 +325,7 @@ def test_without_windows_the_last_recordings_of_each_class_are_the_test(tmp_path
 def test_an_empty_part_is_refused(tmp_path: Path) -> None:
     stream(tmp_path, "mug", 300)
     with pytest.raises(UsageError, match="leaves none in the test part"):
-        load_event_windows(str(tmp_path), TEN, 10, window_us=100, test_share=0.1, part="test")
+        load_event_windows(str(tmp_path), TEN, 10, window_us=100, test_fraction=0.1, part="test")
 
 
 def test_gestures_as_tonic_unpacks_them(tmp_path: Path) -> None:
@@ -402,7 +402,7 @@ def test_the_real_objects_in_windows(data_dir: Path) -> None:
     if not path.is_dir():
         pytest.skip(f"no DVS128 objects here: {path}")
     samples = load_event_windows(
-        str(path), BinningConfig(), 10, 21, window_us=100_000, test_share=0.3, part="test"
+        str(path), BinningConfig(), 10, 21, window_us=100_000, test_fraction=0.3, part="test"
     )
     assert samples.x.shape == (21, 10, 2, 32, 32)
     assert torch.bincount(samples.y).tolist() == [3] * 7

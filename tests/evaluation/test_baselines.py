@@ -7,7 +7,7 @@ import pytest
 
 from streamstop.evaluation.baselines import (
     LDAOnCounts,
-    Majority,
+    MajorityClass,
     NoChange,
     SoftmaxOnCounts,
     log_counts,
@@ -27,14 +27,14 @@ def test_no_change_repeats_the_last_label():
 
 
 def test_majority_and_its_ties():
-    rival, said = Majority(), []
+    rival, said = MajorityClass(), []
     for label in (2, 1, 1, 2, 2, 0):
         said.append(rival.predict(X))
         rival.learn(X, label)
     assert said == [None, 2, 1, 1, 1, 2]  # of equals the lowest
 
 
-@pytest.mark.parametrize("name", ["no_change", "majority", "river", "lda_counts"])
+@pytest.mark.parametrize("name", ["no_change", "majority", "softmax_counts", "lda_counts"])
 def test_before_the_first_label_there_is_no_answer(name):
     rival = make_baselines(3)[name]
     assert rival.predict(X) is None
@@ -42,7 +42,9 @@ def test_before_the_first_label_there_is_no_answer(name):
     assert rival.predict(X) == 1
 
 
-@pytest.mark.parametrize("rival", [SoftmaxOnCounts(), LDAOnCounts(3, 0.2)], ids=["river", "lda"])
+@pytest.mark.parametrize(
+    "rival", [SoftmaxOnCounts(), LDAOnCounts(3, 0.2)], ids=["softmax_counts", "lda"]
+)
 def test_learners_of_counts_learn(rival):
     draw = np.random.default_rng(0)
     hits = []

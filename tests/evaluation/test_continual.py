@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from streamstop.evaluation.baselines import make_baselines
 from streamstop.evaluation.continual import (
     AccuracyMatrix,
-    HeldOut,
+    HeldOutSet,
     average_accuracy,
     backward_transfer,
     forgetting,
@@ -153,8 +153,8 @@ def state(learner: StopLearner) -> list[NDArray[np.float64]]:
     return [*arrays, *known, learner.firing_rates()]
 
 
-def held_out(tasks: list[int]) -> HeldOut:
-    return HeldOut(Squares(len(tasks)), tasks, binner, encode, [0, 1, 2])
+def held_out(tasks: list[int]) -> HeldOutSet:
+    return HeldOutSet(Squares(len(tasks)), tasks, binner, encode, [0, 1, 2])
 
 
 def decide(said: Mapping[str, int | None]) -> str:
@@ -179,13 +179,13 @@ def test_a_test_touches_nothing_and_is_repeatable(spec: LearnerSpec) -> None:
     rivals = make_baselines(3)
     before = state(learner)
     held = held_out([0, 1, 2] * 3)
-    found = [held.test({"linear": learner}, rivals, decide, 3) for _ in range(2)]
+    found = [held.evaluate({"linear": learner}, rivals, decide, 3) for _ in range(2)]
     for old, new in zip(before, state(learner), strict=True):
         assert np.array_equal(old, new)
     assert found[0].keys() == found[1].keys()
     for name, row in found[0].items():
         assert np.array_equal(row, found[1][name]), name
-    assert np.array_equal(found[0]["decided"], found[0]["lda"])
+    assert np.array_equal(found[0]["headline"], found[0]["lda"])
 
 
 def test_a_copy_answers_as_the_deciding_network_does() -> None:
@@ -215,14 +215,14 @@ def test_accuracies_go_to_their_tasks_and_to_whoever_knows() -> None:
     )
     rivals = make_baselines(3)
     held = held_out([0, 1, 1, 0, 1, 1, 0, 1, 1])
-    found = held.test({"linear": learner, "frozen_linear": fresh}, rivals, decide, 3)
+    found = held.evaluate({"linear": learner, "frozen_features_linear": fresh}, rivals, decide, 3)
     assert set(found) == {
-        *("linear", "lda", "frozen_linear", "frozen_lda", "decided"),
-        *("no_change", "majority", "river", "lda_counts"),
+        *("linear", "lda", "frozen_features_linear", "frozen_features_lda", "headline"),
+        *("no_change", "majority", "softmax_counts", "lda_counts"),
     }
     assert found["lda"][:2].tolist() == found["linear"][:2].tolist() == [1.0, 1.0]
     assert np.isnan(found["lda"][2])
     # One that says the same of everything is right of class a always, or of one of two of the rest.
-    assert found["frozen_lda"][:2].tolist() == [1.0, 0.0]
+    assert found["frozen_features_lda"][:2].tolist() == [1.0, 0.0]
     assert found["majority"][:2].tolist() == [0.0, 0.0]
     assert isinstance(held.source, Squares) and held.source.read == 1

@@ -82,8 +82,8 @@ def test_alarms_are_listed_up_to_a_bound() -> None:
 
 
 NETWORK = NetworkSpec((2, 4, 4), (LayerSpec("conv", 4),), 2)
-HEARD = DriftAlarm(7, "ADWIN", "errors")
-NOT_HEARD = [DriftAlarm(7, "HDDM-A", "errors"), DriftAlarm(7, "ADWIN", "event rate")]
+ALARM = DriftAlarm(7, "ADWIN", "errors")
+OTHERS = [DriftAlarm(7, "HDDM-A", "errors"), DriftAlarm(7, "ADWIN", "event rate")]
 
 
 def steps(
@@ -92,7 +92,7 @@ def steps(
     """How far one weight of the readout moves by each of the first steps, an alarm list before."""
     moves = []
     for one in alarms:
-        response.after(one)
+        response.on_alarms(one)
         weight = learner.network.parameters()["readout.bias"]
         before = weight.clone()
         learner.begin_segment()
@@ -107,7 +107,7 @@ def test_a_boost_lasts_so_many_segments_and_ends() -> None:
     def moves(on_drift: OnDrift) -> list[float]:
         learner = StopLearner(NETWORK, LearnerSpec())
         response = DriftResponse(learner, on_drift, boost=3.0, segments=2)
-        found = steps(response, [NOT_HEARD, [HEARD], [], [], [HEARD], [HEARD], [], []], learner)
+        found = steps(response, [OTHERS, [ALARM], [], [], [ALARM], [ALARM], [], []], learner)
         assert response.count == (3 if on_drift == "boost" else 0)
         rates = [group["lr"] for group in learner._optimizer.param_groups]
         assert max(rates) == LearnerSpec().lr_readout
@@ -128,7 +128,7 @@ def test_a_reset_readout_knows_what_came_after_alone() -> None:
     response = DriftResponse(learner, "reset-readout", detector="hddm-a")
     for i in range(60):
         if i == 30:
-            response.after([DriftAlarm(30, "HDDM-A", "errors")])
+            response.on_alarms([DriftAlarm(30, "HDDM-A", "errors")])
             assert not learner.lda.counts.any()
             assert np.array_equal(learner.lda.scores(x[0]), np.zeros(2))
         learner.update_lda(x[i], labels[i])
@@ -141,7 +141,7 @@ def test_a_share_that_is_kept_lets_means_move_the_faster() -> None:
     learner = StopLearner(NETWORK, LearnerSpec())
     for value in (0.0, 1.0) * 10:
         learner.update_lda(np.array([value, 0.5]), 1)
-    DriftResponse(learner, "reset-readout", keep=0.1).after([HEARD])
+    DriftResponse(learner, "reset-readout", keep=0.1).on_alarms([ALARM])
     learner.update_lda(np.array([2.0, 0.5]), 1)
     # Ten samples of each, counted as two in all, and one of 2.
     assert np.allclose(learner.lda.means[1], [(2 * 0.5 + 2.0) / 3, 0.5])

@@ -11,7 +11,7 @@ from streamstop.evaluation.metrics import (
     WINDOW,
     AccuracyByDomain,
     RunningAccuracy,
-    Scores,
+    StreamMetrics,
     kappa_vs_baseline,
 )
 
@@ -119,11 +119,11 @@ TEN = [
 ]
 
 
-def scores_of_ten() -> Scores:
-    scores = Scores(("a", "b", "c"))
+def scores_of_ten() -> StreamMetrics:
+    scores = StreamMetrics(("a", "b", "c"))
     for true, decided, majority, no_change in TEN:
-        said = {"decided": decided, "majority": majority, "no_change": no_change}
-        scores.add_segment(true, said)
+        said = {"headline": decided, "majority": majority, "no_change": no_change}
+        scores.update_segment(true, said)
     return scores
 
 
@@ -131,7 +131,7 @@ def test_kappas_by_hand():
     """7 of 10 right; agreement by chance (5 * 5 + 3 * 3 + 2 * 2) / 100 = 0.38; majority 4 of 10."""
     scores = scores_of_ten()
     for label, said in [(0, 0), (0, 0), (0, 1), (1, 1), (1, 1)]:
-        scores.add_bin(label, said)
+        scores.update_bin(label, said)
     accuracy = scores.accuracy()
     assert accuracy["segment"] == 0.7
     assert accuracy["segment_last_third"] == pytest.approx(2 / 3)
@@ -154,8 +154,8 @@ def test_confusion_and_classes_by_hand():
 
 
 def test_a_class_never_met_and_never_said_has_no_share():
-    scores = Scores(("a", "b"))
-    scores.add_segment(0, {"decided": 0, "majority": None})
+    scores = StreamMetrics(("a", "b"))
+    scores.update_segment(0, {"headline": 0, "majority": None})
     assert scores.per_class()[1] == {
         "class": "b",
         "segments": 0,
@@ -171,11 +171,11 @@ def test_no_answer_counts_as_wrong():
 
 
 def test_running_scores():
-    scores = Scores(("a", "b"))
-    assert scores.running() == {"segment": None, "segment_windowed": None}
+    scores = StreamMetrics(("a", "b"))
+    assert scores.compute() == {"segment": None, "segment_windowed": None}
     for i in range(WINDOW * 2):
-        scores.add_segment(0, {"decided": int(i < WINDOW), "linear": 0, "majority": 1})
-    running = scores.running()
+        scores.update_segment(0, {"headline": int(i < WINDOW), "linear": 0, "majority": 1})
+    running = scores.compute()
     assert running == {"segment": 0.5, "segment_windowed": 1.0, "linear": 1.0, "majority": 0.0}
 
 
@@ -185,26 +185,26 @@ def test_domains_by_hand():
     for index, (name, label, decided, rival) in enumerate(
         [("a", 0, 0, 1), ("a", 1, 0, 1), ("b", 1, 1, None), ("a", 0, 0, 0)]
     ):
-        domains.add(name, index, label, {"decided": decided, "river": rival})
+        domains.add(name, index, label, {"headline": decided, "softmax_counts": rival})
     assert domains.as_list() == [
-        {"domain": "a", "segments": 3, "first": 0, "decided": 2 / 3, "river": 2 / 3},
-        {"domain": "b", "segments": 1, "first": 2, "decided": 1.0, "river": 0.0},
+        {"domain": "a", "segments": 3, "first": 0, "headline": 2 / 3, "softmax_counts": 2 / 3},
+        {"domain": "b", "segments": 1, "first": 2, "headline": 1.0, "softmax_counts": 0.0},
     ]
 
 
 def test_domains_beyond_the_most_are_counted_together():
     domains = AccuracyByDomain()
     for index in range(3 * MAX_DOMAINS):
-        domains.add(str(index), index, 0, {"decided": index % 2})
-    domains.add("3", 3 * MAX_DOMAINS, 0, {"decided": 0})  # one of the first goes on
+        domains.add(str(index), index, 0, {"headline": index % 2})
+    domains.add("3", 3 * MAX_DOMAINS, 0, {"headline": 0})  # one of the first goes on
     rows = domains.as_list()
     assert len(rows) == MAX_DOMAINS + 1
-    assert (rows[3]["domain"], rows[3]["segments"], rows[3]["decided"]) == ("3", 2, 0.5)
+    assert (rows[3]["domain"], rows[3]["segments"], rows[3]["headline"]) == ("3", 2, 0.5)
     assert rows[-1] == {
         "domain": None,
         "segments": 2 * MAX_DOMAINS,
         "first": MAX_DOMAINS,
-        "decided": 0.5,
+        "headline": 0.5,
     }
 
 

@@ -56,16 +56,16 @@ def run(labels: list[int], spec: LearnerSpec = UPDATES["segment"], **protocol: A
     learner.learn = lambda label: (record.learned.append(now), learn(label))  # type: ignore
     draw = np.random.default_rng(1)
     for i, label in enumerate(labels):
-        test.begin(Segment(i * SEGMENT_US, (i + 1) * SEGMENT_US, label))
+        test.begin_segment(Segment(i * SEGMENT_US, (i + 1) * SEGMENT_US, label))
         for _ in range(BINS):
             counts = draw.poisson(0.4, (2, 4, 4)).astype(np.int32)
             x = torch.from_numpy(counts)[None].float()
-            said, scored = test.bin(x, counts, now)
+            said, scored = test.step(x, counts, now)
             record.bins.append((now, said))
             record.verdicts.extend((now, v) for v in scored)
             now += BIN_US
-        record.verdicts.extend((now, v) for v in test.end(now))
-    record.verdicts.extend((now, v) for v in test.finish(now))
+        record.verdicts.extend((now, v) for v in test.end_segment(now))
+    record.verdicts.extend((now, v) for v in test.close(now))
     return record
 
 
@@ -94,12 +94,13 @@ def test_a_label_changes_nothing_said_before_it_arrives(update, decide, delay_us
     assert early[0] == early[1]
     for (_, a), (_, b) in zip(one.verdicts, other.verdicts, strict=True):
         if a.index <= i or (a.index + 1) * SEGMENT_US <= arrival:
-            assert a.said == b.said, a.index
+            assert a.predictions == b.predictions, a.index
             assert np.array_equal(a.rates, b.rates)
             assert np.array_equal(a.frozen_rates, b.frozen_rates)
     # and it is felt in the end
     assert any(
-        a.said != b.said for (_, a), (_, b) in zip(one.verdicts, other.verdicts, strict=True)
+        a.predictions != b.predictions
+        for (_, a), (_, b) in zip(one.verdicts, other.verdicts, strict=True)
     )
 
 
@@ -110,7 +111,7 @@ def test_concurrent_segments_are_scored_at_their_end_and_bins_all_along():
     ]
     assert record.learned == [BIN_US * k for k in range(5 * BINS)]
     assert record.test.scores.bins.total == 5 * BINS
-    assert record.test.scores.tallies["decided"].total == 5
+    assert record.test.scores.tallies["headline"].total == 5
     assert record.test.unscored == 0
 
 
@@ -148,12 +149,12 @@ def test_no_more_than_256_segments_wait():
         delay_us=10**12,
     )
     for i in range(n):
-        test.begin(Segment(i * BIN_US, (i + 1) * BIN_US, i % 3))
-        test.bin(torch.ones(1, 2, 4, 4), np.ones((2, 4, 4), np.int32), i * BIN_US)
-        assert test.end((i + 1) * BIN_US) == []
+        test.begin_segment(Segment(i * BIN_US, (i + 1) * BIN_US, i % 3))
+        test.step(torch.ones(1, 2, 4, 4), np.ones((2, 4, 4), np.int32), i * BIN_US)
+        assert test.end_segment((i + 1) * BIN_US) == []
         assert len(test._waiting) <= MAX_WAITING
     assert test.unscored == 3
-    assert test.finish(n * BIN_US) == []
+    assert test.close(n * BIN_US) == []
     assert test.unscored == n  # every segment is accounted for
     assert not test.scores.tallies
 
@@ -169,28 +170,28 @@ def test_every_segment_is_scored_once_or_counted_as_unscored(delay_us):
 
 def test_a_segment_without_bins_is_no_segment_to_score():
     test = run(labels_of(2)).test
-    test.begin(Segment(0, 1, 0))
-    assert test.end(10**9) == []
+    test.begin_segment(Segment(0, 1, 0))
+    assert test.end_segment(10**9) == []
     assert test.loss is None
-    assert test.scores.tallies["decided"].total == 2
+    assert test.scores.tallies["headline"].total == 2
 
 
 def test_rivals_answer_before_they_learn():
     """No-change and majority have known answers; all but the networks are silent at first."""
     labels = [1, 1, 2, 2, 2, 0]
-    said = [v.said for _, v in run(labels).verdicts]
+    said = [v.predictions for _, v in run(labels).verdicts]
     assert [s["no_change"] for s in said] == [None, 1, 1, 2, 2, 2]
     assert [s["majority"] for s in said] == [None, 1, 1, 1, 1, 2]
-    assert said[0]["river"] is None
+    assert said[0]["softmax_counts"] is None
     assert said[0]["lda_counts"] is None
-    assert said[1]["lda_counts"] == said[1]["lda"] == said[1]["frozen_lda"] == 1
-    assert said[0]["frozen"] is not None
+    assert said[1]["lda_counts"] == said[1]["lda"] == said[1]["frozen_features_lda"] == 1
+    assert said[0]["initial_network"] is not None
 
 
 @pytest.mark.parametrize("decide", ["linear", "lda"])
 def test_decide_names_the_readout(decide):
     for _, verdict in run(labels_of(8), decide=decide).verdicts:
-        assert verdict.said["decided"] == verdict.said[decide]
+        assert verdict.predictions["headline"] == verdict.predictions[decide]
 
 
 def test_auto_follows_the_better_record_so_far():
@@ -200,9 +201,9 @@ def test_auto_follows_the_better_record_so_far():
     for _, verdict in record.verdicts:
         better = "linear" if hits["linear"] > hits["lda"] else "lda"
         chosen.add(better)
-        assert verdict.said["decided"] == verdict.said[better]
+        assert verdict.predictions["headline"] == verdict.predictions[better]
         for name in hits:
-            hits[name] += verdict.said[name] == verdict.segment.label
+            hits[name] += verdict.predictions[name] == verdict.segment.label
     assert chosen == {"linear", "lda"}
 
 
@@ -221,7 +222,7 @@ def test_on_random_labels_every_honest_maker_scores_chance():
     hits: dict[str, list[bool]] = {}
     for seed in range(3):
         for _, verdict in run(labels_of(60, seed), UPDATES["step"]).verdicts:
-            for name, answer in verdict.said.items():
+            for name, answer in verdict.predictions.items():
                 hits.setdefault(name, []).append(answer == verdict.segment.label)
     assert len(hits) == 10
     for name, found in hits.items():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from streamstop.errors import UsageError
-from streamstop.events.binning import MAX_DESCRIBED_JUMPS, Bin, Binner, Jump, pixel_to_cell_map
+from streamstop.events.binning import MAX_DESCRIBED_JUMPS, Bin, Binner, TimeJump, pixel_to_cell_map
 from streamstop.events.packet import EVENT_DTYPE, Events, SensorSize, make_events
 
 SMALL = SensorSize(4, 4)
@@ -211,7 +211,7 @@ def test_a_step_of_gap_us_is_time_and_one_more_is_a_jump():
     assert (binner.jumps, binner.pending) == (0, 1)
     assert brief(binner.push(at(201))) == [(10, 100, 1, False)]
     assert brief(binner.flush()) == [(20, 200, 1, True)]
-    assert binner.first_jumps == [Jump(2, 100, 201)]
+    assert binner.first_jumps == [TimeJump(2, 100, 201)]
     assert "event 2: time jumped forward by 101 us" in str(binner.first_jumps[0])
 
 

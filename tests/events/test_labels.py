@@ -6,9 +6,9 @@ import pytest
 
 from streamstop.errors import SourceError, UsageError
 from streamstop.events.labels import (
-    Interval,
+    LabelInterval,
     align_intervals,
-    named,
+    apply_class_names,
     read_label_csv,
     sorted_classes,
 )
@@ -24,13 +24,16 @@ def write(tmp_path: Path, text: str) -> Path:
 
 def test_intervals_come_in_time_order_with_their_lines(tmp_path: Path) -> None:
     path = write(tmp_path, HEADER + "2,300,400\n\n wave , 100 ,200\n")
-    assert read_label_csv(path) == [Interval(100, 200, "wave", 4), Interval(300, 400, "2", 2)]
+    assert read_label_csv(path) == [
+        LabelInterval(100, 200, "wave", 4),
+        LabelInterval(300, 400, "2", 2),
+    ]
 
 
 def test_as_a_spreadsheet_saves_it(tmp_path: Path) -> None:
     path = tmp_path / "rec.csv"
     path.write_bytes(b"\xef\xbb\xbf" + (HEADER + "1,0,5\n").replace("\n", "\r\n").encode())
-    assert read_label_csv(path) == [Interval(0, 5, "1", 2)]
+    assert read_label_csv(path) == [LabelInterval(0, 5, "1", 2)]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,7 @@ def test_whole_numbers_sort_by_value() -> None:
     assert sorted_classes(["11", "2", "b", "1", "a", "2"]) == ("1", "2", "11", "a", "b")
 
 
-INTERVALS = [Interval(0, 100, "a"), Interval(200, 300, "b")]
+INTERVALS = [LabelInterval(0, 100, "a"), LabelInterval(200, 300, "b")]
 
 
 def test_times_are_the_recordings_own_where_that_fits() -> None:
@@ -90,9 +93,9 @@ def test_labels_of_another_recording_are_refused(first_us: int, last_us: int) ->
 
 def test_class_names_come_from_the_mapping_of_the_set(tmp_path: Path) -> None:
     """As in the DVS-Gesture set: names by number, the number kept in front; no file, no names."""
-    assert named(("1", "8"), tmp_path) == ("1", "8")
+    assert apply_class_names(("1", "8"), tmp_path) == ("1", "8")
     (tmp_path / "gesture_mapping.csv").write_text("action,label\nhand_clapping,1\narm_roll,8\n")
-    assert named(("1", "8", "9"), tmp_path) == ("1 hand_clapping", "8 arm_roll", "9")
+    assert apply_class_names(("1", "8", "9"), tmp_path) == ("1 hand_clapping", "8 arm_roll", "9")
     (tmp_path / "gesture_mapping.csv").write_text("action,label\nhand_clapping\n")
     with pytest.raises(UsageError, match="line 2"):
-        named(("1",), tmp_path)
+        apply_class_names(("1",), tmp_path)

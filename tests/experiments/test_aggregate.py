@@ -30,7 +30,7 @@ def test_every_figure_has_mean_deviation_number_and_interval(tmp_path: Path) -> 
     assert summary["per_class"] == [
         {"class": "a", "segments": mean_sd_tree([10, 10, 10]), "recall": figure}
     ]
-    assert summary["learner_less_rivals"]["lda_counts"]["segment"]["mean"] == pytest.approx(0.2)
+    assert summary["margin_over_baselines"]["lda_counts"]["segment"]["mean"] == pytest.approx(0.2)
     assert summary["drift"]["count"]["mean"] == 1
     assert [(r["seed"], r["segment"]) for r in summary["runs"]] == [(0, 0.6), (1, 0.7), (2, 0.8)]
     assert (summary["status"], summary["n"], summary["data"]) == ("complete", 3, "simulated")
@@ -56,12 +56,12 @@ def test_domains_and_continual_figures_have_means_too(tmp_path: Path) -> None:
             tmp_path,
             seed,
             5,
-            continual={"tasks": ["x"], "taught": [0], "makers": {"decided": figures}},
+            continual={"tasks": ["x"], "taught": [0], "makers": {"headline": figures}},
             per_domain=[{"domain": "lamp", "accuracy": value, "segments": 4}],
         )
 
     summary = aggregate_runs([with_tests(0, 0.5), with_tests(1, 0.7)], command="")
-    own = summary["continual"]["makers"]["decided"]
+    own = summary["continual"]["makers"]["headline"]
     assert own["average_accuracy"]["mean"] == pytest.approx(0.6)
     assert own["forgetting"] is None
     assert "r" not in own

@@ -42,7 +42,7 @@ def test_runs_that_differ_by_seed_alone_are_one_group(tmp_path: Path) -> None:
     accuracy = found.groups[0].figure("accuracy", "segment")
     assert accuracy is not None
     assert (accuracy["mean"], accuracy["n"]) == (pytest.approx(0.55), 2)
-    assert found.groups[0].rival == "lda_counts"
+    assert found.groups[0].best_baseline == "lda_counts"
 
 
 def test_a_group_is_called_by_what_sets_it_apart_from_others_of_its_name(tmp_path: Path) -> None:

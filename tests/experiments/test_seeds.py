@@ -95,7 +95,7 @@ def test_one_folder_holds_a_run_folder_for_each_seed_and_their_summary(tmp_path:
         summary = json.loads((inside / "summary.json").read_text())
         assert summary["command"] == f"--seed {seed}"
         told = tomllib.loads((inside / "config.toml").read_text())["run"]
-        assert (told["seed"], told["out"]) == (seed, str(tmp_path / "runs"))
+        assert (told["seed"], told["output_dir"]) == (seed, str(tmp_path / "runs"))
 
 
 def test_each_process_computes_on_one_thread(
@@ -183,7 +183,7 @@ def test_seeds_whose_parent_was_killed_sum_up_and_end(tmp_path: Path) -> None:
         "from helpers.made_runs import fake_run\n"
         "from streamstop.experiments.seeds import run_seeds\n"
         "from streamstop.config.sections import Config, RunConfig\n"
-        f"config = Config(run=RunConfig(out={str(tmp_path)!r}, name='wait'))\n"
+        f"config = Config(run=RunConfig(output_dir={str(tmp_path)!r}, name='wait'))\n"
         "run_seeds(config, (0, 1), jobs=2, run=fake_run, progress=lambda p: print(p, flush=True))"
     )
     path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])

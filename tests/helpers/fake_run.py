@@ -13,19 +13,19 @@ from typing import Any
 
 import numpy as np
 
-BASELINES = ("no_change", "majority", "frozen", "river", "lda_counts")
-DECIDERS = ("decided", "linear", "lda", *BASELINES)
+BASELINES = ("no_change", "majority", "initial_network", "softmax_counts", "lda_counts")
+DECIDERS = ("headline", "linear", "lda", *BASELINES)
 FINAL = {
-    "decided": 0.98,
+    "headline": 0.98,
     "linear": 0.88,
     "lda": 0.985,
     "no_change": 0.15,
     "majority": 0.17,
-    "frozen": 0.35,
-    "river": 0.78,
+    "initial_network": 0.35,
+    "softmax_counts": 0.78,
     "lda_counts": 0.95,
 }
-SPEED_OF_LEARNING = {"linear": 60.0, "river": 60.0}
+SPEED_OF_LEARNING = {"linear": 60.0, "softmax_counts": 60.0}
 OBJECTS = ("box", "cutter", "mouse", "mug", "pencil", "phone", "scissors")
 LAYERS = ("conv1", "conv2", "conv3")
 
@@ -115,7 +115,7 @@ def fake_scenario(
     lasts = [first - 1 for first in firsts[1:]] + [segments - 1]
     names = [f"TEST domain {i}" for i in range(spans)]
     detectors, signals = ("ADWIN", "Page-Hinkley", "KSWIN"), ("errors", "event rate", "firing rate")
-    makers = ("decided", *BASELINES, "frozen_lda")
+    makers = ("headline", *BASELINES, "frozen_features_lda")
     return {
         "scenario": {
             "name": "corrupted",
@@ -209,10 +209,11 @@ def _summary(
 ) -> dict[str, Any]:
     n = len(classes)
     confusion = np.zeros((n, n), dtype=int)
-    np.add.at(confusion, (labels, decisions["decided"]), 1)
+    np.add.at(confusion, (labels, decisions["headline"]), 1)
     scores = {name: _share(values == labels) for name, values in decisions.items()}
     hits, support, claims = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     return {
+        "schema": 2,
         "name": "test-data",
         "command": "streamstop run --source TEST-DATA --set segments.length_us=500000 --seed 0",
         "status": status,
@@ -221,14 +222,14 @@ def _summary(
         "seed": 0,
         "protocol": {
             "update": "segment",
-            "arrival": "concurrent",
+            "arrival": "immediate",
             "evaluation": "prequential",
-            "decide": "auto",
+            "decision": "auto",
         },
-        "segments": len(labels),
-        "bins": len(labels) * 50,
+        "n_segments": len(labels),
+        "n_bins": len(labels) * 50,
         "classes": list(classes),
-        "accuracy": scores["decided"]
+        "accuracy": scores["headline"]
         | {"bin": 0.87, "balanced": 0.94, "kappa": 0.93, "kappa_m": 0.91, "kappa_t_bin": -3.2},
         "accuracy_by_readout": {k: scores[k] for k in ("linear", "lda")},
         "baselines": {k: scores[k] for k in BASELINES},
@@ -299,11 +300,11 @@ def _write_metrics(
             accuracy: dict[str, float] = {}
             if labelled:
                 low = max(0, i - 49)
-                before = right["decided"][low - 1] if low else 0
+                before = right["headline"][low - 1] if low else 0
                 accuracy = {
-                    "segment": right["decided"][i] / (i + 1),
-                    "segment_windowed": (right["decided"][i] - before) / (i + 1 - low),
-                } | {k: right[k][i] / (i + 1) for k in DECIDERS if k != "decided"}
+                    "segment": right["headline"][i] / (i + 1),
+                    "segment_windowed": (right["headline"][i] - before) / (i + 1 - low),
+                } | {k: right[k][i] / (i + 1) for k in DECIDERS if k != "headline"}
             gone = 1 - np.exp(-i / 80)
             record = {
                 "bin": (i + 1) * 50 - 1 if labelled else (i + 1) * 100 - 1,
@@ -328,7 +329,16 @@ def _write_metrics(
 def _write_segments(
     path: Path, labels: np.ndarray, decisions: dict[str, np.ndarray], classes: tuple[str, ...]
 ) -> None:
-    columns = ("decided", "linear", "lda", "frozen", "no_change", "majority", "river", "lda_counts")
+    columns = (
+        "headline",
+        "linear",
+        "lda",
+        "initial_network",
+        "no_change",
+        "majority",
+        "softmax_counts",
+        "lda_counts",
+    )
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(

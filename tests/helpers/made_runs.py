@@ -16,7 +16,16 @@ from streamstop.config.recipe import to_toml
 from streamstop.config.sections import Config
 from streamstop.errors import SourceError
 
-MAKERS = ("decided", "linear", "lda", "frozen", "river", "lda_counts", "majority", "no_change")
+MAKERS = (
+    "headline",
+    "linear",
+    "lda",
+    "initial_network",
+    "softmax_counts",
+    "lda_counts",
+    "majority",
+    "no_change",
+)
 
 
 def make_run(
@@ -45,6 +54,7 @@ def make_run(
         for name, value in (rivals or {"lda_counts": 0.5, "majority": 0.25}).items()
     }
     summary = {
+        "schema": 2,
         "name": "test-data",
         "command": "streamstop run TEST-DATA",
         "status": "complete",
@@ -52,8 +62,8 @@ def make_run(
         "source": "TEST-DATA",
         "data": "simulated",
         "seed": seed,
-        "protocol": {"evaluation": "prequential", "order": "iid"},
-        "segments": len(right),
+        "protocol": {"evaluation": "prequential", "order": "shuffled"},
+        "n_segments": len(right),
         "classes": ["a", "b"],
         "accuracy": {**own, "kappa": 2 * share(right) - 1},
         "accuracy_by_readout": {"linear": own},

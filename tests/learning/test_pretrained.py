@@ -105,7 +105,7 @@ def test_a_frozen_run_decides_as_the_network_does_and_leaves_its_bytes(begin, tm
         network = tiny(seed=seed)
         weights = written(tmp_path / f"{seed}.safetensors", network)
         result = begin(weights, "learner.frozen=true", "run.seed=5", labels=sides())
-        decided = [row["decided"] for row in rows(result)]
+        decided = [row["headline"] for row in rows(result)]
         assert decided == [("left", "right")[i] for i in said_by(network)]
         assert decided == [row["linear"] for row in rows(result)]
         differ |= set(decided)
@@ -130,13 +130,15 @@ def test_frozen_is_frozen_whatever_the_learner_would_do(begin, tmp_path, mode):
 def test_a_frozen_run_is_scored_beside_rivals_that_learn(begin, tmp_path):
     weights = written(tmp_path / "w.safetensors")
     summary = begin(weights, "learner.frozen=true", labels=sides()).summary
-    assert summary["segments"] == 12
+    assert summary["n_segments"] == 12
     assert summary["accuracy_by_readout"] == {
         "linear": {k: summary["accuracy"][k] for k in ("segment", "segment_last_third")}
     }
-    assert "frozen" not in summary["baselines"]  # it would be the learner itself
-    assert {"frozen_linear", "frozen_lda", "lda_counts", "river"} < set(summary["baselines"])
-    assert (summary["protocol"]["decide"], summary["protocol"]["frozen"]) == ("linear", True)
+    assert "initial_network" not in summary["baselines"]  # it would be the learner itself
+    assert {"frozen_features_linear", "frozen_features_lda", "lda_counts", "softmax_counts"} < set(
+        summary["baselines"]
+    )
+    assert (summary["protocol"]["decision"], summary["protocol"]["frozen"]) == ("linear", True)
     assert summary["weights"]["sha256"] == file_digest(weights)
 
 
@@ -168,8 +170,13 @@ def test_learner_and_shadow_begin_with_the_weights(begin, tmp_path, mode):
     result = begin(weights, "learner.lr_readout=0.1", *mode, labels=sides())
     expected = [("left", "right")[i] for i in said_by(network)]
     found = rows(result)
-    assert found[0]["decided"] == found[0]["linear"] == found[0]["frozen_linear"] == expected[0]
-    assert [row["frozen"] for row in found] == expected
+    assert (
+        found[0]["headline"]
+        == found[0]["linear"]
+        == found[0]["frozen_features_linear"]
+        == expected[0]
+    )
+    assert [row["initial_network"] for row in found] == expected
     assert [row["linear"] for row in found] != expected
     kept = load_file(result.run_dir / "weights.safetensors")
     assert not torch.equal(kept["readout.weight"], network.parameters()["readout.weight"])
@@ -179,7 +186,7 @@ def test_auto_leaves_the_trained_readout_only_for_a_better_record(begin, tmp_pat
     found = rows(begin(written(tmp_path / "w.safetensors"), labels=sides()))
     linear = lda = 0
     for row in found:
-        assert row["decided"] == row["lda" if lda > linear else "linear"]
+        assert row["headline"] == row["lda" if lda > linear else "linear"]
         linear += row["linear"] == row["label"]
         lda += row["lda"] == row["label"]
 
@@ -193,7 +200,9 @@ def test_a_run_goes_on_from_an_earlier_runs_weights(begin):
     network = tiny()
     network.load_parameters(tensors)
     second = begin(weights, "run.seed=9", labels=sides())
-    assert [row["frozen"] == "right" for row in rows(second)] == [bool(i) for i in said_by(network)]
+    assert [row["initial_network"] == "right" for row in rows(second)] == [
+        bool(i) for i in said_by(network)
+    ]
     assert second.summary["weights"]["sha256"] == file_digest(weights)
     assert first.summary["weights"] is None
 
@@ -336,8 +345,8 @@ def test_a_trained_discriminant_decides_from_the_first_segment_on(begin, tmp_pat
     for sets in ((), ("learner.frozen=true",)):
         result = begin(weights, "readout.decision=lda", *sets, labels=sides())
         found = rows(result)
-        assert [row["lda"] for row in found] == [row["decided"] for row in found] == truth
-        assert result.summary["protocol"]["decide"] == "lda"
+        assert [row["lda"] for row in found] == [row["headline"] for row in found] == truth
+        assert result.summary["protocol"]["decision"] == "lda"
     unaware = rows(begin(weights, "readout.lda_prior_count=0", labels=sides()))
     assert unaware[0]["lda"] == "left", "it begins with nothing, and ties go to the first"
 
@@ -348,17 +357,17 @@ def test_what_it_began_with_is_scored_beside_it(begin, tmp_path):
     weights, _ = knowing(tmp_path / "w.safetensors", network)
     result = begin(weights, labels=sides())
     found = rows(result)
-    assert {row["frozen"] for row in found} == {"left"}
-    assert [row["frozen_discriminant"] for row in found] == [row["label"] for row in found]
-    assert result.summary["baselines"]["frozen_discriminant"]["segment"] == 1.0
-    assert result.summary["weights"]["discriminant_segments"] == 10.0
+    assert {row["initial_network"] for row in found} == {"left"}
+    assert [row["initial_lda"] for row in found] == [row["label"] for row in found]
+    assert result.summary["baselines"]["initial_lda"]["segment"] == 1.0
+    assert result.summary["weights"]["lda_prior_count"] == 10.0
     said = write_page(result.run_dir).read_text()
     assert "counts as 10 segments per class" in said
     for name, sets in (("w", ["learner.frozen=true"]), ("plain", [])):
         plain = written(tmp_path / "plain.safetensors", network)
         summary = begin(weights if name == "w" else plain, *sets, labels=sides()).summary
-        assert "frozen_discriminant" not in summary["baselines"]
-    assert summary["weights"]["discriminant_segments"] is None
+        assert "initial_lda" not in summary["baselines"]
+    assert summary["weights"]["lda_prior_count"] is None
 
 
 def test_prior_is_what_a_trained_discriminant_counts_for(tmp_path):
@@ -538,7 +547,7 @@ def test_what_train_leaves_starts_a_run(tmp_path):
     result = pipeline.run(load_config(None, (), flags))
     assert result.summary["classes"] == ["left", "right"]
     assert result.summary["protocol"]["bin_us"] == 3000
-    assert result.summary["segments"] == 12
+    assert result.summary["n_segments"] == 12
     assert result.summary["accuracy"]["segment"] == 1.0
     assert result.summary["accuracy_by_readout"]["lda"]["segment"] == 1.0
     assert Pretrained.from_file(str(weights)).lda.counts.tolist() == [6, 6]

@@ -30,10 +30,10 @@ def names(folder: Path) -> set[str]:
 
 def test_a_finished_folder_holds_it_all(tmp_path, parameters):
     with RunFolder(tmp_path / "runs", "demo", "[run]\nseed = 1\n") as folder:
-        folder.metrics({"bin": 1, "accuracy": {"segment": None}})
-        folder.metrics({"bin": 2, "accuracy": {"segment": 0.5}})
-        folder.segment({"segment": 0, "label": "a, b", "decided": ""})
-        folder.finish(SUMMARY, parameters)
+        folder.log_metrics({"bin": 1, "accuracy": {"segment": None}})
+        folder.log_metrics({"bin": 2, "accuracy": {"segment": 0.5}})
+        folder.log_segment({"segment": 0, "label": "a, b", "headline": ""})
+        folder.finalize(SUMMARY, parameters)
     assert names(folder.path) == {
         *("config.toml", "metrics.jsonl", "segments.csv", "ledger.json", "summary.json"),
         "weights.safetensors",
@@ -45,7 +45,7 @@ def test_a_finished_folder_holds_it_all(tmp_path, parameters):
     with (folder.path / "segments.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == SEGMENT_COLUMNS
-    assert (rows[0]["label"], rows[0]["decided"], rows[0]["lda"]) == ("a, b", "", "")
+    assert (rows[0]["label"], rows[0]["headline"], rows[0]["lda"]) == ("a, b", "", "")
     assert json.loads((folder.path / "summary.json").read_text()) == SUMMARY
     assert json.loads((folder.path / "ledger.json").read_text()) == SUMMARY["ledger"]
     weights = load_file(folder.path / "weights.safetensors")
@@ -55,7 +55,7 @@ def test_a_finished_folder_holds_it_all(tmp_path, parameters):
 
 def test_without_weights_no_file_pretends_to_hold_them(tmp_path):
     with RunFolder(tmp_path, "run", "") as folder:
-        folder.finish(SUMMARY, None)
+        folder.finalize(SUMMARY, None)
     assert "weights.safetensors" not in names(folder.path)
     assert "summary.json" in names(folder.path)
 
@@ -81,16 +81,16 @@ def test_what_fails_to_be_written_leaves_no_summary(tmp_path, parameters, monkey
 
         monkeypatch.setattr(Path, "write_text", write_unless_full)
     with RunFolder(tmp_path, "run", "") as folder, pytest.raises(OSError, match="No space"):
-        folder.finish(SUMMARY, parameters)
+        folder.finalize(SUMMARY, parameters)
     assert "summary.json" not in names(folder.path)
     assert fails not in names(folder.path)
 
 
 def test_metrics_are_on_disk_before_the_summary_is(tmp_path, parameters):
     with RunFolder(tmp_path, "run", "") as folder:
-        folder.metrics({"bin": 1})
-        folder.segment({"segment": 0})
-        folder.finish(SUMMARY, parameters)
+        folder.log_metrics({"bin": 1})
+        folder.log_segment({"segment": 0})
+        folder.finalize(SUMMARY, parameters)
         assert (folder.path / "metrics.jsonl").read_text() == '{"bin":1}\n'
         assert len((folder.path / "segments.csv").read_text().splitlines()) == 2
 
@@ -137,4 +137,4 @@ def test_out_that_cannot_be_made(tmp_path):
 
 def test_an_unknown_column_is_refused(tmp_path):
     with RunFolder(tmp_path, "run", "") as folder, pytest.raises(ValueError, match="surprise"):
-        folder.segment({"segment": 0, "surprise": 1})
+        folder.log_segment({"segment": 0, "surprise": 1})

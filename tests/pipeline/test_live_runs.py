@@ -89,7 +89,7 @@ def test_file_socket_and_tee_give_the_same_run(tmp_path: Path) -> None:
     for result in (from_file, over_tcp, from_tee):
         assert result.exit_code == 0
         assert result.summary["ledger"]["received"] == result.summary["ledger"]["binned"] == 4_000
-        assert result.summary["segments"] == 10
+        assert result.summary["n_segments"] == 10
     for name in ("metrics.jsonl", "weights.safetensors"):
         whole = (from_file.run_dir / name).read_bytes()
         assert len(whole) > 100
@@ -126,8 +126,8 @@ def test_udp_with_pauses_replays_from_its_tee_to_the_same_bytes(tmp_path: Path) 
     assert sent[0].events == n
     assert live.summary["ledger"]["received"] == n == again.summary["ledger"]["received"]
     # Bins went on in the pause and after the end, where the file alone tells of 0.5 s.
-    assert live.summary["bins"] > 60
-    assert again.summary["bins"] == live.summary["bins"]
+    assert live.summary["n_bins"] > 60
+    assert again.summary["n_bins"] == live.summary["n_bins"]
     for name in ("metrics.jsonl", "weights.safetensors"):
         assert (live.run_dir / name).read_bytes() == (again.run_dir / name).read_bytes(), name
 

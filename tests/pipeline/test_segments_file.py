@@ -9,7 +9,13 @@ import pytest
 from helpers.made_runs import hits, make_run
 
 from streamstop.errors import UsageError
-from streamstop.pipeline.segments_file import MAX_LINE, WINDOW, count_shared, curves, grid
+from streamstop.pipeline.segments_file import (
+    MAX_LINE,
+    WINDOW,
+    count_shared,
+    sample_points,
+    windowed_accuracy,
+)
 
 
 def rows(folder: Path) -> Path:
@@ -40,16 +46,16 @@ def test_with_other_bins_segments_are_matched_by_number(tmp_path: Path) -> None:
 def test_a_curve_is_the_share_of_the_last_segments(tmp_path: Path) -> None:
     a = make_run(tmp_path / "a", hits(60, 100))
     at = [1, 40, 50, 90, 100, 120]
-    found = curves(rows(a), at, ["decided", "not there"])
-    assert found["decided"] == [0, 0, 10 / WINDOW, 1.0, 1.0, None]
+    found = windowed_accuracy(rows(a), at, ["headline", "not there"])
+    assert found["headline"] == [0, 0, 10 / WINDOW, 1.0, 1.0, None]
     assert found["not there"] == [None] * 6
 
 
 def test_a_grid_begins_with_the_first_segment_and_ends_with_the_last() -> None:
-    assert grid(3) == [1, 2, 3]
-    assert grid(1) == [1]
-    assert grid(0) == []
-    many = grid(100_000)
+    assert sample_points(3) == [1, 2, 3]
+    assert sample_points(1) == [1]
+    assert sample_points(0) == []
+    many = sample_points(100_000)
     assert (many[0], many[-1]) == (1, 100_000)
     assert len(many) <= 160
 
@@ -73,6 +79,6 @@ def test_a_long_run_needs_no_more_memory_than_a_short_one(tmp_path: Path) -> Non
     a = make_run(tmp_path / "a", [True, False] * 10_000)
     tracemalloc.start()
     count_shared(rows(a), rows(a), by_time=True)
-    curves(rows(a), grid(20_000))
+    windowed_accuracy(rows(a), sample_points(20_000))
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()

@@ -51,7 +51,7 @@ def test_what_is_no_run_is_named_and_the_others_are_done(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["a", "b", "--out", "x.html"], "--out is for a single run, and these are 2"),
+        (["a", "b", "--out", "x.html"], "--out is for a single run; 2 were given"),
         (["a", "--out", "."], "--out needs a file, and this is a folder"),
         (["a", "--out", "absent/x.html"], "--out needs a file in a folder that exists"),
         ([], "Missing argument"),

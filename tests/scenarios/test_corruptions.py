@@ -51,7 +51,7 @@ def over(events: Events, *words: str, sensor: SensorSize = SENSOR, seed: int = 0
     cuts=st.lists(st.integers(0, 400), max_size=12),
     ramp=st.integers(0, 3),
     until=st.sampled_from([None, 4]),
-    reset_gap_us=st.sampled_from([0, 15_000]),
+    gap_us=st.sampled_from([0, 15_000]),
     late_us=st.sampled_from([0, 5000]),
 )
 def test_packets_do_not_matter_and_counts_add_up(
@@ -64,7 +64,7 @@ def test_packets_do_not_matter_and_counts_add_up(
     gap_us: int,
     late_us: int,
 ) -> None:
-    labels = track(LENGTHS, reset_gap_us=gap_us)
+    labels = track(LENGTHS, gap_us=gap_us)
     end_us = labels.segments[-1].end_us
     events = events_over(end_us, n, seed, shuffle_us=late_us)
     one = corruption(kind, ramp=ramp, until=until)
@@ -102,7 +102,7 @@ def test_packets_do_not_matter_and_counts_add_up(
 def test_stretched_events_stay_in_their_segments_and_in_order(
     factor: float, ramp: int, align_us: int
 ) -> None:
-    labels = track(LENGTHS, reset_gap_us=7000, start_us=500)
+    labels = track(LENGTHS, gap_us=7000, start_us=500)
     events = events_over(labels.segments[-1].end_us + 9000, 500)
     stream = Stream(events, labels)
     source = corrupted(stream, [Corruption("stretch", factor, 1, ramp)], align_us=align_us)
@@ -316,7 +316,7 @@ def test_words(text: str, expected: Corruption) -> None:
         ("loss 2", "lies from 0 to 1"),
         ("threshold 0.5", "lies from 1 to 100"),
         ("loss at noon", "is not KIND AMOUNT at PLACE"),
-        ("loss 0.5 at 1.5", "share of the stream"),
+        ("loss 0.5 at 1.5", "fraction of the stream"),
         ("loss 0.5 ramp 2 at 3", "is not KIND AMOUNT"),
     ],
 )

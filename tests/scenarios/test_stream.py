@@ -74,7 +74,7 @@ def test_being_tested_changes_nothing(
 ) -> None:
     sets = ("scenario.name=class-incremental", "scenario.held_out_fraction=0.3")
     tested = go(folder, tmp_path, *sets)
-    for name in ("before", "come_to", "end"):
+    for name in ("evaluate_before", "advance_to", "finish"):
         monkeypatch.setattr(HeldOutEvaluation, name, lambda *_: None)
     untested = go(folder, tmp_path, *sets)
     assert untested.summary["continual"] is None
@@ -94,7 +94,7 @@ def test_a_learner_that_begins_anew_with_each_task_knows_the_last_alone(
     result = go(folder, tmp_path, *sets)
     makers = result.summary["continual"]["makers"]
     assert np.array_equal(makers["lda"]["r"], np.eye(3))
-    assert makers["frozen_lda"]["average_accuracy"] > 0.9  # its rivals go on
+    assert makers["frozen_features_lda"]["average_accuracy"] > 0.9  # its rivals go on
 
 
 def test_each_state_of_a_corrupted_world_is_tested(folder: Path, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_each_state_of_a_corrupted_world_is_tested(folder: Path, tmp_path: Path)
     found = rows(result)
     for one, own in zip(result.summary["per_domain"], (found[:24], found[24:]), strict=True):
         assert (one["first"], one["segments"]) == (int(own[0]["segment"]), 24)
-        for maker in ("decided", "lda_counts", "river", "frozen"):
+        for maker in ("headline", "lda_counts", "softmax_counts", "initial_network"):
             assert one[maker] == np.mean([row[maker] == row["label"] for row in own])
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamstop.errors import DamageError, UsageError
-from streamstop.events.labels import Interval
+from streamstop.events.labels import LabelInterval
 from streamstop.events.packet import Cursor, Damage, Events, Packet, SensorSize, make_events
 from streamstop.sources import segmentation
 from streamstop.sources.segmentation import (
@@ -109,7 +109,7 @@ def test_one_stray_event_in_a_thousand_does_not_enlarge_the_sensor() -> None:
 
 
 def test_intervals_are_cut_into_whole_lengths() -> None:
-    intervals = [Interval(0, 25, "a"), Interval(30, 39, "b"), Interval(50, 70, "c")]
+    intervals = [LabelInterval(0, 25, "a"), LabelInterval(30, 39, "b"), LabelInterval(50, 70, "c")]
     cuts = cut_intervals(intervals, 10)
     assert [one[:3] for one in cuts] == [
         (0, 10, "a"),
@@ -119,11 +119,11 @@ def test_intervals_are_cut_into_whole_lengths() -> None:
     ]
     assert cut_intervals(intervals, 0) == intervals
     with pytest.raises(UsageError, match="is the length too small"):
-        cut_intervals([Interval(0, 1 << 21, "a")], 1)
+        cut_intervals([LabelInterval(0, 1 << 21, "a")], 1)
 
 
 def test_a_label_track_numbers_classes_in_their_order() -> None:
-    intervals = [Interval(100, 120, "10"), Interval(200, 250, "9")]
+    intervals = [LabelInterval(100, 120, "10"), LabelInterval(200, 250, "9")]
     track = label_track("rec", "labels.csv", intervals, 100, 20)
     assert [(one.start_us, one.end_us, one.label) for one in track] == [
         (100, 120, 1),
@@ -139,7 +139,7 @@ def test_a_label_track_numbers_classes_in_their_order() -> None:
 def test_events_outside_pieces_are_counted_by_cause() -> None:
     recording = Recorded(at_times(0, 5, 12, 22, 40, 41, 44, 59))
     found = scan(recording, coordinates=False)
-    intervals = [Interval(5, 24, "a"), Interval(40, 45, "b")]
+    intervals = [LabelInterval(5, 24, "a"), LabelInterval(40, 45, "b")]
     slices, dropped = cut_segments(recording, found, intervals, 10)
     assert [(one.start_us, one.end_us, one.name, one.events) for one in slices] == [(5, 15, "a", 2)]
     # 0 and 59 lie in no interval; 22, 40, 41 and 44 after the last whole piece of theirs.
@@ -149,7 +149,7 @@ def test_events_outside_pieces_are_counted_by_cause() -> None:
 def test_pieces_without_events_are_not_made() -> None:
     recording = Recorded(at_times(0, 1, 90))
     slices, dropped = cut_segments(
-        recording, scan(recording, coordinates=False), [Interval(0, 100, "a")], 10
+        recording, scan(recording, coordinates=False), [LabelInterval(0, 100, "a")], 10
     )
     assert [(one.start_us, one.events) for one in slices] == [(0, 2), (90, 1)]
     assert not dropped
@@ -159,7 +159,7 @@ def test_an_event_that_comes_late_is_dropped_from_the_piece_it_arrives_in() -> N
     recording = Recorded(at_times(0, 10, 14, 8, 16, 20), size=2)
     found = scan(recording, coordinates=False)
     slices, dropped = cut_segments(
-        recording, found, [Interval(0, 10, "a"), Interval(10, 30, "b")], 0
+        recording, found, [LabelInterval(0, 10, "a"), LabelInterval(10, 30, "b")], 0
     )
     assert [one.events for one in slices] == [1, 5]
     assert not dropped
@@ -179,7 +179,7 @@ def test_every_event_is_in_one_piece_or_counted(
 ) -> None:
     recording = Recorded(at_times(*np.cumsum(steps).tolist()), size)
     found = scan(recording, coordinates=False)
-    intervals = [Interval(*one, "a") for one in list(pairwise(sorted(edges)))[::2]]
+    intervals = [LabelInterval(*one, "a") for one in list(pairwise(sorted(edges)))[::2]]
     slices, dropped = cut_segments(recording, found, intervals, length_us)
     read = [Whole(read_slice(recording, part)) for part in slices]
     for part, one in zip(slices, read, strict=True):
@@ -193,7 +193,7 @@ def test_a_late_piece_is_read_without_what_lies_before_it() -> None:
     recording = Recorded(events, size=10)
     found = scan(recording, coordinates=False)
     middle = int(events["t"][700])
-    interval = Interval(middle, middle + 500, "a")
+    interval = LabelInterval(middle, middle + 500, "a")
     (part,), _ = cut_segments(recording, found, [interval], 0)
     recording.yielded = 0
     whole = Whole(read_slice(recording, part))
@@ -204,6 +204,6 @@ def test_a_late_piece_is_read_without_what_lies_before_it() -> None:
 
 def test_too_many_pieces_are_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segmentation, "MAX_SLICES", 3)
-    assert len(cut_intervals([Interval(0, 30, "a")], 10)) == 3
+    assert len(cut_intervals([LabelInterval(0, 30, "a")], 10)) == 3
     with pytest.raises(UsageError, match=r"would cut 4 segments .* more than the 3 allowed"):
-        cut_intervals([Interval(0, 40, "a")], 10)
+        cut_intervals([LabelInterval(0, 40, "a")], 10)

@@ -169,7 +169,7 @@ def test_a_folded_network_predicts_what_the_whole_one_does(rule, readout):
 
 
 def test_folding_a_network_without_it_changes_nothing():
-    network = build(ONE._replace(norm="weight"))
+    network = build(ONE._replace(norm="weight_standardization"))
     spec, parameters = network.folded()
     assert spec == network.spec
     assert all(value is parameters[name] for name, value in network.parameters().items())
@@ -177,7 +177,9 @@ def test_folding_a_network_without_it_changes_nothing():
 
 def test_a_stream_refuses_it_and_says_what_to_do():
     network = replace(NETWORK, neuron=NeuronSpec(normalization="batch"))
-    with pytest.raises(UsageError, match=r'no batch: take "weight".*folded weights'):
+    with pytest.raises(
+        UsageError, match=r'no batch: take "weight_standardization".*folded weights'
+    ):
         StopLearner(network, LearnerSpec())
 
 

@@ -29,7 +29,7 @@ CASES = {
     "groups and a stride": Case((4, 7, 6), (LayerSpec("conv", 6, groups=2, stride=2), CONV)),
     "hard reset": Case(SHAPE, (POOLED, CONV), reset="hard"),
     "thresholds of neurons": Case(SHAPE, (POOLED, CONV), threshold="neuron"),
-    "standardised weights": Case(SHAPE, (POOLED, CONV), norm="weight"),
+    "standardised weights": Case(SHAPE, (POOLED, CONV), norm="weight_standardization"),
     "normalised batches": Case(SHAPE, (POOLED, CONV), norm="batch"),
     "normalised batches, hard reset": Case(SHAPE, (POOLED, CONV), norm="batch", reset="hard"),
     "blocks": Case((2, 8, 8), (CONV, BLOCK, SHRINKING)),

@@ -24,7 +24,7 @@ ONE_LAYER = {
     "conv": Case(SHAPE, (CONV,)),
     "conv, one sample": Case(SHAPE, (POOLED,), batch=1),
     "linear": Case(SHAPE, (LINEAR,), surrogate="triangle"),
-    "standardised weights": Case(SHAPE, (CONV,), norm="weight"),
+    "standardised weights": Case(SHAPE, (CONV,), norm="weight_standardization"),
     "a threshold a neuron": Case(SHAPE, (POOLED,), threshold="neuron"),
 }
 
@@ -91,7 +91,7 @@ def test_below_the_last_layer_only_the_path_through_membranes_is_dropped():
 
 
 @pytest.mark.parametrize("readout", ["linear", "leaky_integrator", "spiking"])
-@pytest.mark.parametrize("norm", ["none", "weight", "batch"])
+@pytest.mark.parametrize("norm", ["none", "weight_standardization", "batch"])
 def test_a_single_step_equals_bptt_through_blocks_too(norm, readout):
     """What joins a membrane from elsewhere is not scaled."""
     layers = (CONV, LayerSpec("block", 6, stride=2), LayerSpec("block", 8, residual="membrane"))

@@ -61,7 +61,7 @@ def test_theta_stays_positive_and_leak_in_range(gradients, lr, optimizer, dtype)
 
 
 def test_every_leak_that_the_configuration_allows_can_be_had():
-    limits = next(f.metadata for f in fields(NetworkConfig) if f.name == "leak")
+    limits = next(f.metadata for f in fields(NetworkConfig) if f.name == "leak_init")
     assert limits["below"] == LEAK_MAX
     for leak in (math.nextafter(0.0, 1.0), math.nextafter(LEAK_MAX, 0.0)):
         assert math.isfinite(float(layer_of(LayerSpec("linear", 3), leak=leak).leak_logit))

@@ -23,7 +23,7 @@ SPARSE = {
 }
 
 
-@pytest.mark.parametrize("norm", ["none", "weight"])
+@pytest.mark.parametrize("norm", ["none", "weight_standardization"])
 @pytest.mark.parametrize("rule", ["stop", "sltt"])
 @pytest.mark.parametrize(("shape", "spec"), SPARSE.values(), ids=SPARSE.keys())
 def test_one_sample_of_few_channels_is_what_it_is_in_a_batch(shape, spec, rule, norm):
@@ -90,7 +90,7 @@ def learn_each(network: Network, x: Tensor, labels: Tensor, look: bool) -> None:
             assert network.grads  # which delivers what waits
 
 
-@pytest.mark.parametrize("norm", ["none", "weight", "batch"])
+@pytest.mark.parametrize("norm", ["none", "weight_standardization", "batch"])
 @pytest.mark.parametrize("batch", [1, 3, 4, MAX_PENDING, MAX_PENDING + 1])
 def test_what_waits_for_one_product_is_the_same_gradient(batch, norm):
     """Looked at after every bin, it cannot wait; zeroed or at rest in between, nothing is lost or

@@ -32,8 +32,10 @@ ONE_LAYER = {
     "no padding": Case((2, 8, 7), (LayerSpec("conv", 4, kernel=5, pad=0),)),
     "global average": Case((2, 6, 5), (CONV,), average=True),
     "groups": Case((4, 6, 6), (LayerSpec("conv", 6, groups=2),)),
-    "standardised weights": Case((2, 6, 6), (CONV,), norm="weight"),
-    "standardised weights, linear": Case((2, 4, 4), (LayerSpec("linear", 9),), norm="weight"),
+    "standardised weights": Case((2, 6, 6), (CONV,), norm="weight_standardization"),
+    "standardised weights, linear": Case(
+        (2, 4, 4), (LayerSpec("linear", 9),), norm="weight_standardization"
+    ),
 }
 
 
@@ -100,7 +102,7 @@ BLOCKS = {
 }
 
 
-@pytest.mark.parametrize("norm", ["none", "weight"])
+@pytest.mark.parametrize("norm", ["none", "weight_standardization"])
 @pytest.mark.parametrize("residual", ["add", "membrane"])
 @pytest.mark.parametrize("layers", BLOCKS.values(), ids=BLOCKS.keys())
 def test_residual_blocks_drop_the_same_path_and_no_other(layers, residual, norm):

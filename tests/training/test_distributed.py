@@ -46,19 +46,19 @@ def recipe(tmp_path: Path, optimizer: str) -> Path:
     path.write_text(f"""
         [data]
         uri = "{tmp_path / "data"}"
-        steps = 3
+        time_steps = 3
         [network]
-        name = "custom"
+        architecture = "custom"
         layers = ["conv 4 pool 2", "linear 12 dropout 0.2"]
         [train]
         optimizer = "{optimizer}"
         epochs = 2
-        batch = 10
+        batch_size = 10
         lr = 1e-2
-        average = 0.5
+        ema_decay = 0.5
         [augment]
-        shift = 1
-        rotate = 10
+        max_shift = 1
+        max_rotation = 10
     """)
     return path
 

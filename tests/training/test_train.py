@@ -47,7 +47,7 @@ def settings(tmp_path: Path, **others: Any) -> Any:
     }
     small |= {"data.uri": str(tmp_path / "data"), "run.output_dir": str(tmp_path / "runs")}
     recipe = tmp_path / "tiny.toml"
-    recipe.write_text("[augment]\nshift = 1\n[train]\nweight_decay = 0.01\n")
+    recipe.write_text("[augment]\nmax_shift = 1\n[train]\nweight_decay = 0.01\n")
     return load_train_config(str(recipe), [], {**small, **others})
 
 
@@ -139,7 +139,7 @@ def samples_of(tmp_path: Path) -> Samples:
 
 
 @pytest.mark.parametrize("rule", ["stop", "ottt", "sltt", "bptt"])
-@pytest.mark.parametrize("loss", ["ce", "mse", "mix"])
+@pytest.mark.parametrize("loss", ["ce", "half_mse", "mean_ce_mse"])
 def test_every_rule_learns_by_every_loss(rule: str, loss: str, tmp_path: Path) -> None:
     samples = samples_of(tmp_path)
     few = {"train.epochs": 6, "augment.max_shift": 0, "train.rule": rule, "train.loss": loss}
@@ -164,7 +164,7 @@ def test_a_loss_at_the_end_is_that_of_the_last_step_and_so_is_the_decision(tmp_p
     x = (samples.x.float() - trainer.mean[0]) / trainer.deviation[0]
     network = trainer.network
     network.reset_state(len(x))
-    for _ in range(config.data.steps):
+    for _ in range(config.data.time_steps):
         logits = network.forward(x, traces=False)
     expected = torch.nn.functional.cross_entropy(logits, samples.y)
     right = int((logits.argmax(1) == samples.y).sum())
@@ -239,7 +239,7 @@ ELSEWHERE: tuple[dict[str, Any], ...] = (
     {
         "network.architecture": "resnet18",
         "network.readout": "leaky_integrator",
-        "train.loss": "mix",
+        "train.loss": "mean_ce_mse",
     },
     {
         "train.steps_per_forward": 3,
@@ -274,7 +274,7 @@ def test_what_is_kept_says_what_network_it_is(tmp_path: Path) -> None:
     tensors, about = load_weights(result.folder / "best.safetensors")
     assert about["classes"] == ["0", "1", "2"] and about["input"] == [1, 8, 8]
     assert about["network"]["channels"] == [4, 6] and about["bin_us"] == 0
-    assert about["network"]["norm"] == "none", "running statistics were not folded in"
+    assert about["network"]["normalization"] == "none", "running statistics were not folded in"
     assert about["epoch"] == result.summary["parts"][0]["best_epoch"]
     # A network made of the file alone scores on the test set what the training says of itself.
     section = {key: tuple(v) if isinstance(v, list) else v for key, v in about["network"].items()}

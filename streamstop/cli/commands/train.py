@@ -56,7 +56,12 @@ def train(
         ),
     ] = None,
     smoke: Annotated[
-        bool, typer.Option("--smoke", metavar="", help="A handful of samples, one epoch.")
+        bool,
+        typer.Option(
+            "--smoke",
+            metavar="",
+            help="A handful of samples, one epoch; generated ones where the data are missing.",
+        ),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", metavar="", help="Print only train.json.")
@@ -87,17 +92,29 @@ def train(
         from pathlib import Path
 
         from streamstop.cli.display.train_progress import TrainLine
+        from streamstop.datasets.smoke import smoke_sets
         from streamstop.report.pages.training import write_train_page
         from streamstop.training import train as training
 
+        generated = None
         if resume is not None:
             config = training.load_unfinished(Path(resume))
+        elif smoke and recipe is not None and config.data.uri == load_train_config(recipe).data.uri:
+            generated = smoke_sets(recipe, config)
         folder = None if resume is None else Path(resume)
         command = shlex.join(["streamstop", *sys.argv[1:]])
         if peers() > 1:
             command = f"torchrun --nproc-per-node {peers()} -m {command}"
+        if generated is not None and peer() == 0:
+            print(f"streamstop: {generated[1]}", file=sys.stderr)
         with TrainLine(quiet=quiet or peer() > 0) as line, redirect_stdout(sys.stderr):
-            result = training.train(config, folder=folder, command=command, progress=line.update)
+            result = training.train(
+                config,
+                folder=folder,
+                command=command,
+                progress=line.update,
+                sets=generated and generated[0],
+            )
         if not result.is_main:
             return
         page = write_train_page(result.folder)

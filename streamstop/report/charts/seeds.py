@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from streamstop.errors import UsageError
 from streamstop.experiments.groups import Group
-from streamstop.pipeline.segments_file import curves, grid
+from streamstop.pipeline.segments_file import sample_points, windowed_accuracy
 from streamstop.report.charts import lines as charts
 from streamstop.report.charts.lines import Line
 from streamstop.report.formatting import NBSP, percent, shorten
@@ -115,7 +115,7 @@ def curves_chart(
     Empty where no segments.csv can be read.
     """
     most = max((int(n) for group, *_ in lines for n in group.values(N_SEGMENTS) if n), default=0)
-    at = grid(most)
+    at = sample_points(most)
     drawn = []
     wanted: dict[str, list[str]] = {}
     for group, maker, *_ in lines:
@@ -154,7 +154,7 @@ def _of_seeds(
     found = []
     for run in group.runs:
         try:
-            found.append(curves(run.segments, at, makers))
+            found.append(windowed_accuracy(run.segments, at, makers))
         except (UsageError, OSError):
             continue
     return found

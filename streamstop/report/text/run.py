@@ -20,8 +20,8 @@ from streamstop.report.formatting import (
 )
 from streamstop.report.names import (
     HEADLINE,
-    INITIAL_LDA_SEGMENTS,
     LDA,
+    LDA_PRIOR_COUNT,
     LINEAR,
     NAMES,
     PRETRAINED,
@@ -60,7 +60,7 @@ IMMEDIATE = (
     "recorded data set."
 )
 ARRIVAL = {
-    "concurrent": IMMEDIATE,
+    "immediate": IMMEDIATE,
     "delayed": "Delayed: the label of a segment arrives late, for example from a keyboard. The "
     "segment is scored once, when its label arrives, on what was predicted until then. STOP learns "
     "from the bins after that; a label that arrives after its segment trains only the LDA readout.",
@@ -81,7 +81,7 @@ UPDATE_WITHIN_SEGMENT = (
 def note_of(key: str, snapshot: Snapshot) -> str:
     """A short description of a decision maker."""
     if key == HEADLINE:
-        readout = str(snapshot.protocol.get("decide", ""))
+        readout = str(snapshot.protocol.get("decision", ""))
         return HEADLINE_READOUT.get(readout, f"by {readout}" if readout else "")
     if snapshot.frozen and key in (LINEAR, LDA):
         return "pretrained; does not learn in this run"
@@ -162,7 +162,7 @@ def initial_weights_sentence(snapshot: Snapshot) -> str:
 
 
 def _initial_lda(weights: Facts) -> str:
-    segments = weights.get(INITIAL_LDA_SEGMENTS)
+    segments = weights.get(LDA_PRIOR_COUNT)
     if not segments:
         return ""
     return (
@@ -272,9 +272,13 @@ def input_caption(samples: Samples) -> str:
 
 def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:
     """The protocol of the run, term by term; an unknown term is shown as it is."""
-    terms = {key: str(value) for key, value in snapshot.protocol.items() if key != "frozen"}
+    terms = {
+        key: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        for key, value in snapshot.protocol.items()
+        if key != "frozen"
+    }
     evaluation, arrival, update, readout = (
-        terms.pop(key, "") for key in ("evaluation", "arrival", "update", "decide")
+        terms.pop(key, "") for key in ("evaluation", "arrival", "update", "decision")
     )
     rows = []
     if snapshot.trained:
@@ -304,9 +308,9 @@ def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:
             by = HEADLINE_READOUT.get(readout, f"by {readout}")
             rows.append(("Headline prediction", f"Made {by}, once per segment, from all its bins."))
     idle = {
-        "every": update == "segment",
+        "update_interval": update == "segment",
         "delay_us": ARRIVAL.get(arrival) == IMMEDIATE,
-        **dict.fromkeys(("rule", "learn", "loss"), snapshot.frozen or not snapshot.labelled),
+        **dict.fromkeys(("rule", "trainable", "loss"), snapshot.frozen or not snapshot.labelled),
         **dict.fromkeys(("order", "length_us"), not snapshot.labelled),
         "spans": bool(snapshot.scenario.spans),
         "drift_alarms": bool(snapshot.scenario.alarms),
@@ -317,9 +321,8 @@ def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:
 def _term(key: str, value: str) -> tuple[str, str]:
     """A term of the protocol that has no sentence: its name, and its value with its unit."""
     name = key.replace("_", " ")
-    if key == "learn":
-        trained = [word for word in ("weights", "thresholds", "leaks") if word[0] in value]
-        value = "only the readout" if value == "none" else ", ".join(trained) or value
+    if key == "trainable":
+        value = value or "only the readout"
     if key.endswith("_us") and value.isdigit():
         name = {"bin_us": "bin", "length_us": "segment"}.get(key, name.removesuffix(" us"))
         value = duration(int(value) / 1e6) if int(value) else "as labelled"

@@ -107,7 +107,7 @@ def warnings(view: TrainView) -> list[str]:
     found = []
     if view.simulated:
         found.append("The data are simulated: this is not a result on a real sensor.")
-    if limit := view.summary.get("limit", view.setting("data", "limit", 0)):
+    if limit := view.summary.get("limit", view.setting("data", "max_samples", 0)):
         found.append(limited(limit))
     if view.summary.get("rule", "stop") != "stop":
         found.append(f"Not STOP: {RULES.get(str(view.summary['rule']), 'an unknown rule')}.")
@@ -135,7 +135,7 @@ def comparisons(view: TrainView) -> Iterator[tuple[str, str]]:
             if held
             else "after the last epoch; the epoch was not chosen"
         )
-        late = number(view.setting("data", "test_share", 0.0))
+        late = number(view.setting("data", "test_fraction", 0.0))
         what = f"The last {percent(late)} of each recording, or class," if late else "The test set"
         yield "Tested", f"{what} was scored once, {chosen}."
         if late:
@@ -176,13 +176,13 @@ def comparisons(view: TrainView) -> Iterator[tuple[str, str]]:
 
 def _scored_network(view: TrainView) -> Iterator[tuple[str, str]]:
     """How the scored network differs from the one that was trained."""
-    if average := view.setting("train", "average", 0.0):
+    if average := view.setting("train", "ema_decay", 0.0):
         yield (
             "Weights",
             f"Validated, tested and saved was the EMA of the weights (decay {average:g} per "
             "update).",
         )
-    if view.setting("network", "norm", "none") == "batch":
+    if view.setting("network", "normalization", "none") == "batch":
         yield (
             "Normalisation",
             "Batch statistics during training; the tested and saved network has the running "

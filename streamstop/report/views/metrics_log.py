@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
 from streamstop.errors import UsageError
 from streamstop.experiments.significance import mcnemar_test
-from streamstop.pipeline.segments_file import rows
-from streamstop.pipeline.summary_file import number
+from streamstop.pipeline.segments_file import read_rows
+from streamstop.pipeline.summary_file import number, rename_makers
 from streamstop.report.names import HEADLINE
 
 T = TypeVar("T")
@@ -156,7 +156,7 @@ def read_curves(path: Path, *, bin_us: int | None = None) -> Curves:
                 kept.offer(line)
     records = kept.items()
     x, x_label = _axis(records, bin_us)
-    accuracies = [_table(r.get("accuracy")) for r in records]
+    accuracies = [rename_makers(_table(r.get("accuracy"))) for r in records]
     layers = [_table(r.get("layers")) for r in records]
     return Curves(
         x=x,
@@ -175,7 +175,7 @@ def read_paired(path: Path, baselines: tuple[str, ...]) -> dict[str, Paired]:
     losses: Counter[str] = Counter()
     present: list[str] = []
     try:
-        for _, row in rows(path):
+        for _, row in read_rows(path):
             if not (label := row.get("label")):
                 continue
             present = present or [name for name in baselines if name in row]
@@ -200,7 +200,7 @@ def read_windowed(path: Path, makers: tuple[str, ...], window: int) -> WindowedA
     present: tuple[str, ...] = ()
     hits: list[int] = []
     try:
-        for _, row in rows(path):
+        for _, row in read_rows(path):
             if not (label := row.get("label")):
                 continue
             present = present or tuple(name for name in makers if name in row)
@@ -258,7 +258,7 @@ def _table(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _keys(tables: list[Mapping[str, Any]]) -> list[str]:
+def _keys(tables: Sequence[Mapping[str, Any]]) -> list[str]:
     """All keys, in order of first appearance."""
     return list(dict.fromkeys(key for table in tables for key in table))
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from streamstop.config.aliases import current_section
 from streamstop.errors import UsageError
 from streamstop.pipeline.summary_file import number
 
@@ -139,7 +140,7 @@ def _view(
 
     return TrainView(
         summary=summary,
-        settings={k: v for k, v in tomllib.loads(config).items() if isinstance(v, dict)},
+        settings={k: v for k, v in _current(tomllib.loads(config)).items() if isinstance(v, dict)},
         config=config,
         parts=tuple(map(_part, summary["parts"])),
         epochs=max(map(len, lines), default=0),
@@ -180,3 +181,12 @@ def _text(path: Path) -> str:
 
 def _lines(folder: Path) -> list[Mapping[str, Any]]:
     return [json.loads(line) for line in _text(folder / "epochs.jsonl").splitlines()]
+
+
+def _current(tables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The sections of a config.toml, settings under the names that they have now."""
+    return {
+        name: current_section(name, table)
+        for name, table in tables.items()
+        if isinstance(table, dict)
+    }

@@ -59,7 +59,7 @@ def test_without_a_score_it_says_so(tmp_path: Path, others: dict[str, Any]) -> N
 
 def test_what_was_kept_stands_beside_where_there_are_tasks(tmp_path: Path) -> None:
     own = {"average_accuracy": 0.75, "forgetting": 0.125}
-    continual = {"tasks": ["x"], "taught": [0], "makers": {"decided": own}}
+    continual = {"tasks": ["x"], "taught": [0], "makers": {"headline": own}}
     out = console()
     runs = group(tmp_path, [48, 51], continual=continual)
     print_joint(aggregate_runs(runs, command=""), None, out)

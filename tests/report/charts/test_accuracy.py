@@ -10,8 +10,7 @@ from pathlib import Path
 from helpers.fake_run import write_fake_run
 
 from streamstop.evaluation.metrics import WINDOW as METRICS_WINDOW
-from streamstop.pipeline.segments_file import WINDOW
-from streamstop.pipeline.segments_file import rows as rows_of
+from streamstop.pipeline.segments_file import WINDOW, read_rows
 from streamstop.report.charts.accuracy import (
     MAX_BANDS,
     MAX_MARKS,
@@ -52,7 +51,7 @@ def test_lines_that_are_tied_lie_on_each_other(tmp_path: Path) -> None:
     with (folder / "segments.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, rows[0].keys())
         table.writeheader()
-        table.writerows(row | {"river": row["decided"]} for row in rows)
+        table.writerows(row | {"softmax_counts": row["headline"]} for row in rows)
     lines = dict(re.findall(r'<path class="s(0|3)" [^>]* d="([^"]*)"', accuracy_chart_of(folder)))
     assert lines["0"] == lines["3"]
 
@@ -63,8 +62,8 @@ def test_every_decision_maker_has_a_line_over_the_same_window(tmp_path: Path) ->
     text = accuracy_chart(snapshot)
     for score in snapshot.scores:
         assert f"<span>{name_of(score.key)}</span>" in text
-    right = [row["decided"] == row["label"] for _, row in rows_of(tmp_path / "run/segments.csv")]
-    assert dict(snapshot.windowed.accuracy)["decided"][-1] == sum(right[-WINDOW:]) / WINDOW
+    right = [row["headline"] == row["label"] for _, row in read_rows(tmp_path / "run/segments.csv")]
+    assert dict(snapshot.windowed.accuracy)["headline"][-1] == sum(right[-WINDOW:]) / WINDOW
 
 
 def test_a_run_shorter_than_a_window_has_a_chart(tmp_path: Path) -> None:

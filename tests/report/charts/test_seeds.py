@@ -45,7 +45,7 @@ def test_a_band_goes_from_the_lowest_seed_to_the_highest(tmp_path: Path) -> None
         make_run(tmp_path / f"seed-{seed}", hits(count, 60), seed=seed)
     group = compare([str(tmp_path)]).groups[0]
     style = (0, "", 2.0)
-    drawn = curves_chart([(group, "decided", "name", style)], key="k", title="t")
+    drawn = curves_chart([(group, "headline", "name", style)], key="k", title="t")
     assert drawn.count('class="band b0"') == 1
     assert "name 70.0" in drawn.replace("\xa0", " "), "(20/50 + 50/50) / 2 at the end"
     missing = curves_chart([(group, "no such column", "name", style)], key="k", title="t")

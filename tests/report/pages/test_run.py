@@ -228,7 +228,7 @@ def test_names_and_paths_are_escaped(fake_run: MakeRun) -> None:
             "command": NASTY,
             "source": NASTY,
             "seed": NASTY,
-            "protocol": {NASTY: NASTY, "update": NASTY, "decide": NASTY},
+            "protocol": {NASTY: NASTY, "update": NASTY, "decision": NASTY},
             "versions": {NASTY: NASTY},
             "scenario": {"spans": [[0, 99, NASTY], [100, 256, "b"]], "drifts": [100]},
             "drift": {"alarms": [{"segment": 99, "detector": NASTY, "signal": NASTY}]},
@@ -238,7 +238,7 @@ def test_names_and_paths_are_escaped(fake_run: MakeRun) -> None:
             "continual": {
                 "tasks": [NASTY, "b"],
                 "taught": [0, 1],
-                "makers": {name: {"r": [[0, 1], [1, 0]]} for name in ("decided", NASTY)},
+                "makers": {name: {"r": [[0, 1], [1, 0]]} for name in ("headline", NASTY)},
             },
             "ledger": {
                 "received": 1,
@@ -313,11 +313,11 @@ def test_a_run_that_scored_nothing_yet(fake_run: MakeRun) -> None:
     folder = fake_run(
         status="interrupted",
         overrides={
-            "segments": 0,
-            "bins": 3,
+            "n_segments": 0,
+            "n_bins": 3,
             "accuracy": none,
             "accuracy_by_readout": {"linear": none, "lda": none},
-            "baselines": {"river": none, "lda_counts": none},
+            "baselines": {"softmax_counts": none, "lda_counts": none},
             "confusion": [],
             "per_class": [],
             "speed": {},

@@ -77,8 +77,8 @@ def test_domains_and_continual_figures_have_tables(tmp_path: Path) -> None:
     folder = joint(
         tmp_path / "j",
         [48, 51],
-        per_domain=[{"domain": "lamp", "segments": 60, "first": 0, "decided": 0.5}],
-        continual={"tasks": ["lamp"], "taught": [0], "makers": {"decided": own}},
+        per_domain=[{"domain": "lamp", "segments": 60, "first": 0, "headline": 0.5}],
+        continual={"tasks": ["lamp"], "taught": [0], "makers": {"headline": own}},
     )
     text = page(folder).text.replace("\xa0", " ")
     assert "lamp 60 50.0 ± 0 %" in text

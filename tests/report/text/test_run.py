@@ -29,7 +29,7 @@ def scored(fake_run: MakeRun, ours: float, theirs: float, **more: Any) -> Snapsh
         overrides={
             "accuracy": {"segment": ours, "segment_last_third": 1.0},
             "baselines": {
-                "river": {"segment": 0.64, "segment_last_third": 0.78},
+                "softmax_counts": {"segment": 0.64, "segment_last_third": 0.78},
                 "lda_counts": {"segment": theirs, "segment_last_third": 0.99},
             },
         }
@@ -82,7 +82,7 @@ def test_unlabelled_says_that_nothing_was_scored(fake_run: MakeRun) -> None:
 
 def test_what_nothing_learned_by_is_not_in_the_protocol(fake_run: MakeRun) -> None:
     """Of a frozen network and of a stream without labels; the order is of labelled segments."""
-    learns = {"rule": "stop", "learn": "wtl", "loss": "ce"}
+    learns = {"rule": "stop", "trainable": ["weights", "thresholds", "leaks"], "loss": "ce"}
     content = {**learns, "order": "iid", "length_us": "0"}
     snapshot = load_snapshot(fake_run())
     protocol = {**snapshot.protocol, **content}
@@ -168,7 +168,9 @@ def test_pretrained_weights_are_a_warning(fake_run: MakeRun) -> None:
     assert "the learner, which started pretrained, predicted 95.0 %" in content(trained)
     assert "is not known" in dict(run_text.protocol(trained))["Honest scoring"]
     assert "has seen few labels" not in dict(run_text.protocol(trained))["Evaluation"]
-    assert run_text.note_of("frozen", trained) != run_text.note_of("frozen", scratch)
+    assert run_text.note_of("initial_network", trained) != run_text.note_of(
+        "initial_network", scratch
+    )
     for text in (
         content(scratch),
         *run_text.warnings(scratch),
@@ -178,7 +180,7 @@ def test_pretrained_weights_are_a_warning(fake_run: MakeRun) -> None:
 
 
 def test_a_frozen_run_is_called_frozen_and_no_learner(fake_run: MakeRun) -> None:
-    terms = {"update": "step", "evaluation": "prequential", "decide": "linear", "frozen": True}
+    terms = {"update": "step", "evaluation": "prequential", "decision": "linear", "frozen": True}
     frozen = scored(fake_run, 0.95, 0.93, weights=WEIGHTS, protocol=terms)
     assert "the frozen network predicted 95.0 %" in content(frozen)
     assert "only predicts (frozen)" in " ".join(run_text.warnings(frozen))
@@ -190,16 +192,21 @@ def test_a_frozen_run_is_called_frozen_and_no_learner(fake_run: MakeRun) -> None
 
 
 def test_terms_of_the_protocol_have_units_and_idle_ones_are_left_out(fake_run: MakeRun) -> None:
-    terms = {"update": "segment", "arrival": "concurrent", "every": 1, "delay_us": 0}
-    terms |= {"bin_us": 50_000, "length_us": 0, "learn": "wt", "rule": "stop"}
+    terms = {"update": "segment", "arrival": "immediate", "update_interval": 1, "delay_us": 0}
+    terms |= {
+        "bin_us": 50_000,
+        "length_us": 0,
+        "trainable": ["weights", "thresholds"],
+        "rule": "stop",
+    }
     found = run_text.protocol(load_snapshot(fake_run(overrides={"protocol": terms})))
     assert found[-4:] == [
         ("Bin", f"50{NBSP}ms"),
         ("Segment", "as labelled"),
-        ("Learn", "weights, thresholds"),
+        ("Trainable", "weights, thresholds"),
         ("Rule", "stop"),
     ]
-    assert not {"Every", "Delay"} & set(dict(found))
-    late = {"update": "step", "arrival": "delayed", "every": 3, "delay_us": 1_500_000}
+    assert not {"Update interval", "Delay"} & set(dict(found))
+    late = {"update": "step", "arrival": "delayed", "update_interval": 3, "delay_us": 1_500_000}
     content = dict(run_text.protocol(load_snapshot(fake_run(overrides={"protocol": late}))))
-    assert (content["Every"], content["Delay"]) == ("3", f"1.5{NBSP}s")
+    assert (content["Update interval"], content["Delay"]) == ("3", f"1.5{NBSP}s")

@@ -70,7 +70,7 @@ def test_without_known_drifts_nothing_is_found_or_false(changing: Snapshot) -> N
 
 def test_the_best_and_the_worst_domain(changing: Snapshot) -> None:
     domains = [
-        DomainScore(name, n, 0, {"decided": v})
+        DomainScore(name, n, 0, {"headline": v})
         for name, n, v in (("led", 9, 0.5), ("lab", 1, 0.75), ("x", 3, 0.25), ("y", 2, None))
     ]
     content = best_and_worst(replace(changing, domains=tuple(domains))).replace(

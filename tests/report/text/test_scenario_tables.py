@@ -22,15 +22,22 @@ from streamstop.report.views.scenario import DomainScore, HeldOut, HeldOutScores
 
 def test_the_best_of_each_domain_is_marked(changing: Snapshot) -> None:
     domains = (
-        DomainScore("TEST domain 0", 10, 0, {"decided": 0.5, "river": 0.5, "frozen": 0.1}),
-        DomainScore("TEST domain 1", 10, 10, {"decided": 0.2, "river": 0.9, "frozen": None}),
-        DomainScore(None, 4, 20, {"decided": 1.0}),
+        DomainScore(
+            "TEST domain 0", 10, 0, {"headline": 0.5, "softmax_counts": 0.5, "initial_network": 0.1}
+        ),
+        DomainScore(
+            "TEST domain 1",
+            10,
+            10,
+            {"headline": 0.2, "softmax_counts": 0.9, "initial_network": None},
+        ),
+        DomainScore(None, 4, 20, {"headline": 1.0}),
     )
     snapshot = replace(changing, domains=domains)
     assert domain_columns(snapshot) == [
-        ("decided", "headline"),
-        ("river", "softmax on counts"),
-        ("frozen", "untrained"),
+        ("headline", "headline"),
+        ("softmax_counts", "softmax on counts"),
+        ("initial_network", "untrained"),
     ]
     rows = domain_rows(snapshot)
     assert [[best for _, best in row.cells] for row in rows] == [
@@ -50,7 +57,7 @@ def test_a_single_domain_is_no_table(changing: Snapshot) -> None:
     assert domain_rows(replace(changing, domains=changing.domains[:1])) == []
 
 
-R = HeldOutScores("decided", (0.0, 0.25), ((1.0, 0.5), (None, 0.999)), 0.9, -0.1, 0.2, 0.1)
+R = HeldOutScores("headline", (0.0, 0.25), ((1.0, 0.5), (None, 0.999)), 0.9, -0.1, 0.2, 0.1)
 
 
 def test_r_says_its_numbers_and_frames_what_was_taught() -> None:
@@ -76,14 +83,19 @@ def test_r_of_an_older_run_has_no_row_before() -> None:
 def test_the_learner_comes_after_its_equals(changing: Snapshot) -> None:
     tested = tuple(
         replace(R, key=key, average_accuracy=value)
-        for key, value in (("decided", 0.9), ("river", 0.9), ("frozen_lda", None), ("lda", 0.8))
+        for key, value in (
+            ("headline", 0.9),
+            ("softmax_counts", 0.9),
+            ("frozen_features_lda", None),
+            ("lda", 0.8),
+        )
     )
     rows = transfer_rows(replace(changing, held_out=HeldOut(("a", "b"), (0, 1), tested)))
     assert [(row.key, row.best) for row in rows] == [
-        ("river", True),
-        ("decided", True),
+        ("softmax_counts", True),
+        ("headline", True),
         ("lda", False),
-        ("frozen_lda", False),
+        ("frozen_features_lda", False),
     ]
 
 

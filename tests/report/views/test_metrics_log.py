@@ -116,8 +116,8 @@ def test_pairs_count_who_was_right_alone(tmp_path: Path) -> None:
         "segment,label,decided,river,majority\n"
         "0,mug,,mug,box\n1,mug,mug,box,mug\n2,box,box,mug,mug\n3,box,mug,mug,box\n4,,box,box,box\n"
     )
-    pairs = read_paired(path, ("river", "majority", "absent"))
-    assert pairs == {"river": Paired(2, 1), "majority": Paired(1, 1)}
+    pairs = read_paired(path, ("softmax_counts", "majority", "absent"))
+    assert pairs == {"softmax_counts": Paired(2, 1), "majority": Paired(1, 1)}
 
 
 @pytest.mark.parametrize(
@@ -134,20 +134,20 @@ def test_everyone_s_last_segments_by_hand(tmp_path: Path) -> None:
     path.write_text(
         "segment,label,decided,river\n0,a,a,b\n1,a,b,b\n2,a,a,a\n3,a,a,a\n4,,a,a\n5,a,b,a\n"
     )
-    found = read_windowed(path, ("decided", "river", "absent"), 2)
+    found = read_windowed(path, ("headline", "softmax_counts", "absent"), 2)
     assert (found.window, found.x) == (2, (1.0, 2.0, 3.0, 4.0, 5.0))
     assert dict(found.accuracy) == {
-        "decided": (1.0, 0.5, 0.5, 1.0, 0.5),
-        "river": (0.0, 0.0, 0.5, 1.0, 1.0),
+        "headline": (1.0, 0.5, 0.5, 1.0, 0.5),
+        "softmax_counts": (0.0, 0.0, 0.5, 1.0, 1.0),
     }
 
 
 def test_less_than_half_a_window_is_no_accuracy_yet(tmp_path: Path) -> None:
     path = tmp_path / "segments.csv"
     path.write_text("segment,label,decided\n" + "".join(f"{i},a,a\n" for i in range(2000)))
-    found = read_windowed(path, ("decided",), 10)
-    values = dict(found.accuracy)["decided"]
+    found = read_windowed(path, ("headline",), 10)
+    values = dict(found.accuracy)["headline"]
     assert values[0] is None and values[-1] == 1.0
     assert found.x[-1] == 2000 and len(found.x) <= MAX_POINTS
     path.write_text("segment,label,decided\n")
-    assert read_windowed(path, ("decided",), 10).x == ()
+    assert read_windowed(path, ("headline",), 10).x == ()

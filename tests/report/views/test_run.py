@@ -34,15 +34,15 @@ def test_figures_are_the_summarys_own(fake_run: MakeRun) -> None:
     assert snapshot.best_baseline.key == best[0]
     shares = [s.segment for s in snapshot.ranking]
     assert shares == sorted(shares, reverse=True)
-    assert len(snapshot.curves.x) == summary["segments"]
-    assert snapshot.curves.x[-1] == summary["segments"]
+    assert len(snapshot.curves.x) == summary["n_segments"]
+    assert snapshot.curves.x[-1] == summary["n_segments"]
 
 
 def test_between_equals_the_learner_stands_below_the_baseline(fake_run: MakeRun) -> None:
     same = {"segment": 0.9, "segment_last_third": 0.95}
-    folder = fake_run(overrides={"accuracy": same, "baselines": {"river": same}})
+    folder = fake_run(overrides={"accuracy": same, "baselines": {"softmax_counts": same}})
     ranked = [s.key for s in load_snapshot(folder).ranking if s.segment == 0.9]
-    assert ranked == ["river", "decided"]
+    assert ranked == ["softmax_counts", "headline"]
 
 
 def test_anything_but_real_data_is_called_simulated(fake_run: MakeRun) -> None:
@@ -93,8 +93,8 @@ def test_a_damaged_summary(fake_run: MakeRun, text: str) -> None:
         {"confusion": 7},
         {"per_class": [{"class": "mug"}]},
         {"accuracy": [1]},
-        {"baselines": {"river": None}},
-        {"segments": None},
+        {"baselines": {"softmax_counts": None}},
+        {"n_segments": None},
     ],
 )
 def test_a_summary_of_another_shape(fake_run: MakeRun, wrong: dict[str, object]) -> None:

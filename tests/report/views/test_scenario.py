@@ -49,7 +49,7 @@ def test_a_scenario_is_read_whole() -> None:
 
 @pytest.mark.parametrize("status", ["interrupted", "diverged"])
 def test_an_unfinished_run_has_only_the_changes_it_reached(status: str) -> None:
-    summary = fake_scenario(100, spans=4) | {"segments": 60, "status": status}
+    summary = fake_scenario(100, spans=4) | {"n_segments": 60, "status": status}
     scenario = read_scenario(summary)
     assert (scenario.drifts, len(scenario.spans), scenario.total_spans) == ((25, 50), 3, 3)
     assert read_scenario(summary | {"status": "complete"}).drifts == (25, 50, 75)
@@ -80,10 +80,16 @@ def test_those_that_watched_and_raised_nothing_are_there() -> None:
 
 
 def test_domains_keep_everyone_s_accuracy() -> None:
-    row = {"domain": "led", "segments": 3, "first": 7, "decided": 0.5, "river": float("nan")}
+    row = {
+        "domain": "led",
+        "segments": 3,
+        "first": 7,
+        "headline": 0.5,
+        "softmax_counts": float("nan"),
+    }
     (one, others) = read_domains({"per_domain": [row, {**row, "domain": None}]})
     assert (one.name, one.segments, one.first) == ("led", 3, 7)
-    assert one.accuracy == {"decided": 0.5, "river": None}
+    assert one.accuracy == {"headline": 0.5, "softmax_counts": None}
     assert one.best == 0.5
     assert others.name is None
 
@@ -127,7 +133,7 @@ def test_what_is_kept_is_bounded() -> None:
             "continual": {
                 "tasks": [str(i) for i in range(n)],
                 "taught": [0] * rows,
-                "makers": {"decided": figures},
+                "makers": {"headline": figures},
             }
         }
     )
@@ -143,7 +149,7 @@ def test_what_is_kept_is_bounded() -> None:
         {"scenario": {"spans": [[0, 1]]}},
         {"drift": {"alarms": [{"segment": "soon", "detector": "a", "signal": "b"}]}},
         {"continual": {"tasks": ["a"], "taught": [1], "makers": {}}},
-        {"continual": {"tasks": ["a"], "taught": [0], "makers": {"decided": {"r": [[1.0, 0.0]]}}}},
+        {"continual": {"tasks": ["a"], "taught": [0], "makers": {"headline": {"r": [[1.0, 0.0]]}}}},
         {"per_domain": [{"segments": 1, "first": 0}]},
     ],
 )

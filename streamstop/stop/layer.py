@@ -105,8 +105,8 @@ class SpikingLayer:
     synapses : weights (out, in / groups, kernel, kernel), biases (out,), presynaptic trace.
     leak_logit : ().
     log_theta : (1,) a layer, (out,) a channel, or (out, height, width) a neuron.
-    state : LIFState of shape (batch, \\*neurons), channels innermost in memory.
-    mask : of dropout, (batch, \\*out_shape), drawn for the sequence; None where none is.
+    state : LIFState of shape (batch, \*neurons), channels innermost in memory.
+    mask : of dropout, (batch, \*out_shape), drawn for the sequence; None where none is.
     """
 
     def __init__(
@@ -222,10 +222,10 @@ class SpikingLayer:
     def forward(
         self, x: Tensor, traces: Traces, *, constant: bool = False, extra: Tensor | None = None
     ) -> Tensor:
-        r"""One bin: x (batch, in...) to pooled spikes (batch, \\*out_shape); or several, one after
-        the other: (bins * batch, in...) to (bins * batch, \\*out_shape).
+        r"""One bin: x (batch, in...) to pooled spikes (batch, \*out_shape); or several, one after
+        the other: (bins * batch, in...) to (bins * batch, \*out_shape).
 
-        constant : x is the same in every bin.  extra : current from elsewhere, (batch, \\*neurons).
+        constant : x is the same in every bin.  extra : current from elsewhere, (batch, \*neurons).
         """
         bins = x.shape[0] // self._batch
         current = self.synapses.forward(x, self.leak_value, traces, constant)
@@ -280,7 +280,7 @@ class SpikingLayer:
         return np.array(found, self._number)
 
     def _room(self, bins: int) -> LIFState:
-        r"""Tensors for the states of so many bins, (bins * batch, \\*neurons)."""
+        r"""Tensors for the states of so many bins, (bins * batch, \*neurons)."""
         size, state = bins * self._batch, self.state
         if self._many is None or len(self._many.v) < size:
             shape = (size, *self.neurons)
@@ -319,17 +319,17 @@ class SpikingLayer:
         return self._out
 
     def backward(self, g: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
-        r"""The same bins' error: g (batch, \\*out_shape) adds to `grads`, and goes on downwards.
+        r"""The same bins' error: g (batch, \*out_shape) adds to `grads`, and goes on downwards.
 
         What it adds is whole once `flush_pending` was called.
-        Returns the error of the layer's input, (batch, \\*in_shape), or None if not needed.
+        Returns the error of the layer's input, (batch, \*in_shape), or None if not needed.
         """
         if not grads and not need_input:
             return None
         return self.synapses.backward(self.error(g, grads), grads, need_input)
 
     def error(self, g: Tensor, grads: dict[str, Tensor]) -> Tensor:
-        r"""Error of the input current, (batch, \\*neurons); biases, thresholds, leak add theirs."""
+        r"""Error of the input current, (batch, \*neurons); biases, thresholds, leak add theirs."""
         if self.spec.dropout and self.mask is not None:
             g = self._masked(g)
         if not self._on_kernels:
@@ -395,7 +395,7 @@ class SpikingLayer:
         return sum(t.numel() * t.element_size() for t in held)
 
     def _unpool(self, g: Tensor) -> Tensor:
-        r"""Error of the pooled spikes to error of the spikes, (batch, \\*neurons)."""
+        r"""Error of the pooled spikes to error of the spikes, (batch, \*neurons)."""
         pool, (_, high, wide) = self.spec.pool, self.neurons
         if pool == 1:
             return g

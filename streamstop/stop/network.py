@@ -388,7 +388,7 @@ class Network:
         return sum(one.pending_bytes() for one in learning) if "w" in self._learn else 0
 
     def spikes(self) -> list[Tensor]:
-        r"""Each layer's spikes of the last bin, (batch, \\*neurons)."""
+        r"""Each layer's spikes of the last bin, (batch, \*neurons)."""
         return [layer.state.spikes for layer in self._named.values()]
 
 

@@ -69,7 +69,7 @@ class ResidualBlock:
             )
 
     def forward(self, x: Tensor, traces: Traces) -> Tensor:
-        r"""One bin: x (batch, \\*in_shape) to spikes (batch, \\*out_shape)."""
+        r"""One bin: x (batch, \*in_shape) to spikes (batch, \*out_shape)."""
         a, b = self.parts["a"], self.parts["b"]
         if self.spec.residual == "membrane":
             extra = (
@@ -85,7 +85,7 @@ class ResidualBlock:
     def backward(
         self, g: Tensor, grads: dict[str, dict[str, Tensor]], need_input: bool
     ) -> Tensor | None:
-        r"""The same bin's error g (batch, \\*out_shape), down both paths.
+        r"""The same bin's error g (batch, \*out_shape), down both paths.
 
         grads : by the part's name, and "skip" for `shortcut`.
         """

@@ -61,7 +61,7 @@ class Synapses:
     ----------
     weight : (out, in / groups, kernel, kernel), channels innermost in memory.  bias : (out,).
     normalisation : BatchNorm with norm="batch", else None.
-    trace : (batch, \\*in_shape), of the last bin.
+    trace : (batch, \*in_shape), of the last bin.
     compute : dtype in which the products are computed; None for that of the weights.
     seen : where `watched`, the last input, not copied.
     """
@@ -237,10 +237,10 @@ class Synapses:
         return multiply(self.geometry, x, weight, bias)
 
     def backward(self, delta: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
-        r"""The same bins' error of the current, (batch, out, \\*out_plane), adds to `grads`.
+        r"""The same bins' error of the current, (batch, out, \*out_plane), adds to `grads`.
 
         The bias's own gradient is the neurons' to give: it has their trace.
-        Returns the error of the input, (batch, \\*in_shape), or None if it is not needed.
+        Returns the error of the input, (batch, \*in_shape), or None if it is not needed.
         """
         learns = "weight" in grads
         if self._current is not None:

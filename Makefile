@@ -53,7 +53,7 @@ test: $(VENV)/.test  ## ruff, mypy, import contract, pytest: what CI runs
 	@$(BIN)/pytest
 
 docs: $(VENV)/.docs  ## build the documentation site into site/; a broken link is an error
-	@$(BIN)/mkdocs build --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.bench  ## speed, memory, accuracy beside other libraries; writes docs/results
 	@set -e; for name in speed.binning speed.decode speed.network speed.volume studies.rule \

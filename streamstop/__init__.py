@@ -9,12 +9,12 @@ SensorSize(width=346, height=260)
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from streamstop._version import __version__ as __version__
 
+TYPE_CHECKING = False  # as in typing, which takes longer to import than all of this
 if TYPE_CHECKING:
+    from typing import Any
+
     from streamstop.errors import (
         DamageError as DamageError,
     )
@@ -96,6 +96,8 @@ __all__ = sorted(_MODULES)
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'streamstop' has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(f"streamstop.{_MODULES[name]}"), name)
     globals()[name] = value
     return value

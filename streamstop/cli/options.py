@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+
+from streamstop.config.aliases import current_key
 
 RENAMED_FLAGS = {
     "--seconds": "--duration",
@@ -26,6 +29,12 @@ class RenamedFlagsCommand(TyperCommand):
             name, equals, value = arg.partition("=")
             renamed.append(RENAMED_FLAGS.get(name, name) + equals + value)
         return super().parse_args(ctx, renamed + args[len(flags) :])
+
+
+def is_set(key: str, sets: Sequence[str] | None) -> bool:
+    """Whether a --set names the setting `key`, written section.key, by this or an old name."""
+    named = [text.partition("=")[0].strip().partition(".") for text in sets or ()]
+    return any(f"{section}.{current_key(section, name)}" == key for section, _, name in named)
 
 
 Sets = Annotated[

@@ -189,7 +189,7 @@ _BOUNDS: dict[str, Callable[[float, float], bool]] = {
 
 
 def to_toml_value(value: Any) -> str:
-    """`value`, a bool, number, text or list of them, as TOML.
+    r"""`value`, a bool, number, text or list of them, as TOML.
 
     Examples
     --------

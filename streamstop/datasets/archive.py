@@ -93,7 +93,8 @@ def _tar(path: Path) -> Iterator[tuple[str, _Read]]:
 
 def _members(file: IO[bytes] | gzip.GzipFile, path: Path) -> Iterator[tuple[str, _Read]]:
     """The files of an open tar, each block's checksum being checked (`tarfile` itself takes a
-    damaged header for the end)."""
+    damaged header for the end).
+    """
     place, longer = 0, ""
     while True:
         block = file.read(_BLOCK)
@@ -153,7 +154,7 @@ def _decoded(text: bytes) -> str:
 
 
 def _pax_path(records: bytes) -> str:
-    """The path in a pax header, "" where there is none: records are "LENGTH key=value\\n"."""
+    r"""The path in a pax header, "" where there is none: records are "LENGTH key=value\\n"."""
     while records:
         length, _, _ = records.partition(b" ")
         with suppress(ValueError):

@@ -45,9 +45,13 @@ def log_counts(counts: NDArray[np.int64]) -> Vector:
 class Baseline(Protocol):
     """What a baseline provides: predict a segment's class from log counts, then learn its label."""
 
-    def predict(self, x: Vector) -> int | None: ...
+    def predict(self, x: Vector) -> int | None:
+        """Predict the class of a segment from its features; None before the first label."""
+        ...
 
-    def learn(self, x: Vector, label: int) -> None: ...
+    def learn(self, x: Vector, label: int) -> None:
+        """Learn a segment's label."""
+        ...
 
 
 class NoChange:

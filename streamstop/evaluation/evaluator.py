@@ -24,7 +24,7 @@ from streamstop.scenarios.scenario import Domain, Schedule, domain_at
 
 
 class SegmentListener(Protocol):
-    """What is told of segments as they are scored and closed."""
+    """What is informed of segments as they are scored and closed."""
 
     def scored(self, verdicts: Sequence[ScoredSegment]) -> None:
         """These segments were scored, in this order."""
@@ -63,7 +63,7 @@ class PrequentialEvaluator:
     schedule : Schedule, optional
         Tasks or domains of the stream.
     domain_from : {"lighting", "user", "folder", "recording"}
-        How domains are told from names of recordings, where the schedule has none.
+        How domains follow from names of recordings, where the schedule has none.
     reinitialize : callable or None
         Called where a new task begins and the learner is to forget the ones before.
 

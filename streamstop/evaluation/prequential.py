@@ -50,7 +50,9 @@ class Learner(Protocol):
     """
 
     @property
-    def class_names(self) -> tuple[str, ...]: ...
+    def class_names(self) -> tuple[str, ...]:
+        """A name for each output."""
+        ...
 
     def begin_segment(self) -> None:
         """Start a segment: reset all state within a segment."""

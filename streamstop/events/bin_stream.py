@@ -84,10 +84,14 @@ class Stream(Protocol):
     """Packets, and what binning needs to know of them: any `Source` is one."""
 
     @property
-    def sensor(self) -> SensorSize: ...
+    def sensor(self) -> SensorSize:
+        """Pixels of the sensor."""
+        ...
 
     @property
-    def origin_us(self) -> int | None: ...
+    def origin_us(self) -> int | None:
+        """Where bin 0 begins, in us; None: at the first event."""
+        ...
 
     def __iter__(self) -> Iterator[Packet]: ...
 

@@ -37,7 +37,7 @@ class EventLedger:
 
     @property
     def unaccounted(self) -> int:
-        """received - (binned + dropped + rejected + pending): 0, unless an event is lost."""
+        """Received - (binned + dropped + rejected + pending): 0, unless an event is lost."""
         rejected = sum(self._binner.rejected.values())
         return self._handed_over - (self._binner.binned + rejected + self._binner.pending)
 

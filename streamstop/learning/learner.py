@@ -530,7 +530,8 @@ class StopLearner:
 
     def layer_statistics(self) -> dict[str, dict[str, float]]:
         """Of each layer: firing rate (spikes per neuron and bin since the segment began),
-        mean and standard deviation of the thresholds, and the leak."""
+        mean and standard deviation of the thresholds, and the leak.
+        """
         network = self.network
         return {
             name: {

@@ -13,19 +13,29 @@ class Rates(Protocol):
     """Learning rates by kind of parameter, and Adam's decay rates."""
 
     @property
-    def lr(self) -> float: ...
+    def lr(self) -> float:
+        """Of weights and biases."""
+        ...
 
     @property
-    def lr_threshold(self) -> float: ...
+    def lr_threshold(self) -> float:
+        """Of thresholds."""
+        ...
 
     @property
-    def lr_leak(self) -> float: ...
+    def lr_leak(self) -> float:
+        """Of leaks."""
+        ...
 
     @property
-    def lr_readout(self) -> float: ...
+    def lr_readout(self) -> float:
+        """Of the readout."""
+        ...
 
     @property
-    def betas(self) -> tuple[float, float]: ...
+    def betas(self) -> tuple[float, float]:
+        """Adam's decay rates."""
+        ...
 
 
 def make_optimizer(network: Network, rates: Rates) -> torch.optim.Adam:

@@ -63,9 +63,13 @@ class Loadable(Protocol):
     ema_updates: int
 
     @property
-    def num_rate_features(self) -> int: ...
+    def num_rate_features(self) -> int:
+        """Firing rates that its LDA sees."""
+        ...
 
-    def mark_classes_seen(self, classes: Sequence[int]) -> None: ...
+    def mark_classes_seen(self, classes: Sequence[int]) -> None:
+        """These classes are known already."""
+        ...
 
 
 @dataclass(frozen=True)

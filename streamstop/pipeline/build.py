@@ -49,6 +49,7 @@ class RunParts:
     trained: Pretrained | None
     learner: StopLearner
     bins: BinStream
+    transform: Callable[[Bin], Tensor]
     evaluator: PrequentialEvaluator
     operations: SynapticOperations
     meters: RunProfiler
@@ -129,6 +130,7 @@ def build_run(config: Config, world: ScenarioStream) -> RunParts:
         trained,
         learner,
         bins,
+        transform,
         evaluator,
         SynapticOperations(learner),
         RunProfiler(),

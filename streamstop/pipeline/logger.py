@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 from streamstop.evaluation.evaluator import PrequentialEvaluator
 from streamstop.evaluation.prequential import ScoredSegment
 from streamstop.events.bin_stream import BinStream
+from streamstop.events.binning import Bin
 from streamstop.learning.learner import StopLearner
 from streamstop.pipeline.folder import RunFolder
 from streamstop.pipeline.profiler import RunProfiler
+from streamstop.pipeline.samples import SamplePictures
 
 LINE_EVERY = 100
 """Bins per line of metrics.jsonl, in a stream without labels."""
@@ -44,6 +46,8 @@ class RunLogger:
         Its statistics are logged.
     meters : RunProfiler
         Wall time and memory.
+    pictures : SamplePictures
+        Keeps what samples.json shows.
     progress : callable or None
         Called about once per bin with a `Progress`.
     """
@@ -55,6 +59,7 @@ class RunLogger:
         evaluator: PrequentialEvaluator,
         learner: StopLearner,
         meters: RunProfiler,
+        pictures: SamplePictures,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self._folder = folder
@@ -62,11 +67,15 @@ class RunLogger:
         self._evaluator = evaluator
         self._learner = learner
         self._meters = meters
+        self._pictures = pictures
         self._progress = progress
 
-    def bin(self) -> None:
+    def bin(self, one: Bin) -> None:
         """Log after a bin: without labels a line every LINE_EVERY bins, and the progress."""
         evaluator = self._evaluator
+        segment = evaluator.test.segment
+        label = None if segment is None else evaluator.test.scores.classes[segment.label]
+        self._pictures.bin(one, label, "" if segment is None else segment.recording)
         if evaluator.labels is None and evaluator.bins % LINE_EVERY == 0:
             self._line(None, evaluator.end_us)
             self._learner.begin_window()
@@ -75,6 +84,7 @@ class RunLogger:
 
     def scored(self, segments: Sequence[ScoredSegment]) -> None:
         """Write one row per segment."""
+        self._pictures.scored(segments)
         classes = self._evaluator.test.scores.classes
         for v in segments:
             row: dict[str, Any] = {

@@ -9,6 +9,7 @@ Guarantees:
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -26,9 +27,10 @@ from streamstop.config.uri_paths import uri_stem
 from streamstop.errors import DamageError, DivergedError, SourceError, UsageError
 from streamstop.pipeline.build import RunParts, build_run, record, warm_up
 from streamstop.pipeline.configure import absolute_paths
-from streamstop.pipeline.folder import RunFolder
+from streamstop.pipeline.folder import RunFolder, write_text
 from streamstop.pipeline.logger import Progress as Progress
 from streamstop.pipeline.logger import RunLogger
+from streamstop.pipeline.samples import SamplePictures
 from streamstop.pipeline.summary import RunRecord, build_summary
 from streamstop.scenarios.stream import open_stream
 from streamstop.sources.live.registry import is_live
@@ -88,14 +90,23 @@ def run(
             Path(config.run.output_dir), name, to_toml(absolute_paths(config))
         ) as folder:
             recorder = record(world.source, config, folder.path / RECORDING)
+            grid = (config.binning.height, config.binning.width)
+            pictures = SamplePictures(parts.transform, world.source.sensor, grid, parts.classes)
             logger = RunLogger(
-                folder, parts.bins, parts.evaluator, parts.learner, parts.meters, progress
+                folder,
+                parts.bins,
+                parts.evaluator,
+                parts.learner,
+                parts.meters,
+                pictures,
+                progress,
             )
             status, message = _stream(parts, logger)
             summary = build_summary(
                 RunRecord(parts, name, command, status, message, recorder, RECORDING)
             )
             tensors = parts.learner.state_tensors() if status != "diverged" else None
+            write_text(folder.path / "samples.json", json.dumps(pictures.as_dict()) + "\n")
             folder.finalize(summary, tensors, parts.about())
     return RunResult(summary, folder.path, EXIT_CODES[status])
 
@@ -111,7 +122,7 @@ def _stream(parts: RunParts, logger: RunLogger) -> tuple[str, str]:
         with _interrupts_wait() as interrupted:
             for one in bins:
                 evaluator.step(one)
-                logger.bin()
+                logger.bin(one)
                 if interrupted:
                     raise KeyboardInterrupt
             evaluator.end_segment()
@@ -128,7 +139,7 @@ def _stream(parts: RunParts, logger: RunLogger) -> tuple[str, str]:
         status, message = "damaged", str(error)
         for one in bins.rest():  # it broke off: what came before is a stream
             evaluator.step(one)
-            logger.bin()
+            logger.bin(one)
         evaluator.end_segment()
     evaluator.finish(diverged=status == "diverged")
     parts.meters.stop()

@@ -134,7 +134,7 @@ def megabytes(value: float | None, *, size: float = 1.0) -> str:
 
 
 def printable(text: str) -> str:
-    """A name from a file without control characters, which could steer a terminal.
+    r"""A name from a file without control characters, which could steer a terminal.
 
     >>> printable("mug\\x1b[2J")
     'mug�[2J'

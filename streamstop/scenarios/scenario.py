@@ -245,7 +245,8 @@ def _runs(names: Sequence[str]) -> list[Span]:
 
 def _gradual(domains: Sequence[str]) -> list[Span]:
     """Each domain while it is alone, and each change from the first of the new to the last of the
-    old."""
+    old.
+    """
     first = {name: domains.index(name) for name in dict.fromkeys(domains)}
     last = {name: len(domains) - 1 - domains[::-1].index(name) for name in first}
     names = sorted_classes(first)

@@ -70,7 +70,7 @@ def check_packets_are_bounded_arrays_of_events(open_again: Callable[[], Source])
 
 
 def check_every_event_is_accounted_for(open_again: Callable[[], Source]) -> None:
-    """received = binned + dropped + rejected + pending, after every packet."""
+    """Received = binned + dropped + rejected + pending, after every packet."""
     with open_again() as source:
         binner = Binner(source.sensor, bin_us=50_000, origin_us=source.origin_us)
         ledger = EventLedger(binner)

@@ -1,14 +1,16 @@
-"""The neuron's step and its share of the backward pass, fused: one pass over memory each, on CPUs.
+"""Fused CPU kernels: the neuron's step and its backward pass, pooling, batch normalisation.
 
-It promises the arithmetic of `streamstop.stop.neuron` (soft reset) and of `SpikingLayer.backward`,
-to rounding; the tests hold the two against each other. It is for speed alone: a membrane, a spike,
-two eligibility traces and a surrogate are a dozen torch operations, each a pass over memory and
-some microseconds of overhead, and here they are one. Compiled by numba on first use, one thread;
-nothing is kept on disk, since numba's cache is made of pickles.
+A membrane, a spike, two eligibility traces and a surrogate are a dozen torch operations, each a
+pass over memory with some microseconds of overhead; here they are one. Compiled by numba on first
+use, one thread; nothing is cached on disk, since numba's cache is made of pickles.
 
+Guarantees: the arithmetic of `streamstop.stop.neuron` (soft reset) and of `SpikingLayer.backward`,
+to rounding; the tests compare the two.
+
+Symbols are the paper's: u is the membrane potential, s the spikes, e_theta and e_leak the traces.
 Arrays are rows of a plane with the channels innermost: (rows, width * channels), which is how a
-tensor in `channels_last` format lies in memory. What belongs to channels comes repeated along the
-row, so that the inner loop is long and the same for every granularity of thresholds.
+tensor in `channels_last` format lies in memory. Values per channel come repeated along the row, so
+that the inner loop is long and the same for every sharing of thresholds.
 """
 
 from __future__ import annotations
@@ -159,13 +161,13 @@ def patches() -> Kernel:
 
 @cache
 def pool() -> Kernel:
-    """Average pooling of spikes: (s, out, high, by, channels, share).
+    """Average pooling of spikes: (s, out, high, by, channels, mean).
 
     s : (samples * high, width * channels).  out : (samples * (high // by), (width // by) *
-    channels).  share : 1 / by**2.  Rows and columns that fill no window are left out.
+    channels).  mean : 1 / by**2.  Rows and columns that fill no window are left out.
     """
 
-    def kernel(s, out, high, by, channels, share):  # type: ignore[no-untyped-def]
+    def kernel(s, out, high, by, channels, mean):  # type: ignore[no-untyped-def]
         rows = high // by
         width = out.shape[1] // channels
         line = np.empty(s.shape[1], s.dtype)
@@ -183,7 +185,7 @@ def pool() -> Kernel:
                     for c in range(channels):
                         out[r, x * channels + c] += line[(x * by + j) * channels + c]
             for i in range(out.shape[1]):
-                out[r, i] *= share
+                out[r, i] *= mean
 
     return _compiled(kernel)
 
@@ -241,7 +243,8 @@ def normalised_sums() -> Kernel:
 @cache
 def normalised_error() -> Kernel:
     """Its backward pass: (delta, seen, mean, along, by, out): out = (delta - mean - seen * along) *
-    by, all as in `normalise`."""
+    by, all as in `normalise`.
+    """
 
     def kernel(delta, seen, mean, along, by, out):  # type: ignore[no-untyped-def]
         for r in range(delta.shape[0]):
@@ -255,7 +258,7 @@ def normalised_error() -> Kernel:
 def backward(dtype: type, surrogate: str) -> Kernel:
     """The error of a population's (pooled) spikes, times the surrogate; and what it adds to sums.
 
-    The kernel takes (g, u, e_theta, e_leak, e_bias, theta, high, by, channels, share, delta, sums):
+    The kernel takes (g, u, e_theta, e_leak, e_bias, theta, high, by, channels, mean, delta, sums):
     g (rows of the pooled plane) is spread evenly over pooling windows of `by`, as in `pool`; delta
     = g * phi(u - theta); over the rows, sums (3, n) gain delta * e_bias, delta * (e_theta - 1) and
     delta * e_leak. e_bias is (bins,), a number for each of the bins that the rows are of.
@@ -264,7 +267,7 @@ def backward(dtype: type, surrogate: str) -> Kernel:
     phi = _phi(dtype, surrogate)
 
     def kernel(  # type: ignore[no-untyped-def]
-        g, u, e_theta, e_leak, e_bias, theta, high, by, channels, share, delta, sums
+        g, u, e_theta, e_leak, e_bias, theta, high, by, channels, mean, delta, sums
     ):
         rows = high // by
         width = g.shape[1] // channels
@@ -279,7 +282,7 @@ def backward(dtype: type, surrogate: str) -> Kernel:
                         for j in range(by):
                             for c in range(channels):
                                 line[(x * by + j) * channels + c] = (
-                                    g[source, x * channels + c] * share
+                                    g[source, x * channels + c] * mean
                                 )
                 else:
                     line[:] = 0

@@ -50,7 +50,7 @@ class Geometry(NamedTuple):
 
 
 def multiply(geometry: Geometry, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """W x + b of x (batch, \\*in_shape): (batch, out, \\*out_plane)."""
+    r"""W x + b of x (batch, \*in_shape): (batch, out, \*out_plane)."""
     if geometry.linear:
         flat = weight.view(weight.shape[:2])
         return functional.linear(x.view(len(x), -1), flat, bias)[:, :, None, None]
@@ -74,9 +74,9 @@ def add_gradients(
     need_input: bool,
     dtype: torch.dtype | None,
 ) -> Tensor | None:
-    """Add the weight gradient delta (x) trace to `sums`, if given; the input's error, if needed.
+    r"""Add the weight gradient delta (x) trace to `sums`, if given; the input's error, if needed.
 
-    delta : error of the current, (batch, out, \\*out_plane).  trace : (batch, \\*in_shape).
+    delta : error of the current, (batch, out, \*out_plane).  trace : (batch, \*in_shape).
     dtype : in which the products are computed; None for that of the weights.
     """
     learns, own = sums is not None, weight.dtype
@@ -128,7 +128,7 @@ class SparseProduct:
         self._weight_rows: NDArray[Any] | None = None
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """W x + b of x (bins, \\*in_shape): (bins, out, \\*out_plane)."""
+        r"""W x + b of x (bins, \*in_shape): (bins, out, \*out_plane)."""
         if self._weight_rows is None:
             self._weight_rows = weight.permute(2, 3, 1, 0).contiguous().numpy()
         size = (x.shape[0], *self.geometry.out_plane, bias.shape[0])

@@ -1,11 +1,9 @@
-"""The networks by name: one readable table, from which every recipe and command builds.
+"""The networks by name, and the text from which layers are built.
 
-What a network then costs is for `cost` to say.
+Shapes are the paper's where it gives them. A layer is written the same way here and in a recipe's
+`network.layers`::
 
-Shapes are the paper's where it gives them. A layer is said in words, the same here and in a
-recipe's `network.layers`::
-
-    conv 32 kernel 5 stride 2 pad 0 groups 2 pool 2 dropout 0.2    unless said 3x3, keeping sides
+    conv 32 kernel 5 stride 2 pad 0 groups 2 pool 2 dropout 0.2    3x3 and same size by default
     conv 32 maxpool 2                                              the maximum, not the average
     linear 120
     block 128 stride 2 residual membrane                           two convolutions, a shortcut
@@ -26,9 +24,9 @@ from streamstop.stop.readouts import ReadoutKind
 
 @dataclass(frozen=True)
 class Architecture:
-    """A named network, before it is told its input and its classes.
+    """A named network, before its input and its classes are known.
 
-    layers : from the input upwards, in words.  global_average : under the readout.
+    layers : from the input upwards, as text.  global_average : under the readout.
     note : where the shape is from.
     """
 
@@ -75,7 +73,7 @@ CUSTOM = "custom"
 """The name of a network whose layers a recipe lists."""
 
 _WHOLE = {"kernel": 1, "stride": 1, "pad": 0, "groups": 1, "pool": 1, "maxpool": 1}
-"""Words that a whole number follows, and the least it may be."""
+"""Words that an integer follows, and its least value."""
 
 _ALLOWED = {
     "conv": ("kernel", "stride", "pad", "groups", "pool", "maxpool", "dropout"),
@@ -85,9 +83,9 @@ _ALLOWED = {
 
 
 def parse_layer_spec(text: str) -> LayerSpec:
-    """A layer said in words, as at the head of this module.
+    """A layer from its text, as at the head of this module.
 
-    Raises UsageError where they are not understood.
+    Raises UsageError where it is not understood.
 
     >>> parse_layer_spec("conv 32 kernel 5 pool 2").kernel
     5
@@ -122,7 +120,7 @@ def parse_layer_spec(text: str) -> LayerSpec:
             made = made._replace(residual=cast(Residual, value))
         elif word == "dropout":
             if not re.fullmatch(r"0?\.[0-9]{1,6}|0", value):
-                raise refuse("dropout is a share below 1, such as 0.2")
+                raise refuse("dropout is a fraction below 1, such as 0.2")
             made = made._replace(dropout=float(value))
         elif not _is_whole(value, _WHOLE[word]):
             raise refuse(f"{word} is a whole number, {_WHOLE[word]} to {MAX_CHANNELS}")
@@ -144,7 +142,7 @@ def _current_words(word: str, value: str) -> tuple[str, str]:
 
 
 MAX_CHANNELS = 1 << 16
-"""More is a slip of the pen."""
+"""More is taken for a typing error."""
 
 
 def _is_whole(text: str, least: int) -> bool:

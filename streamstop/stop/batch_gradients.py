@@ -1,7 +1,7 @@
-"""A batch of whole sequences through a network: the gradients, by whichever rule it follows.
+"""Gradients of a batch of whole sequences, by whichever rule the network follows.
 
-The forward rules go bin by bin, or a few bins at once, and keep nothing of the bins before;
-backpropagation through time keeps them all, and is here to be compared with.
+The forward rules take one bin at a time, or a few at once, and keep nothing of earlier bins;
+backpropagation through time keeps them all, and is here for comparison.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def batch_gradients(
 ) -> tuple[Tensor, Tensor]:
     """Learn from one batch, its neurons at rest before.
 
-    bins : tensors (batch, channels, height, width), one a step.  labels : (batch,).
+    bins : tensors (batch, channels, height, width), one per step.  labels : (batch,).
     constant : every bin is the same.  sample_offset, batch_size : as in `Network.reset_state`.
     steps_per_forward : so many bins go through the network at once; memory grows with it, and
         gradients are the same to rounding.
 
-    Returns the loss summed over samples and steps, (), and the logits that decide, (batch,
-    classes): summed over the steps that the loss speaks at. The settled gradients, sums likewise,
+    Returns the loss summed over samples and steps, (), and the logits to predict by, (batch,
+    classes): summed over the steps that the loss applies to. The finished gradients, sums likewise,
     are in `network.grads`, in place of what was there.
     """
     network.reset_state(len(labels), sample_offset=sample_offset, batch_size=batch_size)
@@ -45,7 +45,7 @@ def batch_gradients(
         return _through_time(network, bins, labels, loss, constant)
     target = None
     total, votes = torch.zeros(()), torch.zeros(())
-    # Where the last bin alone is told of its mistakes, it goes alone.
+    # Where the loss applies to the last bin alone, that bin goes alone.
     for x, last in chunk_bins(bins, steps_per_forward, apart=loss.timing == "end"):
         logits = network.forward(x, constant=constant)
         count = len(logits) // len(labels)
@@ -66,11 +66,11 @@ def _through_time(
     network: Network, bins: Iterable[Tensor], labels: Tensor, loss: Loss, constant: bool
 ) -> tuple[Tensor, Tensor]:
     network.draw_masks()
-    total, said, found = bptt.loss_and_grads(network, bins, labels, loss, constant=constant)
+    total, all_logits, found = bptt.loss_and_grads(network, bins, labels, loss, constant=constant)
     for name, grad in network.grads.items():
         if name in found:
             grad.copy_(found[name])
-    return total, torch.stack(said).sum(0) if loss.applies_to(last=False) else said[-1]
+    return total, torch.stack(all_logits).sum(0) if loss.applies_to(last=False) else all_logits[-1]
 
 
 def chunk_bins(

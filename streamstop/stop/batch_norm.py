@@ -29,7 +29,7 @@ EPSILON = 1e-5
 
 
 class _Step(NamedTuple):
-    """What one step's backward pass needs: y_n, its trace, 1 / deviation, numbers a channel."""
+    """What one step's backward pass needs: y_n, its trace, 1 / sd, numbers per channel."""
 
     seen: Tensor
     trace: Tensor
@@ -129,7 +129,7 @@ class BatchNorm:
         return of_channels if self.gain is None else of_channels * self.gain
 
     def _joint(self, variance: Tensor, mean: Tensor, count: float) -> tuple[Tensor, Tensor, float]:
-        """Those of the whole batch, of those of this process's share."""
+        """Moments of the whole batch, from those of this process's shard."""
         assert self.all_reduce is not None
         counts = mean.new_tensor([count], dtype=torch.float64)
         first, second = mean.double(), variance.double() + mean.double().square()

@@ -1,8 +1,8 @@
-"""The reference: the same network unrolled in time and differentiated by autograd (BPTT).
+"""Backpropagation through time: the same network unrolled and differentiated by autograd.
 
-Memory grows with time. It is the oracle that `tests/stop` holds the rule against in float64, and
-the control `rule = "bptt"` that experiments hold it against in float32. The reset spike is
-detached, as in STOP; the spike's derivative is the surrogate.
+It is the oracle to which `tests/stop` compares the rule in float64, and the control
+`rule = "bptt"` of experiments in float32. The reset spike is detached, as in STOP; the spike's
+derivative is the surrogate. Memory grows with time.
 """
 
 from __future__ import annotations
@@ -168,15 +168,15 @@ class _Unroller:
         if isinstance(readout, SpikingReadout):
             return self._layer(readout.layer, f[:, :, None, None]).flatten(1)  # type: ignore[no-any-return]
         weight, bias = self.p["readout.weight"], self.p["readout.bias"]
-        said = functional.linear(f, weight, bias)
+        current = functional.linear(f, weight, bias)
         if not readout.leaky:
-            return said
+            return current
         kept = self.leak * self.v
-        self.v = kept + said
+        self.v = kept + current
         if self.same_step_only:
-            said = self.v
+            current = self.v
             self.v = kept + functional.linear(f.detach(), weight, bias)
-            return said
+            return current
         return self.v
 
     def _block(self, block: ResidualBlock, x: Tensor) -> Tensor:
@@ -218,15 +218,15 @@ def loss_and_grads(
             k: v.detach().clone(memory_format=own).requires_grad_()
             for k, v in network.parameters().items()
         }
-        said = unroll(network, p, bins, constant=constant, same_step_only=same_step_only)
-        target = loss.target(labels, network.spec.classes, said[0].dtype)
-        total = said[0].new_zeros(())
-        for i, logits in enumerate(said):
-            if i >= since and loss.applies_to(last=i == len(said) - 1):
+        all_logits = unroll(network, p, bins, constant=constant, same_step_only=same_step_only)
+        target = loss.target(labels, network.spec.classes, all_logits[0].dtype)
+        total = all_logits[0].new_zeros(())
+        for i, logits in enumerate(all_logits):
+            if i >= since and loss.applies_to(last=i == len(all_logits) - 1):
                 total = total + loss.loss_and_grad(logits, target)[0]
         values = torch.autograd.grad(total, list(p.values()), allow_unused=True)
     grads = {k: v for k, v in zip(p, values, strict=True) if v is not None}
-    return total.detach(), [one.detach() for one in said], grads
+    return total.detach(), [one.detach() for one in all_logits], grads
 
 
 def grads(
@@ -254,12 +254,12 @@ def unroll(
     bins : as in `loss_and_grads`.  p : the parameters, by name.
     """
     unroller: _Unroller | None = None
-    said = []
+    all_logits = []
     for x in bins:
         if unroller is None:
             unroller = _Unroller(network, p, len(x), same_step_only)
-        said.append(unroller.step(x, constant))
-    return said
+        all_logits.append(unroller.step(x, constant))
+    return all_logits
 
 
 def _bottom(network: Network) -> list[SpikingLayer]:

@@ -1,10 +1,12 @@
-"""What a network costs: parameters, state, and multiply-accumulates of a step, layer by layer.
+"""Cost of a network: parameters, state, and multiply-accumulates per step, layer by layer.
 
-It promises exact counts of dense operations, taken from the layers as they are built, though
-without memory for their numbers, so that a network too large for the machine can be asked about. It
-counts convolutions and products with weights, zeros and padding included; what learning does once a
-neuron or a number that comes in stands apart, and a neuron's own step and pooling, which are a few
-operations a neuron, are not counted; it measures no time.
+Convolutions and products with weights are counted as dense, zeros and padding included. What
+learning does once per neuron or per input is listed apart.
+
+Guarantees: exact counts, taken from the layers as they are built, but without memory for their
+numbers, so that a network too large for this machine can be asked about.
+
+Does not: count a neuron's own step and pooling (a few operations per neuron), or measure time.
 """
 
 from __future__ import annotations
@@ -118,7 +120,8 @@ class NetworkCost(NamedTuple):
 
     def unrolled_bytes(self, bins: int) -> int:
         """Bytes that backpropagation through `bins` keeps at least: of every layer and bin the
-        input, the membrane potential and the spikes."""
+        input, the membrane potential and the spikes.
+        """
         kept = sum(layer.inputs + 2 * layer.neurons for layer in self.layers if layer.neurons)
         return bins * kept * self.number_bytes
 

@@ -1,4 +1,4 @@
-"""One spiking layer: synapses, neurons, pooling, and the layer's share of the STOP rule.
+"""One spiking layer: synapses, neurons, pooling, and their gradients by the STOP rule.
 
 A layer goes forward once per bin and, while learning, backward once in the same bin: the error
 travels through space only (Eq. 11, 16), time is carried by the traces (Eq. 17, 24, 27)::
@@ -14,14 +14,14 @@ exp(log_theta), and leak = LEAK_MAX * sigmoid(leak_logit), one per layer.
 
 With a leak gain, weights and biases act scaled by (1 - leak) / (1 - leak at the start): a constant
 current then raises the membrane to the same height whatever the leak, which so sets how long a
-neuron remembers and not how strongly it is driven. A bin costs the same: the gain's share of dleak
+neuron remembers and not how strongly it is driven. A bin costs the same: the gain's part of dleak
 is made of the gradients of weights and biases, once an update, and is as exact as they are.
 
-Where nobody waits for an answer it takes several bins in one call, stacked along the batch: the
-products are then of all of them at once, and the neurons keep what `backward` needs of each.
+Where no prediction per bin is needed it takes several bins in one call, stacked along the batch:
+the products are then of all of them at once, and the neurons keep what `backward` needs of each.
 
-On a CPU, with the soft reset, the neurons' part of both passes is done by `kernels`, in one pass
-over memory; everywhere else by torch, as `lif` has it. The two agree to rounding.
+On a CPU, with the soft reset, the neurons' part of both passes is done by `_kernels`, in one pass
+over memory; everywhere else by torch, as in `neuron`. The two agree to rounding.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from streamstop.stop.synapses import Norm, Synapses
 from streamstop.stop.traces import Traces
 
 LEAK_MAX = 0.99
-"""No leak may come closer to 1: a membrane that never forgets saturates."""
+"""Largest leak: a membrane that never decays saturates."""
 
 Threshold = Literal["layer", "channel", "neuron"]
 Residual = Literal["add", "membrane"]
@@ -52,11 +52,11 @@ NUMPY: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.float64: np.fl
 class LayerSpec(NamedTuple):
     """What a layer is: its synapses, and how its spikes go on to the next layer.
 
-    kind : "conv", "linear", or "block": a residual block of two convolutions (`blocks`).
+    kind : "conv", "linear", or "block": a residual block of two convolutions (`residual`).
     channels : of its output.  kernel : odd; stride, groups : of the convolution.
     pad : zeros around its input; -1 for as many as keep the sides (kernel // 2).
     pool : factor by which its spikes are pooled; pooling : "avg" or "max".
-    dropout : share of its (pooled) outputs silenced while learning, one mask a sequence.
+    dropout : fraction of its (pooled) outputs silenced while learning, one mask per sequence.
     residual : of a block: "add" adds the spikes of the shortcut, "membrane" adds its current to the
         membrane of the second convolution's neurons.
     """
@@ -94,10 +94,10 @@ class NeuronSpec(NamedTuple):
 
 
 class SpikingLayer:
-    """Parameters, state and gradients of one layer. Input (batch, channels, height, width).
+    r"""Parameters, state and gradients of one layer. Input (batch, channels, height, width).
 
     A linear layer sees its input flattened and answers as (batch, channels, 1, 1), so that all
-    layers speak of the same four axes. Where several bins go together, all that comes and goes is
+    layers have the same four axes. Where several bins go together, all that comes and goes is
     (bins * batch, ...), one bin after the other.
 
     Attributes
@@ -105,8 +105,8 @@ class SpikingLayer:
     synapses : weights (out, in / groups, kernel, kernel), biases (out,), presynaptic trace.
     leak_logit : ().
     log_theta : (1,) a layer, (out,) a channel, or (out, height, width) a neuron.
-    state : LIFState of shape (batch, \\*neurons), channels innermost in memory.
-    mask : of dropout, (batch, \\*out_shape), drawn for the sequence; None where none is.
+    state : LIFState of shape (batch, \*neurons), channels innermost in memory.
+    mask : of dropout, (batch, \*out_shape), drawn for the sequence; None where none is.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class SpikingLayer:
         return {**named, "log_theta": self.log_theta, "leak_logit": self.leak_logit}
 
     def to(self, device: torch.device) -> None:
-        """Move parameters; the state begins anew."""
+        """Move parameters; the state is reset."""
         self.synapses.to(device)
         self.log_theta, self.leak_logit = self.log_theta.to(device), self.leak_logit.to(device)
         self._batch = 0
@@ -222,10 +222,10 @@ class SpikingLayer:
     def forward(
         self, x: Tensor, traces: Traces, *, constant: bool = False, extra: Tensor | None = None
     ) -> Tensor:
-        """One bin: x (batch, in...) to pooled spikes (batch, \\*out_shape); or several, one after
-        the other: (bins * batch, in...) to (bins * batch, \\*out_shape).
+        r"""One bin: x (batch, in...) to pooled spikes (batch, \*out_shape); or several, one after
+        the other: (bins * batch, in...) to (bins * batch, \*out_shape).
 
-        constant : x is the same in every bin.  extra : current from elsewhere, (batch, \\*neurons).
+        constant : x is the same in every bin.  extra : current from elsewhere, (batch, \*neurons).
         """
         bins = x.shape[0] // self._batch
         current = self.synapses.forward(x, self.leak_value, traces, constant)
@@ -280,7 +280,7 @@ class SpikingLayer:
         return np.array(found, self._number)
 
     def _room(self, bins: int) -> LIFState:
-        """Tensors for the states of so many bins, (bins * batch, \\*neurons)."""
+        r"""Tensors for the states of so many bins, (bins * batch, \*neurons)."""
         size, state = bins * self._batch, self.state
         if self._many is None or len(self._many.v) < size:
             shape = (size, *self.neurons)
@@ -314,22 +314,22 @@ class SpikingLayer:
             self._out = s.new_empty(s.shape[0], high, wide, channels).permute(0, 3, 1, 2)
             self._out_row = kernels.rows(self._out)
         channels, high, _ = self.neurons
-        share = self._number(1 / by**2)
-        kernels.pool()(self._state_rows[1], self._out_row, high, by, channels, share)
+        mean = self._number(1 / by**2)
+        kernels.pool()(self._state_rows[1], self._out_row, high, by, channels, mean)
         return self._out
 
     def backward(self, g: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
-        """The same bins' error: g (batch, \\*out_shape) adds to `grads`, and goes on downwards.
+        r"""The same bins' error: g (batch, \*out_shape) adds to `grads`, and goes on downwards.
 
         What it adds is whole once `flush_pending` was called.
-        Returns the error of the layer's input, (batch, \\*in_shape), or None if not needed.
+        Returns the error of the layer's input, (batch, \*in_shape), or None if not needed.
         """
         if not grads and not need_input:
             return None
         return self.synapses.backward(self.error(g, grads), grads, need_input)
 
     def error(self, g: Tensor, grads: dict[str, Tensor]) -> Tensor:
-        """Error of the input current, (batch, \\*neurons); biases, thresholds, leak add theirs."""
+        r"""Error of the input current, (batch, \*neurons); biases, thresholds, leak add theirs."""
         if self.spec.dropout and self.mask is not None:
             g = self._masked(g)
         if not self._on_kernels:
@@ -395,7 +395,7 @@ class SpikingLayer:
         return sum(t.numel() * t.element_size() for t in held)
 
     def _unpool(self, g: Tensor) -> Tensor:
-        """Error of the pooled spikes to error of the spikes, (batch, \\*neurons)."""
+        r"""Error of the pooled spikes to error of the spikes, (batch, \*neurons)."""
         pool, (_, high, wide) = self.spec.pool, self.neurons
         if pool == 1:
             return g

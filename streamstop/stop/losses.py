@@ -1,9 +1,10 @@
-"""What a readout is told of its mistakes: the loss of a bin, and its derivative.
+"""Losses of a readout's logits, with their derivatives.
 
-It promises exact derivatives of the losses as they are written here, by each sample's logits. A
-loss speaks at every step, or once, at the last step of the window, of the readout as it stands
-there: then the error comes down through the last bin alone, and what earlier bins did is in the
-traces. A leaky readout remembers the window by itself; a linear or spiking one does not.
+A loss applies to every bin, or to the last bin of the window alone. In the second case the error
+goes down through the last bin only; what earlier bins did is in the traces. A leaky readout
+integrates the window by itself; a linear or spiking one does not.
+
+Guarantees: exact derivatives with respect to each sample's logits.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Loss:
     kind : "ce", cross-entropy of their softmax; "half_mse", half the squared distance from the
         target; "mean_ce_mse", the mean of the two.
     timing : "step", every bin; or "end", the last bin of the window alone.
-    label_smoothing : share of each label that is spread evenly over all classes.
+    label_smoothing : fraction of each label that is spread evenly over all classes.
     classes : classes, in order, that it compares: those alone are in the softmax and in the
         distance, and the other logits have no error. (): all.
     """
@@ -47,7 +48,7 @@ class Loss:
                 raise UsageError(f"a loss's {name} must be one of {listed}, not {value!r}")
 
     def target(self, labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
-        """What the readout should say: labels (batch,), each in `among`, as (batch, classes)."""
+        """Target (batch, classes) of labels (batch,), each of them among `self.classes`."""
         hot = functional.one_hot(labels, classes).to(dtype).mul_(1.0 - self.label_smoothing)
         if self.classes:
             hot[:, list(self.classes)] += self.label_smoothing / len(self.classes)

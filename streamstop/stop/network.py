@@ -1,13 +1,13 @@
-"""A feed-forward spiking network with a readout, one bin at a time, or a few.
+"""A feed-forward spiking network with a readout, one time bin at a time, or a few.
 
 `forward` takes one bin through the network and answers with logits; `backward` takes the error of
 those logits back through space in the same bin and adds to the gradients (Eq. 11, 16). Between
 bins there are only the layers' states: their size is fixed, whatever the length of the stream.
 
-Where nobody waits for each bin's answer, as in training, several bins may go together, stacked
-along the batch. Errors travel within their own bin and weights stand still, so logits and gradients
-are the same to rounding; the products of a layer are then of all of them at once, and what is kept
-for `backward` grows with their number.
+Where no prediction per bin is needed, as in training, several bins may go at once, stacked along
+the batch. Errors travel within their own bin and weights do not change meanwhile, so logits and
+gradients are the same to rounding; the products of a layer are then of all bins at once, and what
+is kept for `backward` grows with their number.
 """
 
 from __future__ import annotations
@@ -228,14 +228,14 @@ class Network:
             holder.flush_pending(self._grads[name])
 
     def finish_grads(self) -> dict[str, Tensor]:
-        """The gathered gradients, made those of the parameters: once, before an update."""
+        """The summed gradients, turned into those of the parameters: once, before an update."""
         found = self.grads
         for name, holder in self._holders().items():
             holder.finish_grads(self._grads[name])
         return found
 
     def zero_grads(self) -> None:
-        """Forget the gradients gathered so far."""
+        """Set the summed gradients to zero."""
         for grad in self.grads.values():
             grad.zero_()
 
@@ -256,7 +256,7 @@ class Network:
         self.refresh()
 
     def to(self, device: torch.device | str) -> None:
-        """Move everything to a device; gradients and states begin anew there."""
+        """Move everything to a device; gradients and states are reset there."""
         device = torch.device(device)
         for holder in self._holders().values():
             holder.to(device)
@@ -273,7 +273,7 @@ class Network:
             synapses.compute = dtype
 
     def sync_batch_norm(self, all_reduce: Callable[[Sequence[Tensor]], None]) -> None:
-        """Normalise batches that several processes share as one, as `BatchNorm.all_reduce` says."""
+        """Normalise a batch that is divided over several processes as one; see `BatchNorm`."""
         for one in self.synapses().values():
             if one.normalisation is not None:
                 one.normalisation.all_reduce = all_reduce
@@ -319,7 +319,7 @@ class Network:
         traces : whether it is to be learned from; dropout's masks are for that alone.
         constant : x is that of the bins before it since `reset_state`, or the first.
 
-        Raises ValueError where x is not of whole bins of the batch that `reset_state` was told.
+        Raises ValueError where x is not whole bins of the batch that `reset_state` set.
         """
         if x.shape[0] % self._shard[0]:
             raise ValueError(f"{x.shape[0]} samples are no bins of a batch of {self._shard[0]}")
@@ -336,12 +336,13 @@ class Network:
 
     def backward(self, error: Tensor) -> None:
         """Add the gradients of the bins of the last `forward`, given error = dloss/dlogits, (batch,
-        classes) or (bins * batch, classes)."""
+        classes) or (bins * batch, classes).
+        """
         learns = any(grads for name, grads in self._grads.items() if name != "readout")
         g = self.readout.backward(error, self._grads["readout"], learns)
         if g is None:
             return  # the readout alone learns
-        if self.spec.global_average:  # each neuron of a channel has the same share in its mean
+        if self.spec.global_average:  # each neuron of a channel has the same weight in its mean
             g = (g / self._plane)[:, :, None, None].expand(-1, *self.stages[-1].out_shape)
         for i in range(len(self.stages) - 1, -1, -1):
             assert g is not None
@@ -387,21 +388,21 @@ class Network:
         return sum(one.pending_bytes() for one in learning) if "w" in self._learn else 0
 
     def spikes(self) -> list[Tensor]:
-        """Each layer's spikes of the last bin, (batch, \\*neurons)."""
+        r"""Each layer's spikes of the last bin, (batch, \*neurons)."""
         return [layer.state.spikes for layer in self._named.values()]
 
 
 LAYER_FEATURES = 512
-"""At most so many firing rates of each layer reach the discriminant, whose covariance is square."""
+"""At most so many firing rates of each layer reach the LDA, whose covariance is square."""
 
 
 def pooled_rates(rates: Sequence[Tensor]) -> Tensor:
     """Firing rates of all layers, each averaged over the finest square grid it can afford.
 
     rates : per layer (batch, channels, height, width), spikes per bin.
-    Returns (batch, features), at most LAYER_FEATURES numbers a layer (or one a channel, if those
-    are more). Its square root has nearly constant variance where spikes are rare (Bartlett 1936),
-    which is what a discriminant with one shared covariance wants.
+    Returns (batch, features), at most LAYER_FEATURES numbers per layer (or one per channel, if
+    those are more). Its square root has nearly constant variance where spikes are rare (Bartlett
+    1936), which suits LDA with one shared covariance.
     """
     pooled = []
     for r in rates:

@@ -1,7 +1,7 @@
 """The leaky integrate-and-fire neuron of STOP: membrane, spike, surrogate, eligibility traces.
 
 Gao, Zhou, Lin, Tian, Liu, Shi: "STOP: Spatiotemporal Orthogonal Propagation", arXiv 2411.11082.
-One step of one population, with a soft reset whose path is detached::
+One time bin of one population, with a soft reset whose path is detached from the gradient::
 
     u[t] = leak * (u[t-1] - theta * s[t-1]) + I[t]          membrane potential
     s[t] = 1 where u[t] >= theta, else 0                    spike
@@ -9,11 +9,13 @@ One step of one population, with a soft reset whose path is detached::
     e_leak[t]  = leak * e_leak[t-1] + u[t-1] - theta * s[t-1]               du/dleak  (Eq. 30)
     e_bias[t]  = leak * e_bias[t-1] + 1                                     du/dbias
 
-With a hard reset to zero, and that path detached too, u[t] = leak * u[t-1] * (1 - s[t-1]) + I[t]:
-every trace decays with leak * (1 - s[t-1]), the threshold acts on the spike alone, and what the
-leak multiplies is u[t-1] * (1 - s[t-1]).
+`leak` is the membrane decay factor (beta elsewhere): 0.9 keeps 90 % of the potential per bin.
 
-Everything here is forward in time; nothing needs autograd.
+With a hard reset to zero, detached too, u[t] = leak * u[t-1] * (1 - s[t-1]) + I[t]: every trace
+decays with leak * (1 - s[t-1]), the threshold acts on the spike alone, and what the leak multiplies
+is u[t-1] * (1 - s[t-1]).
+
+All of it runs forward in time; nothing needs autograd.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Readouts: what turns the last layer's spikes into logits, and what their error teaches it.
+"""Readouts: logits from the last layer's spikes, and the gradients of their parameters.
 
     linear     v[t] = W f[t] + b                    memoryless: of this bin alone
     leaky      v[t] = leak * v[t-1] + W f[t] + b    a leaky integrator that never fires
-    spiking    v[t] = spikes of a layer of one neuron a class (the paper's)
+    spiking    v[t] = spikes of a layer of one neuron per class (the paper's)
 
 f[t] are the (pooled) spikes of the last layer. All learn by the same forward traces as the layers
-below; the linear and the spiking readout's parameters are exact under a loss at each step, and so
-are the leaky one's. Under a leaky or spiking readout the layer below is no longer the last one.
+below. The gradients of a linear, a leaky and a spiking readout's own parameters are exact under a
+loss at each step. Under a leaky or spiking readout the layer below is no longer the last one.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Readout:
         return named | ({"leak_logit": self.leak_logit} if self.leaky else {})
 
     def to(self, device: torch.device) -> None:
-        """Move parameters; the state begins anew."""
+        """Move parameters; the state is reset."""
         for name, value in self.parameters().items():
             setattr(self, name, value.to(device))
         self.refresh()
@@ -72,7 +72,7 @@ class Readout:
             self.leak = LEAK_MAX * torch.sigmoid(self.leak_logit)
 
     def reset_state(self, batch: int) -> None:
-        """Forget the bins before."""
+        """Clear potential and traces."""
         if self.leaky:
             classes, features = self.weight.shape
             self.v, self.trace_leak = (self.bias.new_zeros(batch, classes) for _ in range(2))
@@ -80,32 +80,33 @@ class Readout:
                 self.bias.new_zeros(batch, features),
                 self.bias.new_zeros(()),
             )
-            self._met = self.trace, self.trace_leak, self.trace_bias
+            self._traces = self.trace, self.trace_leak, self.trace_bias
         else:
             self.trace = self.bias.new_zeros(batch, 0)
 
     def forward(self, features: Tensor, traces: Traces) -> Tensor:
         """Logits (batch, classes) of one bin's features (batch, features); or of several bins, one
-        after the other, (bins * batch, ...)."""
-        said = functional.linear(features, self.weight, self.bias)
+        after the other, (bins * batch, ...).
+        """
+        current = functional.linear(features, self.weight, self.bias)
         if not self.leaky:
             self.trace = features
-            return said
+            return current
         batch = len(self.v)
-        if len(said) == batch:
-            self._step(features, said, traces)
-            self._met = self.trace, self.trace_leak, self.trace_bias
+        if len(current) == batch:
+            self._step(features, current, traces)
+            self._traces = self.trace, self.trace_leak, self.trace_bias
             return self.v
         kept = []
-        for seen, now in zip(features.split(batch), said.split(batch), strict=True):
+        for seen, now in zip(features.split(batch), current.split(batch), strict=True):
             self._step(seen, now, traces)
             trace_bias = self.trace_bias.repeat(batch, 1)
             kept.append((self.v, self.trace.clone(), self.trace_leak.clone(), trace_bias))
         v, *met = (torch.cat(of_bins) for of_bins in zip(*kept, strict=True))
-        self._met = met[0], met[1], met[2]
+        self._traces = met[0], met[1], met[2]
         return v
 
-    def _step(self, features: Tensor, said: Tensor, traces: Traces) -> None:
+    def _step(self, features: Tensor, current: Tensor, traces: Traces) -> None:
         """The leaky one's potential and traces, one bin on."""
         if traces == "stop":
             self.trace.mul_(self.leak).add_(features)
@@ -115,17 +116,18 @@ class Readout:
             self.trace = features
             self.trace_leak.copy_(self.v)
             self.trace_bias.fill_(1.0)
-        self.v = self.v * self.leak + said
+        self.v = self.v * self.leak + current
 
     def backward(self, error: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
         """The same bins' error of the logits, (batch, classes), adds to `grads`; that of the
-        features."""
+        features.
+        """
         if not self.leaky:
             if "weight" in grads:
                 grads["weight"].addmm_(error.T, self.trace)
                 grads["bias"].add_(error.sum(0))
         else:
-            trace, trace_leak, trace_bias = self._met
+            trace, trace_leak, trace_bias = self._traces
             if "weight" in grads:
                 grads["weight"].addmm_(error.T, trace)
                 grads["bias"].add_((error * trace_bias).sum(0))
@@ -152,7 +154,7 @@ class Readout:
 
 
 class SpikingReadout:
-    """A spiking layer of one neuron a class: its spikes are the logits.
+    """A spiking layer of one neuron per class: its spikes are the logits.
 
     Attributes
     ----------
@@ -175,7 +177,7 @@ class SpikingReadout:
         return self.layer.parameters()
 
     def to(self, device: torch.device) -> None:
-        """Move parameters; the state begins anew."""
+        """Move parameters; the state is reset."""
         self.layer.to(device)
 
     def refresh(self) -> None:

@@ -1,11 +1,12 @@
-"""A residual block of spiking layers, under the same interface as one layer.
+"""A residual block of spiking layers, with the interface of one layer.
 
-Two convolutions with neurons, and a way round them. Either the two ways' spikes are added (Fang et
-al., "Deep residual learning in spiking neural networks", NeurIPS 2021): the way is the input's
-spikes themselves, or, where shape changes, those of a 1x1 convolution with neurons of its own; a
-sum of spikes may be 2. Or the second neurons' membrane takes the way up as current beside that of
-their convolution (Hu et al., "Advancing spiking neural networks toward deep residual learning",
-2021): the input itself, or its 1x1 convolution; all that leaves the block then is spikes.
+Two convolutions with neurons, and a shortcut around them. Either the spikes of both paths are added
+(Fang et al., "Deep residual learning in spiking neural networks", NeurIPS 2021): the shortcut is
+the input's spikes themselves or, where the shape changes, those of a 1x1 convolution with neurons
+of its own; a sum of spikes may be 2. Or the membrane of the second neurons takes the shortcut as
+current, beside that of their convolution (Hu et al., "Advancing spiking neural networks toward deep
+residual learning", 2021): the input itself, or its 1x1 convolution; the block's output then is
+spikes alone.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from streamstop.stop.traces import Traces
 
 
 class ResidualBlock:
-    """spikes(conv(spikes(conv(x)))) + way(x); parameters are named "a.weight", "b.weight", ...
+    """spikes(conv(spikes(conv(x)))) + shortcut(x); parameters are named "a.weight", "b.weight", ...
 
     Several bins may go together, (bins * batch, ...), as through a layer.
 
-    spec : `channels`, `stride`, `dropout` and `join` of the block; kernel 3.
+    spec : `channels`, `stride`, `dropout` and `residual` of the block; kernel 3.
 
     Attributes
     ----------
     parts : spiking layers "a" and "b", and "way" where spikes are added and shape changes.
-    way : synapses of the way where membranes are added and shape changes, else None. Their bias
-        stays as it is: it would be one more of the same neurons.
+    shortcut : synapses of the shortcut where membranes are added and shape changes, else None.
+        Their bias is not learned: it would be a second one of the same neurons.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class ResidualBlock:
             )
 
     def forward(self, x: Tensor, traces: Traces) -> Tensor:
-        """One bin: x (batch, \\*in_shape) to spikes (batch, \\*out_shape)."""
+        r"""One bin: x (batch, \*in_shape) to spikes (batch, \*out_shape)."""
         a, b = self.parts["a"], self.parts["b"]
         if self.spec.residual == "membrane":
             extra = (
@@ -84,9 +85,9 @@ class ResidualBlock:
     def backward(
         self, g: Tensor, grads: dict[str, dict[str, Tensor]], need_input: bool
     ) -> Tensor | None:
-        """The same bin's error g (batch, \\*out_shape), down both ways.
+        r"""The same bin's error g (batch, \*out_shape), down both paths.
 
-        grads : by the part's name, and "skip" for `way`.
+        grads : by the part's name, and "skip" for `shortcut`.
         """
         a, b = self.parts["a"], self.parts["b"]
         delta = b.error(g, grads["b"])

@@ -1,25 +1,25 @@
-"""Synapses: from the spikes of one layer to the input current of the next, and how they learn.
+"""Synapses: from the spikes of one layer to the input current of the next, and their gradients.
 
 A convolution or a linear map, its normalisation, and the presynaptic trace (Eq. 20)::
 
     current = W x[t] + b        trace[t] = leak * trace[t-1] + x[t]        dW += delta (x) trace
 
 The trace decays with the leak of the neurons that the synapses feed. Where the input is the same in
-every bin (a static image as constant current), so is what it becomes, and the trace is that image
-times a number: current and weight gradient are then computed once a sequence, exactly.
+every bin (a static image as constant current), the trace is that image times a number: current and
+weight gradient are then computed once per sequence, exactly.
 
-Errors travel within their own bin, and weights stand still between two updates: so where a batch is
-small and weights are many, the traces and errors of up to MAX_PENDING samples wait to be multiplied
-in one product, which writes the gradient once. What waits is bounded by that, not by the stream.
+Errors travel within their own bin, and weights do not change between two updates. Where a batch is
+small and weights are many, traces and errors of up to MAX_PENDING samples are therefore collected
+and multiplied in one product, which writes the gradient once. The stream's length does not matter.
 
-A layer may scale what its synapses do by a number, its gain, which follows its leak
-(`layers`). Gradients are gathered for the scaled weights and biases; `finish_grads` makes of them
-those of the plain ones and of the gain.
+A layer may scale what its synapses do by a number, its gain, which follows its leak (`layer`).
+Gradients are summed for the scaled weights and biases; `finish_grads` turns them into those of the
+plain ones and of the gain.
 
 With `norm="weight_standardization"` the synapses are scaled standardised weights (Brock et al.,
-ICLR 2021): each output's weights less their mean, over their standard deviation, times gain /
-sqrt(fan-in). It looks at weights, never at data, and so is legal online. `norm="batch"` is
-`batch_norm`'s matter.
+ICLR 2021): each output's weights minus their mean, over their standard deviation, times gain /
+sqrt(fan-in). It looks at weights, never at data, and so is allowed online. Batch normalisation is
+in `batch_norm`.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ from streamstop.stop.traces import Traces, decay_and_add
 Norm = Literal["none", "weight_standardization", "batch"]
 
 MAX_PENDING = 8
-"""So many samples' traces and errors make one product for the weight gradient."""
+"""Samples whose traces and errors are collected for one product with the weight gradient."""
 
 
 class Synapses:
-    """Weights, their normalisation, and the trace of what comes in.
+    r"""Weights, their normalisation, and the trace of what comes in.
 
     Parameters
     ----------
     in_shape : (channels, height, width) of the input.
-    channels, kernel, stride, pad, groups : of the convolution; kernel 0 says linear: the input is
+    channels, kernel, stride, pad, groups : of the convolution; kernel 0 means linear: the input is
         taken as one vector, and the output has a plane of 1x1.
     gain : initial weights have standard deviation gain / sqrt(fan-in).
 
@@ -61,7 +61,7 @@ class Synapses:
     ----------
     weight : (out, in / groups, kernel, kernel), channels innermost in memory.  bias : (out,).
     normalisation : BatchNorm with norm="batch", else None.
-    trace : (batch, \\*in_shape), of the last bin.
+    trace : (batch, \*in_shape), of the last bin.
     compute : dtype in which the products are computed; None for that of the weights.
     seen : where `watched`, the last input, not copied.
     """
@@ -112,7 +112,7 @@ class Synapses:
         return named | (self.normalisation.parameters() if self.normalisation else {})
 
     def to(self, device: torch.device) -> None:
-        """Move parameters; the state begins anew with `reset_state`."""
+        """Move parameters; the state is reset."""
         self.weight, self.bias = self.weight.to(device), self.bias.to(device)
         if self.normalisation is not None:
             self.normalisation.to(device)
@@ -143,7 +143,8 @@ class Synapses:
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weights and biases that do what these do with running statistics, without any; the gain
-        is not in them."""
+        is not in them.
+        """
         assert self.normalisation is not None
         return self.normalisation.folded(self.weight, self.bias)
 
@@ -175,7 +176,7 @@ class Synapses:
             self.normalisation.reset_state()
 
     def forward(self, x: Tensor, leak: float | Tensor, traces: Traces, constant: bool) -> Tensor:
-        """Current (batch, out, \\*out_plane) of the input x (batch, ...); of several bins together,
+        r"""Current (batch, out, \*out_plane) of the input x (batch, ...); of several bins at once,
         (bins * batch, ...), if so many are in x.
 
         leak : of the neurons that are fed.  constant : x is that of the bin before, if there was
@@ -236,10 +237,10 @@ class Synapses:
         return multiply(self.geometry, x, weight, bias)
 
     def backward(self, delta: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
-        """The same bins' error of the current, (batch, out, \\*out_plane), adds to `grads`.
+        r"""The same bins' error of the current, (batch, out, \*out_plane), adds to `grads`.
 
         The bias's own gradient is the neurons' to give: it has their trace.
-        Returns the error of the input, (batch, \\*in_shape), or None if it is not needed.
+        Returns the error of the input, (batch, \*in_shape), or None if it is not needed.
         """
         learns = "weight" in grads
         if self._current is not None:
@@ -258,7 +259,7 @@ class Synapses:
         return self._errors(delta, self._traces, weight, grads if learns else {}, need_input)
 
     def _defer(self, delta: Tensor, grads: dict[str, Tensor]) -> None:
-        """Let this bin's trace and error wait; deliver all that wait once there is no room."""
+        """Keep this bin's trace and error; apply all that are kept once there is no room."""
         batch = len(delta)
         if self._deferred_traces is None:
             room = self._max_deferred * batch
@@ -272,7 +273,7 @@ class Synapses:
             self._apply_deferred(grads)
 
     def _apply_deferred(self, grads: dict[str, Tensor]) -> None:
-        """The weight gradient of all that waits."""
+        """Add the weight gradient of all that is deferred."""
         if self._num_deferred and self._deferred_traces is not None:
             end = self._num_deferred * len(self.trace)
             self._errors(
@@ -292,7 +293,7 @@ class Synapses:
         return sum(t.numel() * t.element_size() for t in made if t is not self.bias)
 
     def pending_bytes(self) -> int:
-        """Bytes of what may wait, whether or not anything does."""
+        """Bytes of what may be deferred, whether or not anything is."""
         if self._max_deferred <= 1:
             return 0
         numbers = (
@@ -326,7 +327,7 @@ class Synapses:
         return add_gradients(self.geometry, delta, trace, weight, sums, need_input, self.compute)
 
     def flush_pending(self, grads: dict[str, Tensor]) -> None:
-        """Add what a constant input left to be computed once, and what waits."""
+        """Add what a constant input left to be computed once, and what is deferred."""
         if self._gathered is not None and "weight" in grads:
             gathered = self._gathered
             if self.normalisation is not None:

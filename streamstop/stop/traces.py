@@ -13,7 +13,7 @@ same-step part, as in SLTT (Meng et al., ICCV 2023)."""
 
 
 def decay_and_add(trace: Tensor, leak: float | Tensor, x: Tensor, out: Tensor) -> None:
-    """out = leak * trace + x; out may be trace."""
+    """Out = leak * trace + x; out may be trace."""
     if isinstance(leak, float):
         torch.add(x, trace, alpha=leak, out=out)
     else:

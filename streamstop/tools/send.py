@@ -322,7 +322,8 @@ class _UdpTarget:
 
 def _receiver_state(port: int) -> tuple[int, int] | None:
     """Bytes queued in the fullest socket on this machine with this UDP port, and datagrams that
-    such sockets dropped; None if there is none, or the system does not report it."""
+    such sockets dropped; None if there is none, or the system does not report it.
+    """
     waiting, drops, found = 0, 0, False
     ending = f":{port:04X}"
     for table in ("/proc/net/udp", "/proc/net/udp6") if sys.platform == "linux" else ():

@@ -33,7 +33,7 @@ MAX_TEXT_BYTES = 1 << 16
 
 
 class ProcessGroup:
-    """This process and the others that train the same network.
+    """A process and the others that train the same network.
 
     rank : its number, from 0.  count : how many there are.
     device : where the tensors are that `all_reduce` gets.

@@ -330,6 +330,7 @@ class Trainer:
             }
 
     def trainable(self) -> dict[str, Tensor]:
+        """The parameters that learn, by name."""
         grads = self.network.grads
         return {name: v for name, v in self.network.parameters().items() if name in grads}
 

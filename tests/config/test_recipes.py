@@ -19,7 +19,7 @@ from helpers.image_files import tar_of, write_cifar10, write_cifar100, write_pic
 from typer.testing import CliRunner
 
 from streamstop.cli import app
-from streamstop.config.bundled import bundled_path
+from streamstop.config.bundled import bundled_path, data_note
 from streamstop.config.recipe import to_toml
 from streamstop.config.training import RECIPES as TRAININGS
 from streamstop.config.training import load_train_config
@@ -31,6 +31,29 @@ from streamstop.simulation.cifar10_set import write_cifar10_set
 from streamstop.simulation.gesture_set import SetOptions, write_gesture_set
 
 RECIPES = sorted(bundled_path("pipelines").glob("*.toml"))
+NEEDS_DATA = {
+    "cifar10-dvs": "CIFAR10-DVS",
+    "dvs-gesture": "DVS-Gesture",
+    "dvs-gesture-adapt": "DVS-Gesture",
+    "nmnist": "N-MNIST",
+    "objects": "NeuromorphicObjectDataSet",
+    "objects-incremental": "NeuromorphicObjectDataSet",
+    "objects-shift": "NeuromorphicObjectDataSet",
+    "train/cifar10-resnet18": "CIFAR-10 ",
+    "train/cifar10-vgg11": "CIFAR-10 ",
+    "train/cifar100-resnet18": "CIFAR-100 ",
+    "train/cifar100-vgg11": "CIFAR-100 ",
+    "train/cifar10dvs-vgg11": "CIFAR10-DVS",
+    "train/dvs-gesture-compact": "DVS-Gesture",
+    "train/dvs-gesture-vgg11": "DVS-Gesture",
+    "train/mnist-lenet5": "MNIST ",
+    "train/mnist-lenet5-wide": "MNIST ",
+    "train/nmnist-compact": "N-MNIST",
+    "train/objects-compact": "NeuromorphicObjectDataSet",
+    "train/objects-compact-500": "NeuromorphicObjectDataSet",
+}
+"""Recipes whose data do not come with streamstop, and the set that each needs."""
+
 SHARED = Path("..", "shared", "data")
 SEGMENTS = 3
 DRAW = np.random.default_rng(0)
@@ -48,6 +71,53 @@ def test_a_recipe_is_read_and_opens_with_a_comment(recipe: Path, tmp_path: Path)
     written = tmp_path / "config.toml"
     written.write_text(to_toml(config), encoding="utf-8")
     assert load_config(written) == config
+
+
+def test_only_recipes_on_bundled_recordings_need_no_data() -> None:
+    root = bundled_path("pipelines")
+    names = {str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.toml")}
+    assert names - set(NEEDS_DATA) == {"demo", "gestures", "gestures-incremental"}
+    assert all(data_note(root / f"{name}.toml") is None for name in names - set(NEEDS_DATA))
+
+
+@pytest.mark.parametrize("name", NEEDS_DATA)
+def test_a_recipe_without_its_data_names_them_and_what_to_give(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder, _, stem = name.rpartition("/")
+    result = CliRunner().invoke(app, ["train" if folder else "run", stem])
+    assert result.exit_code == 3
+    first, data, source, give, otherwise = result.stderr.splitlines()
+    assert "shared" in first
+    assert data.startswith(f"  data: {NEEDS_DATA[name]}") and (" MB" in data or " GB" in data)
+    assert source.startswith("  from: ") and ("https://" in source or "no download" in source)
+    assert ("--set data.uri=" if folder else "--source ") in give
+    assert ("--smoke" if folder else "streamstop run") in otherwise
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["run", "nmnist", "--source", "elsewhere"],
+        ["run", "nmnist", "--set", "source.uri=elsewhere"],
+        ["train", "nmnist-compact", "--set", "data.uri=elsewhere"],
+    ],
+)
+def test_a_missing_path_that_the_user_gave_gets_no_note(
+    args: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, args)
+    assert result.exit_code == 3
+    assert "elsewhere" in result.stderr and "N-MNIST" not in result.stderr
+
+
+def test_a_note_on_data_ends_with_its_last_indented_line(tmp_path: Path) -> None:
+    recipe = tmp_path / "own.toml"
+    recipe.write_text("# Own.\n# data: a set,\n#   1 MB\n# Remark.\n#   no more\n\n# from: x\n")
+    assert data_note(recipe) == "  data: a set, 1 MB"
 
 
 @pytest.fixture(scope="session")
@@ -258,7 +328,7 @@ def test_every_training_has_a_layout() -> None:
 def test_a_training_says_whose_figure_it_is_after_and_what_it_needs(name: str) -> None:
     text = (bundled_path(TRAININGS) / f"{name}.toml").read_text(encoding="utf-8")
     head = "\n".join(line for line in text.splitlines() if line.startswith("#"))
-    assert "The paper's figure: " in head and "Data: " in head and "--set data.uri=" in head
+    assert "The paper's figure: " in head and "# data: " in head and "--set data.uri=" in head
     config = load_train_config(name)
     assert config.network.architecture in head.replace("`", "")
 

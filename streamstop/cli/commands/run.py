@@ -12,6 +12,8 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from streamstop.cli.errors import exit_on_error
+from streamstop.cli.options import is_set
+from streamstop.config.bundled import check_data_present
 from streamstop.config.recipe import to_toml
 from streamstop.config.sections import Config
 from streamstop.errors import UsageError
@@ -38,6 +40,8 @@ EXIT_CODES = (
     (5, "the learner diverged"),
     (130, "interrupted; the summary covers what was done"),
 )
+
+WITHOUT_DATA = "Without a download: streamstop run, on the recordings that come with streamstop."
 
 RUN_EPILOG = "\n".join(
     [
@@ -247,6 +251,8 @@ def run(
         if print_config:
             print(to_toml(config, explain=True), end="", flush=True)
             return
+        if recipe is not None and not (source or is_set("source.uri", sets)):
+            check_data_present(recipe, [config.source.uri], otherwise=WITHOUT_DATA)
         if chosen:
             _run_seeds(config, chosen, jobs, as_json=as_json, quiet=quiet)
         _look_for_camera(config.source.uri)
@@ -293,7 +299,7 @@ def _seeds(
         return ()
     if seed is not None:
         raise UsageError("give either --seed or --seeds, not both")
-    if any(one.partition("=")[0].strip() == "run.seed" for one in sets):
+    if is_set("run.seed", sets):
         raise UsageError("give either --set run.seed or --seeds, not both")
     from streamstop.experiments.seeds import parse_seeds
 

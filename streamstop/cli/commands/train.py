@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from streamstop.cli.errors import exit_on_error, peer, peers
-from streamstop.cli.options import Quiet, Sets
+from streamstop.cli.options import Quiet, Sets, is_set
+from streamstop.config.bundled import check_data_present
 from streamstop.errors import UsageError
 
 TRAIN_EPILOG = "\n".join(
@@ -23,6 +24,8 @@ TRAIN_EPILOG = "\n".join(
         "  torchrun --nproc-per-node 2 -m streamstop train x   [dim]two processes[/dim]",
     ]
 )
+
+WITHOUT_DATA = "Without a download: --smoke, a trial on a handful of samples made for it."
 
 
 def train(
@@ -72,12 +75,19 @@ def train(
     streamstop run --weights FILE.
     """
     with exit_on_error("continue with: streamstop train --resume FOLDER"):
-        from streamstop.config.training import load_train_config
+        from streamstop.config.training import RECIPES, load_train_config
 
         if (recipe is None) == (resume is None):
             raise UsageError("give either a recipe or --resume with a folder, not both")
         if resume is not None and (sets or seed is not None or out is not None or smoke):
             raise UsageError("--resume takes every setting from its folder; give no other setting")
+        if recipe is not None:
+            flags = {"run.seed": seed, "run.output_dir": out}
+            config = load_train_config(recipe, sets or (), flags, smoke=smoke)
+            named = {"data.uri": config.data.uri, "data.test_uri": config.data.test_uri}
+            if not smoke:
+                uris = [uri for key, uri in named.items() if not is_set(key, sets)]
+                check_data_present(recipe, uris, RECIPES, otherwise=WITHOUT_DATA)
         # These import torch, which --help must not wait for.
         from pathlib import Path
 
@@ -89,12 +99,8 @@ def train(
         generated = None
         if resume is not None:
             config = training.load_unfinished(Path(resume))
-        else:
-            assert recipe is not None
-            flags = {"run.seed": seed, "run.output_dir": out}
-            config = load_train_config(recipe, sets or (), flags, smoke=smoke)
-            if smoke and config.data.uri == load_train_config(recipe).data.uri:
-                generated = smoke_sets(recipe, config)
+        elif smoke and recipe is not None and config.data.uri == load_train_config(recipe).data.uri:
+            generated = smoke_sets(recipe, config)
         folder = None if resume is None else Path(resume)
         command = shlex.join(["streamstop", *sys.argv[1:]])
         if peers() > 1:

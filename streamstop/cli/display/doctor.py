@@ -68,6 +68,6 @@ def _print_finding(console: Console, finding: Finding) -> None:
         if line.startswith(PASTE):
             console.print(Text(line.strip(), style="cyan"), soft_wrap=True)
             continue
-        told = textwrap.wrap(printable(line), width, break_long_words=False)
-        for part in told:
+        wrapped = textwrap.wrap(printable(line), width, break_long_words=False)
+        for part in wrapped:
             console.print(Text(" " * MARGIN + part, style="dim"), soft_wrap=True)

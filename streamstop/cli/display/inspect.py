@@ -110,13 +110,13 @@ def _facts(found: RecordingInfo) -> Iterator[tuple[str, str]]:
 def _sensor(found: RecordingInfo) -> str:
     if found.sensor is None:
         return "unknown: the file does not say, and there is no event to tell it by"
-    said = {
+    origin = {
         "header": "as its format says",
         "asked": "as asked for",
         "inferred": "inferred: the smallest usual one that holds the events",
         "recordings": "of its recordings",
     }
-    return f"{found.sensor}, {said.get(found.sensor_from, found.sensor_from)}"
+    return f"{found.sensor}, {origin.get(found.sensor_from, found.sensor_from)}"
 
 
 def _events(found: RecordingInfo) -> str:
@@ -139,15 +139,15 @@ def _rates(found: RecordingInfo) -> str:
 def _pixels(found: RecordingInfo) -> str:
     total = found.sensor.width * found.sensor.height if found.sensor else 0
     share = words.percent(found.active_pixels / total if total else None)
-    said = f"{share} with events"
+    origin = f"{share} with events"
     if not found.hot_total:
-        return f"{said}, none hot"
+        return f"{origin}, none hot"
     listed = ", ".join(
         f"({one.x}, {one.y}) {words.whole(one.events)}" for one in found.hot[:MAX_SHOWN]
     )
     more = ", \N{HORIZONTAL ELLIPSIS}" if found.hot_total > MAX_SHOWN else ""
     return (
-        f"{said}, {words.whole(found.hot_total)} hot with "
+        f"{origin}, {words.whole(found.hot_total)} hot with "
         f"{words.percent(found.hot_events / found.events)} of the events: {listed}{more}"
     )
 

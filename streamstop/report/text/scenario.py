@@ -61,7 +61,8 @@ def long_runs_note(snapshot: Snapshot) -> str:
 
 def detector_rows(snapshot: Snapshot) -> list[tuple[str, str, str, str, str, str, str]]:
     """Rows of the detectors that raised an alarm: detector, signal, alarms, detected changes,
-    delay, false alarms, repeated alarms."""
+    delay, false alarms, repeated alarms.
+    """
     return [
         (
             one.detector,

@@ -134,13 +134,14 @@ def write_stream(steps: int, path: Path) -> None:
 
 def run_pipeline(steps: int, stream: Path) -> dict[str, Any]:
     """The whole program, watched through its progress callback."""
+    from streamstop.pipeline import build as parts
     from streamstop.pipeline import run as pipeline
     from streamstop.pipeline.configure import load_config
 
     state: dict[int, int] = {}
     rss: dict[int, float] = {}
     learners: list[StopLearner] = []
-    build = pipeline.learner_from_config
+    build = parts.learner_from_config
 
     def build_and_keep(*args: Any, **more: Any) -> StopLearner:
         learners.append(build(*args, **more))
@@ -150,7 +151,7 @@ def run_pipeline(steps: int, stream: Path) -> dict[str, Any]:
         if now.bin in (EARLY[-1], steps - 1):
             state[now.bin], rss[now.bin] = learners[0].state_bytes(), rss_mb()
 
-    pipeline.learner_from_config = build_and_keep
+    parts.learner_from_config = build_and_keep
     sets = {
         "source.uri": str(stream),
         "source.labels": str(stream.with_suffix(".csv")),

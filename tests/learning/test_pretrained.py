@@ -235,9 +235,8 @@ def test_a_label_that_the_network_does_not_know(begin, tmp_path):
     weights = written(tmp_path / "w.safetensors")
     spans = [(i * SEGMENT_US, (i + 1) * SEGMENT_US, v) for i, v in enumerate(scene()[1])]
     labels = LabelTrack(("right", "up"), [Segment(*span) for span in spans])
-    with pytest.raises(
-        UsageError, match=r"name up, .*classes of the network .left, right.*network.classes=3; .*frozen"
-    ):
+    expected = r"name up, .*of the network .left, right.*network.classes=3; .*frozen"
+    with pytest.raises(UsageError, match=expected):
         begin(weights, labels=labels)
     assert not (tmp_path / "runs").exists()
     result = begin(weights, "network.classes=4", labels=labels)

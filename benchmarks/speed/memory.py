@@ -140,7 +140,7 @@ def run_pipeline(steps: int, stream: Path) -> dict[str, Any]:
     state: dict[int, int] = {}
     rss: dict[int, float] = {}
     learners: list[StopLearner] = []
-    build = pipeline.build_learner
+    build = pipeline.learner_from_config
 
     def build_and_keep(*args: Any, **more: Any) -> StopLearner:
         learners.append(build(*args, **more))
@@ -150,7 +150,7 @@ def run_pipeline(steps: int, stream: Path) -> dict[str, Any]:
         if now.bin in (EARLY[-1], steps - 1):
             state[now.bin], rss[now.bin] = learners[0].state_bytes(), rss_mb()
 
-    pipeline.build_learner = build_and_keep
+    pipeline.learner_from_config = build_and_keep
     sets = {
         "source.uri": str(stream),
         "source.labels": str(stream.with_suffix(".csv")),

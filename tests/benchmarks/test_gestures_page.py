@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.studies import gestures
 from streamstop.config.recipe import to_toml
-from streamstop.learning.factory import build_learner
+from streamstop.learning.factory import learner_from_config
 from streamstop.learning.weights import save_weights
 from streamstop.pipeline.configure import load_config
 
@@ -28,7 +28,7 @@ def weights(path: Path) -> Path:
         "bin_us": config.binning.bin_us,
         "binning": asdict(config.binning),
     }
-    save_weights(path, build_learner(config, 2).network.parameters(), about)
+    save_weights(path, learner_from_config(config, 2).network.parameters(), about)
     return path
 
 

@@ -372,7 +372,7 @@ EXCLUDED = {
     "data.test_uri and data.test_fraction": {"data.test_uri": "b", "data.test_fraction": 0.1},
     r"must be data.time_steps \* binning.bin_us, here 4": {"data.window_us": 1000},
     "which keeps every step": {"train.steps_per_forward": 5, "train.rule": "bptt"},
-    "there are none": {"data.kind": "images", "data.test_fraction": 0.1},
+    "images. has none": {"data.kind": "images", "data.test_fraction": 0.1},
 }
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import faery
 import numpy as np
 import pytest
 from helpers.event_files import Whole, random_events, same
+from helpers.optional import faery
 
 from streamstop.errors import UsageError
 from streamstop.events.packet import Events, SensorSize

@@ -236,7 +236,7 @@ def test_a_label_that_the_network_does_not_know(begin, tmp_path):
     spans = [(i * SEGMENT_US, (i + 1) * SEGMENT_US, v) for i, v in enumerate(scene()[1])]
     labels = LabelTrack(("right", "up"), [Segment(*span) for span in spans])
     with pytest.raises(
-        UsageError, match=r"name up, .*knows left, right.*network.classes=3; .*frozen"
+        UsageError, match=r"name up, .*classes of the network .left, right.*network.classes=3; .*frozen"
     ):
         begin(weights, labels=labels)
     assert not (tmp_path / "runs").exists()
@@ -426,7 +426,7 @@ def test_a_scatter_that_is_none_is_refused(begin, tmp_path):
     weights, readout = knowing(tmp_path / "w.safetensors", tiny())
     readout.scatter *= -1
     save_weights(weights, {**tiny().parameters(), **lda_tensors(readout)}, ABOUT)
-    with pytest.raises(SourceError, match="no covariance"):
+    with pytest.raises(SourceError, match="not positive definite"):
         begin(weights)
 
 
@@ -453,7 +453,7 @@ UNFIT = {
     "an absurd shape": ({"input": [2, 16, 10**9]}, r"binning\.width"),
     "another shape": ({"input": [2, 32, 32]}, r"readout\.weight is of shape"),
     "another network": ({"network": {**TINY, "channels": [6, 6]}}, r"conv2\.\S+ is missing"),
-    "an unknown key": ({"network": {**TINY, "flux": 1}}, r"no network\.flux"),
+    "an unknown key": ({"network": {**TINY, "flux": 1}}, r"network\.flux is unknown"),
     "an unknown value": ({"network": {**TINY, "name": "vgg12"}}, "vgg12"),
     "an unknown encoding": ({"encoding": "pixels"}, "pixels"),
     "no description": ({"network": None}, "does not describe its network"),

@@ -44,7 +44,7 @@ def test_what_is_no_run_is_named_and_the_others_are_done(tmp_path: Path) -> None
     result = runner.invoke(app, ["report", str(empty), str(good), str(unfinished), "absent"])
     assert result.exit_code == 2
     assert result.stdout == f"{good / 'report.html'}\n"
-    for message in ("Not a run's folder", "This run has no summary.json", "No such folder"):
+    for message in ("Not a run folder", "This run has no summary.json", "No such folder"):
         assert message in result.stderr
 
 

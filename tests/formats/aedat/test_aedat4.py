@@ -7,10 +7,10 @@ import weakref
 from pathlib import Path
 from typing import Literal
 
-import faery
 import numpy as np
 import pytest
 from helpers.event_files import FIELDS, Whole, random_events, same
+from helpers.optional import faery
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -7,10 +7,10 @@ import random
 import struct
 from pathlib import Path
 
-import faery
 import numpy as np
 import pytest
 from helpers.event_files import Whole, random_events, same
+from helpers.optional import faery
 
 from streamstop.errors import SourceError
 from streamstop.events.packet import make_events

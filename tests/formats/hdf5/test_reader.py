@@ -13,11 +13,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import h5py
-import hdf5plugin
 import numpy as np
 import pytest
 from helpers.event_files import FIELDS, Whole, random_events, same
+from helpers.optional import h5py, hdf5plugin
 
 from streamstop.errors import SourceError
 from streamstop.events.packet import Events, SensorSize

@@ -3,10 +3,10 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-import faery
 import numpy as np
 import pytest
 from helpers.event_files import Whole, same
+from helpers.optional import faery
 
 from streamstop.errors import SourceError
 from streamstop.events.packet import make_events

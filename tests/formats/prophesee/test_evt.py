@@ -6,10 +6,10 @@ import gzip
 import random
 from pathlib import Path
 
-import faery
 import numpy as np
 import pytest
 from helpers.event_files import Whole, random_events, same
+from helpers.optional import faery
 
 from streamstop.errors import SourceError, UsageError
 from streamstop.events.packet import Events, SensorSize, make_events

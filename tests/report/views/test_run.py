@@ -61,7 +61,7 @@ def test_no_folder(tmp_path: Path) -> None:
 
 def test_a_folder_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"")
-    with pytest.raises(UsageError, match="Not a run's folder"):
+    with pytest.raises(UsageError, match="Not a run folder"):
         load_snapshot(tmp_path)
 
 

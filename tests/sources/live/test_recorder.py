@@ -5,11 +5,10 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-import dv_processing
-import faery
 import numpy as np
 import pytest
 from helpers.event_files import FIELDS, Whole, random_events, same
+from helpers.optional import dv_processing, faery
 
 from streamstop.events.binning import Binner
 from streamstop.events.packet import SensorSize

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from streamstop.config.training import DataConfig, TrainConfig
+from streamstop.config.bundled import data_note
+from streamstop.config.training import RECIPES, DataConfig, TrainConfig
 from streamstop.config.uri_paths import split_uri
 from streamstop.datasets.samples import DataSets, Samples
-from streamstop.sources.named_datasets import SETS
 
 GENERATED = "generated samples"
 """What the name of generated sets begins with."""
@@ -32,71 +32,29 @@ SAMPLES = 20
 
 
 class _Known(NamedTuple):
-    """What a smoke test needs to know of a data set.
+    """What generated samples need to know of a data set; of events, the recipe's grid is taken.
 
-    title, size, where : for people.  sets : the settings to give once it is there.
-    shape : (channels, height, width) of images; of events, the recipe's own grid is taken.
+    shape : (channels, height, width) of images.
     """
 
-    title: str
-    size: str
-    where: str
-    sets: str
     classes: int
     shape: tuple[int, int, int] = (0, 0, 0)
 
 
-def _named(name: str, classes: int, sets: str = "") -> _Known:
-    """A data set that `streamstop.sources.named_datasets` describes."""
-    one = SETS[name]
-    uris = (f"--set {key}='{name}:DIR?split={split}'" for key, split in _BY_SPLIT.items())
-    return _Known(one.title, one.size, one.where, sets or " ".join(uris), classes)
-
-
-_BY_SPLIT = {"data.uri": "train", "data.test_uri": "test"}
-_CIFAR = "https://www.cs.toronto.edu/~kriz/cifar.html"
-
 KNOWN = {
-    "mnist": _Known(
-        "MNIST, the four gzipped idx files in one folder",
-        "11 MB",
-        "https://storage.googleapis.com/cvdf-datasets/mnist/",
-        "--set data.uri=DIR",
-        10,
-        (1, 28, 28),
-    ),
-    "cifar10": _Known(
-        "CIFAR-10, binary version",
-        "162 MB",
-        _CIFAR,
-        "--set data.uri=cifar-10-binary.tar.gz",
-        10,
-        (3, 32, 32),
-    ),
-    "cifar100": _Known(
-        "CIFAR-100, binary version",
-        "161 MB",
-        _CIFAR,
-        "--set data.uri=cifar-100-binary.tar.gz",
-        100,
-        (3, 32, 32),
-    ),
-    "nmnist": _named("nmnist", 10, "--set data.uri=DIR/Train"),
-    "dvs": _named("dvs-gesture", 11),
-    "cifar10dvs": _named("cifar10-dvs", 10),
-    "objects": _Known(
-        "NeuromorphicObjectDataSet (Bio-inspired Lab), seven AEDAT 2.0 files of a DVS128",
-        "17 to 20 s each",
-        "its authors (we know of no lasting address)",
-        "--set data.uri=DIR",
-        7,
-    ),
+    "mnist": _Known(10, (1, 28, 28)),
+    "cifar10": _Known(10, (3, 32, 32)),
+    "cifar100": _Known(100, (3, 32, 32)),
+    "nmnist": _Known(10),
+    "dvs": _Known(11),
+    "cifar10dvs": _Known(10),
+    "objects": _Known(7),
 }
 """By the first word of a recipe's name: `mnist-lenet5` trains on "mnist"."""
 
 
 def smoke_sets(recipe: str, config: TrainConfig) -> tuple[DataSets, str] | None:
-    """Generated sets for a bundled recipe, and one line for people; None where its data are there.
+    """Generated sets for a bundled recipe, and a note for people; None where its data are there.
 
     recipe : its name or path, of which the first word names the data set.
     config : the configuration to train with; its data must be at the recipe's own place.
@@ -119,9 +77,7 @@ def smoke_sets(recipe: str, config: TrainConfig) -> tuple[DataSets, str] | None:
     tested = data.kind == "images" or data.test_uri or data.test_fraction
     note = (
         f"{split_uri(data.uri)[1]} is not here: training on {count} generated samples, so the "
-        "scores "
-        f"mean nothing. The real set is {known.title} ({known.size}), from {known.where}; then "
-        f"give {known.sets}"
+        f"scores mean nothing. The real set:\n{data_note(recipe, RECIPES)}"
     )
     name = f"{GENERATED} in place of {data.uri}"
     return DataSets(make(0), make(1) if tested else None, name), note

@@ -184,11 +184,11 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True)
-class LearnerConfig:
-    """The learning rule: what it changes, how fast, and when."""
+class RuleConfig:
+    """What runs and trainings have in common: the learning rule, what it moves, and its loss."""
 
     rule: Literal["stop", "ottt", "sltt", "bptt"] = config_field(
-        "stop", "STOP; baselines: weights only, without traces, autograd over whole segments"
+        "stop", "STOP; baselines: weights only, without traces, or BPTT over the whole sequence"
     )
     trainable: tuple[Literal["weights", "thresholds", "leaks"], ...] = config_field(
         ("weights", "thresholds", "leaks"),
@@ -199,11 +199,17 @@ class LearnerConfig:
         "ce", "cross-entropy, half the squared distance from the target, or the mean of both"
     )
     loss_at: Literal["step", "end"] = config_field(
-        "step", "a loss in every labelled bin, or only in the last bin of a segment"
+        "step", "a loss at every labelled step, or only at the last step of a sequence"
     )
     label_smoothing: float = config_field(
         0.0, "fraction of each label that is spread over all classes", at_least=0, below=1
     )
+
+
+@dataclass(frozen=True)
+class LearnerConfig(RuleConfig):
+    """The learning rule: what it changes, how fast, and when."""
+
     loss_classes: Literal["all", "seen", "recent"] = config_field(
         "all", "classes in the loss: all, those seen so far, or those of recent segments"
     )

@@ -20,7 +20,7 @@ from streamstop.config.aliases import noting_old_names
 from streamstop.config.bundled import find_recipe
 from streamstop.config.fields import config_field
 from streamstop.config.recipe import build_sections, parse_overrides, read_recipe
-from streamstop.config.sections import MAX_US, BinningConfig, NetworkConfig, RunConfig
+from streamstop.config.sections import MAX_US, BinningConfig, NetworkConfig, RuleConfig, RunConfig
 from streamstop.errors import UsageError
 
 RECIPES = "pipelines/train"
@@ -96,7 +96,7 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
-class LearningConfig:
+class LearningConfig(RuleConfig):
     """How the network is trained."""
 
     epochs: int = config_field(10, "passes over the training set", at_least=1)
@@ -114,15 +114,6 @@ class LearningConfig:
     momentum: float = config_field(0.9, "momentum of sgd", at_least=0, below=1)
     weight_decay: float = config_field(0.0, "weight decay, of weights only", at_least=0)
     warmup_epochs: float = config_field(0.0, "epochs of warm-up, before cosine decay", at_least=0)
-    loss: Literal["ce", "half_mse", "mean_ce_mse"] = config_field(
-        "ce", "cross-entropy, half the squared distance from the target, or the mean of both"
-    )
-    loss_at: Literal["step", "end"] = config_field(
-        "step", "a loss at every step, or only at the last one, whose logits then predict"
-    )
-    label_smoothing: float = config_field(
-        0.0, "fraction of each label that is spread over all classes", at_least=0, below=1
-    )
     ema_decay: float = config_field(
         0.0,
         "score an EMA of the weights that keeps this fraction per update; 0: no EMA",
@@ -131,15 +122,6 @@ class LearningConfig:
     )
     fit_lda: bool = config_field(
         False, "after training, fit an LDA readout on firing rates, and test it too"
-    )
-    trainable: tuple[Literal["weights", "thresholds", "leaks"], ...] = config_field(
-        ("weights", "thresholds", "leaks"),
-        "trained below the readout, which always learns; []: nothing",
-        may_be_empty=True,
-    )
-    rule: Literal["stop", "ottt", "sltt", "bptt"] = config_field(
-        "stop",
-        "STOP; baselines: weights only, without traces, or backpropagation through time",
     )
     steps_per_forward: int = config_field(
         1,

@@ -78,7 +78,7 @@ def test_a_recipe_without_its_data_smokes(name: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, args)
     assert result.exit_code == 0, result.output
     (line,) = (one for one in result.stderr.splitlines() if "generated" in one)
-    assert "the scores mean nothing" in line and "The real set is" in line
+    assert "the scores mean nothing" in line and "The real set:" in line
     summary = json.loads(result.stdout)
     assert summary["status"] == "complete" and summary["simulated"] is True
     assert summary["data"].startswith("generated samples in place of ")

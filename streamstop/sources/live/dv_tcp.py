@@ -227,7 +227,7 @@ def _connect(host: str, port: int, name: str) -> socket.socket:
         happened = error.strerror or f"no answer within {CONNECT_S:g} s"
         raise SourceError(
             f"cannot connect: {happened}; start the server first (in DV a network output module of "
-            f"events, or `streamstop stream REC {name.partition('?')[0]}`): {name}"
+            f"events, or `streamstop replay REC {name.partition('?')[0]}`): {name}"
         ) from error
     connected.setblocking(False)
     return connected

@@ -194,7 +194,7 @@ def to_toml_value(value: Any) -> str:
     Examples
     --------
     >>> to_toml_value([1e-05, True, 'a "b"'])
-    '[1e-05, true, "a \\\\"b\\\\""]'
+    '[1e-05, true, "a \\"b\\""]'
     """
     if isinstance(value, bool):
         return "true" if value else "false"

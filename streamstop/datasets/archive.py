@@ -154,7 +154,7 @@ def _decoded(text: bytes) -> str:
 
 
 def _pax_path(records: bytes) -> str:
-    r"""The path in a pax header, "" where there is none: records are "LENGTH key=value\\n"."""
+    r"""The path in a pax header, "" where there is none: records are "LENGTH key=value\n"."""
     while records:
         length, _, _ = records.partition(b" ")
         with suppress(ValueError):

@@ -136,7 +136,7 @@ def megabytes(value: float | None, *, size: float = 1.0) -> str:
 def printable(text: str) -> str:
     r"""A name from a file without control characters, which could steer a terminal.
 
-    >>> printable("mug\\x1b[2J")
+    >>> printable("mug\x1b[2J")
     'mug�[2J'
     """
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

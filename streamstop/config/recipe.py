@@ -118,7 +118,9 @@ def resolve_key(whole: type, dotted: str, origin: str) -> tuple[str, str]:
     # A key that exists elsewhere is in the wrong section; else it is a typing error, more likely
     # in this section than in another.
     meant = [known for known in every if known.partition(".")[2] == (key or dotted)]
-    meant = meant or difflib.get_close_matches(dotted, inside or every, n=1, cutoff=0.7)
+    old = {f"{name}.{was}": f"{name}.{now}" for was, now in ALIASES.get(name, {}).items()}
+    near = difflib.get_close_matches(dotted, [*(inside or every), *old], n=1, cutoff=0.7)
+    meant = meant or [old.get(one, one) for one in near]
     hint = f" (did you mean {meant[0]}?)" if meant else ""
     if inside and not key:
         what = f"{name!r} is a section, not a key"

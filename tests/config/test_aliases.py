@@ -81,3 +81,8 @@ def test_notes_of_an_inner_block_are_made_by_the_outer_one() -> None:
         load_config("demo", ["run.out=x"])
         load_config("demo", ["run.out=y"])
     assert len(seen) == 1
+
+
+def test_a_slip_in_an_old_name_is_answered_with_the_new_one() -> None:
+    with pytest.raises(UsageError, match=r"did you mean learner\.ema_decay\?"):
+        load_config("demo", ["learner.sloww=0.5"])

@@ -52,7 +52,9 @@ def print_inspection(found: RecordingInfo, console: Console | None = None) -> No
         facts.add_row("", Text(sparkline(found.series, console), style="blue"))
         width = words.duration(found.series_us * _group(found.series, console) / 1e6)
         # What each sign stands for: without it the line is a picture of nothing.
-        facts.add_row("", Text(_shown(f"events over time, {width} a sign", console), style="dim"))
+        facts.add_row(
+            "", Text(_shown(f"events over time, {width} per character", console), style="dim")
+        )
     console.print(facts)
     console.print()
     wrong = list(_wrong(found))
@@ -76,7 +78,7 @@ def sparkline(counts: Sequence[int], console: Console) -> str:
 
 
 def _group(counts: Sequence[int], console: Console) -> int:
-    """So many counts share a sign."""
+    """So many counts share a character."""
     room = max(console.width - 16, 8)
     return max(-(-len(counts) // room), 1)
 

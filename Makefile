@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -qq -c const
 PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench docs experiments soak fuzz recordings clean
+.PHONY: help demo test bench docs unchanged experiments soak fuzz recordings clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ soak: $(VENV)/.test  ## memory over a million learning steps; about half an hour
 
 fuzz: $(VENV)/.test  ## 100,000 mutations of every file format; writes docs/results
 	@$(BIN)/python -m tests.formats.fuzz --mutations 100000
+
+unchanged: $(VENV)/.test  ## run the demo again: scores and weights byte for byte those on record
+	@$(BIN)/python tests/fixtures/compare_before.py --digests --run demo
 
 recordings: $(VENV)/.demo  ## make the bundled recordings again, byte for byte
 	@$(BIN)/python -m streamstop.simulation recordings

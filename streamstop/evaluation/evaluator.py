@@ -26,7 +26,7 @@ from streamstop.scenarios.scenario import Domain, Schedule, domain_at
 class SegmentListener(Protocol):
     """What is informed of segments as they are scored and closed."""
 
-    def scored(self, verdicts: Sequence[ScoredSegment]) -> None:
+    def scored(self, segments: Sequence[ScoredSegment]) -> None:
         """These segments were scored, in this order."""
 
     def closed(self, number: int, end_us: int) -> None:
@@ -241,9 +241,9 @@ class PrequentialEvaluator:
         began = max(self._begun, 0)
         return any(began < one.first <= segment for one in self._schedule.spans)
 
-    def _score(self, verdicts: Sequence[ScoredSegment]) -> None:
-        self.segments += len(verdicts)
-        for v in verdicts:
+    def _score(self, segments: Sequence[ScoredSegment]) -> None:
+        self.segments += len(segments)
+        for v in segments:
             nth = bisect_right(self._track, v.segment.start_us, key=lambda s: s.start_us) - 1
             by = self._domain_from
             domain = domain_at(self._schedule, by, nth, v.segment.recording)
@@ -256,8 +256,8 @@ class PrequentialEvaluator:
             alarms = self.drift.update(v.index, wrong, rates)
             if self.response is not None:
                 self.response.on_alarms(alarms)
-        if verdicts and self.listener is not None:
-            self.listener.scored(verdicts)
+        if segments and self.listener is not None:
+            self.listener.scored(segments)
 
 
 def log_input(one: Bin) -> Tensor:

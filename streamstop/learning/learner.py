@@ -277,7 +277,7 @@ class StopLearner:
         self._reset_segment()
 
     def reinitialize(self) -> None:
-        """Forget all that was learned: the weights as drawn from the seed, and nothing known."""
+        """Forget all that was learned: the initial weights of the seed, and no class seen."""
         drawn = Network(self.network.spec, self._seed, learn="", dtype=self.dtype).parameters()
         self.network.load_parameters(drawn)
         self.network.zero_grads()
@@ -452,7 +452,7 @@ class StopLearner:
         self._since_update += losses
 
     def predict_segment(self) -> SegmentPrediction:
-        """Both readouts' verdicts on the bins predicted since the segment began."""
+        """Predict the segment from the bins since it began, with both readouts."""
         rates = self.firing_rates()
         return SegmentPrediction(self._votes / max(self._bins, 1), self.lda.scores(rates), rates)
 
@@ -484,7 +484,7 @@ class StopLearner:
         scale_learning_rates(self._optimizer, factor)
 
     def update_lda(self, rates: Vector, label: int) -> None:
-        """Give the discriminant readout the firing rates of one segment and its label."""
+        """Learn the firing rates of one segment, from `predict_segment`, and its label."""
         self.lda.learn(rates, label)
 
     def _optimizer_step(self) -> None:
@@ -525,7 +525,7 @@ class StopLearner:
 
     @property
     def num_rate_features(self) -> int:
-        """How many firing rates the discriminant readout sees."""
+        """How many firing rates the LDA readout sees."""
         return pooled_rates(self.inference_network.spikes()).shape[1]
 
     def layer_statistics(self) -> dict[str, dict[str, float]]:
@@ -647,8 +647,8 @@ class StopLearner:
         """Bytes of all that the learner carries through the stream, the same from the first bin on.
 
         Parameters and what they become, gradients, the optimiser's moments, neurons and traces,
-        spike sums, and the discriminant's means and covariance, whether or not they were needed
-        yet, and two counts a class. Under rule "bptt" the bins of the segment so far come on top,
+        spike sums, and means and covariance of LDA, whether or not they were needed
+        yet, and two counts per class. Under rule "bptt" the bins of the segment so far come on top,
         and grow.
         """
         networks = [self.network, self.inference_network] if self._has_copy else [self.network]

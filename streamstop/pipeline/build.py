@@ -83,10 +83,10 @@ def build_run(config: Config, world: ScenarioStream) -> RunParts:
     classes = output_names(config, track, trained)
     still = config.learner.frozen
     learner = learner_from_config(frozen_config(config) if still else config, classes)
-    twin = learner_from_config(config, classes, trainable=())
+    untrained = learner_from_config(config, classes, trainable=())
     if trained is not None:
         trained.load_into(learner, config.readout.lda_prior_count)
-        trained.load_into(twin, config.readout.lda_prior_count)
+        trained.load_into(untrained, config.readout.lda_prior_count)
 
     def make_binner(source: Source) -> Binner:
         return Binner(source.sensor, **asdict(config.binning), origin_us=source.origin_us)
@@ -100,7 +100,7 @@ def build_run(config: Config, world: ScenarioStream) -> RunParts:
     evaluator = PrequentialEvaluator(
         learner,
         track,
-        untrained=twin,
+        untrained=untrained,
         decision=_decision(config, trained),
         delay_us=config.labels.delay_us if config.labels.arrival == "delayed" else None,
         at_first="lda" if trained is None else trained.decision or "linear",

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from streamstop.cli.display.doctor import print_examination, verdict
+from streamstop.cli.display.doctor import conclusion, print_diagnosis
 from streamstop.sources.live.cameras import discovery
 from streamstop.sources.live.cameras.backend import SeenCamera
 from streamstop.sources.live.cameras.discovery import DiscoveryResult
@@ -65,7 +65,7 @@ def of(examination: Diagnosis, topic: str) -> list[Finding]:
 
 def printed(examination: Diagnosis, width: int = 80) -> str:
     out = io.StringIO()
-    print_examination(examination, Console(file=out, width=width))
+    print_diagnosis(examination, Console(file=out, width=width))
     return out.getvalue()
 
 
@@ -108,7 +108,7 @@ def test_a_missing_rule_comes_with_the_lines_to_paste(machine: Path, answers: An
     out = printed(found, width=60)
     assert f"\n{DAVIS_RULE}\n" in out, "whole, and at the start of a line, to be pasted"
     assert "1d6b" not in out
-    assert verdict(found) in out and "2 other problems" in out
+    assert conclusion(found) in out and "2 other problems" in out
 
 
 def test_the_pasted_lines_write_that_rule(machine: Path, answers: Any, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_library_that_is_missing_stands_in_the_way(
     datasets = of(found, "extras")[0]
     assert (datasets.state, datasets.blocks) == ("note", False)
     assert datasets.fix == ("    pip install 'streamstop[datasets]'",)
-    assert verdict(found).startswith("1 problem stands in the way")
+    assert conclusion(found).startswith("1 problem stands in the way")
 
 
 def test_a_folder_that_cannot_be_written_to(machine: Path, answers: Any) -> None:

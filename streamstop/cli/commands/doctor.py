@@ -20,13 +20,13 @@ def doctor(
     with exit_on_error("nothing was changed"):
         from pathlib import Path
 
-        from streamstop.cli.display.doctor import print_examination
+        from streamstop.cli.display.doctor import print_diagnosis
         from streamstop.tools.doctor import diagnose
 
         found = diagnose(Path(out))
         if as_json:
             print(json.dumps(found.as_json(), indent=2))
         else:
-            print_examination(found)
+            print_diagnosis(found)
         sys.stdout.flush()
         raise typer.Exit(found.exit_code)

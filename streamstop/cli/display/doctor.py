@@ -1,4 +1,4 @@
-"""What `streamstop doctor` shows: each finding with its state and what to do, the verdict last.
+"""What `streamstop doctor` shows: each finding with its state and what to do, the conclusion last.
 
 Promises: lines that are to be pasted are never broken, whatever the width; a state is a word and
 not only a colour; nothing in a device's name steers the terminal. Decides nothing.
@@ -23,34 +23,34 @@ PASTE = "    "
 """What lines to be pasted begin with."""
 
 
-def print_examination(examination: Diagnosis, console: Console | None = None) -> None:
+def print_diagnosis(diagnosis: Diagnosis, console: Console | None = None) -> None:
     """Print everything that was found.
 
     console : where to print; standard output if None.
     """
     console = console or Console()
     topic = ""
-    for finding in examination.findings:
+    for finding in diagnosis.findings:
         if finding.topic != topic:
             topic = finding.topic
             console.print()
             console.print(Text(topic, style="bold"))
         _print_finding(console, finding)
     console.print()
-    console.print(Text(verdict(examination), style="bold"), soft_wrap=True)
+    console.print(Text(conclusion(diagnosis), style="bold"), soft_wrap=True)
 
 
-def verdict(examination: Diagnosis) -> str:
+def conclusion(diagnosis: Diagnosis) -> str:
     """One sentence.
 
-    >>> verdict(Diagnosis(()))
+    >>> conclusion(Diagnosis(()))
     'Nothing stands in the way of running from files.'
     """
-    count = sum(one.blocks for one in examination.findings)
+    count = sum(one.blocks for one in diagnosis.findings)
     if count:
         many = "1 problem stands" if count == 1 else f"{count} problems stand"
         return f"{many} in the way of running from files."
-    others = sum(one.state == "problem" for one in examination.findings)
+    others = sum(one.state == "problem" for one in diagnosis.findings)
     but = f" ({others} other problem{'s' if others > 1 else ''}, above)" if others else ""
     return f"Nothing stands in the way of running from files{but}."
 

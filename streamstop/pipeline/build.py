@@ -44,7 +44,7 @@ class RunParts:
     """
 
     config: Config
-    world: ScenarioStream
+    stream: ScenarioStream
     classes: tuple[str, ...]
     trained: Pretrained | None
     learner: StopLearner
@@ -76,9 +76,9 @@ class RunParts:
         }
 
 
-def build_run(config: Config, world: ScenarioStream) -> RunParts:
+def build_run(config: Config, stream: ScenarioStream) -> RunParts:
     """The parts of a run over an opened stream."""
-    source, track = world.source, world.source.labels
+    source, track = stream.source, stream.source.labels
     trained = load_pretrained(config)
     classes = output_names(config, track, trained)
     still = config.learner.frozen
@@ -106,12 +106,12 @@ def build_run(config: Config, world: ScenarioStream) -> RunParts:
         at_first="lda" if trained is None else trained.decision or "linear",
         learns=not still,
         transform=transform,
-        schedule=world.schedule,
+        schedule=stream.schedule,
         domain_from=config.scenario.domain_from,
         reinitialize=(None if still or config.learner.reinitialize == "never" else reinitialize),
     )
     evaluator.held_out = HeldOutEvaluation(
-        world, evaluator.test, make_binner, transform, evaluator.outputs
+        stream, evaluator.test, make_binner, transform, evaluator.outputs
     )
     d = config.drift
     evaluator.response = DriftResponse(
@@ -125,7 +125,7 @@ def build_run(config: Config, world: ScenarioStream) -> RunParts:
     bins = BinStream(source, make_binner(source))
     return RunParts(
         config,
-        world,
+        stream,
         classes,
         trained,
         learner,

@@ -77,21 +77,21 @@ def run(
     uri = config.source.uri or str(bundled_path("recordings/gestures"))
     if is_live(uri) or config.source.speed:
         warm_up(config)
-    world = open_stream(config, uri)
+    stream = open_stream(config, uri)
     if config.labels.arrival == "delayed" and not config.labels.delay_us:
         raise UsageError(
             'labels.arrival = "delayed" needs labels.delay_us, from the beginning of a segment to '
             "the arrival of its label: say how long, in us"
         )
-    with world.source:
-        parts = build_run(config, world)
+    with stream.source:
+        parts = build_run(config, stream)
         name = config.run.name or uri_stem(uri) or "run"
         with RunFolder(
             Path(config.run.output_dir), name, to_toml(absolute_paths(config))
         ) as folder:
-            recorder = record(world.source, config, folder.path / RECORDING)
+            recorder = record(stream.source, config, folder.path / RECORDING)
             grid = (config.binning.height, config.binning.width)
-            pictures = SamplePictures(parts.transform, world.source.sensor, grid, parts.classes)
+            pictures = SamplePictures(parts.transform, stream.source.sensor, grid, parts.classes)
             logger = RunLogger(
                 folder,
                 parts.bins,
@@ -113,7 +113,7 @@ def run(
 
 def _stream(parts: RunParts, logger: RunLogger) -> tuple[str, str]:
     """Run to the end of the source; returns how it ended, a key of EXIT_CODES, and why."""
-    evaluator, bins, source = parts.evaluator, parts.bins, parts.world.source
+    evaluator, bins, source = parts.evaluator, parts.bins, parts.stream.source
     evaluator.listener, evaluator.around_step = logger, parts.measured
     status, message = "complete", ""
     parts.meters.start()

@@ -59,7 +59,7 @@ class RunRecord:
 def build_summary(record: RunRecord) -> dict[str, Any]:
     """The content of summary.json, plain data."""
     parts = record.parts
-    config, evaluator, source = parts.config, parts.evaluator, parts.world.source
+    config, evaluator, source = parts.config, parts.evaluator, parts.stream.source
     test, scores, meters = evaluator.test, evaluator.test.scores, parts.meters
     labelled = evaluator.labels is not None
     responses = evaluator.response.count if evaluator.response is not None else 0
@@ -171,14 +171,14 @@ def _labels_beside(config: Config, source: Source, labelled: bool) -> str | None
 
 def _scenario(parts: RunParts) -> dict[str, Any]:
     """The schedule of the stream: spans as (first segment, last segment, name), and true drifts."""
-    schedule, wanted = parts.world.schedule, parts.config.scenario
+    schedule, wanted = parts.stream.schedule, parts.config.scenario
     return {
         "name": wanted.name,
         "domain": wanted.domain_from if wanted.name in BY_DOMAIN else None,
         "spans": [list(one) for one in schedule.spans[:MAX_SPANS]],
         "drifts": list(schedule.drifts[:MAX_SPANS]),
         "spans_in_all": len(schedule.spans),
-        "held_out": sum(len(tasks) for _, tasks in parts.world.tests),
+        "held_out": sum(len(tasks) for _, tasks in parts.stream.tests),
     }
 
 
@@ -186,10 +186,10 @@ def _of_the_stream(parts: RunParts) -> dict[str, str]:
     """Properties of the stream as text: notes of the source, corruptions, schedule, alarms."""
     drift = parts.evaluator.drift
     found = {
-        "recordings": "; ".join(parts.world.source.notes),
+        "recordings": "; ".join(parts.stream.source.notes),
         "corruptions": "; ".join(parts.config.scenario.corruptions),
         "scenario": "" if parts.config.scenario.name == "none" else parts.config.scenario.name,
-        "spans": parts.world.schedule.in_words(MAX_SPANS_IN_PROTOCOL),
+        "spans": parts.stream.schedule.in_words(MAX_SPANS_IN_PROTOCOL),
         "drift_alarms": "; ".join(
             f"segment {one.segment} ({one.detector}, {one.signal})" for one in drift.alarms[:8]
         ),

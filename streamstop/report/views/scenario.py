@@ -74,7 +74,7 @@ class ScenarioView:
 
     @property
     def changes(self) -> bool:
-        """Whether the world is known to change."""
+        """Whether the stream is known to change."""
         return bool(self.drifts) or len(self.spans) > 1
 
 
@@ -175,7 +175,7 @@ def _detector_result(scenario: ScenarioView, detector: str, signal: str) -> Dete
 
 
 def read_scenario(summary: Mapping[str, Any]) -> ScenarioView:
-    """The world of a summary: of a run that broke off, the part that it came to."""
+    """The stream of a summary: of a run that broke off, the part that it came to."""
     scenario, drift = summary.get("scenario") or {}, summary.get("drift") or {}
     spans = scenario.get("spans") or ()
     drifts = (int(one) for one in (scenario.get("drifts") or ())[:MAX_SPANS])

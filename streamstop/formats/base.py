@@ -11,7 +11,7 @@ Guarantees:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -40,12 +40,15 @@ class Recording(Protocol):
         Size in pixels; None where the file does not contain it.
     simulated
         True where the file states that no camera made these events.
+    notes
+        What the reader inferred because the file does not say it, a line each, for reports.
     """
 
     path: str
     format: str
     sensor: SensorSize | None
     simulated: bool
+    notes: Sequence[str]
 
     def packets(self, start: Cursor | None = None) -> Iterator[Packet]:
         """Packets of the file, from `start` (the cursor of an earlier packet of this file) on.

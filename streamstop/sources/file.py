@@ -12,7 +12,7 @@ Does not:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 
 from streamstop.errors import UsageError
@@ -67,7 +67,6 @@ class FileSource(SourceBase):
 
     live = False
     origin_us: int | None = None
-    notes: Sequence[str] = ()
 
     def __init__(
         self,
@@ -83,6 +82,7 @@ class FileSource(SourceBase):
         self.name = name
         self.format = recording.format
         self.simulated = recording.simulated
+        self.notes = recording.notes
         self.labels: LabelTrack | None = None
         self._recording = recording
         self._strict = strict

@@ -16,7 +16,7 @@ frames and IMU samples are no events and are skipped, as frames are in AEDAT4.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -56,6 +56,8 @@ class AedatRecording:
     SourceError
         If the header cannot be read or names an unknown chip.
     """
+
+    notes: Sequence[str] = ()
 
     def __init__(self, path: str) -> None:
         self.path = path

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -103,6 +103,7 @@ class Aedat3Recording:
     """
 
     format = "aedat3"
+    notes: Sequence[str] = ()
 
     def __init__(self, path: str) -> None:
         self.path = path

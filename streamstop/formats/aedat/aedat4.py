@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 from xml.etree import ElementTree
@@ -114,6 +114,7 @@ class Aedat4Recording:
     """
 
     format = "aedat4"
+    notes: Sequence[str] = ()
 
     def __init__(self, path: str, stream: str = "") -> None:
         self.path = path

@@ -20,7 +20,7 @@ ones is alone: it adds 127 us (DVS, lowest bit 1) or 63 us times the lower bits 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,7 @@ class EventStreamRecording:
     """
 
     format = "es"
+    notes: Sequence[str] = ()
     simulated = False
 
     def __init__(self, path: str) -> None:

@@ -26,7 +26,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -69,6 +69,7 @@ class Hdf5Recording:
     """
 
     format = "hdf5"
+    notes: Sequence[str] = ()
     simulated = False
 
     def __init__(self, path: str, unit: str = "us") -> None:

@@ -8,7 +8,7 @@ smallest common one that holds its events unless the caller gives it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -20,6 +20,7 @@ class BinRecording:
     """An N-MNIST .bin file; see `streamstop.formats.base.Recording`."""
 
     format = "nmnist"
+    notes: Sequence[str] = ()
     simulated = False
 
     def __init__(self, path: str) -> None:

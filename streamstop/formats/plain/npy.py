@@ -23,7 +23,7 @@ import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import IO, Any, NamedTuple
 
@@ -80,6 +80,8 @@ class ArrayRecording:
     SourceError
         If it cannot be read, would need pickle, or has none of the known shapes.
     """
+
+    notes: Sequence[str] = ()
 
     def __init__(self, path: str, columns: str = "txyp", unit: str = "us") -> None:
         self.path = path

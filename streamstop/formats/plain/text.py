@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -88,6 +88,7 @@ class CsvRecording:
     """
 
     format = "csv"
+    notes: Sequence[str] = ()
 
     def __init__(self, path: str, columns: str = "txyp", unit: str = "us") -> None:
         self.path = path

@@ -8,7 +8,7 @@ Events of brightness changes are read (types 0x00, 0x0c, 0x28); external trigger
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -41,6 +41,7 @@ class DatRecording:
     """
 
     format = "dat"
+    notes: Sequence[str] = ()
 
     def __init__(self, path: str) -> None:
         self.path = path

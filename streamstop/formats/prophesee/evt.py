@@ -26,7 +26,7 @@ time.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,8 @@ class EvtRecording:
     SourceError
         If the file cannot be read, or its header does not tell which of the three it is.
     """
+
+    notes: Sequence[str] = ()
 
     def __init__(self, path: str) -> None:
         self.path = path

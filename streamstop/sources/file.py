@@ -128,8 +128,10 @@ class FileSource(SourceBase):
 
 
 def raise_on_other_sensor(recording: Recording, sensor: SensorSize | None) -> None:
-    """Raise UsageError if the file and the user give different sensors."""
-    if sensor is not None and recording.sensor not in (None, sensor):
+    """Raise UsageError if the file states another sensor than the user gave."""
+    if recording.sensor_inferred or sensor is None:
+        return
+    if recording.sensor not in (None, sensor):
         raise UsageError(
             f"the file's sensor is {recording.sensor}, not {sensor}; leave the size out, the file "
             f"contains it: {recording.path}"
@@ -139,7 +141,7 @@ def raise_on_other_sensor(recording: Recording, sensor: SensorSize | None) -> No
 def _check_sensor(recording: Recording, sensor: SensorSize) -> None:
     """Check the sensor that the user gave against the file, or against its first events."""
     raise_on_other_sensor(recording, sensor)
-    if recording.sensor is not None:
+    if recording.sensor == sensor:
         return
     if recording.path == STDIN:
         return  # it cannot be read again; events outside are rejected and counted

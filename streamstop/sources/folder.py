@@ -173,7 +173,7 @@ class FolderSource(SourceBase):
         self._recordings: list[_Labelled] = []
         for file in files:
             options = _TONIC_OPTIONS if file.tonic else None
-            recording = open_recording(str(Path(path, file.name)), options)
+            recording = open_recording(str(Path(path, file.name)), options, sensor)
             known = sensor or (_TONIC_SENSOR if file.tonic else recording.sensor)
             found = scan(recording, coordinates=known is None, strict=strict)
             if known is not None:

@@ -113,7 +113,7 @@ def open_source(
     from streamstop.sources.file import FileSource
 
     start, stop = (options.pop(name, "") for name in ("start_us", "stop_us"))
-    recording = open_recording(path, options)
+    recording = open_recording(path, options, sensor)
     return FileSource(
         uri,
         TimeRange(recording, start, stop) if start or stop else recording,

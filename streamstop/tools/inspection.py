@@ -284,7 +284,7 @@ def inspect(
     if kind_of(path) == "folder":
         return _inspect_folder(uri, path, sensor, strict, progress)
     known = detect_format(path)
-    recording = open_recording(path, options)
+    recording = open_recording(path, options, sensor)
     raise_on_other_sensor(recording, sensor)
     with open_bytes(path) as data:
         compression = data.compression
@@ -314,10 +314,11 @@ def inspect(
 def packets_of(uri: str, sensor: SensorSize | None = None) -> Iterator[Packet]:
     """The packets of a recording or folder, read again."""
     path, options = uri_parts(uri)
-    options.pop("sensor", None)
+    if "sensor" in options:
+        sensor = sensor_size(options.pop("sensor"))
     if kind_of(path) == "folder":
         return iter(open_source(path, sensor=sensor))
-    return read_packets(open_recording(path, options))
+    return read_packets(open_recording(path, options, sensor))
 
 
 def _inspect_folder(

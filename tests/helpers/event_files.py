@@ -43,6 +43,21 @@ def aedat2_bytes(events: Events, header: str = "# a comment\r\n") -> bytes:
     return b"#!AER-DAT2.0\r\n" + header.encode() + body
 
 
+def davis_bytes(
+    events: Events, header: str = "# a comment\r\n", width: int = 346, height: int = 260
+) -> bytes:
+    """AEDAT 2.0 of a DAVIS, as jAER and v2e write it: both axes count from the bottom right."""
+    body = b"".join(
+        struct.pack(
+            ">II",
+            (height - 1 - int(y)) << 22 | (width - 1 - int(x)) << 12 | int(p) << 11,
+            int(t) % (1 << 32),
+        )
+        for t, x, y, p in zip(*(events[name] for name in FIELDS), strict=True)
+    )
+    return b"#!AER-DAT2.0\r\n" + header.encode() + body
+
+
 def write_bin(path: Path, events: Events) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bin_bytes(events))

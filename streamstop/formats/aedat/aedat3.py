@@ -104,6 +104,7 @@ class Aedat3Recording:
 
     format = "aedat3"
     notes: Sequence[str] = ()
+    sensor_inferred = False
 
     def __init__(self, path: str) -> None:
         self.path = path

@@ -70,6 +70,7 @@ class Hdf5Recording:
 
     format = "hdf5"
     notes: Sequence[str] = ()
+    sensor_inferred = False
     simulated = False
 
     def __init__(self, path: str, unit: str = "us") -> None:

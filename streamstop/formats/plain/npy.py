@@ -82,6 +82,7 @@ class ArrayRecording:
     """
 
     notes: Sequence[str] = ()
+    sensor_inferred = False
 
     def __init__(self, path: str, columns: str = "txyp", unit: str = "us") -> None:
         self.path = path

@@ -89,6 +89,7 @@ class CsvRecording:
 
     format = "csv"
     notes: Sequence[str] = ()
+    sensor_inferred = False
 
     def __init__(self, path: str, columns: str = "txyp", unit: str = "us") -> None:
         self.path = path

@@ -23,6 +23,8 @@ HEAD_BYTES = 1 << 12
 _MAGIC_BYTES = 16
 
 _TEXT = (".csv", ".txt")
+_TABLE = ("columns", "unit", "on")
+"""Options of every table; see `streamstop.formats.table_layout.TableOptions`."""
 
 _Test = Callable[[bytes, str], bool]
 
@@ -63,7 +65,9 @@ def _percent_line(pattern: bytes) -> _Test:
 
 def _is_table(head: bytes) -> bool:
     """Whether the first line that is no comment may hold events: a .txt may be anything."""
-    lines = [line for line in head.splitlines() if not line.startswith(b"#")]
+    lines = [line for line in head.splitlines() if not line.startswith((b"#", b"%"))]
+    if len(lines) > 1 and re.fullmatch(rb"\s*\d+[ \t,;]+\d+\s*", lines[0]):
+        del lines[0]  # the sensor's width and height
     cells = re.split(rb"[,;\s]+", (lines or [b""])[0].strip())
     numbers = [re.fullmatch(rb"[-+]?[\d.]+(e[-+]?\d+)?|true|false", one.lower()) for one in cells]
     named = find_columns([one.decode(errors="replace").partition("@")[0] for one in cells])
@@ -72,7 +76,7 @@ def _is_table(head: bytes) -> bool:
 
 def _is_text(head: bytes) -> bool:
     """Whether the first line is text; damage in later lines costs only those lines."""
-    line = head.split(b"\n", 1)[0]
+    line = head.removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0]
     return bool(line) and not re.search(rb"[\x00-\x08\x0e-\x1f]", line)
 
 
@@ -87,14 +91,12 @@ FORMATS = (
     ),
     FileFormat("AEDAT 3.1", "aedat.aedat3:Aedat3Recording", _begins(b"#!AER-DAT3.1")),
     FileFormat("AEDAT of another version", "", _begins(b"#!AER-DAT")),
-    FileFormat(
-        "NumPy .npy", "plain.npy:ArrayRecording", _begins(b"\x93NUMPY"), ("columns", "unit")
-    ),
+    FileFormat("NumPy .npy", "plain.npy:ArrayRecording", _begins(b"\x93NUMPY"), _TABLE),
     FileFormat(
         "NumPy .npz",
         "plain.npy:ArrayRecording",
         lambda head, suffix: head.startswith(b"PK\x03\x04") and suffix == ".npz",
-        ("columns", "unit"),
+        _TABLE,
     ),
     FileFormat(
         "Prophesee EVT3", "prophesee.evt:EvtRecording", _percent_line(rb"evt 3|format EVT3")
@@ -114,7 +116,9 @@ FORMATS = (
     FileFormat(
         "Event Stream .es", "event_stream.reader:EventStreamRecording", _begins(b"Event Stream")
     ),
-    FileFormat("HDF5", "hdf5.reader:Hdf5Recording", _begins(b"\x89HDF\r\n\x1a\n"), ("unit",)),
+    FileFormat(
+        "HDF5", "hdf5.reader:Hdf5Recording", _begins(b"\x89HDF\r\n\x1a\n"), (*_TABLE, "group")
+    ),
     FileFormat("rosbag", "", _begins(b"#ROSBAG")),
     FileFormat("N-MNIST .bin", "plain.nmnist:BinRecording", lambda _, suffix: suffix == ".bin"),
     FileFormat(
@@ -126,7 +130,7 @@ FORMATS = (
             and not is_label_csv(head)
             and (suffix != ".txt" or _is_table(head))
         ),
-        ("columns", "unit"),
+        _TABLE,
     ),
 )
 

@@ -71,6 +71,8 @@ COMMON_SENSORS = (
     SensorSize(320, 320),
     SensorSize(640, 480),
     SensorSize(1280, 720),
+    SensorSize(1280, 800),
+    SensorSize(1280, 960),
 )
 """Sensors of the usual cameras and data sets, from the smallest on."""
 

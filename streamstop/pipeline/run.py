@@ -33,6 +33,7 @@ from streamstop.pipeline.logger import RunLogger
 from streamstop.pipeline.samples import SamplePictures
 from streamstop.pipeline.summary import RunRecord, build_summary
 from streamstop.scenarios.stream import open_stream
+from streamstop.sources.base import Source
 from streamstop.sources.live.registry import is_live
 
 RECORDING = "recording.aedat4"
@@ -51,7 +52,11 @@ class RunResult:
 
 
 def run(
-    config: Config, *, command: str = "", progress: Callable[[Progress], None] | None = None
+    config: Config,
+    *,
+    command: str = "",
+    progress: Callable[[Progress], None] | None = None,
+    opened: Callable[[Source], None] | None = None,
 ) -> RunResult:
     """Stream the configured source once through a STOP learner; leave a run folder behind.
 
@@ -63,6 +68,8 @@ def run(
         What the user typed, for the report.
     progress : callable, optional
         Called about once per bin; it must be quick.
+    opened : callable, optional
+        Called once with the opened source, before anything is read for the run.
 
     Notes
     -----
@@ -83,6 +90,8 @@ def run(
             'labels.arrival = "delayed" needs labels.delay_us, from the beginning of a segment to '
             "the arrival of its label: say how long, in us"
         )
+    if opened is not None:
+        opened(stream.source)
     with stream.source:
         parts = build_run(config, stream)
         name = config.run.name or uri_stem(uri) or "run"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from streamstop.errors import UsageError
+from streamstop.errors import SourceError, UsageError
 from streamstop.events.labels import LabelTrack, align_intervals, read_label_csv
 from streamstop.events.packet import Packet, SensorSize
 from streamstop.formats.base import Recording, read_packets
@@ -56,10 +56,10 @@ class FileSource(SourceBase):
     Raises
     ------
     SourceError
-        If the file cannot be read.
+        If the file cannot be read; if its events need a larger sensor than any known here, and the
+        size was not given.
     UsageError
-        If labels do not fit; if the sensor differs from the file's, or does not hold its events, or
-        is not given and larger than any camera's known here.
+        If labels do not fit, or the sensor differs from the file's, or does not hold its events.
     """
 
     live = False
@@ -91,7 +91,7 @@ class FileSource(SourceBase):
             found = scan(recording, coordinates=True)
             size, refusal = infer_sensor(found)
             if refusal:
-                raise UsageError(f"{refusal}: {name}")
+                raise SourceError(f"{refusal}: {name}")
         elif sensor is not None:
             check_sensor(recording, sensor)
         self.sensor = size

@@ -136,7 +136,8 @@ class FolderSource(SourceBase):
     Raises
     ------
     SourceError
-        If the folder or a recording cannot be read, or it holds no recording.
+        If the folder or a recording cannot be read, or it holds no recording; if events need a
+        larger sensor than any known here, and the size was not given.
     UsageError
         If no segment is left, labels do not fit, or recordings have different sensors.
     DamageError
@@ -184,7 +185,7 @@ class FolderSource(SourceBase):
             elif found.events:
                 size, refusal = infer_sensor(found)
                 if refusal:
-                    raise UsageError(f"{refusal}: {Path(path, file.name)}")
+                    raise SourceError(f"{refusal}: {Path(path, file.name)}")
                 inferred.append(size)
             slices: list[SegmentSlice] = []
             dropped: Counter[str] = Counter()

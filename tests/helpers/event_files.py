@@ -35,9 +35,11 @@ def bin_bytes(events: Events) -> bytes:
 
 
 def aedat2_bytes(events: Events, header: str = "# a comment\r\n") -> bytes:
-    """AEDAT 2.0 of a DVS128, polarity as jAER has it."""
+    """AEDAT 2.0 of a DVS128, polarity as jAER has it, rows counted from the bottom."""
     body = b"".join(
-        struct.pack(">II", int(y) << 8 | (127 - int(x)) << 1 | 1 - int(p), int(t) % (1 << 32))
+        struct.pack(
+            ">II", (127 - int(y)) << 8 | (127 - int(x)) << 1 | 1 - int(p), int(t) % (1 << 32)
+        )
         for t, x, y, p in zip(*(events[name] for name in FIELDS), strict=True)
     )
     return b"#!AER-DAT2.0\r\n" + header.encode() + body

@@ -121,7 +121,7 @@ def _records(content: bytes, events: Events, record_bytes: int) -> _Laid:
 
 def _aedat1(events: Events) -> _Laid:
     body = b"".join(
-        struct.pack(">HI", int(y) << 8 | (127 - int(x)) << 1 | 1 - int(p), int(t))
+        struct.pack(">HI", (127 - int(y)) << 8 | (127 - int(x)) << 1 | 1 - int(p), int(t))
         for t, x, y, p in zip(*(events[name] for name in "txyp"), strict=True)
     )
     return _records(b"#!AER-DAT1.0\r\n# a comment\r\n" + body, events, 6)

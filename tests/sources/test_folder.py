@@ -323,7 +323,7 @@ def test_a_recording_beyond_any_camera_is_refused_in_a_folder_too(tmp_path: Path
     events = random_events(500)
     events["x"] *= 32
     np.save(tmp_path / "a.npy", events)
-    with pytest.raises(UsageError, match=r"reach 4065 x 128, beyond any.*a\.npy"):
+    with pytest.raises(SourceError, match=r"reach 4065 x 128, beyond any.*a\.npy"):
         FolderSource(str(tmp_path))
     assert FolderSource(str(tmp_path), sensor=SensorSize(4096, 128)).sensor == (4096, 128)
 

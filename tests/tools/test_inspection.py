@@ -13,7 +13,7 @@ import pytest
 from helpers.event_files import aedat2_bytes, bin_bytes, davis_bytes, random_events
 from PIL import Image
 
-from streamstop.errors import DamageError, SourceError, UsageError
+from streamstop.errors import DamageError, SourceError, StreamstopError, UsageError
 from streamstop.events.bin_stream import BinStream
 from streamstop.events.binning import Binner
 from streamstop.events.packet import Events, SensorSize, make_events
@@ -184,7 +184,7 @@ def test_what_is_outside_is_what_a_run_rejects(tmp_path: Path, events: Events, q
 def test_what_a_run_refuses_is_said(tmp_path: Path, events: Events, query: str, why: str) -> None:
     uri = npy(tmp_path, events) + query
     found = inspect(uri)
-    with pytest.raises(UsageError, match=why) as refused:
+    with pytest.raises(StreamstopError, match=why) as refused:
         open_source(uri)
     assert str(refused.value).startswith(found.refusal)
     assert found.as_json()["refusal"] == found.refusal != ""

@@ -9,10 +9,16 @@ format: `aedat3`.
 Polarity is jAER's: on the DVS128 the lowest address bit is 0 for ON, so ON = 1 - (a & 1). Common
 loaders of CIFAR10-DVS take ON = a & 1, which swaps the two.
 
-DVS128: x = 127 - ((a >> 1) & 0x7f), y = (a >> 8) & 0x7f; any higher bit marks a special event.
-DAVIS: x = width - 1 - ((a >> 12) & 0x3ff), y = height - 1 - ((a >> 22) & 0x1ff), ON = bit 11; bit
-10 marks a special event, bit 31 a frame or IMU sample. Special events are counted as dropped;
-frames and IMU samples are no events and are skipped, as frames are in AEDAT4.
+Row 0 is the top of the picture, as in every reader here. jAER counts rows from the bottom
+(`net.sf.jaer.graphics.ChipCanvas`: the origin is the lower left), and columns from the right in
+both layouts; so both axes are flipped.
+
+DVS128: x = 127 - ((a >> 1) & 0x7f), y = 127 - ((a >> 8) & 0x7f); any higher bit marks a special
+event. DAVIS: x = width - 1 - ((a >> 12) & 0x3ff), y = height - 1 - ((a >> 22) & 0x1ff), ON = bit
+11; bit 10 marks a special event, bit 31 a frame or IMU sample. Special events are counted as
+dropped; frames and IMU samples are no events and are skipped, as frames are in AEDAT4. The layouts
+are those of `ch.unizh.ini.jaer.chip.retina.DVS128` and `eu.seebetter.ini.chips.DavisChip`, as
+`DVS128.Extractor` and `DavisBaseCamera` read them.
 """
 
 from __future__ import annotations
@@ -240,7 +246,7 @@ class AedatRecording:
             event = address >> 31 == 0
             special = event & (address & 0x400 != 0)
         else:
-            x, y = 127 - ((address >> 1) & 0x7F), (address >> 8) & 0x7F
+            x, y = 127 - ((address >> 1) & 0x7F), 127 - ((address >> 8) & 0x7F)
             on = 1 - (address & 1)
             event = np.ones(len(address), np.bool_)
             special = address > 0x7FFF

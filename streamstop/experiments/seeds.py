@@ -341,7 +341,7 @@ def _run_one(
 
             run = pipeline.run
         with redirect_stdout(sys.stderr):
-            once = {} if opened is None else {"opened": opened}
+            once: dict[str, Any] = {} if opened is None else {"opened": opened}
             result = run(config, command=command, progress=send_progress, **once)
             # What is done is done: it shall also have its name and its report.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

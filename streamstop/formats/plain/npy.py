@@ -64,12 +64,16 @@ _TOO_EARLY = "the file ends too early"
 
 
 class _Array(NamedTuple):
-    """An array in a file: its archive member ("" for an .npy), type, and rows."""
+    """An array in a file: its archive member ("" for an .npy), type, rows and columns.
+
+    by_column : whether a table is stored column after column (Fortran order).
+    """
 
     member: str
     dtype: np.dtype[Any]
     rows: int
     width: int
+    by_column: bool = False
 
 
 class ArrayRecording:
@@ -127,9 +131,15 @@ class ArrayRecording:
         """The arrays that hold the events, by column; "" for one that holds all columns."""
         if self.format == "npy":
             start = io.BytesIO(read_start(self.path, _NPY_HEADER_BYTES))
-            array = self._usable(_header(start, ""))
+            array = self._usable(_header(start, "", by_column=True))
             self._data_at = start.tell()
-            return {"": array}
+            if not array.by_column:
+                return {"": array}
+            with open_bytes(self.path) as data:
+                if not data.seekable:
+                    raise ValueError("its table is stored column by column, which needs a file")
+            column = array._replace(width=1)
+            return {str(i): column for i in range(array.width)}
         with ExitStack() as stack:
             read_at = self._archive(stack)
             arrays = {}
@@ -220,7 +230,8 @@ class ArrayRecording:
                         for stream, one in zip(streams, self._arrays.values(), strict=True)
                     ]
                     blocks.append(self._raw(parts, self._whole(parts)))
-                    damaged = damaged or bool(self._faults(streams, row))
+                    if count == self._rows:  # to the end, where a wrong checksum shows
+                        damaged = bool(self._faults(streams, row))
         sample = [np.concatenate(columns) for columns in zip(*blocks, strict=True)]
         whole = spread or self._rows <= SAMPLE_ROWS
         return find_layout(
@@ -276,9 +287,13 @@ class ArrayRecording:
     def _open(self, stack: ExitStack, row: int) -> list[Member | _Onwards]:
         """One stream per array, positioned at `row`."""
         if self.format == "npy":
-            (one,) = self._arrays.values()
             data = stack.enter_context(open_bytes(self.path))
-            return [_Onwards(data, self._data_at + row * one.width * one.dtype.itemsize)]
+            at, places = self._data_at, []
+            for one in self._arrays.values():
+                size = one.width * one.dtype.itemsize
+                places.append(_Onwards(data, at + row * size))
+                at += self._rows * size
+            return [*places]
         read_at = self._archive(stack)
         streams: list[Member | _Onwards] = []
         for one in self._arrays.values():
@@ -299,7 +314,7 @@ class ArrayRecording:
         """Whether it is laid out as streamstop writes it, with times in us."""
         if self.format == "npz":
             return self.sensor is not None
-        return self._arrays[""].dtype == EVENT_DTYPE
+        return next(iter(self._arrays.values())).dtype == EVENT_DTYPE
 
     def _whole(self, parts: list[bytes]) -> int:
         """Number of rows that all parts hold."""
@@ -319,7 +334,7 @@ class ArrayRecording:
                 return list(values.reshape(rows, one.width).T)
             else:
                 table = {name: values[field] for name, field in self._names.items()}
-        return [table[column] for column in "txyp"]
+        return [*table.values()] if self._names is None else [table[one] for one in "txyp"]
 
     def _decoded(self, parts: list[bytes], rows: int) -> Rows:
         columns = self._raw(parts, rows)
@@ -387,8 +402,10 @@ def _spooled(data: ByteReader) -> IO[bytes]:
     return copy
 
 
-def _header(file: Any, member: str) -> _Array:
+def _header(file: Any, member: str, *, by_column: bool = False) -> _Array:
     """Parse the header of an .npy; the file, with `read(size)`, is then positioned at the data.
+
+    by_column : accept a table in Fortran order.
 
     Raises
     ------
@@ -410,8 +427,10 @@ def _header(file: Any, member: str) -> _Array:
         raise ValueError(f"its header cannot be parsed, {type(error).__name__}") from error
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which need pickle, and pickle is never used")
-    if fortran and len(shape) > 1:
+    fortran = fortran and len(shape) > 1
+    if fortran and not by_column:
         raise ValueError("its table is stored column by column; save a C-ordered copy")
     if len(shape) > 2 or not 0 < dtype.itemsize <= MAX_ROW_BYTES:
         raise ValueError(f"an array of {dtype} and shape {shape} holds no events")
-    return _Array(member, dtype, shape[0] if shape else 1, shape[1] if len(shape) == 2 else 1)
+    rows, width = shape[0] if shape else 1, shape[1] if len(shape) == 2 else 1
+    return _Array(member, dtype, rows, width, fortran)

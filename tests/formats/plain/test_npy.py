@@ -79,6 +79,16 @@ def test_a_table_of_four_columns_in_a_stated_order(tmp_path: Path, dtype: str) -
         read(tmp_path / "rec.npy", columns="xyt")
 
 
+def test_a_table_stored_column_by_column(tmp_path: Path) -> None:
+    """As `np.array([t, x, y, p]).T` is saved."""
+    np.save(tmp_path / "rec.npy", np.array([EVENTS[name].astype(int) for name in "txyp"]).T)
+    recording = ArrayRecording(str(tmp_path / "rec.npy"))
+    packets = list(recording.packets())
+    assert same(Whole(packets).events, EVENTS)
+    for packet in packets:
+        assert same(Whole(recording.packets(packet.cursor)).events, EVENTS[packet.cursor.event :])
+
+
 def test_coordinates_are_never_wrapped_into_the_sensor(tmp_path: Path) -> None:
     table = np.array([[0, -1, 65536, 1], [1, 70000, 3, 0]])
     np.save(tmp_path / "rec.npy", table)

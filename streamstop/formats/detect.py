@@ -106,7 +106,12 @@ FORMATS = (
         "Event Stream .es", "event_stream.reader:EventStreamRecording", _begins(b"Event Stream")
     ),
     FileFormat("HDF5", "hdf5.reader:Hdf5Recording", _begins(b"\x89HDF\r\n\x1a\n"), ("unit",)),
-    FileFormat("rosbag", "", _begins(b"#ROSBAG")),
+    FileFormat("ROS 1 bag", "ros.reader:RosRecording", _begins(b"#ROSBAG V2.0\n"), ("topic",)),
+    FileFormat("ROS 1 bag of another version", "", _begins(b"#ROSBAG")),
+    FileFormat("MCAP", "ros.reader:RosRecording", _begins(b"\x89MCAP0\r\n"), ("topic",)),
+    FileFormat(
+        "ROS 2 bag .db3", "ros.reader:RosRecording", _begins(b"SQLite format 3\0"), ("topic",)
+    ),
     FileFormat("N-MNIST .bin", "plain.nmnist:BinRecording", lambda _, suffix: suffix == ".bin"),
     FileFormat(
         "events as .csv",
@@ -137,6 +142,9 @@ SHORT = {
     "es": "Event Stream .es",
     "hdf5": "HDF5",
     "h5": "HDF5",
+    "bag": "ROS 1 bag",
+    "mcap": "MCAP",
+    "db3": "ROS 2 bag .db3",
     "bin": "N-MNIST .bin",
     "nmnist": "N-MNIST .bin",
     "csv": "events as .csv",

@@ -43,7 +43,7 @@ MAX_DEFINITION_BYTES = 1 << 20
 _MESSAGE, _BAG, _INDEX, _CHUNK, _CHUNK_INFO, _CONNECTION = range(2, 8)
 _U32 = struct.Struct("<I")
 _CHUNK_START = re.compile(
-    rb"[\x2f-\x32]\0\0\0(?:\x04\0\0\0op=\x05|\x09\0\0\0size=.{4}"
+    rb"[\x28\x29]\0\0\0(?:\x04\0\0\0op=\x05|\x09\0\0\0size=.{4}"
     rb"|[\x0f\x10]\0\0\0compression=(?:none|bz2|lz4)){3}",
     re.DOTALL,
 )

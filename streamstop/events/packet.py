@@ -61,6 +61,20 @@ class Damage:
     lost_us: int | None = None
 
 
+COMMON_SENSORS = (
+    SensorSize(34, 34),
+    SensorSize(128, 128),
+    SensorSize(240, 180),
+    SensorSize(304, 240),
+    SensorSize(320, 240),
+    SensorSize(346, 260),
+    SensorSize(320, 320),
+    SensorSize(640, 480),
+    SensorSize(1280, 720),
+)
+"""Sensors of the usual cameras and data sets, from the smallest on."""
+
+
 class Cursor(NamedTuple):
     """Where in its source a run is: file, byte offset, index of the next event, time in us.
 

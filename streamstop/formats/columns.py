@@ -1,38 +1,48 @@
-"""Converts columns of numbers (names, types, ranges as other software writes them) to events.
-
-Guarantees:
-
-- No value wraps into a valid range: a coordinate that does not fit becomes 65535, which every
-  sensor rejects; polarity is ON for anything above zero.
-- Times are whole microseconds unless a unit is given; times in seconds are refused, not guessed.
-"""
+"""Names of the columns of a table of events in other software, orders, and units of time."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from streamstop.errors import SourceError
-from streamstop.events.packet import Events, make_events
 
 NAMES = {
-    "t": ("t", "ts", "t_us", "time", "times", "timestamp", "timestamps"),
-    "x": ("x", "xs", "x_coordinate"),
-    "y": ("y", "ys", "y_coordinate"),
-    "p": ("p", "ps", "pol", "polarity", "polarities", "on"),
+    "t": ("t", "ts", "time", "times", "timestamp", "timestamps", "event_timestamp", "time_stamp"),
+    "x": ("x", "xs", "x_coordinate", "x_pos", "col", "column"),
+    "y": ("y", "ys", "y_coordinate", "y_pos", "row"),
+    "p": ("p", "ps", "pol", "pols", "polarity", "polarities", "event_polarity", "on"),
 }
-"""Names of the four columns in other software, in lower case."""
+"""Names of the four columns in other software, in lower case and without a unit."""
 
-UNITS_US = {"us": 1, "ms": 1_000, "s": 1_000_000}
+UNITS_US = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 """Microseconds per unit of time."""
 
-MAX_TIME = 1 << 62
-"""Later times are clipped to this, which is too late for any stream."""
+_UNIT_WORDS = {
+    **dict.fromkeys(("s", "sec", "secs", "seconds"), "s"),
+    **dict.fromkeys(("ms", "msec", "milliseconds"), "ms"),
+    **dict.fromkeys(("us", "usec", "µs", "μs", "microseconds"), "us"),
+    **dict.fromkeys(("ns", "nsec", "nanoseconds"), "ns"),
+}
+_WITH_UNIT = re.compile(r"(.+?)[ _]*(?:_|[(\[])[ _]*([a-zµμ]+)[)\]]?")
 
-_OUTSIDE = 0xFFFF
+SKIP = "-"
+"""Stands in an order for a column that holds nothing that is read."""
+
+
+def split_unit(name: str) -> tuple[str, str]:
+    """A column's name in lower case without its unit, and the unit, "" without one.
+
+    Examples
+    --------
+    >>> split_unit("timestamp_us"), split_unit("Time [s]"), split_unit("x_pos")
+    (('timestamp', 'us'), ('time', 's'), ('x_pos', ''))
+    """
+    plain = name.strip().lower()
+    found = _WITH_UNIT.fullmatch(plain)
+    if found and found[2] in _UNIT_WORDS:
+        return found[1], _UNIT_WORDS[found[2]]
+    return plain, ""
 
 
 def find_columns(names: Sequence[str]) -> dict[str, str] | None:
@@ -40,12 +50,12 @@ def find_columns(names: Sequence[str]) -> dict[str, str] | None:
 
     Examples
     --------
-    >>> find_columns(["Timestamp", "x", "y", "pol", "id"])
-    {'t': 'Timestamp', 'x': 'x', 'y': 'y', 'p': 'pol'}
+    >>> find_columns(["Timestamp_us", "x", "y", "pol", "id"])
+    {'t': 'Timestamp_us', 'x': 'x', 'y': 'y', 'p': 'pol'}
     """
-    lower = {name.strip().lower(): name for name in reversed(names)}
+    plain = {split_unit(name)[0]: name for name in reversed(names)}
     found = {
-        column: next((lower[name] for name in known if name in lower), None)
+        column: next((plain[name] for name in known if name in plain), None)
         for column, known in NAMES.items()
     }
     complete = {column: name for column, name in found.items() if name is not None}
@@ -53,79 +63,29 @@ def find_columns(names: Sequence[str]) -> dict[str, str] | None:
 
 
 def column_order(order: str, path: str) -> str:
-    """Check that `order` holds the letters t, x, y and p in some order, and return it.
+    """Check that `order` holds t, x, y and p once each, and return it.
 
     Raises
     ------
     SourceError
         If it does not.
     """
-    if sorted(order) != sorted("txyp"):
+    if sorted(order.replace(SKIP, "")) != sorted("txyp"):
         raise SourceError(
-            f"columns are given as the letters t, x, y, p in some order, not {order!r}: {path}"
+            f"columns are given as the letters t, x, y, p in some order, with {SKIP} for a column "
+            f"to leave out, not {order!r}: {path}"
         )
     return order
 
 
-def time_unit(unit: str, path: str) -> int:
-    """Microseconds per unit.
+def time_unit(unit: str, path: str) -> str:
+    """Check that `unit` is one of UNITS_US, and return it.
 
     Raises
     ------
     SourceError
-        If the unit is not in UNITS_US.
+        If it is not.
     """
     if unit not in UNITS_US:
         raise SourceError(f"the unit is one of {', '.join(UNITS_US)}, not {unit!r}: {path}")
-    return UNITS_US[unit]
-
-
-def events_from(
-    t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], p: NDArray[Any], unit_us: int = 1
-) -> Events:
-    """Events from four numeric columns of equal length.
-
-    Parameters
-    ----------
-    t, x, y, p
-        Columns, shape (n,).
-    unit_us
-        Microseconds per unit of `t`. Times in a larger unit may have a fraction; they are
-        rounded to the nearest microsecond.
-
-    Returns
-    -------
-    events : Events
-        Array of EVENT_DTYPE, shape (n,).
-
-    Raises
-    ------
-    ValueError
-        If a time is not finite, or has a fraction of a microsecond where that is the unit.
-
-    Examples
-    --------
-    >>> events_from(*np.array([[0.0038115], [96], [133], [0]]), unit_us=1_000_000)["t"].tolist()
-    [3812]
-    """
-    if t.dtype.kind == "f" and not np.isfinite(t).all():
-        raise ValueError("times are not finite")
-    if t.dtype.kind == "f" and unit_us == 1 and not (t == np.floor(t)).all():
-        raise ValueError(
-            "times are not whole numbers of microseconds; if they are seconds, give ?unit=s"
-        )
-    if t.dtype.kind == "f":
-        times = np.rint(t.astype(np.float64) * unit_us).clip(-MAX_TIME, MAX_TIME).astype(np.int64)
-    else:
-        limit = MAX_TIME // unit_us
-        times = (
-            t
-            if unit_us == 1
-            else t.clip(max(-limit, np.iinfo(t.dtype).min), min(limit, np.iinfo(t.dtype).max))
-        ).astype(np.int64) * unit_us
-    return make_events(times, _coordinate(x), _coordinate(y), p > 0)
-
-
-def _coordinate(column: NDArray[Any]) -> NDArray[np.uint16]:
-    inside = (column >= 0) & (column < _OUTSIDE)  # false for NaN too
-    return np.where(inside, column, _OUTSIDE).astype(np.uint16)
+    return unit

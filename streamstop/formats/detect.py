@@ -22,6 +22,8 @@ HEAD_BYTES = 1 << 12
 _MAGIC_BYTES = 16
 
 _TEXT = (".csv", ".txt")
+_TABLE = ("columns", "unit", "on")
+"""Options of every table; see `streamstop.formats.table_layout.TableOptions`."""
 
 _Test = Callable[[bytes, str], bool]
 
@@ -39,16 +41,30 @@ class FileFormat(NamedTuple):
         Whether a file with these first bytes and this suffix has the format.
     options
         Keys allowed after `?` in the URI, besides COMMON_OPTIONS.
+    advice
+        What to do with a file that is not read.
     """
 
     name: str
     opens: str
     test: _Test
     options: tuple[str, ...] = ()
+    advice: str = ""
 
 
 def _begins(*magic: bytes) -> _Test:
     return lambda head, _: head.startswith(magic)
+
+
+def _is_mat5(head: bytes, suffix: str) -> bool:
+    """MATLAB's version 5: 116 bytes of text, the version, and which end comes first."""
+    if head.startswith(b"MATLAB 5.0 MAT-file"):
+        return True
+    return suffix == ".mat" and head[124:128] in (b"\0\1IM", b"\1\0MI")
+
+
+def _named(*suffixes: str) -> _Test:
+    return lambda _, suffix: suffix in suffixes
 
 
 def _percent_line(pattern: bytes) -> _Test:
@@ -59,7 +75,9 @@ def _percent_line(pattern: bytes) -> _Test:
 
 def _is_table(head: bytes) -> bool:
     """Whether the first line that is no comment may hold events: a .txt may be anything."""
-    lines = [line for line in head.splitlines() if not line.startswith(b"#")]
+    lines = [line for line in head.splitlines() if not line.startswith((b"#", b"%"))]
+    if len(lines) > 1 and re.fullmatch(rb"\s*\d+[ \t,;]+\d+\s*", lines[0]):
+        del lines[0]  # the sensor's width and height
     cells = re.split(rb"[,;\s]+", (lines or [b""])[0].strip())
     numbers = [re.fullmatch(rb"[-+]?[\d.]+(e[-+]?\d+)?|true|false", one.lower()) for one in cells]
     named = find_columns([one.decode(errors="replace").partition("@")[0] for one in cells])
@@ -68,7 +86,7 @@ def _is_table(head: bytes) -> bool:
 
 def _is_text(head: bytes) -> bool:
     """Whether the first line is text; damage in later lines costs only those lines."""
-    line = head.split(b"\n", 1)[0]
+    line = head.removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0]
     return bool(line) and not re.search(rb"[\x00-\x08\x0e-\x1f]", line)
 
 
@@ -78,15 +96,18 @@ FORMATS = (
         "AEDAT 1.0 or 2.0", "aedat.aedat2:AedatRecording", _begins(b"#!AER-DAT1.0", b"#!AER-DAT2.0")
     ),
     FileFormat("AEDAT 3.1", "aedat.aedat3:Aedat3Recording", _begins(b"#!AER-DAT3.1")),
-    FileFormat("AEDAT of another version", "", _begins(b"#!AER-DAT")),
     FileFormat(
-        "NumPy .npy", "plain.npy:ArrayRecording", _begins(b"\x93NUMPY"), ("columns", "unit")
+        "AEDAT of another version",
+        "",
+        _begins(b"#!AER-DAT"),
+        advice="save it as AEDAT4 with DV, or as AEDAT 2.0 with jAER",
     ),
+    FileFormat("NumPy .npy", "plain.npy:ArrayRecording", _begins(b"\x93NUMPY"), _TABLE),
     FileFormat(
         "NumPy .npz",
         "plain.npy:ArrayRecording",
         lambda head, suffix: head.startswith(b"PK\x03\x04") and suffix == ".npz",
-        ("columns", "unit"),
+        _TABLE,
     ),
     FileFormat(
         "Prophesee EVT3", "prophesee.evt:EvtRecording", _percent_line(rb"evt 3|format EVT3")
@@ -105,9 +126,20 @@ FORMATS = (
     FileFormat(
         "Event Stream .es", "event_stream.reader:EventStreamRecording", _begins(b"Event Stream")
     ),
-    FileFormat("HDF5", "hdf5.reader:Hdf5Recording", _begins(b"\x89HDF\r\n\x1a\n"), ("unit",)),
+    FileFormat(
+        "HDF5", "hdf5.reader:Hdf5Recording", _begins(b"\x89HDF\r\n\x1a\n"), (*_TABLE, "group")
+    ),
+    FileFormat("MATLAB .mat", "matlab.reader:MatRecording", _is_mat5, (*_TABLE, "group", "first")),
+    FileFormat(
+        "MATLAB 7.3 .mat",
+        "hdf5.reader:Hdf5Recording",
+        _begins(b"MATLAB 7.3 MAT-file"),
+        (*_TABLE, "group"),
+    ),
     FileFormat("ROS 1 bag", "ros.reader:RosRecording", _begins(b"#ROSBAG V2.0\n"), ("topic",)),
-    FileFormat("ROS 1 bag of another version", "", _begins(b"#ROSBAG")),
+    FileFormat(
+        "ROS 1 bag of another version", "", _begins(b"#ROSBAG"), advice="version 2.0 is read"
+    ),
     FileFormat("MCAP", "ros.reader:RosRecording", _begins(b"\x89MCAP0\r\n"), ("topic",)),
     FileFormat(
         "ROS 2 bag .db3", "ros.reader:RosRecording", _begins(b"SQLite format 3\0"), ("topic",)
@@ -122,10 +154,73 @@ FORMATS = (
             and not is_label_csv(head)
             and (suffix != ".txt" or _is_table(head))
         ),
-        ("columns", "unit"),
+        _TABLE,
     ),
 )
 
+
+_TO_NPZ = (
+    "loading one runs what it holds, so it is never done; load it in a Python of your own, if you "
+    "trust it, and save its columns with numpy.savez('events.npz', t=t, x=x, y=y, p=p)"
+)
+_TO_EVENTS = "it holds frames; v2e (github.com/SensorsINI/v2e) makes events of a video"
+
+UNREAD = (
+    FileFormat("a PyTorch file", "", _named(".pt", ".pth", ".ckpt"), advice=_TO_NPZ),
+    FileFormat(
+        "a pickle",
+        "",
+        lambda head, suffix: (
+            suffix in (".pkl", ".pickle", ".p") or head[:3] in (b"\x80\4\x95", b"\x80\5\x95")
+        ),
+        advice=_TO_NPZ,
+    ),
+    FileFormat(
+        "a video",
+        "",
+        lambda head, _: (
+            head[4:8] == b"ftyp"
+            or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+            or head.startswith(b"\x1aE\xdf\xa3")
+        ),
+        advice=_TO_EVENTS,
+    ),
+    FileFormat(
+        "an archive",
+        "",
+        lambda head, suffix: (
+            head.startswith((b"PK\3\4", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\7"))
+            or head[257:262] == b"ustar"
+            or suffix == ".tar"
+        ),
+        advice="unpack it first, and give a recording or the folder",
+    ),
+    FileFormat(
+        "MATLAB .mat of version 4",
+        "",
+        _named(".mat"),
+        advice="save it again in MATLAB with save(..., '-v7')",
+    ),
+    FileFormat(
+        "the metadata of a ROS 2 bag",
+        "",
+        lambda head, suffix: suffix == ".yaml" and b"rosbag2_bagfile_information" in head,
+        advice="give the .mcap or .db3 beside it",
+    ),
+    FileFormat(
+        "TFRecord",
+        "",
+        _named(".tfrecord", ".tfrecords"),
+        advice="save its columns with numpy.savez('events.npz', t=t, x=x, y=y, p=p)",
+    ),
+    FileFormat(
+        "an LMDB database",
+        "",
+        lambda head, _: head[16:20] == b"\xde\xc0\xef\xbe",
+        advice="save its columns with numpy.savez('events.npz', t=t, x=x, y=y, p=p)",
+    ),
+)
+"""Files that people have and that are not read, named in the error. Consulted after FORMATS."""
 
 SHORT = {
     "aedat4": "AEDAT4",
@@ -142,6 +237,8 @@ SHORT = {
     "es": "Event Stream .es",
     "hdf5": "HDF5",
     "h5": "HDF5",
+    "mat": "MATLAB .mat",
+    "mat73": "MATLAB 7.3 .mat",
     "bag": "ROS 1 bag",
     "mcap": "MCAP",
     "db3": "ROS 2 bag .db3",
@@ -234,7 +331,10 @@ def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recor
     if stated:
         known = _stated(stated, path)
     if known is None:
-        if is_label_csv(read_start(path, HEAD_BYTES)):
+        head, suffix = read_start(path, HEAD_BYTES), inner_suffix(path)
+        known = next((one for one in UNREAD if one.test(head, suffix)), None)
+    if known is None:
+        if is_label_csv(head):
             raise SourceError(
                 "this file holds labels, not events; give the recording, and this file with "
                 f"--labels: {path}"
@@ -245,7 +345,8 @@ def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recor
             f"of {', '.join(SHORT)}: {path}"
         )
     if not known.opens:
-        raise SourceError(f"recognised as {known.name}, which this version does not read: {path}")
+        what = f"recognised as {known.name}, which is not read"
+        raise SourceError(f"{what}; {known.advice}: {path}" if known.advice else f"{what}: {path}")
     for key in options:
         if key not in known.options:
             takes = ", ".join((*COMMON_OPTIONS[:1], *known.options, *COMMON_OPTIONS[1:]))

@@ -30,7 +30,7 @@ from streamstop.events.labels import (
     apply_class_names,
     sorted_classes,
 )
-from streamstop.events.packet import Cursor, Damage, Packet, SensorSize
+from streamstop.events.packet import COMMON_SENSORS, Cursor, Damage, Packet, SensorSize
 from streamstop.formats.base import Recording, read_packets
 
 MAX_DAMAGE = 64
@@ -38,17 +38,6 @@ MAX_DAMAGE = 64
 
 MAX_SLICES = 1 << 20
 """More segments per recording indicate a mistake in `length_us`, or in the recording."""
-
-COMMON_SENSORS = (
-    SensorSize(34, 34),
-    SensorSize(128, 128),
-    SensorSize(240, 180),
-    SensorSize(304, 240),
-    SensorSize(320, 240),
-    SensorSize(346, 260),
-    SensorSize(640, 480),
-    SensorSize(1280, 720),
-)
 
 
 class Block(NamedTuple):

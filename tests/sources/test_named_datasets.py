@@ -103,7 +103,7 @@ def test_dvs_gesture_as_tonic_and_spikingjelly_unpack_it(tmp_path: Path) -> None
         np.save(folder / "4.npy", np.tile([5.0, 6.0, 1.0, 7.0], (10, 1)))
         jelly = tmp_path / "jelly" / "events_np" / part.lower() / "3"
         jelly.mkdir(parents=True)
-        columns = {name: np.arange(10) for name in "txyp"}
+        columns = {name: np.arange(10) % (2 if name == "p" else 10) for name in "txyp"}
         np.savez(jelly / f"user{user:02d}_lab_0.npz", **columns)
     for layout, label in (("tonic", "4"), ("jelly", "3")):
         source = opened(f"dvs-gesture:{tmp_path / layout}?split=test")

@@ -1,9 +1,11 @@
 """Reads events from HDF5 files in the usual layouts.
 
 Layouts: `events/{x,y,p,t}` (DSEC, with its `t_offset`), `events/{xs,ys,ps,ts}` (rpg, E2VID),
-`CD/events` (Metavision: fields x, y, p, t) and `davis/left/events` (MVSEC: columns x, y, t, p).
-Compressions: those of HDF5 and of hdf5plugin (blosc, zstd, ...); Metavision's own codec, ECF, is in
-neither. Times in seconds are read with `?unit=s`, and never guessed.
+`CD/events` (Metavision: fields x, y, p, t), `davis/left/events` (MVSEC), a table `events` (v2e),
+and any other group with columns t, x, y and p (M3ED: `prophesee/left`); where there are several,
+`?group=` chooses. Compressions: those of HDF5 and of hdf5plugin (blosc, zstd, ...); Metavision's
+own codec, ECF, is in neither. Order, unit and polarity are inferred from the numbers where the
+layout does not define them (`streamstop.formats.table_layout`).
 
 Guarantees:
 
@@ -35,7 +37,7 @@ import numpy as np
 from streamstop.errors import SourceError
 from streamstop.events.packet import EVENT_DTYPE, Cursor, Damage, Packet, SensorSize, empty_events
 from streamstop.formats.byte_reader import open_bytes
-from streamstop.formats.columns import time_unit
+from streamstop.formats.table_layout import TableOptions
 
 _LONGEST_REASON = 120
 
@@ -59,30 +61,34 @@ class Hdf5Recording:
     ----------
     path
         The file.
-    unit
-        Unit of its times: "us", "ms" or "s".
+    columns, unit, on
+        As in `streamstop.formats.table_layout.TableOptions`; "" infers them.
+    group
+        Where its events are; "" to look for them.
 
     Raises
     ------
     SourceError
-        If h5py is missing, the file is no HDF5 file, or has none of the known layouts.
+        If h5py is missing, the file is no HDF5 file, has none of the known layouts, or its numbers
+        do not say what the columns are.
     """
 
     format = "hdf5"
     notes: Sequence[str] = ()
     simulated = False
 
-    def __init__(self, path: str, unit: str = "us") -> None:
+    def __init__(
+        self, path: str, columns: str = "", unit: str = "", on: str = "", group: str = ""
+    ) -> None:
         self.path = path
-        time_unit(unit, path)
-        self._unit = unit
+        self._asked = (TableOptions(columns, unit, on).checked(path), group)
         with open_bytes(path) as data:
             if data.size is None:
                 raise SourceError(
                     f"HDF5 cannot be read from a pipe or compressed; unpack it to a file: {path}"
                 )
         try:
-            about, _ = _ask(path, unit, "about")
+            about, _ = _ask(path, *self._asked, "about")
         except _FaultError as error:
             raise SourceError(f"cannot be read as HDF5 events, {error}: {path}") from error
         except _DiedError as error:
@@ -93,11 +99,12 @@ class Hdf5Recording:
         self._rows, self._claimed = int(about["rows"]), int(about["claimed"])
         self._chunk, self._step = int(about["chunk"]), int(about["step"])
         self._row_bytes = int(about["row_bytes"])
+        self.notes = tuple(str(note) for note in about["notes"])
         self.sensor = self._sensor()
 
     def _sensor(self) -> SensorSize | None:
         try:
-            sides = _ask(self.path, self._unit, "sensor")[0]["sensor"]
+            sides = _ask(self.path, *self._asked, "sensor")[0]["sensor"]
         except (_FaultError, _DiedError):  # the events may still be readable
             return None
         usable = sides is not None and all(0 < side < 1 << 16 for side in sides)
@@ -114,7 +121,7 @@ class Hdf5Recording:
             step = self._chunk if row < by_chunk_until else self._step
             end = min(row + step - row % step, self._rows)
             try:
-                _, content = _ask(self.path, self._unit, "events", (row, end), afresh)
+                answer, content = _ask(self.path, *self._asked, "events", (row, end), afresh)
             except (_FaultError, _DiedError) as error:
                 died = isinstance(error, _DiedError)
                 if end - row > self._chunk or (died and died_at != row):  # try fewer rows
@@ -128,14 +135,21 @@ class Hdf5Recording:
                 continue
             events = np.frombuffer(content, EVENT_DTYPE)
             row, index, afresh = end, index + len(events), False
-            t_us = int(events["t"][-1])
-            yield Packet(events, Cursor(self.path, row, index, t_us))
+            t_us = int(events["t"][-1]) if len(events) else t_us
+            yield Packet(events, Cursor(self.path, row, index, t_us), damage=self._bad(answer))
         if self._claimed > self._rows and row == self._rows:
             lost = self._claimed - self._rows
             reason = f"the columns claim {self._claimed} rows, but hold only {self._rows}"
             damage = Damage(self._rows, lost * self._row_bytes, reason, self.path)
             after = Cursor(self.path, self._claimed, index, t_us)
             yield Packet(empty_events(), after, damage=(damage,))
+
+    def _bad(self, answer: dict[str, Any]) -> tuple[Damage, ...]:
+        """The rows that are no events, as damage."""
+        if not answer.get("bad"):
+            return ()
+        lost = int(answer["bad"]) * self._row_bytes
+        return (Damage(int(answer["first_bad"]), lost, str(answer["reason"]), self.path),)
 
     def _damaged(self, row: int, end: int, error: Exception, cursor: Cursor) -> Packet:
         reason = f"rows {row} to {end} cannot be read ({str(error)[:_LONGEST_REASON]})"
@@ -259,7 +273,8 @@ def process_id() -> int | None:
 
 def _ask(
     path: str,
-    unit: str,
+    options: TableOptions,
+    group: str,
     what: str,
     rows: tuple[int, int] | None = None,
     afresh: bool = True,
@@ -271,17 +286,26 @@ def _ask(
     Raises
     ------
     SourceError
-        If h5py is missing.
+        If h5py is missing, or the numbers do not say what the columns are.
     _FaultError, _DiedError
         If it cannot be read.
     """
     where = os.path.abspath(path)  # noqa: PTH100  # a link is not to be resolved
     try:
         answer, content = _process.ask(
-            {"path": where, "unit": unit, "what": what, "rows": rows, "afresh": afresh}
+            {
+                "path": where,
+                "options": options,
+                "group": group,
+                "what": what,
+                "rows": rows,
+                "afresh": afresh,
+            }
         )
     except SourceError as error:
         raise SourceError(f"{error}: {path}") from error
+    if "refused" in answer:
+        raise SourceError(f"{answer['refused'].removesuffix(f': {where}')}: {path}")
     if "fault" in answer:
         raise _FaultError(answer["fault"], answer.get("at"))
     return answer, content

@@ -7,9 +7,10 @@ Guarantees:
 
 - Each request is answered, or ends the process: processor time and memory are bounded.
 
-A request is a line of JSON: path, unit, what ("about", "sensor" or "events"), rows [first, last),
-and whether to open the file again. So is the answer, with the number of bytes of events that follow
-it. Only open files are kept between requests, so that a new process can answer the next one.
+A request is a line of JSON: path, what the user states about its columns, the group, what ("about",
+"sensor" or "events"), rows [first, last), and whether to open the file again. So is the answer,
+with the number of bytes of events that follow it. Only open files are kept between requests, so
+that a new process can answer the next one.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from streamstop.errors import SourceError
 from streamstop.formats.hdf5.layouts import FAULTS, OpenFile
+from streamstop.formats.table_layout import Rows, TableOptions
 
 SECONDS = {"about": 0.3, "sensor": 0.3, "events": 0.6}
 """Processor time per request; a hundredth of it is usual. All failing requests of one reading,
@@ -61,26 +64,40 @@ def main() -> None:
 
 
 def _answers(requests: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes | memoryview]]:
-    opened: dict[tuple[str, str], OpenFile] = {}
+    opened: dict[tuple[str, ...], OpenFile] = {}
     for line in requests:
         asked = json.loads(line)
         _bound_time(asked["what"])
-        key = asked["path"], asked["unit"]
+        key = (asked["path"], *asked["options"], asked["group"])
         try:
-            if asked["afresh"] and key in opened:
-                opened.pop(key).close()
+            if asked["afresh"]:  # libhdf5 shares what it knows of a file among its handles
+                for one in [one for one in opened if one[0] == asked["path"]]:
+                    opened.pop(one).close()
             if key not in opened:
                 if len(opened) == MAX_OPEN:
                     opened.pop(next(iter(opened))).close()
-                opened[key] = OpenFile(*key)
+                options = TableOptions(*asked["options"])
+                opened[key] = OpenFile(asked["path"], options, asked["group"])
             file = opened[key] = opened.pop(key)  # the latest is last
             if asked["what"] == "events":
-                yield {}, file.read(*asked["rows"]).view(np.uint8).data
+                rows = file.read(*asked["rows"])
+                yield _bad(rows, asked["rows"][0]), rows.events.view(np.uint8).data
             else:
                 yield (file.about() if asked["what"] == "about" else {"sensor": file.sensor()}), b""
+        except SourceError as error:
+            yield {"refused": str(error)}, b""
         except (*FAULTS, MemoryError) as error:
             at = opened[key].place(asked["rows"][0]) if asked["rows"] and key in opened else None
             yield {"fault": str(error) or type(error).__name__, "at": at}, b""
+
+
+def _bad(rows: Rows, first: int) -> dict[str, Any]:
+    """What is said of rows that are no events; `first`: the row that the block begins with."""
+    if not len(rows.bad):
+        return {}
+    row = first + int(rows.bad[0])
+    reason = f"{len(rows.bad)} rows are no events, the first is row {row}: {rows.reason}"
+    return {"bad": len(rows.bad), "first_bad": row, "reason": reason}
 
 
 def _answer(answers: BinaryIO, answer: dict[str, Any], events: bytes | memoryview = b"") -> None:

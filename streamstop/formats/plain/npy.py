@@ -1,9 +1,9 @@
 """Reads NumPy's .npy and .npz, without pickle and in bounded memory.
 
-An .npy file holds a structured array with fields for t, x, y and p, or a table of shape (n, 4)
-whose column order is `txyp` unless given otherwise. An .npz file holds one array per column, or one
-array that is called `events` (or is the only one) and is like an .npy. Times are whole microseconds
-unless a unit is given.
+An .npy file holds a structured array with fields for t, x, y and p, or a table of shape (n, 4). An
+.npz file holds one array per column, or one array that is called `events` (or is the only one) and
+is like an .npy. Order, unit and polarity are inferred from the numbers where names do not say them
+(`streamstop.formats.table_layout`).
 
 Guarantees:
 
@@ -24,25 +24,33 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import IO, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamstop.errors import SourceError
 from streamstop.events.packet import (
+    EVENT_DTYPE,
     MAX_PACKET_EVENTS,
     Cursor,
     Damage,
-    Events,
     Packet,
     SensorSize,
     empty_events,
 )
 from streamstop.formats.base import read_start
 from streamstop.formats.byte_reader import ByteReader, open_bytes
-from streamstop.formats.columns import column_order, events_from, find_columns, time_unit
+from streamstop.formats.columns import find_columns
 from streamstop.formats.plain.npz_member import Member
+from streamstop.formats.table_layout import (
+    SAMPLE_ROWS,
+    Rows,
+    TableLayout,
+    TableOptions,
+    find_layout,
+)
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 MAX_ROW_BYTES = 1 << 10
@@ -51,16 +59,21 @@ MAX_SPOOL_BYTES = 1 << 32
 """Largest decompressed size of an .npz that comes through a pipe or is compressed again."""
 _PIECE = 1 << 20
 _NPY_HEADER_BYTES = 1 << 16
+_PLACES, _PLACE_ROWS = 8, SAMPLE_ROWS // 8
 _TOO_EARLY = "the file ends too early"
 
 
 class _Array(NamedTuple):
-    """An array in a file: its archive member ("" for an .npy), type, and rows."""
+    """An array in a file: its archive member ("" for an .npy), type, rows and columns.
+
+    by_column : whether a table is stored column after column (Fortran order).
+    """
 
     member: str
     dtype: np.dtype[Any]
     rows: int
     width: int
+    by_column: bool = False
 
 
 class ArrayRecording:
@@ -70,28 +83,28 @@ class ArrayRecording:
     ----------
     path
         The file.
-    columns
-        Order of the columns of a table of shape (n, 4).
-    unit
-        Unit of its times: "us", or "ms" or "s", which may have a fraction.
+    columns, unit, on
+        As in `streamstop.formats.table_layout.TableOptions`; "" infers them.
 
     Raises
     ------
     SourceError
-        If it cannot be read, would need pickle, or has none of the known shapes.
+        If it cannot be read, would need pickle, has none of the known shapes, or its numbers do
+        not say what the columns are.
     """
 
     notes: Sequence[str] = ()
 
-    def __init__(self, path: str, columns: str = "txyp", unit: str = "us") -> None:
+    def __init__(self, path: str, columns: str = "", unit: str = "", on: str = "") -> None:
         self.path = path
         self.sensor: SensorSize | None = None
         self.simulated = False
-        self._order = column_order(columns, path)
-        self._unit_us = time_unit(unit, path)
+        self._options = TableOptions(columns, unit, on).checked(path)
         self._members: dict[str, zipfile.ZipInfo] = {}
         self._spool: IO[bytes] | None = None
         self._spool_fault: tuple[Damage, ...] = ()
+        self._names: dict[str, str] | None = None
+        self._data_at = 0
         self.format = "npz" if read_start(path, 2) == b"PK" else "npy"
         try:
             self._arrays = self._find()
@@ -102,6 +115,8 @@ class ArrayRecording:
             sizes = ", ".join(f"{name} {one.rows}" for name, one in self._arrays.items())
             raise SourceError(f"the columns have different lengths ({sizes}): {path}")
         self._rows = lengths.pop()
+        self._layout = self._find_layout()
+        self.notes = self._layout.notes
         first = next(self.packets(), None)
         if (
             first is not None
@@ -115,9 +130,15 @@ class ArrayRecording:
         """The arrays that hold the events, by column; "" for one that holds all columns."""
         if self.format == "npy":
             start = io.BytesIO(read_start(self.path, _NPY_HEADER_BYTES))
-            array = self._usable(_header(start, ""))
+            array = self._usable(_header(start, "", by_column=True))
             self._data_at = start.tell()
-            return {"": array}
+            if not array.by_column:
+                return {"": array}
+            with open_bytes(self.path) as data:
+                if not data.seekable:
+                    raise ValueError("its table is stored column by column, which needs a file")
+            column = array._replace(width=1)
+            return {str(i): column for i in range(array.width)}
         with ExitStack() as stack:
             read_at = self._archive(stack)
             arrays = {}
@@ -129,6 +150,9 @@ class ArrayRecording:
         if found := find_columns(list(arrays)):
             for name in found.values():
                 _refuse_no_number(name, arrays[name].dtype)
+                if arrays[name].width != 1:
+                    raise ValueError(f"{name!r} has {arrays[name].width} columns, not one")
+            self._names = found
             return {column: arrays[name] for column, name in found.items()}
         whole = arrays.get("events") or (next(iter(arrays.values())) if len(arrays) == 1 else None)
         if whole is None:
@@ -176,14 +200,49 @@ class ArrayRecording:
             if array.width == 1 and found:
                 for name in found.values():
                     _refuse_no_number(name, array.dtype[name])
+                self._names = found
                 return array
             raise ValueError(f"its fields {', '.join(array.dtype.names)} are not t, x, y and p")
-        if array.width != 4 or array.dtype.kind not in "iuf":
+        if array.width != len(self._options.columns or "txyp") or array.dtype.kind not in "iuf":
             raise ValueError(
                 f"it is not a table of numbers of shape (n, 4), but has type {array.dtype} and "
-                f"{array.width} columns"
+                f"{array.width} columns; ?columns= with - for each to leave out reads a wider one"
             )
         return array
+
+    def _find_layout(self) -> TableLayout:
+        """What its columns mean, by rows from all over an .npy, or from the start of an .npz."""
+        with ExitStack() as stack:
+            spread = False
+            if self.format == "npy":
+                spread = stack.enter_context(open_bytes(self.path)).seekable
+            places = [(0, min(SAMPLE_ROWS, self._rows))]
+            if spread and self._rows > SAMPLE_ROWS:
+                last = self._rows - _PLACE_ROWS
+                places = [(i * last // (_PLACES - 1), _PLACE_ROWS) for i in range(_PLACES)]
+            blocks, damaged = [], False
+            for row, count in places:
+                with suppress(*_BROKEN, OSError):
+                    streams = self._open(stack, row)
+                    parts = [
+                        stream.read(count * one.width * one.dtype.itemsize)
+                        for stream, one in zip(streams, self._arrays.values(), strict=True)
+                    ]
+                    blocks.append(self._raw(parts, self._whole(parts)))
+                    if count == self._rows:  # to the end, where a wrong checksum shows
+                        damaged = bool(self._faults(streams, row))
+        sample = [np.concatenate(columns) for columns in zip(*blocks, strict=True)]
+        whole = spread or self._rows <= SAMPLE_ROWS
+        return find_layout(
+            sample or [np.zeros(0, np.int64)] * len(self._options.columns or "txyp"),
+            self._rows,
+            self._options,
+            self.path,
+            names=self._names,
+            unit="us" if self._is_ours() or damaged else "",  # damaged times tell no unit
+            sensor=self.sensor,
+            whole=whole,
+        )
 
     def packets(self, start: Cursor | None = None) -> Iterator[Packet]:
         """Packets from `start` on; see `Recording.packets`."""
@@ -199,14 +258,13 @@ class ArrayRecording:
                         stream.read(n * one.width * one.dtype.itemsize)
                         for stream, one in zip(streams, self._arrays.values(), strict=True)
                     ]
-                    whole = min(
-                        len(part) // (one.width * one.dtype.itemsize)
-                        for part, one in zip(parts, self._arrays.values(), strict=True)
-                    )
+                    whole = self._whole(parts)
                     if whole:
-                        events = self._events(parts, whole)
-                        row, t_us = row + whole, int(events["t"][-1])
-                        yield Packet(events, Cursor(self.path, row, row, t_us))
+                        rows = self._decoded(parts, whole)
+                        bad = self._bad(row, rows)
+                        row += whole
+                        t_us = int(rows.events["t"][-1]) if len(rows.events) else t_us
+                        yield Packet(rows.events, Cursor(self.path, row, row, t_us), damage=bad)
                     if whole < n:
                         reason = next(filter(None, (one.fault for one in streams)), _TOO_EARLY)
                         fault = (self._damage(row, reason),)
@@ -228,9 +286,13 @@ class ArrayRecording:
     def _open(self, stack: ExitStack, row: int) -> list[Member | _Onwards]:
         """One stream per array, positioned at `row`."""
         if self.format == "npy":
-            (one,) = self._arrays.values()
             data = stack.enter_context(open_bytes(self.path))
-            return [_Onwards(data, self._data_at + row * one.width * one.dtype.itemsize)]
+            at, places = self._data_at, []
+            for one in self._arrays.values():
+                size = one.width * one.dtype.itemsize
+                places.append(_Onwards(data, at + row * size))
+                at += self._rows * size
+            return [*places]
         read_at = self._archive(stack)
         streams: list[Member | _Onwards] = []
         for one in self._arrays.values():
@@ -247,19 +309,45 @@ class ArrayRecording:
                 stream.skip(_PIECE)
         return tuple(self._damage(row, one.fault) for one in streams if one.fault)
 
-    def _events(self, parts: list[bytes], rows: int) -> Events:
-        table = {}
+    def _is_ours(self) -> bool:
+        """Whether it is laid out as streamstop writes it, with times in us."""
+        if self.format == "npz":
+            return self.sensor is not None
+        return next(iter(self._arrays.values())).dtype == EVENT_DTYPE
+
+    def _whole(self, parts: list[bytes]) -> int:
+        """Number of rows that all parts hold."""
+        return min(
+            len(part) // (one.width * one.dtype.itemsize)
+            for part, one in zip(parts, self._arrays.values(), strict=True)
+        )
+
+    def _raw(self, parts: list[bytes], rows: int) -> list[NDArray[Any]]:
+        """The columns t, x, y and p where they have names; else all columns of the table."""
+        table: dict[str, NDArray[Any]] = {}
         for part, (column, one) in zip(parts, self._arrays.items(), strict=True):
             values = np.frombuffer(part, one.dtype, rows * one.width)
             if column:
                 table[column] = values
-            elif one.dtype.names:
-                fields = find_columns(one.dtype.names) or {}
-                table = {name: values[field] for name, field in fields.items()}
+            elif self._names is None:
+                return list(values.reshape(rows, one.width).T)
             else:
-                grid = values.reshape(rows, 4)
-                table = {name: grid[:, i] for i, name in enumerate(self._order)}
-        return events_from(**table, unit_us=self._unit_us)
+                table = {name: values[field] for name, field in self._names.items()}
+        return [*table.values()] if self._names is None else [table[one] for one in "txyp"]
+
+    def _decoded(self, parts: list[bytes], rows: int) -> Rows:
+        columns = self._raw(parts, rows)
+        return self._layout.rows(*(columns[at] for at in self._layout.order))
+
+    def _bad(self, row: int, rows: Rows) -> tuple[Damage, ...]:
+        """The rows of a block that are no events, as damage; `row`: the block's first."""
+        if not len(rows.bad):
+            return ()
+        size = sum(one.width * one.dtype.itemsize for one in self._arrays.values())
+        first = row + int(rows.bad[0])
+        at = self._data_at + first * size if self.format == "npy" else first
+        reason = f"{len(rows.bad)} rows are no events, the first is row {first}: {rows.reason}"
+        return (Damage(at, len(rows.bad) * size, reason, self.path),)
 
     def _damage(self, row: int, reason: str) -> Damage:
         """All rows from `row` on; the offset in an .npz, with a member per column, is the row."""
@@ -313,8 +401,10 @@ def _spooled(data: ByteReader) -> IO[bytes]:
     return copy
 
 
-def _header(file: Any, member: str) -> _Array:
+def _header(file: Any, member: str, *, by_column: bool = False) -> _Array:
     """Parse the header of an .npy; the file, with `read(size)`, is then positioned at the data.
+
+    by_column : accept a table in Fortran order.
 
     Raises
     ------
@@ -336,8 +426,10 @@ def _header(file: Any, member: str) -> _Array:
         raise ValueError(f"its header cannot be parsed, {type(error).__name__}") from error
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which need pickle, and pickle is never used")
-    if fortran and len(shape) > 1:
+    fortran = fortran and len(shape) > 1
+    if fortran and not by_column:
         raise ValueError("its table is stored column by column; save a C-ordered copy")
     if len(shape) > 2 or not 0 < dtype.itemsize <= MAX_ROW_BYTES:
         raise ValueError(f"an array of {dtype} and shape {shape} holds no events")
-    return _Array(member, dtype, shape[0] if shape else 1, shape[1] if len(shape) == 2 else 1)
+    rows, width = shape[0] if shape else 1, shape[1] if len(shape) == 2 else 1
+    return _Array(member, dtype, rows, width, fortran)

@@ -1,11 +1,12 @@
 """Reads events from text, one per line: .csv or .txt, with or without a header.
 
 Fields are separated by comma, semicolon, tab or space. A header names the columns, and the sensor
-in faery's style (`t,x@346,y@260,on`); without one the order is `txyp` unless `columns` gives it.
-Lines before it that start with `#` are comments, unless one names the columns, which makes it the
-header. Values are whole numbers (times microseconds) or, for polarity, True and False; polarity is
-ON above zero. Times in seconds with a fraction, as in the Event Camera Dataset, need `unit`, and
-are refused without it. Any other line is damage and costs only itself.
+in faery's style (`t,x@346,y@260,on`). Without one, order, unit and polarity are inferred from lines
+of several places of the file (`streamstop.formats.table_layout`). Before them may stand lines that
+start with `#` or `%` (comments, or the header, or Metavision's `%geometry:346,260`) and a line with
+the sensor's width and height alone (`346 260`, as the Event Camera Dataset and E2VID have it).
+Fractions may be written with a comma where another sign separates the fields. Any other line is
+damage and costs only itself.
 
 It reads about two million lines per second; another format is better for long recordings.
 """
@@ -34,7 +35,13 @@ from streamstop.events.packet import (
 )
 from streamstop.formats.base import SIMULATED_SOURCE, read_head
 from streamstop.formats.byte_reader import ByteReader, open_bytes
-from streamstop.formats.columns import column_order, events_from, find_columns, time_unit
+from streamstop.formats.columns import find_columns
+from streamstop.formats.table_layout import (
+    SAMPLE_ROWS,
+    TableLayout,
+    TableOptions,
+    find_layout,
+)
 
 _BLOCK_BYTES = 1 << 19
 _ODD, _ODD_DECIMAL = re.compile(rb"[^-+0-9 \t\r\n]"), re.compile(rb"[^-+.0-9eE \t\r\n]")
@@ -43,12 +50,21 @@ _SMALL = 1 << 10
 """Size of the parts that are parsed line by line where a block cannot be parsed at once."""
 _MAX_PARTS = 1 << 9
 """Bad lines reported one by one per block; further ones are reported with the last of them."""
-_NUMBER = re.compile(rb"[-+]?\d{1,18}$")
-_DECIMAL = re.compile(rb"[-+]?\d{1,18}(?:\.\d{0,30})?(?:[eE][-+]?\d{1,2})?$")
+_NUMBER = re.compile(rb"[-+]?\d{1,19}$")
+_DECIMAL = re.compile(rb"[-+]?\d{1,19}(?:\.\d{0,30})?(?:[eE][-+]?\d{1,2})?$")
+_FRACTION = re.compile(rb"\d\.|\d[eE][-+]?\d")
+_DECIMAL_COMMA = re.compile(rb"\d,\d")
+_SIZE = re.compile(rb"\s*([1-9]\d{0,4})[ \t,;]+([1-9]\d{0,4})\s*")
+_GEOMETRY = re.compile(rb"% ?geometry: ?([1-9]\d{0,4})[,x]([1-9]\d{0,4})\s*")
+_PLACES = 8
+"""Places of the file from which lines are looked at."""
+_PLACE_BYTES = 1 << 13
+_ENOUGH_LINES = 1 << 8
+"""Lines of a pipe that are waited for where they alone say what the columns are."""
 _WORDS = ((b"True", b"1"), (b"False", b"0"), (b"true", b"1"), (b"false", b"0"))
 
 
-_COMMENT = b"#"
+_COMMENTS = (b"#", b"%")
 _SIMULATED = f"# source: {SIMULATED_SOURCE}".encode()
 
 
@@ -60,11 +76,13 @@ class _Part(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """Lines from byte `first` to `end`: a table of good lines, or None for one bad line."""
+    """Lines from byte `first` to `end`: good ones as events (to find the layout: as a table of
+    numbers), or None for one bad line.
+    """
 
     first: int
     end: int
-    table: NDArray[Any] | None
+    good: NDArray[Any] | None
     line: bytes = b""
 
 
@@ -75,65 +93,110 @@ class CsvRecording:
     ----------
     path
         The file.
-    columns
-        Order of the columns where there is no header.
-    unit
-        Unit of its times: "us", or "ms" or "s", which may have a fraction.
+    columns, unit, on
+        As in `streamstop.formats.table_layout.TableOptions`; "" infers them.
 
     Raises
     ------
     SourceError
-        If its first line is neither a header with t, x, y and p nor numbers, or times have a
-        fraction and no unit is given.
+        If its first line is neither a header with t, x, y and p nor numbers, or its lines do not
+        say what the columns are.
     """
 
     format = "csv"
     notes: Sequence[str] = ()
 
-    def __init__(self, path: str, columns: str = "txyp", unit: str = "us") -> None:
+    def __init__(self, path: str, columns: str = "", unit: str = "", on: str = "") -> None:
         self.path = path
         self.simulated = False
         self.sensor: SensorSize | None = None
-        self._unit_us = time_unit(unit, path)
-        self._number = _NUMBER if self._unit_us == 1 else _DECIMAL
-        start = read_head(path, _START_BYTES, _holds_head)
-        self._first = len(start) - len(start.removeprefix(b"\xef\xbb\xbf"))
-        line, _, rest = start[self._first :].partition(b"\n")
-        while line.startswith(_COMMENT) and not _names_columns(line):
-            self.simulated |= line.split() == _SIMULATED.split()
-            self._first += len(line) + 1
-            line, _, rest = rest.partition(b"\n")
-        titles = line.removeprefix(_COMMENT)
+        options = TableOptions(columns, unit, on).checked(path)
+        start = read_head(path, _START_BYTES, lambda head: _holds_head(head, bool(columns)))
+        line, self._first = self._before_table(start)
+        titles = line.lstrip(b"#%")
         self._separator = _separator(titles)
         cells = [cell.strip() for cell in titles.split(self._separator)]
-        names = list(column_order(columns, path))
-        headless = self._are(_DECIMAL, cells)
-        if not headless:
+        names: dict[str, str] | None = None
+        unit_known = ""
+        self._comma = self._separator != b"," and b"," in start[self._first :]
+        if not _are(_DECIMAL, [_pointed(cell, self._comma) for cell in cells]):
             headed = [cell.decode(errors="replace").strip("\"'").partition("@") for cell in cells]
-            names = [name for name, _, _ in headed]
+            titled = [name for name, _, _ in headed]
             sizes = {name: size for name, _, size in headed if size.isdecimal()}
             if sizes.keys() == {"x", "y"}:
-                self.sensor = SensorSize(int(sizes["x"]), int(sizes["y"]))
+                self.sensor, unit_known = SensorSize(int(sizes["x"]), int(sizes["y"])), "us"
             self._first += len(line) + 1
-        found = find_columns(names)
-        if found is None or len(cells) < 4:
+            names = find_columns(titled)
+            if names is not None:
+                self._at = [titled.index(names[column]) for column in "txyp"]
+        if len(cells) < 4 or (
+            names is None and not _are(_DECIMAL, [_pointed(cell, self._comma) for cell in cells])
+        ):
             raise SourceError(
-                "the first line is neither a header that names t, x, y and p nor whole numbers: "
+                "the first line is neither a header that names t, x, y and p nor four numbers: "
                 f"{_shown(line)}: {path}"
             )
         self._width = len(cells)
-        self._at = [names.index(found[column]) for column in "txyp"]
-        first = line if headless else rest.partition(b"\n")[0]
-        cells = first.split(self._separator)
-        if self._are(_DECIMAL, cells) and not self._are(self._number, cells):
-            raise SourceError(
-                "the first line of events has numbers with a fraction; where times are seconds, "
-                f"give ?unit=s, else they are whole microseconds: {_shown(first)}: {path}"
-            )
+        self._layout: TableLayout | None = None
+        blocks, rows = self._places(start)
+        self._decimal = self._comma or any(map(_FRACTION.search, map(_plain, blocks)))
+        table = self._sampled(blocks)
+        whole = rows is not None
+        sample = [table[:, at] for at in (self._at if names is not None else range(self._width))]
+        self._layout = find_layout(
+            sample,
+            rows,
+            options,
+            path,
+            names=names,
+            unit=unit_known,
+            sensor=self.sensor,
+            whole=whole,
+        )
+        if names is None:
+            self._at = list(self._layout.order)
+        self.notes = self._layout.notes
 
-    @staticmethod
-    def _are(number: re.Pattern[bytes], cells: list[bytes]) -> bool:
-        return all(number.match(_plain(cell).strip()) for cell in cells)
+    def _before_table(self, start: bytes) -> tuple[bytes, int]:
+        """The table's first line, and where it begins: after comments and the sensor's size."""
+        at = len(start) - len(start.removeprefix(b"\xef\xbb\xbf"))
+        while True:
+            line = start[at:].partition(b"\n")[0]
+            if size := _GEOMETRY.fullmatch(line):
+                self.sensor = SensorSize(int(size[1]), int(size[2]))
+            elif line.startswith(_COMMENTS) and not _names_columns(line):
+                self.simulated |= line.split() == _SIMULATED.split()
+            elif self.sensor is None and (size := _SIZE.fullmatch(line)):
+                self.sensor = SensorSize(int(size[1]), int(size[2]))
+            elif line.strip() or at >= len(start):
+                return line, at
+            at += len(line) + 1
+
+    def _places(self, start: bytes) -> tuple[list[bytes], int | None]:
+        """Complete lines from several places of the file, and the number of all (None: unknown)."""
+        head = start[self._first :]
+        with open_bytes(self.path) as data:
+            size = data.size if data.seekable else None
+            if size is None or size <= len(start):
+                ended = size is not None
+                block = head if ended else head[: head.rfind(b"\n") + 1]
+                return [block], block.count(b"\n") + 1 if ended else None
+            step = (size - self._first) // _PLACES
+            blocks = [data.read_at(self._first + i * step, _PLACE_BYTES) for i in range(_PLACES)]
+            blocks.append(data.read_at(max(size - _PLACE_BYTES, self._first), _PLACE_BYTES))
+        inner = [block[block.find(b"\n") + 1 : block.rfind(b"\n") + 1] for block in blocks[1:]]
+        blocks = [blocks[0][: blocks[0].rfind(b"\n") + 1], *inner]
+        seen = sum(map(len, blocks))
+        lines = sum(block.count(b"\n") for block in blocks)
+        return blocks, (size - self._first) * lines // max(seen, 1)
+
+    def _sampled(self, blocks: list[bytes]) -> NDArray[Any]:
+        """The good lines among them, shape (n, width), at most SAMPLE_ROWS."""
+        tables = [
+            run.good for block in blocks for run in self._runs(block, 0) if run.good is not None
+        ]
+        kind = np.float64 if self._decimal else np.int64
+        return np.concatenate([*tables, np.zeros((0, self._width), kind)])[:SAMPLE_ROWS]
 
     def packets(self, start: Cursor | None = None) -> Iterator[Packet]:
         """Packets from `start` on; see `Recording.packets`."""
@@ -161,13 +224,13 @@ class CsvRecording:
         """The events of complete lines, split where bad lines lie between them."""
         parts: list[_Part] = []
         damage: tuple[Damage, ...] = ()
-        for good, group in groupby(self._runs(block, offset), lambda run: run.table is not None):
+        for good, group in groupby(self._runs(block, offset), lambda run: run.good is not None):
             if len(parts) == _MAX_PARTS:
                 rest = block[next(group).first - offset :]
                 return [*parts, self._mixed(rest, offset + len(block) - len(rest), damage)]
             runs = list(group)
             if good:
-                events = self._events([run.table for run in runs if run.table is not None])
+                events = self._events([run.good for run in runs if run.good is not None])
                 parts.append(_Part(damage, events))
                 damage = ()
             else:
@@ -178,10 +241,10 @@ class CsvRecording:
         """Lines of which too many are bad: one damaged region, then all events."""
         bad, tables, lost = [], [], 0
         for run in self._runs(block, offset):
-            if run.table is None:
+            if run.good is None:
                 bad.append(run)
             else:
-                tables.append(run.table)
+                tables.append(run.good)
         lost = sum(run.end - run.first for run in bad)
         found = (self._damage(bad, lost),) if bad else ()
         return _Part((*damage, *found), self._events(tables))
@@ -211,25 +274,30 @@ class CsvRecording:
 
     def _row(self, line: bytes) -> NDArray[Any] | None:
         """One line, shape (1, width); None where it is not an event."""
-        cells = _plain(line).split(self._separator)
-        if len(cells) != self._width or not self._are(self._number, cells):
+        cells = [_pointed(cell, self._comma) for cell in _plain(line).split(self._separator)]
+        if len(cells) != self._width or not _are(_DECIMAL if self._decimal else _NUMBER, cells):
             return None
-        if self._unit_us == 1:
-            return np.array([[int(cell) for cell in cells]], np.int64)
-        row = np.array([[float(cell) for cell in cells]])
-        return row if self._is_whole(row) else None
+        if self._decimal:
+            return self._decoded(np.array([[float(cell) for cell in cells]]))
+        values = [int(cell) for cell in cells]
+        return self._decoded(np.array([values], np.int64)) if max(values) < 1 << 63 else None
 
-    def _is_whole(self, table: NDArray[np.float64]) -> bool:
-        """Whether all values except the times are whole numbers."""
-        others = table[:, self._at[1:]]
-        return bool(np.isfinite(table).all() and (others == np.floor(others)).all())
+    def _decoded(self, table: NDArray[Any]) -> NDArray[Any] | None:
+        """Events of a table, None where a row is none; before the layout is known, the table."""
+        if self._layout is None or not len(table):
+            return table
+        rows = self._layout.rows(*(table[:, at] for at in self._at))
+        return None if len(rows.bad) else rows.events
 
     def _fast(self, block: bytes) -> NDArray[Any] | None:
         """All lines at once, shape (n, width); None where any of them needs a closer look."""
         if self._separator is not None:
             block = block.replace(self._separator, b" ")
-        if (_ODD if self._unit_us == 1 else _ODD_DECIMAL).search(block):
+        block = _pointed(block, self._comma)
+        if (_ODD_DECIMAL if self._decimal else _ODD).search(block):
             return None
+        if not block:
+            return np.zeros((0, self._width), np.int64)
         text = np.frombuffer(block, np.uint8)
         starts = (text > 0x20) & np.append(True, text[:-1] <= 0x20)
         ends = np.append(np.flatnonzero(text == 0x0A), len(text) - 1)
@@ -238,7 +306,7 @@ class CsvRecording:
             return None
         if not numbers.any():
             return np.zeros((0, self._width), np.int64)
-        kind = np.int64 if self._unit_us == 1 else np.float64
+        kind = np.float64 if self._decimal else np.int64
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # how numpy reports text that is not a number
             try:
@@ -247,15 +315,12 @@ class CsvRecording:
                 return None
         if len(values) != numbers.sum():
             return None
-        table = values.reshape(-1, self._width)
-        return table if self._unit_us == 1 or self._is_whole(table) else None
+        return self._decoded(values.reshape(-1, self._width))
 
     def _events(self, tables: list[NDArray[Any]]) -> Events:
         if not tables:
             return empty_events()
-        table = np.concatenate(tables)
-        t, x, y, p = (table[:, at] for at in self._at)
-        return events_from(t, x, y, p, unit_us=self._unit_us)
+        return np.concatenate(tables)
 
 
 def _cut(parts: list[_Part], skip: int) -> Iterator[tuple[Events, tuple[Damage, ...], int]]:
@@ -286,18 +351,33 @@ def _whole_lines(data: ByteReader, offset: int) -> bytes:
     return block
 
 
-def _holds_head(start: bytes) -> bool:
-    """Whether there are at least two lines that are not comments."""
-    return sum(not line.startswith(_COMMENT) for line in start.split(b"\n")[:-1]) > 1
+def _holds_head(start: bytes, ordered: bool) -> bool:
+    """Whether there are enough lines to say what the columns are.
+
+    ordered : whether their order is known.
+    """
+    lines = [line for line in start.split(b"\n")[:-1] if not line.startswith(_COMMENTS)]
+    ordered = ordered or _names_columns(lines[0] if lines else b"")
+    ordered = ordered or any(map(_names_columns, start.split(b"\n")[:-1]))
+    return len(lines) > (2 if ordered else _ENOUGH_LINES)
+
+
+def _are(number: re.Pattern[bytes], cells: list[bytes]) -> bool:
+    return all(number.match(_plain(cell).strip()) for cell in cells)
+
+
+def _pointed(text: bytes, comma: bool) -> bytes:
+    """Text with points for decimal commas, where there are any."""
+    return text.replace(b",", b".") if comma else text
 
 
 def _separator(line: bytes) -> bytes | None:
-    return next((one for one in (b",", b";", b"\t") if one in line), None)
+    return next((one for one in (b";", b"\t", b",") if one in line), None)
 
 
 def _names_columns(line: bytes) -> bool:
     """Whether a comment is a header, as numpy's savetxt writes it."""
-    titles = line.removeprefix(_COMMENT)
+    titles = line.lstrip(b"#%")
     cells = titles.decode(errors="replace").split((_separator(titles) or b" ").decode())
     return find_columns([cell.strip().strip("\"'").partition("@")[0] for cell in cells]) is not None
 

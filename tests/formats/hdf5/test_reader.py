@@ -68,7 +68,7 @@ def test_metavision(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["rpg", "mvsec"])
-def test_times_in_seconds_are_read_on_request(tmp_path: Path, layout: str) -> None:
+def test_times_in_seconds_are_inferred_or_stated(tmp_path: Path, layout: str) -> None:
     path = tmp_path / "rec.h5"
     with h5py.File(path, "w") as file:
         if layout == "rpg":
@@ -79,11 +79,11 @@ def test_times_in_seconds_are_read_on_request(tmp_path: Path, layout: str) -> No
         else:
             columns = [EVENTS["x"], EVENTS["y"], EVENTS["t"] / 1e6, EVENTS["p"] * 2.0 - 1.0]
             file["davis/left/events"] = np.stack(columns, 1)
-    with pytest.raises(SourceError, match=r"\?unit=s"):
-        open_recording(str(path))
-    recording = open_recording(str(path), {"unit": "s"})
-    assert recording.sensor == (SensorSize(640, 480) if layout == "rpg" else None)
-    assert same(Whole(recording.packets()).events, EVENTS)
+    for options in ({}, {"unit": "s"}):
+        recording = open_recording(str(path), options)
+        assert recording.sensor == (SensorSize(640, 480) if layout == "rpg" else None)
+        assert same(Whole(recording.packets()).events, EVENTS)
+    assert "seconds" in open_recording(str(path)).notes[0]
 
 
 def test_reading_goes_on_from_any_packet(tmp_path: Path) -> None:

@@ -79,10 +79,20 @@ def test_a_table_of_four_columns_in_a_stated_order(tmp_path: Path, dtype: str) -
         read(tmp_path / "rec.npy", columns="xyt")
 
 
+def test_a_table_stored_column_by_column(tmp_path: Path) -> None:
+    """As `np.array([t, x, y, p]).T` is saved."""
+    np.save(tmp_path / "rec.npy", np.array([EVENTS[name].astype(int) for name in "txyp"]).T)
+    recording = ArrayRecording(str(tmp_path / "rec.npy"))
+    packets = list(recording.packets())
+    assert same(Whole(packets).events, EVENTS)
+    for packet in packets:
+        assert same(Whole(recording.packets(packet.cursor)).events, EVENTS[packet.cursor.event :])
+
+
 def test_coordinates_are_never_wrapped_into_the_sensor(tmp_path: Path) -> None:
     table = np.array([[0, -1, 65536, 1], [1, 70000, 3, 0]])
     np.save(tmp_path / "rec.npy", table)
-    events = read(tmp_path / "rec.npy")
+    events = read(tmp_path / "rec.npy", columns="txyp")
     assert events["x"].tolist() == [65535, 65535]
     assert events["y"].tolist() == [65535, 3]
 
@@ -122,10 +132,27 @@ def test_pickle_is_refused_and_not_run(tmp_path: Path, suffix: str) -> None:
     assert not mark.exists()
 
 
-def test_seconds_are_refused(tmp_path: Path) -> None:
-    np.save(tmp_path / "rec.npy", np.array([[0.5, 1, 1, 1]]))
-    with pytest.raises(SourceError, match="whole numbers of microseconds"):
-        read(tmp_path / "rec.npy")
+def test_a_row_that_is_no_event_is_damage_and_costs_itself(tmp_path: Path) -> None:
+    table = np.stack([EVENTS[name] for name in "txyp"], axis=1).astype(float)
+    table[1000, 0], table[2000, 1], table[3000, 3] = np.nan, 7.5, 3
+    np.save(tmp_path / "rec.npy", table)
+    whole = Whole(ArrayRecording(str(tmp_path / "rec.npy")).packets())
+    assert same(whole.events, np.delete(EVENTS, [1000, 2000, 3000]))
+    assert [one.lost_bytes for one in whole.damage] == [3 * 32]
+    assert "first is row 1000" in whole.damage[0].reason
+
+
+def test_columns_of_several_values_each_are_refused(tmp_path: Path) -> None:
+    columns = {name: np.zeros((5, 2), int) for name in "txyp"}
+    np.savez(tmp_path / "rec.npz", **columns)
+    with pytest.raises(SourceError, match="has 2 columns, not one"):
+        read(tmp_path / "rec.npz")
+
+
+def test_late_times_do_not_wrap(tmp_path: Path) -> None:
+    times = np.array([5, 2**64 - 1], np.uint64)
+    np.savez(tmp_path / "rec.npz", t=times, x=[1, 1], y=[2, 2], p=[0, 1])
+    assert read(tmp_path / "rec.npz", unit="us")["t"].tolist() == [5, 1 << 62]
 
 
 @pytest.mark.parametrize(

@@ -122,3 +122,33 @@ def test_real_files_are_recognised(data_dir: Path, name: str, known: str) -> Non
     found = detect_format(str(data_dir / "formats" / name))
     assert found is not None
     assert found.name == known
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "advice"),
+    [
+        (b"PK\x03\x04....", "rec.pt", "PyTorch.*load it in a Python of your own.*numpy.savez"),
+        (b"\x80\x02\x8a\nl\xfc", "rec.pth", "PyTorch"),
+        (b"\x80\x04\x95\x00", "rec.data", "a pickle.*runs what it holds"),
+        (b"(lp0\n", "rec.pkl", "a pickle"),
+        (b"\x00\x00\x00\x20ftypisom", "rec.mp4", "a video.*v2e"),
+        (b"RIFF\x00\x00\x00\x00AVI LIST", "rec.avi", "a video"),
+        (b"PK\x03\x04....", "rec.zip", "an archive.*unpack it first"),
+        (b"a" * 257 + b"ustar\x0000", "rec.tar", "an archive"),
+        (b"rosbag2_bagfile_information:\n", "metadata.yaml", "give the .mcap or .db3"),
+        (b"\x00" * 16 + b"\xde\xc0\xef\xbe", "data.mdb", "LMDB"),
+        (b"\x10\x00\x00\x00", "rec.tfrecord", "TFRecord.*numpy.savez"),
+        (b"#!AER-DAT3.0\r\n", "rec.aedat", "another version.*AEDAT 2.0 with jAER"),
+    ],
+)
+def test_what_is_not_read_is_named_with_the_way_on(
+    tmp_path: Path, content: bytes, name: str, advice: str
+) -> None:
+    with pytest.raises(SourceError, match=f"recognised as .*{advice}"):
+        open_recording(written(tmp_path / name, content))
+
+
+def test_a_packed_archive_is_named_too(tmp_path: Path) -> None:
+    path = written(tmp_path / "rec.tar.gz", gzip.compress(b"a" * 257 + b"ustar\x0000"))
+    with pytest.raises(SourceError, match="recognised as an archive"):
+        open_recording(path)

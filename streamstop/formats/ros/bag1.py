@@ -22,6 +22,7 @@ from streamstop.formats.ros.containers import (
     CUT_OFF,
     MAX_CHANNELS,
     MAX_CHUNK_BYTES,
+    NO_END,
     Channel,
     Channels,
     Chunk,
@@ -63,10 +64,16 @@ class _Head(NamedTuple):
 
 def items(data: ByteReader, channels: Channels, offset: int, place: int) -> Iterator[Item]:
     """The messages from a position on; connections on the way are added to `channels`."""
-    offset = max(offset, len(MAGIC))
+    offset, told = max(offset, len(MAGIC)), False
     while (head := _head(data, offset)) is not None or data.read_at(offset, 1):
-        if head is not None and head.op in (_CONNECTION, _CHUNK_INFO):
-            return  # the index begins
+        if head is not None and head.op == _CHUNK_INFO:
+            return
+        if head is not None and head.op == _CONNECTION and is_whole(data, offset, head.end):
+            if head.end - head.begin <= MAX_DEFINITION_BYTES:  # the index begins
+                content = data.read_at(head.begin, head.end - head.begin)
+                add_connection(channels, head.fields, content)
+            offset, place, told = head.end, 0, True
+            continue
         chunk, reason = None, "no record starts here"
         if head is not None:
             chunk, reason = _opened(data, offset, head)
@@ -77,17 +84,23 @@ def items(data: ByteReader, channels: Channels, offset: int, place: int) -> Iter
             if chunk is None or following is not None:
                 end = end_of(data, offset) if following is None else following
                 yield Lost(offset, end - offset, reason, (end, 0))
-                offset, place = end, 0
+                offset, place, told = end, 0, following is None
                 continue
         if chunk is not None:
             yield from walk(
-                chunk, place, lambda content, at: _record_at(content, at, channels), _next_at
+                chunk,
+                place,
+                channels,
+                lambda content, at: _record_at(content, at, channels),
+                _next_at,
             )
             if chunk.cut:
                 return
         assert head is not None
         offset, place = head.end, 0
         data.release(offset)
+    if not told:
+        yield Lost(offset, 0, NO_END, (offset, 0))
 
 
 def indexed_channels(data: ByteReader) -> Channels | None:
@@ -130,9 +143,12 @@ def _opened(data: ByteReader, offset: int, head: _Head) -> tuple[Chunk | None, s
     if head.op != _CHUNK:
         if not whole:
             return None, CUT_OFF
-        following = _head(data, head.end)
-        sound = following is not None or not data.read_at(head.end, 1)
-        return None, "" if sound and head.op in (_BAG, _INDEX) else "no record starts here"
+        if head.op == _INDEX:
+            count = int.from_bytes(head.fields[b"count"], "little")
+            sound = head.end - head.begin == 12 * count
+        else:
+            sound = head.op == _BAG and head.begin < MAX_HEADER_BYTES
+        return None, "" if sound else "no record starts here"
     size = int.from_bytes(head.fields[b"size"], "little")
     if max(size, head.end - head.begin) > MAX_CHUNK_BYTES and whole:
         return None, f"a chunk of more than the {MAX_CHUNK_BYTES} bytes allowed"

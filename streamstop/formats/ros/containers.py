@@ -32,6 +32,8 @@ _OVERLAP = 1 << 8
 """At least the length of the longest start of a record that is searched for."""
 
 CUT_OFF = "the file ends inside a record"
+NO_END = "the file has no end: it was cut off, or never closed by its recorder"
+UNKNOWN_CHANNEL = "a message of a channel that is not announced"
 
 
 class UnreadableError(Exception):
@@ -125,6 +127,7 @@ class Chunk(NamedTuple):
 def walk(
     chunk: Chunk,
     place: int,
+    channels: Channels,
     record_at: Callable[[memoryview, int], Record | None],
     next_at: Callable[[memoryview, int], int | None],
 ) -> Iterator[Item]:
@@ -136,6 +139,8 @@ def walk(
         The chunk.
     place
         Where to start.
+    channels
+        Those that are known; a message of any other is damage.
     record_at
         The record at a place; None where there is none, or it does not end inside the content.
     next_at
@@ -158,7 +163,10 @@ def walk(
                 told, place = chunk.content_at is None, end
                 continue
         after = (chunk.offset, found.end) if found.end < len(content) else (chunk.end, 0)
-        if found.channel >= 0:
+        if found.channel >= 0 and found.channel not in channels:
+            yield _lost(chunk, place, found.end, "" if told else UNKNOWN_CHANNEL, after)
+            told = chunk.content_at is None
+        elif found.channel >= 0:
             at = chunk.offset if chunk.content_at is None else chunk.content_at + found.begin
             data = content[found.begin : found.end]
             yield Message(found.channel, data, at, chunk.offset, place, after)

@@ -23,6 +23,8 @@ from streamstop.formats.ros.containers import (
     CUT_OFF,
     MAX_CHANNELS,
     MAX_CHUNK_BYTES,
+    NO_END,
+    UNKNOWN_CHANNEL,
     Channel,
     Channels,
     Chunk,
@@ -42,7 +44,10 @@ MAGIC = b"\x89MCAP0\r\n"
 MAX_SUMMARY_BYTES = 1 << 24
 
 _HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = range(1, 7)
-_DATA_END = 0x0F
+_INDEX, _DATA_END = 7, 0x0F
+_OTHERS = (0x09, 0x0C)
+"""Attachments and metadata."""
+
 _HEAD = struct.Struct("<BQ")
 _CHUNK_HEAD = struct.Struct("<QQQII")
 _MESSAGE_HEAD = struct.Struct("<HIQQ")
@@ -68,34 +73,35 @@ class Names:
     def __init__(self, channels: Channels) -> None:
         self.channels = channels
         self._schemas: dict[int, str] = {}
-        self._waiting: dict[int, tuple[int, str, str]] = {}
 
     def add(self, kind: int, content: bytes) -> bool:
         """Add a schema or a channel; False where the record is not sound."""
         number = int(_U16.unpack_from(content)[0])
-        if kind == _SCHEMA:
-            name = _text(content, 2)
-            if name is None or _text(content, 6 + len(name)) is None:
+        begin = 2 if kind == _SCHEMA else 4
+        texts = []
+        for _ in range(3):  # name, encoding, definition; topic, encoding, metadata
+            text = _text(content, begin)
+            if text is None:
                 return False
-            if len(self._schemas) < MAX_CHANNELS:
-                self._schemas[number] = name.decode(errors="replace")
-            return True
-        topic = _text(content, 4)
-        encoding = None if topic is None else _text(content, 8 + len(topic))
-        if topic is None or encoding is None:
+            texts.append(text)
+            begin += 4 + len(text)
+        if begin != len(content):
             return False
+        name, encoding = (one.decode(errors="replace") for one in texts[:2])
+        if kind == _SCHEMA:
+            if len(self._schemas) < MAX_CHANNELS:
+                self._schemas[number] = name
+            return True
         schema = self._schemas.get(int(_U16.unpack_from(content, 2)[0]), "")
         if len(self.channels) < MAX_CHANNELS and (schema or number not in self.channels):
-            words = (one.decode(errors="replace") for one in (topic, encoding))
-            topic_, encoding_ = words
-            self.channels[number] = Channel(topic_, schema, encoding_)
+            self.channels[number] = Channel(name, schema, encoding)
         return True
 
 
 def items(data: ByteReader, channels: Channels, offset: int, place: int) -> Iterator[Item]:
     """The messages from a position on; channels on the way are added to `channels`."""
     names = Names(channels)
-    offset = max(offset, len(MAGIC))
+    offset, told = max(offset, len(MAGIC)), False
 
     def is_record(at: int) -> bool:
         return _is_sound(data, at, names)
@@ -105,6 +111,7 @@ def items(data: ByteReader, channels: Channels, offset: int, place: int) -> Iter
 
     while (head := _head(data, offset)) is not None or data.read_at(offset, 1):
         if head is not None and head.kind in _EXACT:
+            _add_summary(data, head.end, names)
             return
         opened: Chunk | Message | None = None
         reason = "no record starts here"
@@ -121,20 +128,27 @@ def items(data: ByteReader, channels: Channels, offset: int, place: int) -> Iter
             if opened is None or (following is not None and following < opened_end(opened)):
                 end = end_of(data, offset) if following is None else following
                 yield Lost(offset, end - offset, reason, (end, 0))
-                offset, place = end, 0
+                offset, place, told = end, 0, following is None
                 continue
         if isinstance(opened, Chunk):
             yield from walk(
-                opened, place, lambda content, at: _record_at(content, at, names),
+                opened,
+                place,
+                channels,
+                lambda content, at: _record_at(content, at, names),
                 lambda content, at: _next_at(content, at, names),
-            )  # fmt: skip
+            )
             if opened.cut:
                 return
-        elif opened is not None:
+        elif opened is not None and opened.channel in channels:
             yield opened
+        elif opened is not None:
+            yield Lost(offset, opened.after[0] - offset, UNKNOWN_CHANNEL, opened.after)
         assert head is not None
         offset, place = head.end, 0
         data.release(offset)
+    if not told:
+        yield Lost(offset, 0, NO_END, (offset, 0))
 
 
 def opened_end(opened: Chunk | Message) -> int:
@@ -167,11 +181,25 @@ def indexed_channels(data: ByteReader) -> Channels | None:
     return channels or None
 
 
+def _add_summary(data: ByteReader, offset: int, names: Names) -> None:
+    """Add the schemas and channels behind the messages, as far as they are sound."""
+    while (head := _head(data, offset)) is not None and head.kind in (_SCHEMA, _CHANNEL):
+        if head.end - head.begin > MAX_SUMMARY_BYTES:
+            return
+        if not names.add(head.kind, data.read_at(head.begin, head.end - head.begin)):
+            return
+        offset = head.end
+        data.release(offset)
+
+
 def _follows(data: ByteReader, offset: int, head: _Head) -> bool:
-    """Whether a record, or the end of the file, is where this one ends."""
-    return is_whole(data, offset, head.end) and (
-        _head(data, head.end) is not None or not data.read_at(head.end, 1)
-    )
+    """Whether this record, at `offset`, ends where another one lies, or at the end of the file."""
+    if not is_whole(data, offset, head.end):
+        return False
+    following = _head(data, head.end)
+    if following is None:
+        return not data.read_at(head.end, 1)
+    return is_whole(data, head.end, following.end)
 
 
 def _opened(
@@ -190,19 +218,29 @@ def _opened(
         return chunk, "" if whole else CUT_OFF
     if not whole:
         return None, CUT_OFF
-    sound = _head(data, head.end) is not None or not data.read_at(head.end, 1)
-    wrong = "" if sound else "no record starts here"
+    wrong = "" if _follows(data, offset, head) else "no record starts here"
+    if head.kind == _INDEX:
+        return None, "" if _is_index(data, head) else "no record starts here"
     if head.kind not in (_MESSAGE, _SCHEMA, _CHANNEL):
-        return None, wrong
+        if head.kind == _HEADER and offset == len(MAGIC) and head.end - offset < MAX_SUMMARY_BYTES:
+            return None, ""
+        other = head.kind in _OTHERS or head.kind >= 0x80
+        return None, wrong if other else "no record starts here"
     if head.end - head.begin > MAX_CHUNK_BYTES:
         return None, f"a message of more than the {MAX_CHUNK_BYTES} bytes allowed"
     content = data.read_at(head.begin, head.end - head.begin)
     if head.kind != _MESSAGE:
-        return None, wrong if names.add(head.kind, content) else "no channel starts here"
+        return None, "" if names.add(head.kind, content) else "no channel starts here"
     at = head.begin + _MESSAGE_HEAD.size
     view = memoryview(content)[_MESSAGE_HEAD.size :]
     number = int(_U16.unpack_from(content)[0])
     return Message(number, view, at, offset, 0, (head.end, 0)), wrong
+
+
+def _is_index(data: ByteReader, head: _Head) -> bool:
+    """Whether the length of a message index is that of its entries."""
+    start, size = data.read_at(head.begin, 6), head.end - head.begin
+    return len(start) == 6 and size == 6 + int(_U32.unpack_from(start, 2)[0])
 
 
 def _chunk(data: ByteReader, offset: int, head: _Head, whole: bool) -> Chunk:
@@ -260,7 +298,7 @@ def _is_sound(data: ByteReader, offset: int, names: Names) -> bool:
         number = int(_U16.unpack(data.read_at(head.begin, 2))[0])
         if number not in names.channels:
             return False
-    return _head(data, head.end) is not None or not data.read_at(head.end, 1)
+    return _follows(data, offset, head)
 
 
 def _text(content: bytes, at: int) -> bytes | None:

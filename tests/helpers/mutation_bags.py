@@ -84,8 +84,8 @@ def bag(events: Events, compression: str = "none") -> Laid:
         begins += [begin] * len(inside)
         whole = compression != "none"
         ends += [len(content) if whole else data_at + one for one in inside]
-        begin = len(content)
-        first_end = first_end or begin
+        begin = int(ends[-1])  # a message of another topic may follow
+        first_end = first_end or len(content)
         index = {"conn": _u32(0), "count": _u32(PER_CHUNK), "op": b"\x04", "ver": _u32(1)}
         content += _record(index, bytes(12 * PER_CHUNK))
     position = len(content)
@@ -138,7 +138,7 @@ def mcap(events: Events, compression: str = "", *, chunked: bool = True, crc: bo
                 chunk += _mcap_record(5, struct.pack("<HIQQ", i, at, at, at) + message)
                 if i == 1:
                     inside += [len(chunk)] * len(part)
-                    begin = len(content) + len(chunk)
+                    begin = begin if chunked else len(content) + len(chunk)
         if not chunked:
             ends += [len(content) + one for one in inside]
             content += chunk

@@ -31,6 +31,7 @@ from streamstop.formats.ros.containers import (
     Record,
     UnreadableError,
     end_of,
+    is_type_name,
     is_whole,
     search,
     unpack,
@@ -97,7 +98,7 @@ def items(data: ByteReader, channels: Channels, offset: int, place: int) -> Iter
             if chunk.cut:
                 return
         assert head is not None
-        offset, place = head.end, 0
+        offset, place = head.end if chunk is None else chunk.end, 0
         data.release(offset)
     if not told:
         yield Lost(offset, 0, NO_END, (offset, 0))
@@ -119,7 +120,8 @@ def indexed_channels(data: ByteReader) -> Channels | None:
             return None
         add_connection(channels, head.fields, data.read_at(head.begin, head.end - head.begin))
         offset, listed = head.end, listed + 1
-    return channels if listed and listed == int.from_bytes(count, "little") else None
+    sound = listed == len(channels) == int.from_bytes(count, "little")
+    return channels if listed and sound else None
 
 
 def add_connection(channels: Channels, fields: dict[bytes, bytes], description: bytes) -> None:
@@ -129,9 +131,8 @@ def add_connection(channels: Channels, fields: dict[bytes, bytes], description: 
     if about is None or len(number) != 4 or b"type" not in about:
         return
     topic, kind = (one.decode(errors="replace") for one in (fields[b"topic"], about[b"type"]))
-    number_ = int.from_bytes(number, "little")
-    if len(channels) < MAX_CHANNELS or number_ in channels:
-        channels[number_] = Channel(topic, kind, "ros1")
+    if len(channels) < MAX_CHANNELS and is_type_name(kind):
+        channels.setdefault(int.from_bytes(number, "little"), Channel(topic, kind, "ros1"))
 
 
 def _opened(data: ByteReader, offset: int, head: _Head) -> tuple[Chunk | None, str]:
@@ -154,6 +155,11 @@ def _opened(data: ByteReader, offset: int, head: _Head) -> tuple[Chunk | None, s
         return None, f"a chunk of more than the {MAX_CHUNK_BYTES} bytes allowed"
     packed = data.read_at(head.begin, min(head.end - head.begin, MAX_CHUNK_BYTES))
     compression = head.fields[b"compression"].decode(errors="replace")
+    if compression == "none" and not (whole and _follows(data, head.end)):
+        inside = _CHUNK_START.search(packed)  # where bytes are missing, the next chunk is inside
+        if inside is not None:
+            end = head.begin + inside.start()
+            return Chunk(offset, end, head.begin, memoryview(packed)[: inside.start()], False), ""
     try:
         content = unpack(compression, packed, min(size, MAX_CHUNK_BYTES))
         if whole and len(content) != size:
@@ -196,6 +202,11 @@ _NEEDED = {
     _CHUNK_INFO: {b"chunk_pos", b"count"},
     _CONNECTION: {b"conn", b"topic"},
 }
+
+
+def _follows(data: ByteReader, offset: int) -> bool:
+    """Whether a record, or the end of the file, is at `offset`."""
+    return _head(data, offset) is not None or not data.read_at(offset, 1)
 
 
 def _is_chunk(head: _Head | None) -> bool:

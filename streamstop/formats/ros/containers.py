@@ -36,6 +36,9 @@ NO_END = "the file has no end: it was cut off, or never closed by its recorder"
 UNKNOWN_CHANNEL = "a message of a channel that is not announced"
 
 
+_TYPE_NAME = re.compile(r"[A-Za-z]\w*(/\w+)+", re.ASCII)
+
+
 class UnreadableError(Exception):
     """A chunk cannot be decompressed, or is not what its header states."""
 
@@ -260,6 +263,11 @@ def search(
             return None
         offset += _PIECE
         data.release(offset)
+
+
+def is_type_name(kind: str) -> bool:
+    """Whether this may be the name of a type of messages, as "dvs_msgs/EventArray"."""
+    return _TYPE_NAME.fullmatch(kind) is not None
 
 
 def is_whole(data: ByteReader, offset: int, end: int) -> bool:

@@ -34,6 +34,7 @@ from streamstop.formats.ros.containers import (
     Record,
     UnreadableError,
     end_of,
+    is_type_name,
     is_whole,
     search,
     unpack,
@@ -44,6 +45,7 @@ MAGIC = b"\x89MCAP0\r\n"
 MAX_SUMMARY_BYTES = 1 << 24
 
 _HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = range(1, 7)
+_OF_ROS = ("ros1", "cdr")
 _INDEX, _DATA_END = 7, 0x0F
 _OTHERS = (0x09, 0x0C)
 """Attachments and metadata."""
@@ -178,7 +180,8 @@ def indexed_channels(data: ByteReader) -> Channels | None:
         if record is None:
             return None
         at = record.end
-    return channels or None
+    sane = all(is_type_name(one.kind) for one in channels.values() if one.encoding in _OF_ROS)
+    return channels if channels and sane else None
 
 
 def _add_summary(data: ByteReader, offset: int, names: Names) -> None:
@@ -186,7 +189,8 @@ def _add_summary(data: ByteReader, offset: int, names: Names) -> None:
     while (head := _head(data, offset)) is not None and head.kind in (_SCHEMA, _CHANNEL):
         if head.end - head.begin > MAX_SUMMARY_BYTES:
             return
-        if not names.add(head.kind, data.read_at(head.begin, head.end - head.begin)):
+        content = data.read_at(head.begin, head.end - head.begin)
+        if len(content) < head.end - head.begin or not names.add(head.kind, content):
             return
         offset = head.end
         data.release(offset)

@@ -140,6 +140,7 @@ def mcap(events: Events, compression: str = "", *, chunked: bool = True, crc: bo
                     inside += [len(chunk)] * len(part)
                     begin = begin if chunked else len(content) + len(chunk)
         if not chunked:
+            header = header if first else len(content) + inside[0]
             ends += [len(content) + one for one in inside]
             content += chunk
             continue

@@ -92,10 +92,11 @@ class Names:
         name, encoding = (one.decode(errors="replace") for one in texts[:2])
         if kind == _SCHEMA:
             if len(self._schemas) < MAX_CHANNELS:
-                self._schemas[number] = name
+                self._schemas.setdefault(number, name)
             return True
         schema = self._schemas.get(int(_U16.unpack_from(content, 2)[0]), "")
-        if len(self.channels) < MAX_CHANNELS and (schema or number not in self.channels):
+        known = self.channels.get(number)  # a repeated channel is the same, unless damaged
+        if len(self.channels) < MAX_CHANNELS and (known is None or (schema and not known.kind)):
             self.channels[number] = Channel(name, schema, encoding)
         return True
 
@@ -112,8 +113,7 @@ def items(data: ByteReader, channels: Channels, offset: int, place: int) -> Iter
         return data.read_at(at, 1) == bytes([_CHUNK]) and is_record(at)
 
     while (head := _head(data, offset)) is not None or data.read_at(offset, 1):
-        if head is not None and head.kind in _EXACT:
-            _add_summary(data, head.end, names)
+        if head is not None and head.kind in _EXACT and _ends(data, head, names):
             return
         opened: Chunk | Message | None = None
         reason = "no record starts here"
@@ -121,7 +121,7 @@ def items(data: ByteReader, channels: Channels, offset: int, place: int) -> Iter
             opened, reason = _opened(data, offset, head, names)
         if reason:
             # The records in a chunk are like those outside, but its checksum covers them.
-            inside = head is not None and head.kind == _CHUNK
+            inside = head is not None and head.kind == _CHUNK and is_record(offset)
             if head is not None and inside and opened is None and _follows(data, offset, head):
                 yield Lost(offset, head.end - offset, reason, (head.end, 0))
                 offset, place = head.end, 0
@@ -184,16 +184,17 @@ def indexed_channels(data: ByteReader) -> Channels | None:
     return channels if channels and sane else None
 
 
-def _add_summary(data: ByteReader, offset: int, names: Names) -> None:
-    """Add the schemas and channels behind the messages, as far as they are sound."""
-    while (head := _head(data, offset)) is not None and head.kind in (_SCHEMA, _CHANNEL):
-        if head.end - head.begin > MAX_SUMMARY_BYTES:
-            return
-        content = data.read_at(head.begin, head.end - head.begin)
-        if len(content) < head.end - head.begin or not names.add(head.kind, content):
-            return
-        offset = head.end
-        data.release(offset)
+def _ends(data: ByteReader, head: _Head | None, names: Names) -> bool:
+    """Whether only the summary follows this record; schemas and channels in it are added."""
+    while head is not None and head.end - head.begin <= MAX_SUMMARY_BYTES:
+        if head.kind == _FOOTER:
+            return data.read_at(head.end, len(MAGIC) + 1) == MAGIC
+        if head.kind in (_SCHEMA, _CHANNEL):
+            content = data.read_at(head.begin, head.end - head.begin)
+            if len(content) < head.end - head.begin or not names.add(head.kind, content):
+                return False
+        head = _head(data, head.end)
+    return False
 
 
 def _follows(data: ByteReader, offset: int, head: _Head) -> bool:
@@ -222,6 +223,8 @@ def _opened(
         return chunk, "" if whole else CUT_OFF
     if not whole:
         return None, CUT_OFF
+    if head.kind in _EXACT:
+        return None, NO_END
     wrong = "" if _follows(data, offset, head) else "no record starts here"
     if head.kind == _INDEX:
         return None, "" if _is_index(data, head) else "no record starts here"
@@ -298,6 +301,10 @@ def _is_sound(data: ByteReader, offset: int, names: Names) -> bool:
         return packed == head.end - head.begin - _CHUNK_HEAD.size - len(compression) - 8
     if not is_whole(data, offset, head.end):
         return False
+    if head.kind in (_SCHEMA, _CHANNEL):
+        size = head.end - head.begin
+        if size > MAX_SUMMARY_BYTES or not Names({}).add(head.kind, data.read_at(head.begin, size)):
+            return False
     if head.kind == _MESSAGE:
         number = int(_U16.unpack(data.read_at(head.begin, 2))[0])
         if number not in names.channels:

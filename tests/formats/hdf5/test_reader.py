@@ -372,3 +372,64 @@ def test_mutations_end_in_our_own_errors(tmp_path: Path) -> None:
     seen = json.loads(done.stdout)
     assert sum(seen.values()) == 300
     assert min(seen.values()) > 20
+
+
+def columns_in(path: Path, *groups: str, shape: tuple[int, ...] = (-1,)) -> Path:
+    with h5py.File(path, "w") as file:
+        for i, group in enumerate(groups):
+            for name in FIELDS:
+                column = (EVENTS[name] + (i if name == "x" else 0)).astype(np.int64)
+                file[f"{group}/{name}"] = column.reshape(shape)
+    return path
+
+
+def test_one_group_with_events_is_found_wherever_it_is(tmp_path: Path) -> None:
+    recording = open_recording(str(columns_in(tmp_path / "rec.h5", "some/where/left")))
+    assert same(Whole(recording.packets()).events, EVENTS)
+    assert "'some/where/left'" in recording.notes[0]
+
+
+def test_of_several_groups_one_is_chosen(tmp_path: Path) -> None:
+    path = columns_in(tmp_path / "rec.h5", "prophesee/left", "prophesee/right")
+    with pytest.raises(SourceError, match=r"prophesee/left, prophesee/right; .*\?group="):
+        open_recording(str(path))
+    right = Whole(open_recording(str(path), {"group": "prophesee/right"}).packets()).events
+    assert (right["x"] == EVENTS["x"] + 1).all()
+    with pytest.raises(SourceError, match=r"'elsewhere' holds no events .*prophesee/left"):
+        open_recording(str(path), {"group": "elsewhere"})
+
+
+def test_a_second_camera_is_said_where_the_usual_one_is_read(tmp_path: Path) -> None:
+    path = columns_in(tmp_path / "rec.h5", "events", "other")
+    recording = open_recording(str(path))
+    assert same(Whole(recording.packets()).events, EVENTS)
+    assert "also in other (?group=)" in recording.notes[0]
+
+
+@pytest.mark.parametrize("shape", [(-1, 1), (1, -1)])
+def test_columns_of_two_dimensions(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    recording = open_recording(str(columns_in(tmp_path / "rec.h5", "events", shape=shape)))
+    packets = list(recording.packets())
+    assert same(Whole(packets).events, EVENTS)
+    for packet in packets:
+        assert same(Whole(recording.packets(packet.cursor)).events, EVENTS[packet.cursor.event :])
+
+
+def test_a_file_written_anew_is_read_anew(tmp_path: Path) -> None:
+    """libhdf5 shares what it holds of a file among its handles, also with other options."""
+    for times, unit in ((EVENTS["t"], "us"), (EVENTS["t"] / 1e6, "s")):
+        with h5py.File(tmp_path / "rec.h5", "w") as file:
+            file["events"] = np.stack([times, *(EVENTS[name] for name in "xyp")], axis=1)
+        recording = open_recording(str(tmp_path / "rec.h5"), {"columns": "txyp", "unit": unit})
+        assert same(Whole(recording.packets()).events, EVENTS)
+
+
+def test_rows_that_are_no_events_are_damage(tmp_path: Path) -> None:
+    path = columns_in(tmp_path / "rec.h5", "events")
+    with h5py.File(path, "r+") as file:
+        file["events/p"][1234] = 7
+    whole = Whole(open_recording(str(path)).packets())
+    assert same(whole.events, np.delete(EVENTS, 1234))
+    (damage,) = whole.damage
+    assert damage.offset == 1234
+    assert "polarity 7 is none of 0, 1" in damage.reason

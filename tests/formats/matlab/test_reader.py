@@ -188,3 +188,14 @@ def test_version_7_3_is_hdf5(tmp_path: Path, shape: tuple[int, int]) -> None:
     path.write_bytes(head + content[len(head) :])
     recording = open_recording(str(path))
     assert same(Whole(recording.packets()).events, FEW)
+
+
+def test_numbers_that_are_none_are_refused_with_a_reason(tmp_path: Path) -> None:
+    values = columns(FEW)
+    values["pol"][::3] = np.nan
+    with pytest.raises(SourceError, match=r"polarity holds the values .*nan.*\?on="):
+        saved(tmp_path / "rec.mat", **values)
+    values = columns(FEW)
+    values["x"][5] = 1e300
+    whole = Whole(saved(tmp_path / "rec.mat", **values).packets())
+    assert whole.events["x"][5] == 65535  # outside any sensor, and so rejected

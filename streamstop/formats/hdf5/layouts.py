@@ -1,6 +1,7 @@
 """Finds the events in an HDF5 file and converts its rows to events.
 
-No other module reads with h5py. It runs in a process of its own; see `streamstop.formats.hdf5.worker`.
+No other module reads with h5py. It runs in a process of its own; see
+`streamstop.formats.hdf5.worker`.
 
 Guarantees:
 

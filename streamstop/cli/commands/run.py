@@ -90,7 +90,17 @@ def run(
     labels: Annotated[
         str | None,
         typer.Option(
-            help="CSV file of labels: class,startTime_usec,endTime_usec.",
+            help="CSV file of labels: class,startTime_usec,endTime_usec; or, while it runs, "
+            'lines such as {"class": "rock"} through udp://HOST:PORT or - (standard input).',
+            rich_help_panel="Input",
+            show_default=False,
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Classes to be taught while it runs, such as rock,paper,scissors, or how many.",
             rich_help_panel="Input",
             show_default=False,
         ),
@@ -212,6 +222,16 @@ def run(
             help="Last part of the run folder's name.", rich_help_panel="Output", show_default=False
         ),
     ] = None,
+    emit: Annotated[
+        str,
+        typer.Option(
+            metavar="TO",
+            help="Send each prediction on as a line of JSON, to udp://HOST:PORT or - (standard "
+            "output; the summary then goes to standard error).",
+            rich_help_panel="Output",
+            show_default=False,
+        ),
+    ] = "",
     as_json: Annotated[
         bool,
         typer.Option(
@@ -235,6 +255,7 @@ def run(
     flags = {
         "source.uri": source,
         "source.labels": labels,
+        "labels.classes": classes,
         "source.strict": strict or None,
         "source.speed": speed,
         "source.duration_s": duration,
@@ -253,6 +274,10 @@ def run(
             return
         if recipe is not None and not (source or is_set("source.uri", sets)):
             check_data_present(recipe, [config.source.uri], otherwise=WITHOUT_DATA)
+        if chosen and emit:
+            raise UsageError("--emit is for one run, and --seeds are several")
+        if emit == "-" and as_json:
+            raise UsageError("--emit - and --json both want standard output")
         if chosen:
             _run_seeds(config, chosen, jobs, as_json=as_json, quiet=quiet)
         _look_for_camera(config.source.uri)
@@ -285,12 +310,14 @@ def run(
                 command=command,
                 progress=progress,
                 opened=None if quiet else print_notes,
+                emit=emit,
             )
             report = write_report(result.run_dir)
         if as_json:
             print(json.dumps(result.summary, indent=2))
         else:
-            print_summary(result.summary, report)
+            with redirect_stdout(sys.stderr if emit == "-" else sys.stdout):
+                print_summary(result.summary, report)
         sys.stdout.flush()
     raise typer.Exit(result.exit_code)
 

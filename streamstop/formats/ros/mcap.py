@@ -42,7 +42,7 @@ from streamstop.formats.ros.containers import (
 )
 
 MAGIC = b"\x89MCAP0\r\n"
-MAX_SUMMARY_BYTES = 1 << 24
+MAX_SUMMARY_BYTES = 1 << 26
 
 _HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = range(1, 7)
 _OF_ROS = ("ros1", "cdr")

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from streamstop.errors import SourceError, UsageError
 from streamstop.events.labels import is_label_csv
+from streamstop.events.packet import SensorSize
 from streamstop.formats.base import Recording, read_head, read_start
 from streamstop.formats.byte_reader import inner_suffix
 from streamstop.formats.columns import find_columns
@@ -41,6 +42,8 @@ class FileFormat(NamedTuple):
         Whether a file with these first bytes and this suffix has the format.
     options
         Keys allowed after `?` in the URI, besides COMMON_OPTIONS.
+    takes_sensor
+        Whether its reader takes the size that the user gave as evidence of the layout.
     advice
         What to do with a file that is not read.
     """
@@ -49,6 +52,7 @@ class FileFormat(NamedTuple):
     opens: str
     test: _Test
     options: tuple[str, ...] = ()
+    takes_sensor: bool = False
     advice: str = ""
 
 
@@ -93,7 +97,11 @@ def _is_text(head: bytes) -> bool:
 FORMATS = (
     FileFormat("AEDAT4", "aedat.aedat4:Aedat4Recording", _begins(b"#!AER-DAT4.0"), ("stream",)),
     FileFormat(
-        "AEDAT 1.0 or 2.0", "aedat.aedat2:AedatRecording", _begins(b"#!AER-DAT1.0", b"#!AER-DAT2.0")
+        "AEDAT 1.0 or 2.0",
+        "aedat.aedat2:AedatRecording",
+        _begins(b"#!AER-DAT1.0", b"#!AER-DAT2.0"),
+        ("chip",),
+        takes_sensor=True,
     ),
     FileFormat("AEDAT 3.1", "aedat.aedat3:Aedat3Recording", _begins(b"#!AER-DAT3.1")),
     FileFormat(
@@ -122,6 +130,7 @@ FORMATS = (
         "Prophesee DAT",
         "prophesee.dat:DatRecording",
         _percent_line(rb"Data file containing|Version"),
+        ("version",),
     ),
     FileFormat(
         "Event Stream .es", "event_stream.reader:EventStreamRecording", _begins(b"Event Stream")
@@ -306,7 +315,9 @@ def detect_format(path: str, *, known: bool = False) -> FileFormat | None:
     return next((one for one in FORMATS if one.test(head, suffix)), None)
 
 
-def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recording:
+def open_recording(
+    path: str, options: Mapping[str, str] | None = None, sensor: SensorSize | None = None
+) -> Recording:
     """Open the recording in a file.
 
     Parameters
@@ -316,6 +327,9 @@ def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recor
     options
         The format's own options, as text, and `format`, a short name that overrides the
         detection.
+    sensor
+        Size in pixels that the user gave. Only formats whose events have a layout that depends on
+        it look at it; whether it fits is checked by what reads the recording.
 
     Raises
     ------
@@ -323,7 +337,7 @@ def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recor
         If the file cannot be opened, its format is unknown or not supported, or an option does not
         belong to the format.
     UsageError
-        If `format` names no format.
+        If `format` names no format, or an option's value is not one that the format knows.
     """
     options = dict(options or {})
     stated = options.pop("format", "")
@@ -353,5 +367,6 @@ def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recor
             raise SourceError(f"{known.name} takes no option {key!r} (it takes {takes}): {path}")
     module, _, kind = known.opens.partition(":")
     opens = getattr(import_module(f"streamstop.formats.{module}"), kind)
-    recording: Recording = opens(path, **options)
+    evidence = {"sensor": sensor} if known.takes_sensor else {}
+    recording: Recording = opens(path, **options, **evidence)
     return recording

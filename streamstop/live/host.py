@@ -79,6 +79,10 @@ class RunProcess:
         """The newest snapshot, once; None where there is no new one."""
         return self._slot.get()
 
+    def another_view(self) -> Slot:
+        """The slot once more, for a second view: each sees every newest snapshot."""
+        return Slot(self._slot.name)
+
     def send(self, command: Command) -> None:
         """Ask something of the run; nothing happens where it has ended."""
         try:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import zstandard
 from helpers import mutation_bags as bags
-from helpers.event_files import aedat2_bytes, bin_bytes, random_events
+from helpers.event_files import aedat2_bytes, bin_bytes, davis_bytes, random_events
 from helpers.mutations import Edit, Kept, Seed
 from numpy.typing import NDArray
 
@@ -122,7 +122,7 @@ def _records(content: bytes, events: Events, record_bytes: int) -> _Laid:
 
 def _aedat1(events: Events) -> _Laid:
     body = b"".join(
-        struct.pack(">HI", int(y) << 8 | (127 - int(x)) << 1 | 1 - int(p), int(t))
+        struct.pack(">HI", (127 - int(y)) << 8 | (127 - int(x)) << 1 | 1 - int(p), int(t))
         for t, x, y, p in zip(*(events[name] for name in "txyp"), strict=True)
     )
     return _records(b"#!AER-DAT1.0\r\n# a comment\r\n" + body, events, 6)
@@ -316,6 +316,18 @@ def _laid_seed(
     )
 
 
+def _aedat2_unnamed() -> Seed:
+    """A header without a chip: where bytes moved, the addresses may not tell it any more."""
+    seed = _laid_seed(
+        "aedat2-unnamed",
+        "rec.aedat",
+        lambda events: _records(davis_bytes(events), events, 8),
+        "in place",
+        time_bits=32,
+    )
+    return replace(seed, kept=lambda edit: seed.kept(edit) if edit.in_place else None)
+
+
 def _npz() -> Seed:
     """Columns apart, compressed: a row is whole up to the first change in any of the four.
 
@@ -459,10 +471,11 @@ MAKERS: dict[str, Callable[[], Seed]] = {
     "aedat2": lambda: _laid_seed(
         "aedat2",
         "rec.aedat",
-        lambda events: _records(aedat2_bytes(events), events, 8),
+        lambda events: _records(aedat2_bytes(events, "# AEChip: DVS128\r\n"), events, 8),
         "in place",
         time_bits=32,
     ),
+    "aedat2-unnamed": _aedat2_unnamed,
     "dat": lambda: _laid_seed("dat", "rec.dat", _dat, "in place", time_bits=32),
     "nmnist": lambda: _laid_seed(
         "nmnist",

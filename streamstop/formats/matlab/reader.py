@@ -71,6 +71,7 @@ class MatRecording:
     """
 
     format = "mat"
+    sensor_inferred = False
     simulated = False
     sensor: SensorSize | None = None
 

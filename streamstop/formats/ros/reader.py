@@ -121,6 +121,7 @@ class RosRecording:
     """
 
     simulated = False
+    sensor_inferred = False
 
     def __init__(self, path: str, topic: str = "") -> None:
         self.path = path

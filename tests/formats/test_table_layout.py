@@ -246,7 +246,7 @@ def test_nanoseconds_of_a_clock_in_microseconds_are_not_read_as_microseconds(
 ) -> None:
     """A busy recording in ns, every time a multiple of 1000, may look like a quiet one in us."""
     rng = np.random.default_rng(0)
-    t = np.sort(rng.integers(0, 300_000, 100_000)) * 1000
+    t = np.sort(rng.integers(0, 300_000, 50_000)) * 1000
     x, y = rng.integers(0, 34, (2, len(t)))
     np.savez(tmp_path / "a.npz", t=t, x=x, y=y, p=rng.integers(0, 2, len(t)))
     with pytest.raises(SourceError, match=r"Give \?unit=ns, or \?unit=us"):

@@ -32,22 +32,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from streamstop.errors import SourceError, UsageError
+from streamstop.events.label_table import read_label_table
 from streamstop.events.labels import (
     CLASS_NAMES,
     LabelInterval,
     LabelTrack,
     Segment,
-    align_intervals,
     apply_class_names,
     is_label_csv,
     label_names,
-    read_label_csv,
     sorted_classes,
 )
 from streamstop.events.packet import Cursor, Damage, Packet, SensorSize, empty_events
 from streamstop.formats.base import Recording, read_start
 from streamstop.formats.detect import HEAD_BYTES, detect_format, open_recording
 from streamstop.sources.base import SourceBase
+from streamstop.sources.label_files import fit_recording
 from streamstop.sources.named_datasets import SETS, DatasetSelection
 from streamstop.sources.ordering import ORDERS, Offered, Order
 from streamstop.sources.segmentation import (
@@ -186,8 +186,8 @@ class FolderSource(SourceBase):
                 intervals = [LabelInterval(found.first_us, found.last_us + 1, file.label)]
                 if file.csv is not None:
                     fix = selection.label_fix(file.name, notes) if selection is not None else None
-                    read = read_label_csv(file.csv, fix)
-                    intervals = align_intervals(read, found.first_us, found.last_us, file.csv)
+                    table = read_label_table(file.csv, fix=fix)
+                    intervals = fit_recording(table, recording, found).intervals
                 slices, dropped = cut_segments(recording, found, intervals, length_us)
             self._recordings.append(
                 _Labelled(

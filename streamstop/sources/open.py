@@ -19,6 +19,7 @@ from streamstop.sources.base import Source
 from streamstop.sources.live.address import SCHEMES
 from streamstop.sources.live.registry import CAMERAS, is_live, open_live
 from streamstop.sources.ordering import Order
+from streamstop.sources.uri import uri_parts as uri_parts
 
 
 def open_source(
@@ -46,7 +47,8 @@ def open_source(
         "-" is standard input, which takes the same. A path that is a camera's name is written
         `./davis346`.
     labels
-        Path of a label CSV, for a single file.
+        Path of a label file, for a single file, perhaps with options: `labels.csv?unit=s`,
+        `?columns=start,end,class`, `?outside=drop`.
     sensor
         Size in pixels, where the file does not contain it; `?sensor=` does the same.
     strict
@@ -123,20 +125,6 @@ def open_source(
         strict=strict,
         sensor=sensor,
     )
-
-
-def uri_parts(uri: str) -> tuple[str, dict[str, str]]:
-    """The path and the options of a URI."""
-    path, mark, query = uri.rpartition("?")
-    if not mark or Path(uri).exists():
-        return uri, {}
-    options = {}
-    for part in filter(None, query.split("&")):
-        key, _, value = part.partition("=")
-        if not value or key in options:
-            raise UsageError(f"options are written ?key=value&key=value, each key once: {uri}")
-        options[key] = value
-    return path, options
 
 
 def sensor_size(text: str) -> SensorSize:

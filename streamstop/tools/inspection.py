@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamstop.errors import StreamstopError, UsageError
-from streamstop.events.labels import read_label_csv, sorted_classes
+from streamstop.events.label_table import read_label_table
+from streamstop.events.labels import sorted_classes
 from streamstop.events.packet import Damage, Events, Packet, SensorSize
 from streamstop.formats.base import Recording, read_packets
 from streamstop.formats.byte_reader import STDIN, open_bytes
@@ -361,10 +362,10 @@ def _labels_beside(path: str) -> LabelsInfo | None:
     if found is None:
         return None
     try:
-        intervals = read_label_csv(Path(found))
+        rows = read_label_table(found).rows
     except (StreamstopError, OSError) as error:
         return LabelsInfo(found, error=str(error))
-    return LabelsInfo(found, len(intervals), sorted_classes(i.name for i in intervals))
+    return LabelsInfo(found, len(rows), sorted_classes(one.name for one in rows))
 
 
 class _InfoBuilder:

@@ -64,7 +64,7 @@ Format = Annotated[
     str | None,
     typer.Option(
         help="Format of the new file, if not clear from its name: aedat4, aedat3, aedat2, evt3, "
-        "evt2, dat, npz, npy, csv, bin.",
+        "evt2, dat, npz, npy, csv, bin, dsec, metavision-hdf5.",
         show_default=False,
     ),
 ]

@@ -297,6 +297,15 @@ class LabelsConfig:
         "",
         'classes that may be taught while a stream without labels runs: "rock,paper", or how many',
     )
+    segment_us: int = config_field(
+        500_000, "length of the segments of what is taught", at_least=0, at_most=MAX_US
+    )
+    memory_us: int = config_field(
+        300_000,
+        "with classes: between labels, predictions follow the stream with this time constant",
+        at_least=0,
+        at_most=MAX_US,
+    )
 
 
 @dataclass(frozen=True)

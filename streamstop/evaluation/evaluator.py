@@ -70,6 +70,11 @@ class PrequentialEvaluator:
         How domains follow from names of recordings, where the schedule has none.
     reinitialize : callable or None
         Called where a new task begins and the learner is to forget the ones before.
+    memory_us : int
+        Between segments the prediction follows the last bins, with this time constant; 0: all bins
+        since the last segment began.
+    taught_us : int
+        What is taught without an end is cut into segments of this length; 0: one segment.
 
     Attributes
     ----------
@@ -117,6 +122,8 @@ class PrequentialEvaluator:
         schedule: Schedule | None = None,
         domain_from: Domain = "lighting",
         reinitialize: Callable[[], None] | None = None,
+        memory_us: int = 0,
+        taught_us: int = 0,
     ) -> None:
         if untrained is None and isinstance(learner, StopLearner):
             untrained = learner.untrained_copy()
@@ -151,6 +158,7 @@ class PrequentialEvaluator:
         self._begun = -1
         self._ended = 0
         self._taught: int | None = None
+        self._memory_us, self._taught_us = memory_us, taught_us
 
     def begin(self) -> None:
         """Before the first bin: test on held-out segments, if there are any."""
@@ -183,7 +191,10 @@ class PrequentialEvaluator:
             if self.test.segment is not None:
                 index, scored = self.test.step(x, one.counts, one.clock_us, one.events)
             else:
-                prediction = self.test.learner.predict(x, trace=False)
+                learner = self.test.learner
+                if self._memory_us and isinstance(learner, StopLearner):
+                    learner.fade(math.exp(-width_us / self._memory_us))
+                prediction = learner.predict(x, trace=False)
                 index, scored = self.test.current_prediction(prediction.log_probs).index, []
         self.bins += 1
         self._score(scored)
@@ -192,6 +203,8 @@ class PrequentialEvaluator:
         segment = self.test.segment
         if segment is not None and self.clock_us + width_us > segment.end_us:
             self.end_segment()
+        elif segment is not None and self._is_full(segment):
+            self.end_segment()  # the next bin begins another one of the same class
         return self.prediction
 
     def teach(self, name: str) -> None:
@@ -311,6 +324,10 @@ class PrequentialEvaluator:
             segment = self._track[i]
             self.test.begin_segment(segment._replace(label=self.outputs[segment.label]))
             self._begun = i
+
+    def _is_full(self, segment: Segment) -> bool:
+        length_us = self.clock_us - segment.start_us
+        return self._taught is not None and 0 < self._taught_us <= length_us
 
     def _is_new_task(self, segment: int) -> bool:
         began = max(self._begun, 0)

@@ -459,7 +459,7 @@ def _find_unit(
     if rows is not None and not whole:
         span *= rows / len(t)
     many = len(t) >= _MANY
-    pixels = len(np.unique(x.astype(np.int64) << 16 | y.astype(np.int64)))
+    pixels = len(np.unique(_coordinate(x).astype(np.int64) << 16 | _coordinate(y)))
     if count > len(t):
         pixels = max(pixels, min(_extent(x) * _extent(y), count))
 
@@ -542,7 +542,8 @@ def _is_any(column: NDArray[Any], values: Sequence[float]) -> NDArray[np.bool_]:
 
 
 def _number(value: Any) -> str:
-    return f"{float(value):g}" if abs(float(value)) < 1e6 else f"{int(value)}"
+    small = abs(float(value)) < 1e6 or not np.isfinite(value)
+    return f"{float(value):g}" if small else f"{int(value)}"
 
 
 def _coordinate(column: NDArray[Any]) -> NDArray[np.uint16]:

@@ -33,6 +33,8 @@ WRITERS = {
     "npy": "plain.writers:write_npy",
     "csv": "plain.writers:write_csv",
     "bin": "plain.writers:write_bin",
+    "dsec": "hdf5.writer:write_dsec",
+    "metavision-hdf5": "hdf5.writer:write_metavision_hdf5",
 }
 """By the format's short name, "module:function" in `streamstop.formats`."""
 
@@ -44,13 +46,17 @@ BY_SUFFIX = {
     ".npy": "npy",
     ".csv": "csv",
     ".bin": "bin",
+    ".h5": "dsec",
+    ".hdf5": "dsec",
 }
 """Format by suffix. `.aedat` has several versions, so it needs a format."""
 
 
-STREAMED = tuple(one for one in WRITERS if one not in ("aedat4", "npz", "npy"))
-"""Formats that can go to standard output: in the other three the start of the file depends on its
-end.
+HDF5 = ("dsec", "metavision-hdf5")
+"""Formats that are HDF5 files."""
+
+STREAMED = tuple(one for one in WRITERS if one not in ("aedat4", "npz", "npy", *HDF5))
+"""Formats that can go to standard output: in the others the start of the file depends on its end.
 """
 
 
@@ -130,6 +136,11 @@ def write_recording(
     elif on_bit:
         raise UsageError(f"on_bit is AEDAT 2.0's option, and this is {format}: {path}")
     path = Path(path)
+    if format in HDF5 and path.suffix.lower() in SUFFIXES:
+        raise UsageError(
+            f"HDF5 is compressed inside, and a compressed file of it is not read; leave "
+            f"{path.suffix} out of the name: {path}"
+        )
     if path.suffix.lower() not in SUFFIXES:
         return write(path, packets, sensor, **options)
     plain = path.with_name(path.name + ".plain")

@@ -112,6 +112,8 @@ def build_run(config: Config, stream: ScenarioStream) -> RunParts:
         schedule=stream.schedule,
         domain_from=config.scenario.domain_from,
         reinitialize=(None if still or config.learner.reinitialize == "never" else reinitialize),
+        memory_us=config.labels.memory_us if config.labels.classes else 0,
+        taught_us=config.labels.segment_us,
     )
     evaluator.held_out = HeldOutEvaluation(
         stream, evaluator.test, make_binner, transform, evaluator.outputs

@@ -45,6 +45,7 @@ from streamstop.pipeline.summary import RunRecord, build_summary
 from streamstop.pipeline.teaching import Teacher
 from streamstop.pipeline.unscored import why_unscored
 from streamstop.scenarios.stream import open_stream
+from streamstop.sources.base import Source
 from streamstop.sources.live.registry import is_live
 
 RECORDING = "recording.aedat4"
@@ -79,6 +80,7 @@ def run(
     *,
     command: str = "",
     progress: Callable[[Progress], None] | None = None,
+    opened: Callable[[Source], None] | None = None,
     viewer: Viewer | None = None,
     emit: str = "",
 ) -> RunResult:
@@ -92,6 +94,8 @@ def run(
         What the user typed, for the report.
     progress : callable, optional
         Called about once per bin; it must be quick.
+    opened : callable, optional
+        Called once with the opened source, before anything is read for the run.
     viewer : Viewer, optional
         Watches the run, and may teach it where the stream has no labels.
     emit : str
@@ -124,6 +128,8 @@ def run(
             'labels.arrival = "delayed" needs labels.delay_us, from the beginning of a segment to '
             "the arrival of its label: say how long, in us"
         )
+    if opened is not None:
+        opened(stream.source)
     with stream.source:
         parts = build_run(config, stream)
         name = config.run.name or uri_stem(uri) or "run"

@@ -13,9 +13,8 @@ Does not:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
-from streamstop.errors import UsageError
+from streamstop.errors import SourceError, UsageError
 from streamstop.events.label_table import read_label_table
 from streamstop.events.labels import LabelTrack
 from streamstop.events.packet import Packet, SensorSize
@@ -27,13 +26,10 @@ from streamstop.sources.label_files import fit_recording, split_label_uri
 from streamstop.sources.segmentation import (
     RecordingScan,
     label_track,
-    most_common_sensor,
     raise_on_damage,
     scan,
 )
-
-PROBE_PACKETS = 16
-"""Number of packets in which events are checked against the sensor that the user gave."""
+from streamstop.sources.sensor_check import check_sensor, infer_sensor
 
 
 class FileSource(SourceBase):
@@ -63,7 +59,8 @@ class FileSource(SourceBase):
     Raises
     ------
     SourceError
-        If the file cannot be read.
+        If the file cannot be read; if its events need a larger sensor than any known here, and the
+        size was not given.
     UsageError
         If labels do not fit, or the sensor differs from the file's, or does not hold its events.
     """
@@ -95,9 +92,11 @@ class FileSource(SourceBase):
             _check_once(size, labels)
         if size is None:
             found = scan(recording, coordinates=True)
-            size = most_common_sensor(found)
+            size, refusal = infer_sensor(found)
+            if refusal:
+                raise SourceError(f"{refusal}: {name}")
         elif sensor is not None:
-            _check_sensor(recording, sensor)
+            check_sensor(recording, sensor)
         self.sensor = size
         self._last_us: int | None = None
         self._events = 0
@@ -129,37 +128,6 @@ class FileSource(SourceBase):
                 return
             passed += len(packet.events)
             yield packet
-
-
-def raise_on_other_sensor(recording: Recording, sensor: SensorSize | None) -> None:
-    """Raise UsageError if the file and the user give different sensors."""
-    if sensor is not None and recording.sensor not in (None, sensor):
-        raise UsageError(
-            f"the file's sensor is {recording.sensor}, not {sensor}; leave the size out, the file "
-            f"contains it: {recording.path}"
-        )
-
-
-def _check_sensor(recording: Recording, sensor: SensorSize) -> None:
-    """Check the sensor that the user gave against the file, or against its first events."""
-    raise_on_other_sensor(recording, sensor)
-    if recording.sensor is not None:
-        return
-    if recording.path == STDIN:
-        return  # it cannot be read again; events outside are rejected and counted
-    outside = events = 0
-    columns = rows = 0
-    for packet in islice(read_packets(recording), PROBE_PACKETS):
-        x, y = packet.events["x"], packet.events["y"]
-        outside += int(((x >= sensor.width) | (y >= sensor.height)).sum())
-        events += len(x)
-        columns, rows = max(columns, int(x.max(initial=0))), max(rows, int(y.max(initial=0)))
-    if outside * 100 > events:
-        raise UsageError(
-            f"{outside} of the first {events} events lie outside the sensor of {sensor}: columns "
-            f"go up to {columns} and rows to {rows}; give its true size with "
-            f"?sensor=WIDTHxHEIGHT: {recording.path}"
-        )
 
 
 def _check_once(size: SensorSize | None, labels: str | None) -> None:

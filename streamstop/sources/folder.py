@@ -53,13 +53,16 @@ from streamstop.sources.ordering import ORDERS, Offered, Order
 from streamstop.sources.segmentation import (
     SegmentSlice,
     cut_segments,
-    most_common_sensor,
     read_slice,
     scan,
 )
+from streamstop.sources.sensor_check import infer_sensor
 
 DOCUMENTS = ("README", "LICENSE", "LICENCE", "MANIFEST")
 """Files of these names, with any suffix, are ignored without a message."""
+
+MAX_NOTES = 4
+"""At most this many different notes on recordings are reported."""
 
 _TONIC_GESTURE = re.compile(r"(?:.*/)?user\d\d_[a-z_]+/(\d+)\.npy")
 _TONIC_OPTIONS = {"columns": "xypt", "unit": "ms"}
@@ -133,7 +136,8 @@ class FolderSource(SourceBase):
     Raises
     ------
     SourceError
-        If the folder or a recording cannot be read, or it holds no recording.
+        If the folder or a recording cannot be read, or it holds no recording; if events need a
+        larger sensor than any known here, and the size was not given.
     UsageError
         If no segment is left, labels do not fit, or recordings have different sensors.
     DamageError
@@ -173,13 +177,16 @@ class FolderSource(SourceBase):
         self._recordings: list[_Labelled] = []
         for file in files:
             options = _TONIC_OPTIONS if file.tonic else None
-            recording = open_recording(str(Path(path, file.name)), options)
+            recording = open_recording(str(Path(path, file.name)), options, sensor)
             known = sensor or (_TONIC_SENSOR if file.tonic else recording.sensor)
             found = scan(recording, coordinates=known is None, strict=strict)
             if known is not None:
                 sensors.setdefault(known, file.name)
             elif found.events:
-                inferred.append(most_common_sensor(found))
+                size, refusal = infer_sensor(found)
+                if refusal:
+                    raise SourceError(f"{refusal}: {Path(path, file.name)}")
+                inferred.append(size)
             slices: list[SegmentSlice] = []
             dropped: Counter[str] = Counter()
             if found.events:
@@ -200,6 +207,7 @@ class FolderSource(SourceBase):
                 )
             )
         self.sensor = _one_sensor(sensors, inferred, path)
+        notes += _joint_notes([one.recording for one in self._recordings])
         formats = {one.recording.format for one in self._recordings}
         self.format = formats.pop() if len(formats) == 1 else "folder"
         self.simulated = any(one.recording.simulated for one in self._recordings)
@@ -346,6 +354,16 @@ def _files(root: Path) -> Iterator[Path]:
         for name in sorted(files):
             if not name.startswith(".") and (here / name).is_file():
                 yield here / name
+
+
+def _joint_notes(recordings: Sequence[Recording]) -> list[str]:
+    """What the readers of all recordings inferred, each once, with the number of recordings."""
+    counts = Counter(note for one in recordings for note in one.notes)
+    total = len(recordings)
+    notes = [f"{note} ({n} of {total} recordings)" for note, n in counts.most_common(MAX_NOTES)]
+    if len(counts) > MAX_NOTES:
+        notes.append(f"{len(counts) - MAX_NOTES} more notes of this kind on its recordings")
+    return notes
 
 
 def _one_sensor(stated: dict[SensorSize, str], inferred: list[SensorSize], path: str) -> SensorSize:

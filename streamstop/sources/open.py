@@ -14,6 +14,7 @@ from pathlib import Path
 
 from streamstop.errors import SourceError, UsageError
 from streamstop.events.packet import SensorSize
+from streamstop.formats.base import Recording
 from streamstop.formats.byte_reader import STDIN
 from streamstop.sources.base import Source
 from streamstop.sources.live.address import SCHEMES
@@ -110,21 +111,41 @@ def open_source(
             sensor=sensor,
             selection=selection,
         )
-    from streamstop.formats.detect import open_recording
-    from streamstop.formats.time_range import TimeRange
     from streamstop.sources.file import FileSource
 
-    start, stop = (options.pop(name, "") for name in ("start_us", "stop_us"))
-    recording = open_recording(path, options)
     return FileSource(
         uri,
-        TimeRange(recording, start, stop) if start or stop else recording,
+        open_file(path, options, sensor),
         labels=labels,
         length_us=length_us,
         limit=limit,
         strict=strict,
         sensor=sensor,
     )
+
+
+def open_file(path: str, options: dict[str, str], sensor: SensorSize | None = None) -> Recording:
+    """The recording in a file, or the part of it that `start_us` and `stop_us` select.
+
+    Parameters
+    ----------
+    path, options
+        As from `uri_parts`.
+    sensor
+        Size in pixels that the user gave, if any.
+
+    Raises
+    ------
+    SourceError, UsageError
+        As `streamstop.formats.detect.open_recording`.
+    """
+    from streamstop.formats.detect import open_recording
+    from streamstop.formats.time_range import TimeRange
+
+    options = dict(options)
+    start, stop = (options.pop(name, "") for name in ("start_us", "stop_us"))
+    recording = open_recording(path, options, sensor)
+    return TimeRange(recording, start, stop) if start or stop else recording
 
 
 def sensor_size(text: str) -> SensorSize:

@@ -38,6 +38,7 @@ class Conversion:
     format, out_format : their formats, short names.
     sensor : width and height in pixels.
     simulated : whether the source says that no camera recorded these events.
+    notes : what the source's reader inferred because the file does not say it.
     read, written : numbers of events.
     dropped : events that were read and not written, or dropped by the source, by cause.
     damage, damage_count : the first damaged places that could not be read, and how many in all.
@@ -50,6 +51,7 @@ class Conversion:
     out_format: str
     sensor: SensorSize
     simulated: bool
+    notes: tuple[str, ...] = ()
     read: int = 0
     written: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
@@ -106,7 +108,8 @@ def convert(
         raise UsageError(f"its folder does not exist: {out}")
     with open_source(source_uri, sensor=sensor, strict=strict, seconds=duration_s) as source:
         done = Conversion(
-            source_uri, out, source.format, out_format, source.sensor, source.simulated
+            *(source_uri, out, source.format, out_format, source.sensor, source.simulated),
+            notes=tuple(source.notes),
         )
         on_sensor = _on_sensor(source, done, progress)
         done.written = write_recording(

@@ -14,15 +14,23 @@ from streamstop.errors import UsageError
 from streamstop.events.packet import Events, SensorSize
 from streamstop.formats.base import read_packets
 from streamstop.formats.detect import open_recording
-from streamstop.formats.write import BY_SUFFIX, WRITERS, format_of, write_recording
+from streamstop.formats.write import BY_SUFFIX, HDF5, WRITERS, format_of, write_recording
 
 SENSOR = SensorSize(128, 128)
 EVENTS = random_events(150_000)
 SUFFIXES = {"aedat4": ".aedat4", "aedat3": ".aedat", "aedat2": ".aedat", "evt3": ".raw",
             "evt2": ".raw", "dat": ".dat", "npz": ".npz", "npy": ".npy", "csv": ".csv",
-            "bin": ".bin"}  # fmt: skip
-TELL_SENSOR = {"aedat4", "aedat3", "aedat2", "evt3", "evt2", "dat", "npz", "csv"}
-TELL_SIMULATED = {"aedat4", "aedat3", "aedat2", "evt3", "evt2", "dat", "npz", "csv"}
+            "bin": ".bin", "dsec": ".h5", "metavision-hdf5": ".hdf5"}  # fmt: skip
+TELL_SENSOR = set(WRITERS) - {"npy", "bin"}
+TELL_SIMULATED = set(WRITERS) - {"npy", "bin"}
+
+
+@pytest.fixture(autouse=True)
+def libraries(request: pytest.FixtureRequest) -> None:
+    """HDF5 is an extra."""
+    callspec = getattr(request.node, "callspec", None)
+    if callspec is not None and callspec.params.get("format") in HDF5:
+        pytest.importorskip("h5py")
 
 
 @pytest.mark.parametrize("format", WRITERS)
@@ -30,6 +38,10 @@ TELL_SIMULATED = {"aedat4", "aedat3", "aedat2", "evt3", "evt2", "dat", "npz", "c
 def test_what_is_written_is_read_back(tmp_path: Path, format: str, packing: str) -> None:
     if packing and format == "npz":
         pytest.skip("an .npz is compressed already, and is no stream")
+    if packing and format in HDF5:
+        with pytest.raises(UsageError, match="HDF5 is compressed inside"):
+            write_recording(tmp_path / f"rec.h5{packing}", EVENTS, SENSOR, format=format)
+        return
     events = EVENTS if not packing else EVENTS[:20_000]
     path = tmp_path / f"rec{SUFFIXES[format]}{packing}"
     written = write_recording(path, events, SENSOR, format=format, simulated=True)

@@ -311,6 +311,23 @@ def test_damage_is_reported_once_and_refused_when_strict(tmp_path: Path, limit: 
         FolderSource(str(tmp_path), length_us=5000, strict=True)
 
 
+def test_notes_of_its_recordings_come_once(tmp_path: Path) -> None:
+    for name in "abc":
+        header = "# AEChip: DVS128\r\n" if name == "c" else "# x\r\n"
+        (tmp_path / f"{name}.aedat").write_bytes(aedat2_bytes(random_events(50), header))
+    (note,) = FolderSource(str(tmp_path)).notes
+    assert "no AEChip line" in note and note.endswith("(2 of 3 recordings)")
+
+
+def test_a_recording_beyond_any_camera_is_refused_in_a_folder_too(tmp_path: Path) -> None:
+    events = random_events(500)
+    events["x"] *= 32
+    np.save(tmp_path / "a.npy", events)
+    with pytest.raises(SourceError, match=r"reach 4065 x 128, beyond any.*a\.npy"):
+        FolderSource(str(tmp_path))
+    assert FolderSource(str(tmp_path), sensor=SensorSize(4096, 128)).sensor == (4096, 128)
+
+
 def test_large_recordings_are_read_in_packets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import typer
 from streamstop.cli.errors import exit_on_error
 from streamstop.cli.options import Force, Format, FromZero, Json, OnBit, Quiet, Sensor, Strict
 from streamstop.errors import DamageError, UsageError
+from streamstop.report.formatting import printable
 
 if TYPE_CHECKING:
     from streamstop.tools.convert import Conversion
@@ -117,6 +118,7 @@ def _text(done: Conversion) -> str:
     ]
     if done.simulated:
         lines.append("SIMULATED DATA")
+    lines += [f"note: {printable(note)}" for note in done.notes]
     if done.dropped:
         causes = ", ".join(f"{n:,} {cause}" for cause, n in sorted(done.dropped.items()))
         lines.append(f"Not written: {causes}")

@@ -258,6 +258,7 @@ def run(
             _run_seeds(config, chosen, jobs, as_json=as_json, quiet=quiet)
         _look_for_camera(config.source.uri)
         # These import torch, which --help must not wait for.
+        from streamstop.cli.display.notes import print_notes
         from streamstop.cli.display.run_progress import RunProgress, RunState
         from streamstop.cli.display.summary import print_summary
         from streamstop.pipeline import run as pipeline
@@ -280,7 +281,12 @@ def run(
                     line.update(state)
 
             progress = show if line.shown else None
-            result = pipeline.run(config, command=command, progress=progress)
+            result = pipeline.run(
+                config,
+                command=command,
+                progress=progress,
+                opened=None if quiet else print_notes,
+            )
             report = write_report(result.run_dir)
         if as_json:
             print(json.dumps(result.summary, indent=2))
@@ -311,6 +317,7 @@ def _run_seeds(
     config: Config, seeds: tuple[int, ...], jobs: int | None, *, as_json: bool, quiet: bool
 ) -> NoReturn:
     """Run each seed, print the aggregated results, and exit."""
+    from streamstop.cli.display.notes import print_notes
     from streamstop.cli.display.seeds import SeedsLine, print_joint
     from streamstop.experiments.seeds import run_seeds
     from streamstop.report.pages.run import write_report
@@ -324,6 +331,7 @@ def _run_seeds(
             command=_command,
             report=write_report,
             progress=line.update,
+            opened=None if quiet else print_notes,
         )
         report = write_joint_report(result.folder)
     if as_json:

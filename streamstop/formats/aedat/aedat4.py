@@ -115,6 +115,7 @@ class Aedat4Recording:
 
     format = "aedat4"
     notes: Sequence[str] = ()
+    sensor_inferred = False
 
     def __init__(self, path: str, stream: str = "") -> None:
         self.path = path

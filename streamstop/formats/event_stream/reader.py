@@ -58,6 +58,7 @@ class EventStreamRecording:
 
     format = "es"
     notes: Sequence[str] = ()
+    sensor_inferred = False
     simulated = False
 
     def __init__(self, path: str) -> None:

@@ -75,6 +75,7 @@ class Hdf5Recording:
 
     format = "hdf5"
     notes: Sequence[str] = ()
+    sensor_inferred = False
     simulated = False
 
     def __init__(
@@ -104,7 +105,8 @@ class Hdf5Recording:
 
     def _sensor(self) -> SensorSize | None:
         try:
-            sides = _ask(self.path, *self._asked, "sensor")[0]["sensor"]
+            answer = _ask(self.path, *self._asked, "sensor")[0]
+            sides, self.simulated = answer["sensor"], bool(answer["simulated"])
         except (_FaultError, _DiedError):  # the events may still be readable
             return None
         usable = sides is not None and all(0 < side < 1 << 16 for side in sides)

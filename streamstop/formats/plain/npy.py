@@ -94,6 +94,7 @@ class ArrayRecording:
     """
 
     notes: Sequence[str] = ()
+    sensor_inferred = False
 
     def __init__(self, path: str, columns: str = "", unit: str = "", on: str = "") -> None:
         self.path = path

@@ -105,6 +105,7 @@ class CsvRecording:
 
     format = "csv"
     notes: Sequence[str] = ()
+    sensor_inferred = False
 
     def __init__(self, path: str, columns: str = "", unit: str = "", on: str = "") -> None:
         self.path = path

@@ -66,7 +66,7 @@ def write_picture(path: str | Path, found: RecordingInfo) -> Slice:
         If the recording cannot be read again.
     """
     if not found.pixels.any():
-        raise UsageError(f"no event to draw: {found.path}")
+        raise UsageError(f"{found.refusal or 'no event to draw'}: {found.path}")
     shown = middle(found)
     drawn = draw(shown, _caption(found, shown))
     path = Path(path)

@@ -22,6 +22,9 @@ from streamstop.sources.live.registry import CAMERAS, is_live, open_live
 from streamstop.sources.ordering import Order
 from streamstop.sources.uri import uri_parts as uri_parts
 
+SINGLE_FILE_OPTIONS = ("start_us", "stop_us", "format")
+"""Options that a folder does not take."""
+
 
 def open_source(
     uri: str,
@@ -46,7 +49,9 @@ def open_source(
         single file takes `start_us` and `stop_us`, a range of its time, counted from its first
         event with a plus sign in front, and `format`, where content and name do not tell it.
         "-" is standard input, which takes the same. A path that is a camera's name is written
-        `./davis346`.
+        `./davis346`. Options of a folder go to each recording whose format takes them;
+        `label_unit`, `label_columns` and `label_outside` to its label files; `class` (folder,
+        above) says which folder's name is a recording's class.
     labels
         Path of a label file, for a single file, perhaps with options: `labels.csv?unit=s`,
         `?columns=start,end,class`, `?outside=drop`.
@@ -96,9 +101,12 @@ def open_source(
     selection = parse_dataset_uri(path, options)
     if selection is not None or kind_of(path) == "folder":
         from streamstop.sources.folder import FolderSource
+        from streamstop.sources.label_files import pop_label_options
 
-        if labels is not None or options:
-            extra = "labels" if labels is not None else f"?{next(iter(options))}="
+        label_options = pop_label_options(options, uri)
+        alone = [f"?{key}=" for key in SINGLE_FILE_OPTIONS if key in options]
+        if labels is not None or alone:
+            extra = "labels" if labels is not None else alone[0]
             raise UsageError(f"{extra} goes with a single file, and this is a folder: {path}")
         return FolderSource(
             str(selection.root) if selection else path,
@@ -110,6 +118,13 @@ def open_source(
             strict=strict,
             sensor=sensor,
             selection=selection,
+            options=options,
+            label_options=label_options,
+        )
+    if stated := [key for key in options if key.startswith("label_") or key == "class"]:
+        raise UsageError(
+            f"?{stated[0]}= goes with a folder; for one recording give --labels FILE, with its own "
+            f"options, as in labels.csv?unit=s: {uri}"
         )
     from streamstop.sources.file import FileSource
 

@@ -19,8 +19,8 @@ def why_unscored(parts: RunParts) -> str:
     if longest_us < bin_us:
         return (
             f"{text}: none is as long as a bin, the longest {longest_us} us and binning.bin_us = "
-            f"{bin_us}; is the unit of the label times right (--labels FILE?unit=s), or are bins "
-            "too wide?"
+            f"{bin_us}. Check the unit of the label times (--labels FILE?unit=s), or choose "
+            "narrower bins"
         )
     if not parts.evaluator.bins or parts.evaluator.clock_us <= first_us:
         return (

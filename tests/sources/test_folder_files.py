@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.event_files import Whole, aedat2_bytes, random_events, write_bin
+from helpers.optional import h5py, hdf5plugin
 
 from streamstop.errors import DamageError, SourceError, UsageError
 from streamstop.events.packet import Events, SensorSize
@@ -139,6 +140,19 @@ def test_a_cut_header_and_a_cut_archive_are_broken(classes: Path) -> None:
         (classes / name).write_bytes((classes / name).read_bytes()[:size])
     broken = [one.name for one in list_recordings(classes).recordings if one.damage]
     assert broken == ["cut.aedat4", "cut.npz"]
+
+
+def test_a_cut_hdf5_is_broken_and_one_without_events_is_passed_over(classes: Path) -> None:
+    assert hdf5plugin.version
+    events = random_events(5000)
+    for name in ("cut.h5", "map.h5"):
+        with h5py.File(classes / name, "w") as file:
+            for column in "txyp" if name == "cut.h5" else ("rectify_map",):
+                file[f"events/{column}"] = events[column] if len(column) == 1 else np.eye(4)
+    (classes / "cut.h5").write_bytes((classes / "cut.h5").read_bytes()[:9000])
+    listing = list_recordings(classes)
+    assert [one.name for one in listing.recordings if one.damage] == ["cut.h5"]
+    assert listing.notes[0].startswith("1 file passed over, no recordings: map.h5; map.h5: ")
 
 
 def test_an_empty_table_is_broken_only_among_recordings_of_its_suffix(tmp_path: Path) -> None:

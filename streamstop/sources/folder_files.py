@@ -29,7 +29,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from streamstop.errors import NoEventsError, SourceError, UsageError
+from streamstop.errors import NoEventsError, SourceError, StreamstopError, UsageError
+from streamstop.events.label_table import read_label_table
 from streamstop.events.labels import CLASS_NAMES, is_label_csv, label_names
 from streamstop.events.packet import Damage, SensorSize
 from streamstop.formats.base import Recording, read_start
@@ -162,6 +163,7 @@ def list_recordings(
     files = [path for path in _files(root) if path != root / CLASS_NAMES]
     found = _sorted(files, wanted, documents, sensor)
     passed, copies = _keep_originals(found)
+    passed = [_with_hint(one, found) for one in passed]
     broken = {one.path: one.reason for one in found.refused if one.broken}
     recordings = []
     used: set[Path] = set()
@@ -265,6 +267,20 @@ def _keep_originals(found: _Sorted) -> tuple[list[_Refused], dict[Path, Path]]:
     for path in copies:
         del found.opened[path]
     return [one for one in found.refused if not one.broken], copies
+
+
+def _with_hint(refused: _Refused, found: _Sorted) -> _Refused:
+    """The refused file; with another reason where it holds labels of a recording beside it."""
+    path = refused.path
+    beside = {one.stem for one in map(plain_name, found.opened) if one.parent == path.parent}
+    if path.suffix.lower() != ".csv" or path.stem not in beside:
+        return refused
+    try:
+        read_label_table(path)
+    except StreamstopError:
+        return refused
+    hint = f"by its content labels of {path.stem}; call it {path.stem}_labels.csv to have it read?"
+    return refused._replace(reason=hint)
 
 
 def _named(

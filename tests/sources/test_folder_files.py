@@ -294,6 +294,7 @@ def test_a_table_of_events_called_like_the_recording_is_no_label_file(tmp_path: 
     (tmp_path / "rec.csv").write_text("start,end,label\n0,1,a\n")
     listing = list_recordings(tmp_path)
     assert [(one.name, one.csv) for one in listing.recordings] == [("rec.aedat", None)]
+    assert "labels of rec; call it rec_labels.csv" in listing.notes[0]
     (tmp_path / "rec.csv").write_text(HEADER + "a,0,5\n")
     assert list_recordings(tmp_path).recordings[0].csv == tmp_path / "rec.csv"
 

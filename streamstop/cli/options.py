@@ -84,6 +84,22 @@ FromZero = Annotated[
         help="Shift times so that the first event is at 0; for formats with small time fields.",
     ),
 ]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="txyp",
+        help="Text only: order of the columns, the letters t, x, y, p.",
+        show_default=False,
+    ),
+]
+Unit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="s|ms|us|ns",
+        help="Text only: unit of the times. [dim]\\[default: us][/dim]",
+        show_default=False,
+    ),
+]
 Force = Annotated[
     bool, typer.Option("--force", "-f", metavar="", help="Overwrite an existing file.")
 ]

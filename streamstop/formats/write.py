@@ -45,6 +45,7 @@ BY_SUFFIX = {
     ".npz": "npz",
     ".npy": "npy",
     ".csv": "csv",
+    ".txt": "csv",
     ".bin": "bin",
     ".h5": "dsec",
     ".hdf5": "dsec",
@@ -97,6 +98,8 @@ def write_recording(
     format: str = "",
     simulated: bool = False,
     on_bit: int = 0,
+    columns: str = "",
+    unit: str = "",
 ) -> int:
     """Write events to a file of any supported format.
 
@@ -116,6 +119,9 @@ def write_recording(
     on_bit
         AEDAT 2.0 only: the address bit of an ON event; see
         `streamstop.formats.aedat.aedat2_writer.write_aedat2`.
+    columns, unit
+        Text only: order of the columns and unit of the times; see
+        `streamstop.formats.plain.writers.write_csv`. "" for t, x, y, p in us.
 
     Returns
     -------
@@ -135,6 +141,10 @@ def write_recording(
         options["on_bit"] = on_bit
     elif on_bit:
         raise UsageError(f"on_bit is AEDAT 2.0's option, and this is {format}: {path}")
+    stated = {key: value for key, value in (("columns", columns), ("unit", unit)) if value}
+    if stated and format != "csv":
+        raise UsageError(f"--{next(iter(stated))} is for text (csv), and this is {format}: {path}")
+    options |= stated
     path = Path(path)
     if format in HDF5 and path.suffix.lower() in SUFFIXES:
         raise UsageError(

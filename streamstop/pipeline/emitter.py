@@ -34,7 +34,7 @@ class Emitter:
     """
 
     def __init__(self, target: str, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stdout
+        self._stream = stream or sys.__stdout__ or sys.stdout
         self._socket: socket.socket | None = None
         if target == STDOUT:
             return

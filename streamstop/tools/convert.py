@@ -71,6 +71,8 @@ def convert(
     duration_s: float = 0.0,
     on_bit: int = 0,
     from_zero: bool = False,
+    columns: str = "",
+    unit: str = "",
     progress: Progress | None = None,
 ) -> Conversion:
     """Read a recording, or a live source until it ends, and write it to a new file.
@@ -89,6 +91,8 @@ def convert(
     on_bit : AEDAT 2.0 only, the address bit of an ON event in the new file; see
         `streamstop.formats.aedat.aedat2_writer.write_aedat2`.
     from_zero : shift times so that the first event is at 0.
+    columns, unit : text only, order of the columns and unit of the times; see
+        `streamstop.formats.plain.writers.write_csv`.
     progress : called once per packet; it must be fast.
 
     Raises
@@ -119,6 +123,8 @@ def convert(
             format=out_format,
             simulated=source.simulated,
             on_bit=on_bit,
+            columns=columns,
+            unit=unit,
         )
     done.out_bytes = Path(out).stat().st_size if out != STDOUT else 0
     return done

@@ -11,7 +11,7 @@ from helpers.event_files import Whole, random_events, same
 from helpers.optional import faery
 
 from streamstop.errors import UsageError
-from streamstop.events.packet import Events, SensorSize
+from streamstop.events.packet import Events, SensorSize, make_events
 from streamstop.formats.base import read_packets
 from streamstop.formats.detect import open_recording
 from streamstop.formats.write import BY_SUFFIX, HDF5, WRITERS, format_of, write_recording
@@ -109,6 +109,40 @@ def test_a_simulated_csv_says_so_in_a_comment(tmp_path: Path) -> None:
     comment, _, rest = (tmp_path / "a.csv").read_text().partition("\n")
     assert comment == "# source: streamstop-simulate"
     assert rest == (tmp_path / "b.csv").read_text()
+
+
+@pytest.mark.parametrize("unit", ["", "s", "ms", "us", "ns"])
+@pytest.mark.parametrize("columns", ["", "xypt", "ptyx"])
+def test_text_in_any_order_and_unit_is_read_back(tmp_path: Path, columns: str, unit: str) -> None:
+    events = EVENTS[:20_000].copy()
+    events["t"] += 1_700_000_000_000_000  # as a camera's clock counts, to the microsecond
+    path = tmp_path / "rec.txt"
+    write_recording(path, events, SENSOR, columns=columns, unit=unit, simulated=True)
+    recording = open_recording(str(path))
+    assert same(Whole(read_packets(recording)).events, events)
+    assert (recording.sensor, recording.simulated, recording.notes) == (SENSOR, True, ())
+
+
+def test_columns_and_units_are_as_they_are_asked_for(tmp_path: Path) -> None:
+    events = make_events([1_000_045, -7], [3, 4], [5, 6], [True, False])
+    path = tmp_path / "rec.csv"
+    for columns, unit, lines in (
+        ("xypt", "us", ["x@128,y@128,on,t", "3,5,1,1000045", "4,6,0,-7"]),
+        ("txyp", "s", ["%geometry:128,128", "t_s,x,y,on", "1.000045,3,5,1", "-0.000007,4,6,0"]),
+        ("", "ms", ["%geometry:128,128", "t_ms,x,y,on", "1000.045,3,5,1", "-0.007,4,6,0"]),
+        ("", "ns", ["%geometry:128,128", "t_ns,x,y,on", "1000045000,3,5,1", "-7000,4,6,0"]),
+    ):
+        write_recording(path, events, SENSOR, columns=columns, unit=unit)
+        assert path.read_text().splitlines() == lines
+    for wrong, message in (
+        ({"columns": "xyt"}, "in some order"),
+        ({"unit": "h"}, "the unit is one of"),
+        ({"columns": "xypt", "format": "npz"}, "--columns is for text"),
+        ({"unit": "s", "format": "bin"}, "--unit is for text"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            write_recording(tmp_path / "no.csv", events, SENSOR, **wrong)
+    assert not (tmp_path / "no.csv").exists()
 
 
 def test_the_bit_of_on_is_for_aedat2_alone(tmp_path: Path) -> None:

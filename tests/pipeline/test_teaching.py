@@ -133,8 +133,10 @@ def test_a_gap_in_the_stream_ends_a_label(tmp_path: Path) -> None:
     script = Script((3, Command("label", "left")), (150, Command("label", "right")))
     taught = go(path, tmp_path / "a", script, **{"labels.classes": "left,right"})
     rows = (taught.run_dir / "labels.csv").read_text().splitlines()[1:]
-    assert [row.split(",")[0] for row in rows] == ["left", "right"]
-    assert int(rows[0].split(",")[2]) <= START_US + SCENE_US // 2 + 10_000
+    names = [row.split(",")[0] for row in rows]
+    assert names == ["left", "left", "right", "right"]  # half a second each, and the rest
+    assert int(rows[1].split(",")[2]) <= START_US + SCENE_US // 2 + 10_000
+    assert int(rows[2].split(",")[1]) >= START_US + SCENE_US // 2 + 2_000_000
     again = go(
         path,
         tmp_path / "b",

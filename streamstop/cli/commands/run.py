@@ -90,8 +90,18 @@ def run(
     labels: Annotated[
         str | None,
         typer.Option(
-            help="Table of labels: class,startTime_usec,endTime_usec, or columns such as "
-            "start,end,label; settle what it leaves open with ?unit=s or ?columns=start,end,class.",
+            help="Table of labels: class,startTime_usec,endTime_usec, or start,end,label and such; "
+            "?unit=s or ?columns=start,end,class settles what it leaves open. Or, while it runs, "
+            'lines such as {"class": "rock"} through udp://HOST:PORT or - (standard input).',
+            rich_help_panel="Input",
+            show_default=False,
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Classes to be taught while it runs, such as rock,paper,scissors, or how many.",
             rich_help_panel="Input",
             show_default=False,
         ),
@@ -213,6 +223,16 @@ def run(
             help="Last part of the run folder's name.", rich_help_panel="Output", show_default=False
         ),
     ] = None,
+    emit: Annotated[
+        str,
+        typer.Option(
+            metavar="TO",
+            help="Send each prediction on as a line of JSON, to udp://HOST:PORT or - (standard "
+            "output; the summary then goes to standard error).",
+            rich_help_panel="Output",
+            show_default=False,
+        ),
+    ] = "",
     as_json: Annotated[
         bool,
         typer.Option(
@@ -236,6 +256,7 @@ def run(
     flags = {
         "source.uri": source,
         "source.labels": labels,
+        "labels.classes": classes,
         "source.strict": strict or None,
         "source.speed": speed,
         "source.duration_s": duration,
@@ -254,6 +275,10 @@ def run(
             return
         if recipe is not None and not (source or is_set("source.uri", sets)):
             check_data_present(recipe, [config.source.uri], otherwise=WITHOUT_DATA)
+        if chosen and emit:
+            raise UsageError("--emit is for one run, and --seeds are several")
+        if emit == "-" and as_json:
+            raise UsageError("--emit - and --json both want standard output")
         if chosen:
             _run_seeds(config, chosen, jobs, as_json=as_json, quiet=quiet)
         _look_for_camera(config.source.uri)
@@ -286,12 +311,14 @@ def run(
                 command=command,
                 progress=progress,
                 opened=None if quiet else print_notes,
+                emit=emit,
             )
             report = write_report(result.run_dir)
         if as_json:
             print(json.dumps(result.summary, indent=2))
         else:
-            print_summary(result.summary, report)
+            with redirect_stdout(sys.stderr if emit == "-" else sys.stdout):
+                print_summary(result.summary, report)
         sys.stdout.flush()
     raise typer.Exit(result.exit_code)
 

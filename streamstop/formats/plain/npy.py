@@ -439,7 +439,9 @@ def _header(file: Any, member: str, *, by_column: bool = False) -> _Array:
         raise ValueError(f"its header cannot be parsed, {type(error).__name__}") from error
     if dtype.hasobject:
         raise _NotEventsError(
-            "it holds Python objects, which need pickle, and pickle is never used"
+            "it holds Python objects, which need pickle, and pickle is never used; load it in a "
+            "Python of your own, if you trust it, and save its columns with "
+            "numpy.savez('events.npz', t=t, x=x, y=y, p=p)"
         )
     fortran = fortran and len(shape) > 1
     if fortran and not by_column:

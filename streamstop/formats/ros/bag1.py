@@ -112,7 +112,7 @@ def indexed_channels(data: ByteReader) -> Channels | None:
     position, count = head.fields.get(b"index_pos", b""), head.fields.get(b"conn_count", b"")
     if len(position) != 8 or len(count) != 4:
         return None
-    offset = int.from_bytes(position, "little")
+    offset = min(int.from_bytes(position, "little"), data.size or 0)
     channels: Channels = {}
     listed = 0
     while offset > len(MAGIC) and (head := _head(data, offset)) and head.op == _CONNECTION:

@@ -239,7 +239,11 @@ _PIECES: dict[str, Callable[[bytes], Iterator[bytes]]] = {
 
 
 def search(
-    data: ByteReader, offset: int, start: re.Pattern[bytes], is_record: Callable[[int], bool]
+    data: ByteReader,
+    offset: int,
+    start: re.Pattern[bytes],
+    is_record: Callable[[int], bool],
+    before: int | None = None,
 ) -> int | None:
     """Offset of the next record at or after `offset`; None where there is none.
 
@@ -253,16 +257,21 @@ def search(
         What a record starts with, in at most _OVERLAP bytes.
     is_record
         Whether a record starts at this offset, where `start` fits.
+    before
+        Where to stop; None: at the end of the file.
     """
-    while True:
+    while before is None or offset < before:
         piece = data.read_at(offset, _PIECE + _OVERLAP)
         for match in start.finditer(piece):
+            if before is not None and offset + match.start() >= before:
+                return None
             if match.start() < _PIECE and is_record(offset + match.start()):
                 return offset + match.start()
         if len(piece) < _PIECE + _OVERLAP:
             return None
         offset += _PIECE
         data.release(offset)
+    return None
 
 
 def is_type_name(kind: str) -> bool:

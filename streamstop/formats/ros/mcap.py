@@ -42,7 +42,7 @@ from streamstop.formats.ros.containers import (
 )
 
 MAGIC = b"\x89MCAP0\r\n"
-MAX_SUMMARY_BYTES = 1 << 24
+MAX_SUMMARY_BYTES = 1 << 26
 
 _HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = range(1, 7)
 _OF_ROS = ("ros1", "cdr")
@@ -119,6 +119,13 @@ def items(data: ByteReader, channels: Channels, offset: int, place: int) -> Iter
         reason = "no record starts here"
         if head is not None:
             opened, reason = _opened(data, offset, head, names)
+        if head is not None and not reason and _is_other(head):
+            # Junk may look like one; if it did, other records would lie inside.
+            found = search(data, offset + 1, _START, is_record, before=head.end)
+            if found is not None:
+                yield Lost(offset, found - offset, "no record starts here", (found, 0))
+                offset, place = found, 0
+                continue
         if reason:
             # The records in a chunk are like those outside, but its checksum covers them.
             inside = head is not None and head.kind == _CHUNK and is_record(offset)
@@ -231,8 +238,7 @@ def _opened(
     if head.kind not in (_MESSAGE, _SCHEMA, _CHANNEL):
         if head.kind == _HEADER and offset == len(MAGIC) and head.end - offset < MAX_SUMMARY_BYTES:
             return None, ""
-        other = head.kind in _OTHERS or head.kind >= 0x80
-        return None, wrong if other else "no record starts here"
+        return None, wrong if _is_other(head) else "no record starts here"
     if head.end - head.begin > MAX_CHUNK_BYTES:
         return None, f"a message of more than the {MAX_CHUNK_BYTES} bytes allowed"
     content = data.read_at(head.begin, head.end - head.begin)
@@ -248,6 +254,11 @@ def _is_index(data: ByteReader, head: _Head) -> bool:
     """Whether the length of a message index is that of its entries."""
     start, size = data.read_at(head.begin, 6), head.end - head.begin
     return len(start) == 6 and size == 6 + int(_U32.unpack_from(start, 2)[0])
+
+
+def _is_other(head: _Head) -> bool:
+    """Whether a record is passed over: attachments, metadata, and those of other programs."""
+    return head.kind in _OTHERS or head.kind >= 0x80
 
 
 def _chunk(data: ByteReader, offset: int, head: _Head, whole: bool) -> Chunk:

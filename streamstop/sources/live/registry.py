@@ -20,9 +20,14 @@ OPENERS = {"udp": "udp:open_udp", "dv": "dv_tcp:open_dv", "tcp": "dv_tcp:open_dv
 """Network origins by the scheme of their URI, each "module:function" in this package."""
 
 
+def is_camera(uri: str) -> bool:
+    """Whether a URI names a camera."""
+    return uri.partition("?")[0] in CAMERAS
+
+
 def is_live(uri: str) -> bool:
     """Whether a URI names a live origin."""
-    return uri.partition("?")[0] in CAMERAS or uri.partition("://")[0] in OPENERS
+    return is_camera(uri) or uri.partition("://")[0] in OPENERS
 
 
 def open_feed(uri: str, sensor: SensorSize | None = None) -> LiveFeed:

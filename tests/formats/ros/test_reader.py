@@ -236,3 +236,41 @@ def test_an_event_before_1970_and_a_full_second(tmp_path: Path) -> None:
     events = make_events([-1_500_000, -1, 0, 2_000_000], [1, 2, 3, 4], [5, 6, 7, 8], [1, 0, 1, 0])
     path = write_mcap(tmp_path / "rec.mcap", on(TOPIC, ARRAY, [cdr_array(events, extra_ns=999)]))
     assert same(Whole(open_recording(str(path)).packets()).events, events)
+
+
+def test_an_attachment_and_metadata_are_passed_over(tmp_path: Path) -> None:
+    mcap = pytest.importorskip("mcap.writer")
+    path = tmp_path / "rec.mcap"
+    with path.open("wb") as file:
+        writer = mcap.Writer(file, chunk_size=5000)
+        writer.start("ros2")
+        schema = writer.register_schema(ARRAY, "ros2msg", b"#")
+        channel = writer.register_channel(TOPIC, "cdr", schema)
+        writer.add_metadata("rosbag2", {"a": "b"})
+        for i, part in enumerate(PARTS[:10]):
+            writer.add_message(channel, i, cdr_array(part), i)
+        writer.add_attachment(1, 1, "calibration.yaml", "text/yaml", bytes(range(256)) * 50)
+        writer.finish()
+    recording = open_recording(str(path))
+    whole = Whole(recording.packets())
+    assert same(whole.events, EVENTS[: 10 * PER_MESSAGE])
+    assert not whole.damage and not recording.notes
+    path.write_bytes(path.read_bytes()[:-60])  # without its summary
+    recording = open_recording(str(path))
+    assert same(Whole(recording.packets()).events, EVENTS[: 10 * PER_MESSAGE])
+
+
+def test_a_chunk_of_zstd_that_unpacks_to_a_gigabyte(tmp_path: Path) -> None:
+    import zstandard
+
+    path = bag_of(tmp_path, "mcap-zstd-chunks")
+    content = path.read_bytes()
+    at = next(i for i in range(17, 200) if content[i] == 6 and content[i + 41 : i + 45] == b"zstd")
+    bomb = zstandard.compress(bytes(1 << 30))
+    for stated in (1 << 30, 1000):
+        head = struct.pack("<QQQII", 0, 0, stated, 0, 4) + b"zstd" + struct.pack("<Q", len(bomb))
+        chunk = struct.pack("<BQ", 6, len(head) + len(bomb)) + head + bomb
+        path.write_bytes(content[:at] + chunk + content[at:])
+        answer = read_capped(path)
+        assert answer["events"] == len(EVENTS)
+        assert [one[:2] for one in answer["damage"]] == [[at, len(chunk)]]

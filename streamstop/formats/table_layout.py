@@ -20,6 +20,7 @@ Guarantees:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import permutations
 from typing import Any, NamedTuple
@@ -469,18 +470,26 @@ def _find_unit(
             return False
         return not many or _plausible(span * scale, count, pixels, ended=rows is not None)
 
-    if fits(usual):
+    whole_us = usual == "us" and many and not (ordered % 1000).any()  # or ns, of a clock in us
+    if fits(usual) and not (whole_us and fits("ns")):
         return usual
     if not fractions and max(span, last / 10) > _YEAR_US and (fits("ns") or not many):
         return "ns"
-    others = [one for one in UNITS_US if one != usual and fits(one)]
-    best = others[0] if len(others) == 1 else next(iter(others), usual)
+    best = min(
+        (one for one in UNITS_US if one != usual),
+        key=lambda one: (not fits(one), abs(math.log(_hz(span * UNITS_US[one], count, pixels)))),
+    )
     raise NoEventsError(
         f"the unit of its times is not stated, and as {_UNIT_NAMES[usual]} they span "
         f"{_duration(span * UNITS_US[usual])} with {count:,} events; as {_UNIT_NAMES[best]} "
         f"{_duration(span * UNITS_US[best])}. Give ?unit={best}, or ?unit={usual} if that is "
         f"right: {path}"
     )
+
+
+def _hz(span_us: float, events: int, pixels: int) -> float:
+    """Events per second and pixel."""
+    return max(events, 1) / max(pixels, 1) / (max(span_us, 1.0) / 1e6)
 
 
 def _plausible(span_us: float, events: int, pixels: int, *, ended: bool) -> bool:
@@ -490,10 +499,10 @@ def _plausible(span_us: float, events: int, pixels: int, *, ended: bool) -> bool
     """
     if span_us < 10_000 and ended:
         return False
-    hz = events / max(pixels, 1) / (max(span_us, 1.0) / 1e6)
+    hz = _hz(span_us, events, pixels)
     if span_us < 1e6 and ended:
         return hz <= 200
-    return hz <= 2000 and (hz >= 0.2 or (hz >= 0.02 and span_us <= 600e6))
+    return 0.1 <= hz <= 2000
 
 
 def _duration(us: float) -> str:

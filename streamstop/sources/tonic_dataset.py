@@ -296,7 +296,7 @@ class TonicRecording:
         return rows.events, max(before - len(kept), 0), damage
 
     def _transformed(self, raw: Any) -> Any:
-        """The sample after the transform, the same in every pass: tonic draws from numpy's state."""
+        """The transformed sample, the same in every pass: tonic draws from numpy's state."""
         assert self._transform is not None
         before = np.random.get_state()  # noqa: NPY002
         np.random.seed(self._index)  # noqa: NPY002

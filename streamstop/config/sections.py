@@ -30,7 +30,9 @@ class SourceConfig:
     uri: str = config_field(
         "", "file, folder of labelled recordings, or camera; empty: the bundled recordings"
     )
-    labels: str = config_field("", "CSV of labels: class,startTime_usec,endTime_usec; empty: none")
+    labels: str = config_field(
+        "", "table of labels, perhaps with options, as in labels.csv?unit=s; empty: none"
+    )
     sensor: str = config_field(
         "",
         "sensor size, for files that do not state it, e.g. 346x260",

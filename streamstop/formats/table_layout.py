@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamstop.errors import SourceError
+from streamstop.errors import NoEventsError, SourceError
 from streamstop.events.packet import COMMON_SENSORS, Events, SensorSize, make_events
 from streamstop.formats.columns import UNITS_US, column_order, split_unit, time_unit
 
@@ -245,7 +245,7 @@ def find_layout(
         letters = options.columns
         if letters:
             if len(letters) != len(sample):
-                raise SourceError(
+                raise NoEventsError(
                     f"?columns={letters} names {len(letters)} columns, and the table has "
                     f"{len(sample)} (- stands for one to leave out): {path}"
                 )
@@ -280,7 +280,7 @@ def _find_order(
 ) -> tuple[int, ...]:
     """Positions of t, x, y and p in a table of four columns without names."""
     if len(sample) != 4:
-        raise SourceError(
+        raise NoEventsError(
             f"the table has {len(sample)} columns without names, and events have four; give their "
             f"order with ?columns=, - for each to leave out, as in ?columns=txyp-: {path}"
         )
@@ -310,7 +310,7 @@ def _find_order(
     ]
     why = f"no columns look like {' or '.join(lacks)}" if lacks else "several orders fit"
     best = _best(sample, options)
-    raise SourceError(
+    raise NoEventsError(
         f"the table's columns have no names and {why}; give their order with ?columns=, "
         f"which may be ?columns={best}: {path}"
     )
@@ -399,7 +399,7 @@ def _x_before_y(
     if straight is not None and _pixels(straight) <= _pixels(turned_size):
         return order
     a, b = "".join(_letters(order)), "".join(_letters(swapped))
-    raise SourceError(
+    raise NoEventsError(
         f"the table's columns have no names, and its pixels go up to {width - 1} and "
         f"{height - 1}: a sensor of {turned_size} if y comes before x (?columns={b}), a larger one "
         f"if x comes before y (?columns={a}); give one of them: {path}"
@@ -433,7 +433,7 @@ def _refuse_fractions(x: NDArray[Any], y: NDArray[Any], named: bool, path: str) 
             cut = np.isfinite(column) & (column != np.floor(column))
             if cut.sum() > _RARE * len(column):
                 other = "" if named else ", or give the order of the columns (?columns=)"
-                raise SourceError(
+                raise NoEventsError(
                     f"{name} has fractions of pixels, the first {column[cut.argmax()]}: these are "
                     "rectified or simulated points, not pixels of a sensor. Round them when the "
                     f"table is made{other}: {path}"
@@ -479,7 +479,7 @@ def _find_unit(
         (one for one in UNITS_US if one != usual),
         key=lambda one: (not fits(one), abs(math.log(_hz(span * UNITS_US[one], count, pixels)))),
     )
-    raise SourceError(
+    raise NoEventsError(
         f"the unit of its times is not stated, and as {_UNIT_NAMES[usual]} they span "
         f"{_duration(span * UNITS_US[usual])} with {count:,} events; as {_UNIT_NAMES[best]} "
         f"{_duration(span * UNITS_US[best])}. Give ?unit={best}, or ?unit={usual} if that is "
@@ -537,7 +537,7 @@ def _find_polarity(
                 return (off,), (on,), "" if usual else note
     shown = ", ".join(_number(one) for one in values[:6]) + (", ..." if len(values) > 6 else "")
     other = "" if named else ", or give the order of the columns if this is another (?columns=)"
-    raise SourceError(
+    raise NoEventsError(
         f"polarity holds the values {shown}, and which of them mean ON is not known; state it "
         f"with ?on=, as in ?on={_number(values[-1])}{other}: {path}"
     )

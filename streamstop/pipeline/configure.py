@@ -116,7 +116,7 @@ def _load(
 def absolute_paths(config: Config) -> Config:
     """The configuration with absolute paths, so that a run folder can be read from anywhere."""
     named = config.source
-    labels = str(Path(named.labels).resolve()) if named.labels else ""
+    labels = map_path(named.labels, Path.resolve)
     weights = config.learner.pretrained and str(Path(config.learner.pretrained).resolve())
     return replace(
         config,

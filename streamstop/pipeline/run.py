@@ -43,6 +43,7 @@ from streamstop.pipeline.samples import SamplePictures
 from streamstop.pipeline.snapshot import Snapshot
 from streamstop.pipeline.summary import RunRecord, build_summary
 from streamstop.pipeline.teaching import Teacher
+from streamstop.pipeline.unscored import why_unscored
 from streamstop.scenarios.stream import open_stream
 from streamstop.sources.base import Source
 from streamstop.sources.live.registry import is_live
@@ -50,7 +51,7 @@ from streamstop.sources.live.registry import is_live
 RECORDING = "recording.aedat4"
 """In a live run's folder: what the source sent, to run again."""
 
-EXIT_CODES = {"complete": 0, "damaged": 4, "diverged": 5, "interrupted": 130}
+EXIT_CODES = {"complete": 0, "unscored": 2, "damaged": 4, "diverged": 5, "interrupted": 130}
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,11 @@ def _stream(
         publisher.publish("ended")
     if status == "complete" and bins.ledger.damage_count and not source.live:
         status = "damaged"  # what a live source loses is counted, and nobody can repair it
+    if why := why_unscored(parts):
+        ended_early = bool(message) or (source.live and parts.config.source.duration_s > 0)
+        if status == "complete" and not ended_early:  # by the user, who may have wanted no more
+            status = "unscored"
+        message = "; ".join(filter(None, (message, why)))
     return status, message
 
 

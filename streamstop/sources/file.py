@@ -12,15 +12,17 @@ Does not:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from streamstop.errors import SourceError, UsageError
-from streamstop.events.labels import LabelTrack, align_intervals, read_label_csv
+from streamstop.events.label_table import read_label_table
+from streamstop.events.labels import LabelTrack
 from streamstop.events.packet import Packet, SensorSize
 from streamstop.formats.base import Recording, read_packets
 from streamstop.formats.byte_reader import STDIN
 from streamstop.formats.time_range import TimeRange
 from streamstop.sources.base import SourceBase
+from streamstop.sources.label_files import fit_recording, split_label_uri
 from streamstop.sources.segmentation import (
     RecordingScan,
     label_track,
@@ -40,8 +42,9 @@ class FileSource(SourceBase):
     recording
         The file.
     labels
-        Path of a label CSV, or None. Its times are the recording's own, or count from its first
-        event if that fits.
+        Path of a label file, with options as in `labels.csv?unit=s`, or None. Its times are the
+        recording's own, or count from its first event if that fits; see
+        `streamstop.events.label_times`.
     length_us
         Cuts the labelled intervals into segments of this length; a shorter rest of an interval
         has no label. 0: the intervals themselves. The order is that of time.
@@ -79,7 +82,7 @@ class FileSource(SourceBase):
         self.name = name
         self.format = recording.format
         self.simulated = recording.simulated
-        self.notes = recording.notes
+        self.notes: Sequence[str] = recording.notes
         self.labels: LabelTrack | None = None
         self._recording = recording
         self._strict = strict
@@ -99,7 +102,8 @@ class FileSource(SourceBase):
         self._events = 0
         if labels is not None:
             found = found or scan(recording, coordinates=False, strict=strict)
-            self.labels = _track(name, labels, recording, found, length_us, limit)
+            self.labels, notes = _track(name, labels, recording, found, length_us, limit)
+            self.notes = (*self.notes, *notes)
             if limit:
                 self._last_us, self._events = self.labels.segments[-1].end_us, found.events
 
@@ -142,16 +146,22 @@ def _check_once(size: SensorSize | None, labels: str | None) -> None:
 
 def _track(
     name: str, labels: str, recording: Recording, found: RecordingScan, length_us: int, limit: int
-) -> LabelTrack:
-    """The label track; for a time range of a recording, the labels inside it, clipped to it."""
+) -> tuple[LabelTrack, tuple[str, ...]]:
+    """The label track, and what was inferred about it.
+
+    For a time range of a recording: the labels inside it, clipped to it.
+    """
     if not found.events:
         raise UsageError(f"the recording holds no events for labels to fit: {name}")
-    read = read_label_csv(labels)
+    path, options = split_label_uri(labels)
+    table = read_label_table(path, options)
     if not isinstance(recording, TimeRange):
-        intervals = align_intervals(read, found.first_us, found.last_us, labels)
-        return label_track(name, labels, intervals, found.first_us, length_us, limit)
+        fitted = fit_recording(table, recording, found)
+        track = label_track(name, path, fitted.intervals, found.first_us, length_us, limit)
+        return track, fitted.notes
     whole = scan(recording.whole, coordinates=False)
-    intervals = recording.clip(align_intervals(read, whole.first_us, whole.last_us, labels))
+    fitted = fit_recording(table, recording.whole, whole)
+    intervals = recording.clip(fitted.intervals)
     if not intervals:
         raise UsageError(f"no labelled interval lies between start_us and stop_us: {name}")
-    return label_track(name, labels, intervals, whole.first_us, length_us, limit)
+    return label_track(name, path, intervals, whole.first_us, length_us, limit), fitted.notes

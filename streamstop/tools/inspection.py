@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamstop.errors import StreamstopError, UsageError
-from streamstop.events.labels import read_label_csv, sorted_classes
+from streamstop.events.label_table import read_label_table
+from streamstop.events.labels import sorted_classes
 from streamstop.events.packet import Damage, Events, Packet, SensorSize
 from streamstop.formats.base import Recording, read_packets
 from streamstop.formats.byte_reader import STDIN, open_bytes
@@ -340,7 +341,7 @@ def packets_of(uri: str, sensor: SensorSize | None = None) -> Iterator[Packet]:
     if "sensor" in options:
         sensor = sensor_size(options.pop("sensor"))
     if kind_of(path) == "folder":
-        return iter(open_source(path, sensor=sensor))
+        return iter(open_source(uri, sensor=sensor))
     return read_packets(open_file(path, options, sensor))
 
 
@@ -348,7 +349,7 @@ def _inspect_folder(
     uri: str, path: str, sensor: SensorSize | None, strict: bool, progress: Progress | None
 ) -> RecordingInfo:
     """Describe the segments of a folder, one after the other in time, as a run reads them."""
-    source = open_source(path, sensor=sensor, strict=strict)
+    source = open_source(uri, sensor=sensor, strict=strict)
     found = _InfoBuilder(source.sensor)
     segments = source.labels or ()
     end_us = max((one.end_us for one in segments), default=0)
@@ -387,10 +388,10 @@ def _labels_beside(path: str) -> LabelsInfo | None:
     if found is None:
         return None
     try:
-        intervals = read_label_csv(Path(found))
+        rows = read_label_table(found).rows
     except (StreamstopError, OSError) as error:
         return LabelsInfo(found, error=str(error))
-    return LabelsInfo(found, len(intervals), sorted_classes(i.name for i in intervals))
+    return LabelsInfo(found, len(rows), sorted_classes(one.name for one in rows))
 
 
 class _InfoBuilder:

@@ -267,7 +267,7 @@ def test_hidden_files_are_ignored_and_unknown_ones_are_reported_once(
         source = FolderSource(str(folder))
     assert track(source).classes == ("9", "10", "b")
     assert len(caplog.messages) == 1
-    assert "2 files ignored" in caplog.messages[0]
+    assert "2 files passed over" in caplog.messages[0]
     assert "notes.txt, orphan_labels.csv" in caplog.messages[0]
 
 
@@ -315,7 +315,7 @@ def test_notes_of_its_recordings_come_once(tmp_path: Path) -> None:
     for name in "abc":
         header = "# AEChip: DVS128\r\n" if name == "c" else "# x\r\n"
         (tmp_path / f"{name}.aedat").write_bytes(aedat2_bytes(random_events(50), header))
-    (note,) = FolderSource(str(tmp_path)).notes
+    note, _ = FolderSource(str(tmp_path)).notes
     assert "no AEChip line" in note and note.endswith("(2 of 3 recordings)")
 
 

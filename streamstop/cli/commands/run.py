@@ -34,7 +34,7 @@ EXAMPLES = (
 
 EXIT_CODES = (
     (0, "ok"),
-    (2, "usage error"),
+    (2, "usage error; labels were given, and no segment was scored"),
     (3, "source cannot be opened"),
     (4, "damaged input; the run used what could be read (with --strict: it stopped)"),
     (5, "the learner diverged"),
@@ -90,7 +90,8 @@ def run(
     labels: Annotated[
         str | None,
         typer.Option(
-            help="CSV file of labels: class,startTime_usec,endTime_usec; or, while it runs, "
+            help="Table of labels: class,startTime_usec,endTime_usec, or start,end,label and such; "
+            "?unit=s or ?columns=start,end,class settles what it leaves open. Or, while it runs, "
             'lines such as {"class": "rock"} through udp://HOST:PORT or - (standard input).',
             rich_help_panel="Input",
             show_default=False,

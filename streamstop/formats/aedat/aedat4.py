@@ -33,7 +33,7 @@ import lz4.frame
 import numpy as np
 import zstandard
 
-from streamstop.errors import SourceError
+from streamstop.errors import NoEventsError, SourceError
 from streamstop.events.packet import (
     EVENT_DTYPE,
     MAX_PACKET_EVENTS,
@@ -131,7 +131,9 @@ class Aedat4Recording:
         if wanted not in map(str, events):
             named = ", ".join(f"{i} {of.get('typeIdentifier')}" for i, of in streams.items())
             which = f" {stream}" if stream else ""
-            raise SourceError(f"no event stream{which}; the header names {named or 'none'}: {path}")
+            raise NoEventsError(
+                f"no event stream{which}; the header names {named or 'none'}: {path}"
+            )
         self._event_streams = frozenset(events)
         self._stream = int(wanted)
         # Marks belong to the first event stream, the only one that the recorder writes.

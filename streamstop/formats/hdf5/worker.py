@@ -88,7 +88,9 @@ def _answers(requests: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes | memor
             yield {"refused": str(error)}, b""
         except (*FAULTS, MemoryError) as error:
             at = opened[key].place(asked["rows"][0]) if asked["rows"] and key in opened else None
-            yield {"fault": str(error) or type(error).__name__, "at": at}, b""
+            # Layouts raise ValueError for what is no events, h5py OSError for what is damaged.
+            whole = type(error) is ValueError
+            yield {"fault": str(error) or type(error).__name__, "at": at, "whole": whole}, b""
 
 
 def _attributes(file: OpenFile) -> dict[str, Any]:

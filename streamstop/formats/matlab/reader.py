@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamstop.errors import SourceError
+from streamstop.errors import NoEventsError, SourceError
 from streamstop.events.packet import (
     MAX_PACKET_EVENTS,
     Cursor,
@@ -223,7 +223,7 @@ def _chosen(
         raise SourceError(f"cannot be read as .mat, {damage}: {path}")
     held = ", ".join([*found][:_SHOWN]) or "none"
     which = f"its {group!r} holds no events" if group else "it holds no events"
-    raise SourceError(
+    raise NoEventsError(
         f"{which}: they are columns t, x, y and p, alone or in a struct, or a matrix of four "
         f"columns; its arrays of numbers are {held}: {path}"
     )

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from streamstop.errors import SourceError, UsageError
+from streamstop.errors import NoEventsError, SourceError, UsageError
 from streamstop.events.packet import (
     EVENT_DTYPE,
     MAX_PACKET_EVENTS,
@@ -77,7 +77,7 @@ class DatRecording:
         kind, size = start[end], start[end + 1]
         if kind not in EVENT_TYPES or size != 8:
             types = ", ".join(f"{known:#04x}" for known in EVENT_TYPES)
-            raise SourceError(
+            raise NoEventsError(
                 f"its events have type {kind:#04x} and {size} bytes; brightness changes have "
                 f"type {types} and 8 bytes: {path}"
             )

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from streamstop.errors import SourceError
+from streamstop.errors import NoEventsError, SourceError
 from streamstop.events.packet import (
     MAX_PACKET_EVENTS,
     Cursor,
@@ -254,7 +254,7 @@ class RosRecording:
         if topic and topic not in of_events:
             raise SourceError(f"no topic {topic!r} with events; {self._described()}: {self.path}")
         if not of_events:
-            raise SourceError(f"no topic holds events; {self._described()}: {self.path}")
+            raise NoEventsError(f"no topic holds events; {self._described()}: {self.path}")
         if not topic and len(of_events) > 1:
             raise SourceError(
                 f"several topics hold events: {', '.join(of_events[:_SHOWN_TOPICS])}; give one "

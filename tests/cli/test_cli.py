@@ -244,7 +244,7 @@ def test_a_fault_of_our_own_is_not_hidden(pipeline: FakePipeline) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["run", "davis346"], "did you mean --source davis346?"),
+        (["run", "davis346"], "did you mean --source davis346"),
         (["run", "--seed", "-1"], "run.seed = -1: must be a whole number at least 0"),
         (["run", "--seed", "x"], "Invalid value for '--seed'"),
         (["run", "--set", "seed=1"], "did you mean run.seed?"),

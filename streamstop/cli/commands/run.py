@@ -223,6 +223,16 @@ def run(
             help="Last part of the run folder's name.", rich_help_panel="Output", show_default=False
         ),
     ] = None,
+    view: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VIEW",
+            help="Watch and teach it: terminal, line, or none. "
+            "[dim]\\[default: terminal for a live source, else line][/dim]",
+            rich_help_panel="Output",
+            show_default=False,
+        ),
+    ] = None,
     emit: Annotated[
         str,
         typer.Option(
@@ -267,6 +277,9 @@ def run(
         "run.output_dir": out,
         "run.name": name,
     }
+    from streamstop.cli.display.views import NEEDS, chosen_view
+    from streamstop.sources.live.registry import is_live
+
     with exit_on_error():
         chosen = _seeds(seeds, seed, sets or (), jobs)
         config = load_config(recipe, sets or (), flags)
@@ -282,6 +295,11 @@ def run(
         if chosen:
             _run_seeds(config, chosen, jobs, as_json=as_json, quiet=quiet)
         _look_for_camera(config.source.uri)
+        command = _command(None)
+        live = is_live(config.source.uri) or config.source.speed > 0
+        shown = chosen_view(view, live=live, quiet=quiet or as_json)
+        if shown in NEEDS:
+            _watch(config, shown, command, emit)
         # These import torch, which --help must not wait for.
         from streamstop.cli.display.notes import print_notes
         from streamstop.cli.display.run_progress import RunProgress, RunState
@@ -289,7 +307,6 @@ def run(
         from streamstop.pipeline import run as pipeline
         from streamstop.report.pages.run import write_report
 
-        command = _command(None)
         # What a library prints during the run is not part of the result.
         with RunProgress(quiet=quiet) as line, redirect_stdout(sys.stderr):
 
@@ -320,6 +337,20 @@ def run(
             with redirect_stdout(sys.stderr if emit == "-" else sys.stdout):
                 print_summary(result.summary, report)
         sys.stdout.flush()
+    raise typer.Exit(result.exit_code)
+
+
+def _watch(config: Config, view: str, command: str, emit: str) -> NoReturn:
+    """Run in a process of its own, show it here, and exit."""
+    from streamstop.cli.display.summary import print_summary
+    from streamstop.cli.display.views import watch
+    from streamstop.report.pages.run import write_report
+
+    if emit == "-":
+        raise UsageError(f"--emit - and --view {view} both want standard output")
+    result = watch(config, view, command=command, emit=emit)
+    print_summary(result.summary, write_report(result.run_dir))
+    sys.stdout.flush()
     raise typer.Exit(result.exit_code)
 
 

@@ -69,7 +69,7 @@ def watch(config: Config, view: str, *, command: str, emit: str = "") -> HostedR
         try:
             from streamstop.live.terminal import TerminalView
 
-            TerminalView(process.read, process.send).run()
+            TerminalView(process.read, process.send, ended=lambda: process.ended).run()
         except KeyboardInterrupt:
             pass
         process.send(Command("end"))

@@ -122,6 +122,15 @@ class BinningConfig:
     reset_gap_us: int = config_field(
         1_000_000, "a longer gap in time resets the membrane potentials", at_least=1, at_most=MAX_US
     )
+    hot_pixels: Literal["keep", "mask"] = config_field(
+        "keep", "mask: reject the events of hot pixels from the moment that they are found"
+    )
+    refractory_us: int = config_field(
+        0,
+        "reject events this soon after an accepted one of the same pixel; 0: none",
+        at_least=0,
+        at_most=MAX_US,
+    )
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def iter_bins(
         Pixels of the sensor; a source knows its own.
     **settings
         As `Binner` takes them: bin_us, height, width, resize_mode, representation,
-        reorder_window_us, reset_gap_us, origin_us.
+        reorder_window_us, reset_gap_us, origin_us, hot_pixels, refractory_us.
 
     Yields
     ------

@@ -28,6 +28,9 @@ MAX_SPANS = 1024
 
 MAX_SPANS_IN_PROTOCOL = 12
 
+MAX_HOT_PIXELS = 1024
+"""Further masked pixels are counted, not listed."""
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -114,6 +117,7 @@ def build_summary(record: RunRecord) -> dict[str, Any]:
         "per_domain": scores.domains.as_list() if scored else [],
         "predictions": dict(evaluator.predictions),
         "ledger": parts.bins.ledger.as_dict(),
+        "hot_pixels": _hot_pixels(parts),
         "recording": _recording(record),
         "corruptions": list(config.scenario.corruptions),
         "scenario": _scenario(parts),
@@ -159,6 +163,17 @@ def _recording(record: RunRecord) -> dict[str, Any] | None:
         "events": recorder.events,
         "events_not_recorded": recorder.not_recorded,
         "ended_early": recorder.full,
+    }
+
+
+def _hot_pixels(parts: RunParts) -> dict[str, Any] | None:
+    """The masked pixels, as (x, y, time from which on in us); None where hot pixels are kept."""
+    if parts.config.binning.hot_pixels == "keep":
+        return None
+    masked = parts.bins.binner.masked_pixels
+    return {
+        "masked": len(masked),
+        "pixels": [[one.x, one.y, one.from_us] for one in masked[:MAX_HOT_PIXELS]],
     }
 
 

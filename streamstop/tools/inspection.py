@@ -6,7 +6,7 @@ Guarantees:
 - Figures that do not depend on how the file is cut into packets.
 
 Does not:
-- Judge the recording, except for hot pixels (`streamstop.tools.event_statistics.hot_pixels`).
+- Judge the recording, except for hot pixels (`streamstop.events.hot_pixels`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamstop.errors import StreamstopError, UsageError
+from streamstop.events.hot_pixels import HotPixel, hot_pixels
 from streamstop.events.labels import read_label_csv, sorted_classes
 from streamstop.events.packet import Damage, Events, Packet, SensorSize
 from streamstop.formats.base import Recording, read_packets
@@ -33,10 +34,8 @@ from streamstop.sources.open import kind_of, open_source, sensor_size, uri_parts
 from streamstop.sources.segmentation import RecordingScan, most_common_sensor, raise_on_damage
 from streamstop.tools.event_statistics import (
     EventRateSeries,
-    HotPixel,
     MaxWindowCounter,
     PixelCounts,
-    hot_pixels,
 )
 
 GAP_US = 1_000_000

@@ -106,6 +106,9 @@ def ledger_equation(snapshot: Snapshot) -> str:
 MANY_REJECTED = 0.01
 """A larger fraction of rejected events is a warning."""
 
+FILTERS = ("hot_pixel", "refractory")
+"""Causes of rejection that the user asked for."""
+
 
 def warnings(snapshot: Snapshot) -> list[str]:
     """What a reader must see before any score: how the run ended, and what was lost."""
@@ -131,9 +134,10 @@ def warnings(snapshot: Snapshot) -> list[str]:
             f"The input is damaged: {parts} of it could not be read. All figures below cover the "
             "rest."
         )
-    lost = sum(n for _, n in ledger.rejected)
+    unasked = [(cause, n) for cause, n in ledger.rejected if cause not in FILTERS]
+    lost = sum(n for _, n in unasked)
     if lost > MANY_REJECTED * ledger.received:
-        causes = ", ".join(f"{cause} {whole(n)}" for cause, n in ledger.rejected if n)
+        causes = ", ".join(f"{cause} {whole(n)}" for cause, n in unasked if n)
         found.append(
             f"{percent(lost / ledger.received)} of the events were rejected ({causes}). “late”: "
             "time runs backwards in this source, or it holds several recordings. “out of range”: "

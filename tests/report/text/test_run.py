@@ -156,6 +156,14 @@ def test_many_rejected_events_are_a_warning(tmp_path: Path) -> None:
         )
 
 
+def test_events_that_a_filter_was_asked_to_reject_are_no_warning(tmp_path: Path) -> None:
+    snapshot = load_snapshot(write_fake_run(tmp_path))
+    rejected = (("hot_pixel", 300), ("refractory", 300), ("late", 1))
+    ledger = replace(snapshot.ledger, received=1000, rejected=rejected)
+    found = run_text.warnings(replace(snapshot, ledger=ledger))
+    assert not any("rejected" in one for one in found)
+
+
 WEIGHTS = {"path": "runs/x/best.safetensors", "sha256": "ab" * 32, "classes": 7, "bin_us": None}
 
 

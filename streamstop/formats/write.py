@@ -89,7 +89,7 @@ def write_recording(
     sensor: SensorSize,
     *,
     format: str = "",
-    simulated: bool = False,
+    simulated: bool | None = False,
     on_bit: int = 0,
 ) -> int:
     """Write events to a file of any supported format.

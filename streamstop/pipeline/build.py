@@ -30,7 +30,7 @@ from streamstop.learning.pretrained import Pretrained
 from streamstop.pipeline.environment import versions
 from streamstop.pipeline.profiler import RunProfiler
 from streamstop.scenarios.stream import ScenarioStream
-from streamstop.sources.base import Source
+from streamstop.sources.base import Source, stated_origin
 from streamstop.sources.live.recorder import StreamRecorder
 from streamstop.sources.live.source import LiveSource
 
@@ -171,7 +171,7 @@ def record(source: Source, config: Config, path: Path) -> StreamRecorder | None:
         path,
         source.sensor,
         max_bytes=wanted.record_max_mb * 1_000_000,
-        simulated=source.simulated,
+        simulated=stated_origin(source),
     )
     source.recorder = tee
     return tee

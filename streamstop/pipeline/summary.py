@@ -10,7 +10,7 @@ from streamstop.config.sections import Config
 from streamstop.pipeline.build import RunParts
 from streamstop.pipeline.environment import versions
 from streamstop.scenarios.scenario import BY_DOMAIN, UNORDERED
-from streamstop.sources.base import Source
+from streamstop.sources.base import Source, stated_origin
 from streamstop.sources.label_files import label_file_beside
 from streamstop.sources.live.recorder import StreamRecorder
 from streamstop.sources.open import uri_parts
@@ -22,6 +22,9 @@ BASELINES = (
     *("frozen_features_linear", "frozen_features_lda", "initial_lda"),
 )
 
+
+DATA = {True: "simulated", False: "real", None: "unknown"}
+"""summary.json's `data`, by what the source states of its origin."""
 
 MAX_SPANS = 1024
 """Further spans and drifts of the stream are counted, not listed."""
@@ -86,7 +89,7 @@ def build_summary(record: RunRecord) -> dict[str, Any]:
         "source": source.name if config.source.uri else "bundled: recordings/gestures",
         "format": source.format,
         "sensor": list(source.sensor),
-        "data": "simulated" if source.simulated else "real",
+        "data": DATA[stated_origin(source)],
         "seed": config.run.seed,
         "protocol": {
             "update": config.learner.update,

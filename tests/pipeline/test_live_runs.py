@@ -95,6 +95,7 @@ def test_file_socket_and_tee_give_the_same_run(tmp_path: Path) -> None:
         assert len(whole) > 100
         assert (over_tcp.run_dir / name).read_bytes() == whole, name
         assert (from_tee.run_dir / name).read_bytes() == whole, name
+    assert over_tcp.summary["data"] == from_tee.summary["data"] == "real"
     assert over_tcp.summary["recording"] == {
         "file": "recording.aedat4", "events": 4_000, "events_not_recorded": 0, "ended_early": ""
     }  # fmt: skip
@@ -124,6 +125,8 @@ def test_udp_with_pauses_replays_from_its_tee_to_the_same_bytes(tmp_path: Path) 
     sending.join(30)
     again = go(str(live.run_dir / "recording.aedat4"), None, tmp_path / "again")
     assert sent[0].events == n
+    # A datagram does not say who made its events, and neither does the recording of them.
+    assert (live.summary["data"], again.summary["data"]) == ("unknown", "unknown")
     assert live.summary["ledger"]["received"] == n == again.summary["ledger"]["received"]
     # Bins went on in the pause and after the end, where the file alone tells of 0.5 s.
     assert live.summary["n_bins"] > 60

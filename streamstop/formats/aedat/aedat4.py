@@ -45,7 +45,7 @@ from streamstop.events.packet import (
     empty_events,
 )
 from streamstop.formats.aedat.aedat4_resync import PIECE, PacketSearch
-from streamstop.formats.base import SIMULATED_SOURCE, read_start
+from streamstop.formats.base import SIMULATED_SOURCE, UNKNOWN_SOURCE, read_start
 from streamstop.formats.byte_reader import ByteReader, open_bytes
 
 MAGIC = b"#!AER-DAT4.0\r\n"
@@ -139,6 +139,7 @@ class Aedat4Recording:
         }
         info = streams[self._stream]
         self.simulated = info.get("source", "").startswith(SIMULATED_SOURCE)
+        self.origin_known = not info.get("source", "").startswith(UNKNOWN_SOURCE)
         self.sensor = stream_sensor(info)
 
     def packets(self, start: Cursor | None = None) -> Iterator[Packet]:

@@ -25,6 +25,7 @@ from streamstop.report.names import (
     LINEAR,
     NAMES,
     PRETRAINED,
+    data_name,
     name_of,
 )
 from streamstop.report.views.run import Facts, Score, Snapshot
@@ -186,15 +187,15 @@ def _not_from_scratch(snapshot: Snapshot) -> str:
 
 def result_sentence(snapshot: Snapshot) -> str:
     """The run's result in one sentence, with its strongest baseline."""
-    kind = "simulated" if snapshot.simulated else "real"
+    kind = data_name(snapshot.data)
     if not snapshot.labelled:
         beside = snapshot.labels_beside
         hint = f" (a label file lies next to it: --labels {beside})" if beside else ""
-        return f"Nothing was scored: this source of {kind} data has no labels{hint}. " + (
+        return f"Nothing was scored: this source of {kind} has no labels{hint}. " + (
             _most_predicted(snapshot)
         )
     own = snapshot.headline
-    over = f"Over {plural(snapshot.segments, 'segment')} of {kind} data"
+    over = f"Over {plural(snapshot.segments, 'segment')} of {kind}"
     who = "the learner"
     if snapshot.trained:
         who = "the frozen network" if snapshot.frozen else "the learner, which started pretrained,"

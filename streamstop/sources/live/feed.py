@@ -45,7 +45,8 @@ class LiveFeed(Protocol):
     sensor
         Size in pixels.
     simulated
-        True if it is known that no camera made these events.
+        True if it is known that no camera made these events. A feed that cannot know has a further
+        attribute, `origin_known`, which is False.
     idle_us
         After this long without events, time is taken to have passed without events.
     waits

@@ -51,7 +51,7 @@ class StreamRecorder:
     max_bytes
         Size limit of the file.
     simulated
-        Marks the events as made by no camera.
+        Marks the events as made by no camera; None, as of unknown origin.
     info
         Further attributes for the header, by name.
 
@@ -71,7 +71,7 @@ class StreamRecorder:
         sensor: SensorSize,
         *,
         max_bytes: int = 1 << 62,
-        simulated: bool = False,
+        simulated: bool | None = False,
         info: Mapping[str, str] | None = None,
     ) -> None:
         self.events = 0

@@ -180,6 +180,7 @@ class LiveSource(SourceBase):
     ) -> None:
         self.name, self.format = feed.name, feed.format
         self.sensor, self.simulated = feed.sensor, feed.simulated
+        self.origin_known = getattr(feed, "origin_known", True)
         self.labels = labels
         self.recorder: Recorder | None = None
         self._feed = feed

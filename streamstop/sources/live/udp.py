@@ -11,7 +11,8 @@ Guarantees:
 
 Does not:
 
-- Tell who sends, or what the network lost: the layout has no sequence numbers.
+- Tell who sends, whether a camera made the events, or what the network lost: the layout has no
+  header and no sequence numbers.
 
 Layout: an event is two little-endian u16, `y | p << 15` and `x | flag << 15`. Where the flag is 0 a
 u32 time in us follows, whose wraps (71.6 min) are undone; a silence longer than half of that looks
@@ -42,7 +43,8 @@ RECEIVE_BUFFER_BYTES = 1 << 24
 as Linux counts. The system may grant less (net.core.rmem_max)."""
 
 TIMES = ("packet", "arrival")
-OPTIONS = ("sensor", "times")
+ORIGINS = ("real", "simulated")
+OPTIONS = ("sensor", "times", "origin")
 IDLE_US = 50_000
 
 _READ_BYTES = 4 * MAX_PACKET_EVENTS
@@ -67,6 +69,8 @@ class UdpFeed(SocketFeed):
         Size in pixels, which the layout does not contain.
     times
         "packet" uses the timestamps of events that have one; "arrival" uses none.
+    origin
+        "real" or "simulated", where the user knows; the layout does not say.
     name
         The URI; "" makes it from the address.
 
@@ -88,13 +92,20 @@ class UdpFeed(SocketFeed):
     """
 
     format = "udp"
-    simulated = False
     idle_us = IDLE_US
     waits = False
 
     def __init__(
-        self, host: str, port: int, sensor: SensorSize, *, times: str = "packet", name: str = ""
+        self,
+        host: str,
+        port: int,
+        sensor: SensorSize,
+        *,
+        times: str = "packet",
+        origin: str = "",
+        name: str = "",
     ) -> None:
+        self.simulated, self.origin_known = origin == "simulated", origin != ""
         self.sensor = sensor
         self._by_arrival = times == "arrival"
         self._loop = compiled_loop()  # now, so that no datagram waits for compilation
@@ -239,7 +250,7 @@ def _many(count: int, what: str) -> str:
 
 
 def open_udp(uri: str, sensor: SensorSize | None = None) -> UdpFeed:
-    """Listen on the address of a URI: `udp://HOST:PORT?sensor=WxH&times=packet`.
+    """Listen on the address of a URI: `udp://HOST:PORT?sensor=WxH&times=packet&origin=real`.
 
     Parameters
     ----------
@@ -268,7 +279,13 @@ def open_udp(uri: str, sensor: SensorSize | None = None) -> UdpFeed:
             f"times={times} is not one of {', '.join(TIMES)} (packet: the events' own times, if "
             f"they have any; arrival: when they arrived): {uri}"
         )
-    return UdpFeed(address.host, address.port, size, times=times, name=uri)
+    origin = address.options.get("origin", "")
+    if origin not in ("", *ORIGINS):
+        raise UsageError(
+            f"origin={origin} is not one of {', '.join(ORIGINS)} (leave it out where it is not "
+            f"known): {uri}"
+        )
+    return UdpFeed(address.host, address.port, size, times=times, origin=origin, name=uri)
 
 
 def _listen(host: str, port: int, name: str) -> socket.socket:

@@ -32,7 +32,7 @@ from streamstop.pipeline.logger import Progress as Progress
 from streamstop.pipeline.logger import RunLogger
 from streamstop.pipeline.samples import SamplePictures
 from streamstop.pipeline.summary import RunRecord, build_summary
-from streamstop.scenarios.stream import open_stream
+from streamstop.scenarios.stream import ScenarioStream, open_stream
 from streamstop.sources.live.registry import is_live
 
 RECORDING = "recording.aedat4"
@@ -51,7 +51,11 @@ class RunResult:
 
 
 def run(
-    config: Config, *, command: str = "", progress: Callable[[Progress], None] | None = None
+    config: Config,
+    *,
+    command: str = "",
+    progress: Callable[[Progress], None] | None = None,
+    stream: ScenarioStream | None = None,
 ) -> RunResult:
     """Stream the configured source once through a STOP learner; leave a run folder behind.
 
@@ -63,6 +67,8 @@ def run(
         What the user typed, for the report.
     progress : callable, optional
         Called about once per bin; it must be quick.
+    stream : ScenarioStream, optional
+        The configured source, where it is open already; the run closes it.
 
     Notes
     -----
@@ -75,14 +81,14 @@ def run(
     """
     torch.set_num_threads(config.run.num_threads)
     uri = config.source.uri or str(bundled_path("recordings/gestures"))
-    if is_live(uri) or config.source.speed:
-        warm_up(config)
-    stream = open_stream(config, uri)
     if config.labels.arrival == "delayed" and not config.labels.delay_us:
         raise UsageError(
             'labels.arrival = "delayed" needs labels.delay_us, from the beginning of a segment to '
             "the arrival of its label: say how long, in us"
         )
+    if is_live(uri) or config.source.speed:
+        warm_up(config)
+    stream = open_stream(config, uri) if stream is None else stream
     with stream.source:
         parts = build_run(config, stream)
         name = config.run.name or uri_stem(uri) or "run"
@@ -120,11 +126,16 @@ def _stream(parts: RunParts, logger: RunLogger) -> tuple[str, str]:
     evaluator.begin()
     try:
         with _interrupts_wait() as interrupted:
+
+            def stop_if_interrupted() -> None:
+                if interrupted:
+                    raise KeyboardInterrupt
+
+            bins.after_packet = stop_if_interrupted  # where no event comes, no bin does
             for one in bins:
                 evaluator.step(one)
                 logger.bin(one)
-                if interrupted:
-                    raise KeyboardInterrupt
+                stop_if_interrupted()
             evaluator.end_segment()
     except KeyboardInterrupt:
         status, message = "interrupted", "stopped by Ctrl-C"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import threading
 import time
@@ -14,10 +15,13 @@ import numpy as np
 import pytest
 
 from streamstop.errors import SourceError
-from streamstop.events.packet import SensorSize, make_events
+from streamstop.events.packet import SensorSize, empty_events, make_events
 from streamstop.formats.aedat.aedat4_writer import write_aedat4
 from streamstop.pipeline.configure import load_config
 from streamstop.pipeline.run import RunResult, run
+from streamstop.report.pages.run import write_report
+from streamstop.sources.live import registry
+from streamstop.sources.live.feed import FeedChunk, LiveFeed
 from streamstop.tools.send import SendResult, send_recording
 
 SMALL = (
@@ -133,6 +137,38 @@ def test_udp_with_pauses_replays_from_its_tee_to_the_same_bytes(tmp_path: Path) 
     assert again.summary["n_bins"] == live.summary["n_bins"]
     for name in ("metrics.jsonl", "weights.safetensors"):
         assert (live.run_dir / name).read_bytes() == (again.run_dir / name).read_bytes(), name
+
+
+class Interrupting(LiveFeed):
+    """A feed without an event, that sends Ctrl-C once the run handles it."""
+
+    name = format = "silent"
+    sensor = SensorSize(16, 16)
+    simulated, waits, idle_us = True, False, 20_000
+
+    def __init__(self) -> None:
+        self.sent = False
+
+    def read(self, timeout_s: float) -> FeedChunk | None:
+        if not self.sent and signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            self.sent = True
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(timeout_s)
+        return FeedChunk(empty_events())
+
+    def close(self) -> None: ...
+
+
+def test_ctrl_c_before_the_first_event_ends_the_run_with_its_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = Interrupting()
+    monkeypatch.setattr(registry, "open_feed", lambda *_: feed)
+    result = go("udp://:1?sensor=16x16", None, tmp_path)
+    assert feed.sent
+    assert (result.exit_code, result.summary["status"]) == (130, "interrupted")
+    assert result.summary["n_bins"] == result.summary["ledger"]["received"] == 0
+    assert write_report(result.run_dir).stat().st_size > 1000
 
 
 @pytest.mark.parametrize("record", [True, False])

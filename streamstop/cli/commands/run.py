@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
-from contextlib import redirect_stdout
-from typing import Annotated, Literal, NoReturn
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -18,6 +18,12 @@ from streamstop.config.recipe import to_toml
 from streamstop.config.sections import Config
 from streamstop.errors import UsageError
 from streamstop.pipeline.configure import load_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from streamstop.pipeline.run import RunResult
+    from streamstop.scenarios.stream import ScenarioStream
 
 EXAMPLES = (
     ("streamstop run", "the bundled demo"),
@@ -255,38 +261,46 @@ def run(
             check_data_present(recipe, [config.source.uri], otherwise=WITHOUT_DATA)
         if chosen:
             _run_seeds(config, chosen, jobs, as_json=as_json, quiet=quiet)
-        _look_for_camera(config.source.uri)
-        # These import torch, which --help must not wait for.
-        from streamstop.cli.display.run_progress import RunProgress, RunState
-        from streamstop.cli.display.summary import print_summary
-        from streamstop.pipeline import run as pipeline
-        from streamstop.report.pages.run import write_report
-
-        command = _command(None)
-        # What a library prints during the run is not part of the result.
-        with RunProgress(quiet=quiet) as line, redirect_stdout(sys.stderr):
-
-            def show(now: pipeline.Progress) -> None:
-                if line.due:
-                    state = RunState(
-                        events=now.events,
-                        stream_us=now.stream_us,
-                        segments=now.segment,
-                        segments_total=now.segments,
-                        accuracy=now.accuracy,
-                        decision=now.prediction,
-                    )
-                    line.update(state)
-
-            progress = show if line.shown else None
-            result = pipeline.run(config, command=command, progress=progress)
-            report = write_report(result.run_dir)
+        with _live_opened(config, quiet=quiet) as stream:
+            result, report = _run_once(config, stream, quiet=quiet)
         if as_json:
             print(json.dumps(result.summary, indent=2))
         else:
+            from streamstop.cli.display.summary import print_summary
+
             print_summary(result.summary, report)
         sys.stdout.flush()
     raise typer.Exit(result.exit_code)
+
+
+def _run_once(
+    config: Config, stream: ScenarioStream | None, *, quiet: bool
+) -> tuple[RunResult, Path]:
+    """Run, and write the report; the result and the report's path."""
+    # These import torch, which --help must not wait for.
+    from streamstop.cli.display.run_progress import RunProgress, RunState
+    from streamstop.pipeline import run as pipeline
+    from streamstop.report.pages.run import write_report
+
+    command = _command(None)
+    # What a library prints during the run is not part of the result.
+    with RunProgress(quiet=quiet) as line, redirect_stdout(sys.stderr):
+
+        def show(now: pipeline.Progress) -> None:
+            if line.due:
+                state = RunState(
+                    events=now.events,
+                    stream_us=now.stream_us,
+                    segments=now.segment,
+                    segments_total=now.segments,
+                    accuracy=now.accuracy,
+                    decision=now.prediction,
+                )
+                line.update(state)
+
+        progress = show if line.shown else None
+        result = pipeline.run(config, command=command, progress=progress, stream=stream)
+        return result, write_report(result.run_dir)
 
 
 def _seeds(
@@ -345,11 +359,38 @@ def _command(seed: int | None) -> str:
     return shlex.join(["streamstop", *args])
 
 
-def _look_for_camera(uri: str) -> None:
-    """Raise SourceError if the camera is missing, before the slow import of torch."""
-    from streamstop.sources.live.registry import CAMERAS
+@contextmanager
+def _live_opened(config: Config, *, quiet: bool) -> Iterator[ScenarioStream | None]:
+    """Open a socket, or look for a camera, before the slow import of torch, and say so at once.
+
+    What a socket receives from here on waits until the run begins. A camera is opened by the run.
+    None for a camera and for recordings.
+
+    Raises
+    ------
+    SourceError, UsageError
+        If the camera is missing, or the socket cannot be opened.
+    """
+    from streamstop.sources.live.registry import CAMERAS, is_live
+
+    uri = config.source.uri
+    if not is_live(uri):
+        yield None
+        return
+    from streamstop.cli.display.live_line import print_opened
 
     if uri.partition("?")[0] in CAMERAS:
         from streamstop.sources.live.cameras.open import find_camera
 
         find_camera(uri)
+        print_opened(f"{uri} found", waits=False, quiet=quiet)
+        yield None
+        return
+    from streamstop.scenarios.stream import open_stream
+
+    stream = open_stream(config)
+    with stream.source:
+        if stream.live is not None:
+            print_opened(stream.live.announcement, waits=True, quiet=quiet)
+            stream.live.start()
+        yield stream

@@ -104,6 +104,10 @@ class DvTcpFeed(SocketFeed):
             self.close()
             raise
 
+    def announcement(self) -> str:
+        """What is open now, in a few words for the user."""
+        return f"connected to {self.name.partition('?')[0]}, sensor {self.sensor}"
+
     def read(self, timeout_s: float) -> FeedChunk | None:
         """The events since the last call; see `LiveFeed.read`. None once the server has ended."""
         with self._lock:

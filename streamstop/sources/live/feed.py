@@ -60,6 +60,14 @@ class LiveFeed(Protocol):
     idle_us: int
     waits: bool
 
+    def announcement(self) -> str:
+        """What is open now, in a few words for the user."""
+        return f"{self.name} is open, sensor {self.sensor}"
+
+    def warm_up(self) -> None:
+        """What a first `read` would otherwise wait for; called once, before it."""
+        return  # nothing by default
+
     def read(self, timeout_s: float) -> FeedChunk | None:
         """What was received since the last call; empty if nothing was within `timeout_s`.
 

@@ -192,8 +192,22 @@ class LiveSource(SourceBase):
         self._stop = threading.Event()
         self._reader = threading.Thread(target=self._read, name="feed", daemon=True)
 
+    @property
+    def announcement(self) -> str:
+        """What is open, in a few words for the user."""
+        return self._feed.announcement()
+
+    def start(self) -> None:
+        """Begin to read the feed; what comes waits in the ring until it is iterated over."""
+        if self._reader.ident is None:
+            self._feed.warm_up()
+            self._reader.start()
+
     def __iter__(self) -> Iterator[Packet]:
         """Packets as they come, and marks of the clock where none come.
+
+        Until the first event a packet without events comes every `tick_us`, so that whoever waits
+        can stop.
 
         Raises
         ------
@@ -202,7 +216,7 @@ class LiveSource(SourceBase):
         DamageError
             At the first damage, if `strict`.
         """
-        self._reader.start()
+        self.start()
         end_s = self._clock() + self._seconds if self._seconds else float("inf")
         index, last_us, passed_us = 0, None, None
         arrived_s = self._clock()
@@ -233,7 +247,7 @@ class LiveSource(SourceBase):
                     until_us = passed_us = now_us
                     if self.recorder is not None:
                         self.recorder.mark(until_us)
-            if until_us is not None or dropped or damage:
+            if until_us is not None or dropped or damage or last_us is None:
                 at = Cursor(self.name, 0, index, last_us or 0)
                 yield Packet(empty_events(), at, until_us, dropped, tuple(damage))
         self._stop.set()

@@ -116,6 +116,25 @@ def test_what_came_is_handed_over_in_order() -> None:
     assert all(packet.arrived_s is not None for packet in whole.packets if len(packet.events))
 
 
+def test_what_comes_between_opening_and_the_run_waits() -> None:
+    events = random_events(1_000)
+    feed = Script([FeedChunk(events)], endless=True)
+    with LiveSource(feed) as source:
+        source.start()
+        assert feed.drained.wait(60.0)
+        first = next(iter(source))
+    assert same(first.events, events)
+
+
+def test_until_the_first_event_whoever_waits_gets_control() -> None:
+    """Packets without events and without marks: time has not begun."""
+    feed = Script([], endless=True)
+    with LiveSource(feed, tick_us=1_000) as source:
+        packets = iter(source)
+        for packet in (next(packets) for _ in range(3)):
+            assert len(packet.events) == 0 and packet.until_us is None
+
+
 def test_a_full_ring_drops_the_oldest_and_counts_them() -> None:
     ring = EventRing(100_000, waits=False)
     events = random_events(150_000)

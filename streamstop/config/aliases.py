@@ -123,6 +123,7 @@ KEPT = {("segments", "order"), ("learner", "loss"), ("train", "loss"), ("network
 
 ADDED: dict[int, dict[tuple[str, str], Any]] = {
     2: {
+        ("source", "max_latency_ms"): 0,
         ("binning", "hot_pixels"): "keep",
         ("binning", "refractory_us"): 0,
     },

@@ -48,6 +48,13 @@ class SourceConfig:
         "end a live run after so many seconds; 0: when the source ends, or on Ctrl-C",
         at_least=0.0,
     )
+    max_latency_ms: int = config_field(
+        500,
+        "drop events of a live source that have waited longer than this; 0: none, while there is "
+        "room for 4 million",
+        at_least=0,
+        at_most=10**9,
+    )
     record: bool = config_field(True, "record a live source in the run folder, for replay")
     record_max_mb: int = config_field(
         4096, "largest size of that recording, in megabytes", at_least=1

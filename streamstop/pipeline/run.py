@@ -25,6 +25,7 @@ from streamstop.config.recipe import to_toml
 from streamstop.config.sections import Config
 from streamstop.config.uri_paths import uri_stem
 from streamstop.errors import DamageError, DivergedError, SourceError, UsageError
+from streamstop.events.ledger import EventLedger
 from streamstop.pipeline.build import RunParts, build_run, record, warm_up
 from streamstop.pipeline.configure import absolute_paths
 from streamstop.pipeline.folder import RunFolder, write_text
@@ -38,7 +39,14 @@ from streamstop.sources.live.registry import is_live
 RECORDING = "recording.aedat4"
 """In a live run's folder: what the source sent, to run again."""
 
-EXIT_CODES = {"complete": 0, "damaged": 4, "diverged": 5, "interrupted": 130}
+EXIT_CODES = {"complete": 0, "overloaded": 0, "damaged": 4, "diverged": 5, "interrupted": 130}
+
+
+TOO_SLOW = ("overload", "ring_overflow", "at_stop")
+"""Causes of dropped events of a live source that a faster learner would have taken."""
+
+MANY_DROPPED = 0.1
+"""A live run that dropped a larger fraction of its events is overloaded."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +165,16 @@ def _stream(parts: RunParts, logger: RunLogger) -> tuple[str, str]:
     logger.finish()
     if status == "complete" and bins.ledger.damage_count and not source.live:
         status = "damaged"  # what a live source loses is counted, and nobody can repair it
+    if status == "complete" and source.live and _dropped(bins.ledger) > MANY_DROPPED:
+        status = "overloaded"
+        message = f"{100 * _dropped(bins.ledger):.0f} % of the events were dropped"
     return status, message
+
+
+def _dropped(ledger: EventLedger) -> float:
+    """The fraction of the events that the learner was too slow to take."""
+    lost = sum(ledger.dropped[cause] for cause in TOO_SLOW)
+    return lost / ledger.received if ledger.received else 0.0
 
 
 @contextmanager

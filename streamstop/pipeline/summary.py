@@ -164,6 +164,7 @@ def _recording(record: RunRecord) -> dict[str, Any] | None:
     return {
         "file": record.recording,
         "events": recorder.events,
+        "events_not_taken": recorder.not_taken,
         "events_not_recorded": recorder.not_recorded,
         "ended_early": recorder.full,
     }

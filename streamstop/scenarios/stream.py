@@ -108,6 +108,7 @@ def open_stream(config: Config, uri: str = "") -> ScenarioStream:
         limit=config.segments.max_segments,
         align_us=config.binning.bin_us,
         seconds=config.source.duration_s,
+        max_latency_ms=config.source.max_latency_ms,
     )
     if orders and not isinstance(opened, FolderSource):
         raise UsageError(

@@ -184,7 +184,9 @@ def description(
     simulated: bool | None,
     marks_by: str = "",
 ) -> str:
-    """The XML of a header: an event stream, and a trigger stream if `marks_by` names its writer.
+    """The XML of a header: an event stream; those of a recorder, if `marks_by` names it.
+
+    A recorder has a stream of triggers, its marks, and one of the events that no run has taken.
 
     Parameters
     ----------
@@ -198,22 +200,27 @@ def description(
     def attribute(key: str, value: object, kind: str = "string") -> str:
         return f"<attr key={quoteattr(key)} type={quoteattr(kind)}>{escape(str(value))}</attr>"
 
-    return "\n".join(
-        (
-            '<dv version="2.0">',
-            '<node name="outInfo" path="/mainloop/Recorder/outInfo/">',
-            '<node name="0" path="/mainloop/Recorder/outInfo/0/">',
+    def events(stream: int, name: str) -> tuple[str, ...]:
+        return (
+            f'<node name="{stream}" path="/mainloop/Recorder/outInfo/{stream}/">',
             attribute("compression", compression.upper()),
             attribute("originalModuleName", "streamstop"),
-            attribute("originalOutputName", "events"),
+            attribute("originalOutputName", name),
             attribute("typeDescription", "Array of events (polarity ON/OFF)."),
             attribute("typeIdentifier", "EVTS"),
-            '<node name="info" path="/mainloop/Recorder/outInfo/0/info/">',
+            f'<node name="info" path="/mainloop/Recorder/outInfo/{stream}/info/">',
             attribute("sizeX", sensor.width, "int"),
             attribute("sizeY", sensor.height, "int"),
             *(attribute(key, value) for key, value in sorted(attributes.items())),
             "</node>",
             "</node>",
+        )
+
+    return "\n".join(
+        (
+            '<dv version="2.0">',
+            '<node name="outInfo" path="/mainloop/Recorder/outInfo/">',
+            *events(0, "events"),
             *(
                 (
                     '<node name="1" path="/mainloop/Recorder/outInfo/1/">',
@@ -226,6 +233,7 @@ def description(
                     attribute("source", "streamstop"),
                     "</node>",
                     "</node>",
+                    *events(2, "not_taken"),
                 )
                 if marks_by
                 else ()

@@ -114,6 +114,8 @@ FILTERS = ("hot_pixel", "refractory")
 def warnings(snapshot: Snapshot) -> list[str]:
     """What a reader must see before any score: how the run ended, and what was lost."""
     ledger, found = snapshot.ledger, []
+    if snapshot.status == "overloaded":
+        found.append(_overloaded(snapshot))
     if snapshot.trained:
         found.append(f"{initial_weights_sentence(snapshot)} {_not_from_scratch(snapshot)}")
     so_far = plural(snapshot.segments, "segment") if snapshot.labelled else "the bins"
@@ -127,7 +129,7 @@ def warnings(snapshot: Snapshot) -> list[str]:
             "there. All figures below cover the part before; they are not those of a trained "
             "network."
         )
-    elif snapshot.status not in ("complete", "damaged"):
+    elif snapshot.status not in ("complete", "damaged", "overloaded"):
         found.append(f"This run ended with the status “{snapshot.status}”.")
     if ledger.damage_total or snapshot.status == "damaged":
         parts = plural(ledger.damage_total, "part") if ledger.damage_total else "part"
@@ -152,6 +154,17 @@ def warnings(snapshot: Snapshot) -> list[str]:
             "before this is explained."
         )
     return found
+
+
+def _overloaded(snapshot: Snapshot) -> str:
+    lost = [(cause, n) for cause, n in snapshot.ledger.dropped if n]
+    share = sum(n for _, n in lost) / max(snapshot.ledger.received, 1)
+    causes = ", ".join(f"{cause.replace('_', ' ')} {whole(n)}" for cause, n in lost)
+    return (
+        f"Overloaded: {percent(share)} of the events were dropped ({causes}), since they came "
+        "faster than the learner took them. All figures below are of the rest. Wider bins "
+        "(binning.bin_us), a smaller network or fewer events help."
+    )
 
 
 def initial_weights_sentence(snapshot: Snapshot) -> str:

@@ -92,8 +92,8 @@ class LiveFeed(Protocol):
 class Recorder(Protocol):
     """Receives a copy of the events: `streamstop.sources.live.recorder.StreamRecorder`."""
 
-    def write(self, events: Events) -> None:
-        """Record events, in the order in which they came."""
+    def write(self, events: Events, *, taken: bool = True) -> None:
+        """Record events, in the order in which they came, and whether the run took them."""
 
     def mark(self, until_us: int) -> None:
         """Record that time has reached `until_us` with no more events before it."""

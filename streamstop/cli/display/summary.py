@@ -54,7 +54,7 @@ def print_summary(
     if snapshot.simulated:
         console.print(Text("SIMULATED DATA", style="bold yellow"))
     elif snapshot.data != "real":
-        console.print(Text(f"{UNKNOWN_DATA}: nobody said whether a camera sent it", style="yellow"))
+        console.print(Text(UNKNOWN_DATA.upper(), style="yellow"))
     print_paragraph(console, run_text.result_sentence(snapshot), "bold")
     console.print()
     if snapshot.labelled:

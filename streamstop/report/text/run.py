@@ -25,6 +25,7 @@ from streamstop.report.names import (
     LINEAR,
     NAMES,
     PRETRAINED,
+    UNKNOWN_DATA,
     data_name,
     name_of,
 )
@@ -107,6 +108,9 @@ def ledger_equation(snapshot: Snapshot) -> str:
 MANY_REJECTED = 0.01
 """A larger fraction of rejected events is a warning."""
 
+TOO_SLOW = ("overload", "ring_overflow", "at_stop")
+"""Causes of dropped events that a faster learner would have taken."""
+
 FILTERS = ("hot_pixel", "refractory")
 """Causes of rejection that the user asked for."""
 
@@ -157,7 +161,7 @@ def warnings(snapshot: Snapshot) -> list[str]:
 
 
 def _overloaded(snapshot: Snapshot) -> str:
-    lost = [(cause, n) for cause, n in snapshot.ledger.dropped if n]
+    lost = [(cause, n) for cause, n in snapshot.ledger.dropped if n and cause in TOO_SLOW]
     share = sum(n for _, n in lost) / max(snapshot.ledger.received, 1)
     causes = ", ".join(f"{cause.replace('_', ' ')} {whole(n)}" for cause, n in lost)
     return (
@@ -172,7 +176,9 @@ def initial_weights_sentence(snapshot: Snapshot) -> str:
     weights = snapshot.weights
     if not weights:
         return ""
-    then = "only predicts (frozen)" if snapshot.frozen else "continued to learn"
+    then = "continued to learn" if snapshot.labelled else "only predicted: it had no labels"
+    if snapshot.frozen:
+        then = "only predicts (frozen)"
     return (
         f"The network started with the weights of {weights.get('path', 'a file')} "
         f"(sha256 {str(weights.get('sha256', ''))[:12]}) and {then}.{_initial_lda(weights)}"
@@ -204,7 +210,8 @@ def result_sentence(snapshot: Snapshot) -> str:
     if not snapshot.labelled:
         beside = snapshot.labels_beside
         hint = f" (a label file lies next to it: --labels {beside})" if beside else ""
-        return f"Nothing was scored: this source of {kind} has no labels{hint}. " + (
+        what = "source" if kind == UNKNOWN_DATA else f"source of {kind}"
+        return f"Nothing was scored: this {what} has no labels{hint}. " + (
             _most_predicted(snapshot)
         )
     own = snapshot.headline

@@ -197,6 +197,18 @@ def test_a_frozen_run_is_called_frozen_and_no_learner(fake_run: MakeRun) -> None
     assert "Frozen" not in found
     unlabelled = load_snapshot(fake_run("u", labelled=False, overrides={"weights": WEIGHTS}))
     assert not any("score" in warning for warning in run_text.warnings(unlabelled))
+    (warning,) = run_text.warnings(unlabelled)
+    assert "only predicted: it had no labels" in warning and "learn" not in warning
+
+
+def test_an_overloaded_run_says_so_first(fake_run: MakeRun) -> None:
+    snapshot = load_snapshot(fake_run(status="overloaded", overrides={"weights": WEIGHTS}))
+    dropped = (("overload", 600), ("cut_off", 7))
+    ledger = replace(snapshot.ledger, received=1000, binned=393, dropped=dropped, rejected=())
+    first = run_text.warnings(replace(snapshot, ledger=ledger))[0]
+    assert first.replace(NBSP, " ").startswith(
+        "Overloaded: 60.0 % of the events were dropped (overload 600), since they came faster"
+    )
 
 
 def test_terms_of_the_protocol_have_units_and_idle_ones_are_left_out(fake_run: MakeRun) -> None:

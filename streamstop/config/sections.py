@@ -50,8 +50,7 @@ class SourceConfig:
     )
     max_latency_ms: int = config_field(
         500,
-        "drop events of a live source that have waited longer than this; 0: none, while there is "
-        "room for 4 million",
+        "drop events of a live source that waited longer; 0: none, while 4 million have room",
         at_least=0,
         at_most=10**9,
     )

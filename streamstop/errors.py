@@ -26,6 +26,14 @@ class SourceError(StreamstopError):
     exit_code = 3
 
 
+class NoEventsError(SourceError):
+    """The file holds no events, or a table that does not say which of its columns they are.
+
+    In a folder of recordings such a file is passed over; any other that cannot be opened is a
+    broken recording.
+    """
+
+
 class DamageError(StreamstopError):
     """The input is damaged and `--strict` asked to stop at the first damage."""
 

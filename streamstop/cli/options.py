@@ -64,7 +64,7 @@ Format = Annotated[
     str | None,
     typer.Option(
         help="Format of the new file, if not clear from its name: aedat4, aedat3, aedat2, evt3, "
-        "evt2, dat, npz, npy, csv, bin.",
+        "evt2, dat, npz, npy, csv, bin, dsec, metavision-hdf5.",
         show_default=False,
     ),
 ]
@@ -82,6 +82,22 @@ FromZero = Annotated[
         "--from-zero",
         metavar="",
         help="Shift times so that the first event is at 0; for formats with small time fields.",
+    ),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        metavar="txyp",
+        help="Text only: order of the columns, the letters t, x, y, p.",
+        show_default=False,
+    ),
+]
+Unit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="s|ms|us|ns",
+        help="Text only: unit of the times. [dim]\\[default: us][/dim]",
+        show_default=False,
     ),
 ]
 Force = Annotated[

@@ -12,6 +12,8 @@ from typing import Literal
 from streamstop.config.fields import config_field
 
 UNLABELLED_CLASSES = 11
+TAUGHT_CLASSES = 9
+"""Least number of outputs where classes are taught: new ones may come while the run goes on."""
 """Outputs of a network without named classes: as many as DVS-Gesture has."""
 
 MAX_OUTPUTS = 1 << 20
@@ -28,7 +30,9 @@ class SourceConfig:
     uri: str = config_field(
         "", "file, folder of labelled recordings, or camera; empty: the bundled recordings"
     )
-    labels: str = config_field("", "CSV of labels: class,startTime_usec,endTime_usec; empty: none")
+    labels: str = config_field(
+        "", "table of labels, perhaps with options, as in labels.csv?unit=s; empty: none"
+    )
     sensor: str = config_field(
         "",
         "sensor size, for files that do not state it, e.g. 346x260",
@@ -303,6 +307,19 @@ class LabelsConfig:
     delay_us: int = config_field(
         0,
         'from the start of a segment to its label, with arrival = "delayed"',
+        at_least=0,
+        at_most=MAX_US,
+    )
+    classes: str = config_field(
+        "",
+        'classes that may be taught while a stream without labels runs: "rock,paper", or how many',
+    )
+    segment_us: int = config_field(
+        500_000, "length of the segments of what is taught", at_least=0, at_most=MAX_US
+    )
+    memory_us: int = config_field(
+        300_000,
+        "with classes: between labels, predictions follow the stream with this time constant",
         at_least=0,
         at_most=MAX_US,
     )

@@ -22,6 +22,9 @@ from streamstop.events.labels import LabelTrack, Segment
 from streamstop.learning.learner import StopLearner
 from streamstop.scenarios.scenario import Domain, Schedule, domain_at
 
+FAR_US = 1 << 62
+"""End of a segment that has none yet."""
+
 
 class SegmentListener(Protocol):
     """What is informed of segments as they are scored and closed."""
@@ -44,7 +47,8 @@ class PrequentialEvaluator:
     learner : Learner
         Predicts and learns; a `StopLearner` or one of your own.
     labels : LabelTrack or None
-        Of the stream; None: the learner only predicts.
+        Of the stream; None: the learner only predicts. One without segments, whose `segments` is a
+        list, is filled by `teach`.
     untrained : StopLearner or None
         The same network with nothing trained below its readouts, the comparison that counts. By
         default a `StopLearner`'s `untrained_copy`; a learner of your own has none.
@@ -66,6 +70,11 @@ class PrequentialEvaluator:
         How domains follow from names of recordings, where the schedule has none.
     reinitialize : callable or None
         Called where a new task begins and the learner is to forget the ones before.
+    memory_us : int
+        Between segments the prediction follows the last bins, with this time constant; 0: all bins
+        since the last segment began.
+    taught_us : int
+        What is taught without an end is cut into segments of this length; 0: one segment.
 
     Attributes
     ----------
@@ -113,6 +122,8 @@ class PrequentialEvaluator:
         schedule: Schedule | None = None,
         domain_from: Domain = "lighting",
         reinitialize: Callable[[], None] | None = None,
+        memory_us: int = 0,
+        taught_us: int = 0,
     ) -> None:
         if untrained is None and isinstance(learner, StopLearner):
             untrained = learner.untrained_copy()
@@ -146,6 +157,8 @@ class PrequentialEvaluator:
         self._track: Sequence[Segment] = labels.segments if labels is not None else ()
         self._begun = -1
         self._ended = 0
+        self._taught: int | None = None
+        self._memory_us, self._taught_us = memory_us, taught_us
 
     def begin(self) -> None:
         """Before the first bin: test on held-out segments, if there are any."""
@@ -166,7 +179,9 @@ class PrequentialEvaluator:
             The class predicted for this bin.
         """
         if one.reset:
-            self.end_segment()
+            if self.test.segment is not None:
+                self.end_segment()
+                self._taught = None  # nobody said what comes after the gap
             self.test.learner.reset_state()
         width_us = one.end_us - one.start_us
         self.end_us, self.clock_us = one.end_us, one.clock_us + width_us
@@ -176,8 +191,11 @@ class PrequentialEvaluator:
             if self.test.segment is not None:
                 index, scored = self.test.step(x, one.counts, one.clock_us, one.events)
             else:
-                prediction = self.test.learner.predict(x, trace=False)
-                index, scored = self.test.current_prediction(prediction.log_probs), []
+                learner = self.test.learner
+                if self._memory_us and isinstance(learner, StopLearner):
+                    learner.fade(math.exp(-width_us / self._memory_us))
+                prediction = learner.predict(x, trace=False)
+                index, scored = self.test.current_prediction(prediction.log_probs).index, []
         self.bins += 1
         self._score(scored)
         self.prediction = self._classes[index]
@@ -185,7 +203,69 @@ class PrequentialEvaluator:
         segment = self.test.segment
         if segment is not None and self.clock_us + width_us > segment.end_us:
             self.end_segment()
+        elif segment is not None and self._is_full(segment):
+            self.end_segment()  # the next bin begins another one of the same class
         return self.prediction
+
+    def teach(self, name: str) -> None:
+        """From the next bin on the stream shows this class; "" ends it.
+
+        The bins until the end are a segment, predicted by weights from before its beginning, and
+        is appended to the label track.
+
+        Parameters
+        ----------
+        name : str
+            One of the learner's classes, or "".
+
+        Raises
+        ------
+        UsageError
+            If there is no such class, or the evaluation has a label track of its own.
+        DivergedError
+            If learning diverged in the segment that ends here.
+        """
+        if not self.teachable:
+            raise UsageError("the stream has labels of its own; nothing else can be taught in it")
+        (index,) = output_indices([name], self._classes) if name else (None,)
+        self.end_segment()
+        self._taught = index
+
+    @property
+    def teachable(self) -> bool:
+        """Whether `teach` may be called."""
+        return isinstance(self._track, list) and len(self._track) == self._ended
+
+    def past_segments(self, most: int) -> list[Segment]:
+        """The last segments that have begun, at most so many; labels are indices of the track."""
+        begun = self._begun + 1
+        return list(self._track[max(begun - most, 0) : begun])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """A name for each output."""
+        return self._classes
+
+    @property
+    def taught(self) -> str:
+        """The class that is being taught, "" for none."""
+        return "" if self._taught is None else self._classes[self._taught]
+
+    def rename_class(self, old: str, new: str) -> None:
+        """Give an output another name.
+
+        Raises
+        ------
+        UsageError
+            If there is no output of the old name, or one of the new.
+        """
+        if old not in self._classes or new in self._classes:
+            raise UsageError(f"class {old!r} cannot be called {new!r}")
+        names = tuple(new if one == old else one for one in self._classes)
+        self._classes = self.test.scores.classes = names
+        if isinstance(self.test.learner, StopLearner):
+            self.test.learner.class_names = names
+        self.predictions[new] = self.predictions.pop(old, 0)
 
     def accuracy(self) -> dict[str, float | None]:
         """Scores of the headline prediction so far: accuracy, balanced accuracy, kappas.
@@ -208,6 +288,11 @@ class PrequentialEvaluator:
         """Close the open segment, if there is one; raises DivergedError."""
         if self.test.segment is None:
             return
+        if self._taught is not None:
+            self.test.close_segment_at(self.clock_us)
+            assert isinstance(self._track, list)
+            self._track.append(self.test.segment)
+            self._begun += 1
         self._score(self.test.end_segment(self.clock_us))
         if self.listener is not None:
             self.listener.closed(self._ended, self.end_us)
@@ -227,6 +312,9 @@ class PrequentialEvaluator:
         """Open the segment that holds the whole bin, unless it or a later one was open before."""
         if self.test.segment is not None:
             return
+        if self._taught is not None:
+            self.test.begin_segment(Segment(one.clock_us, FAR_US, self._taught))
+            return
         i = bisect_right(self._track, one.clock_us, key=lambda s: s.start_us) - 1
         if i > self._begun and self.clock_us <= self._track[i].end_us:
             if self.held_out is not None:
@@ -236,6 +324,10 @@ class PrequentialEvaluator:
             segment = self._track[i]
             self.test.begin_segment(segment._replace(label=self.outputs[segment.label]))
             self._begun = i
+
+    def _is_full(self, segment: Segment) -> bool:
+        length_us = self.clock_us - segment.start_us
+        return self._taught is not None and 0 < self._taught_us <= length_us
 
     def _is_new_task(self, segment: int) -> bool:
         began = max(self._begun, 0)

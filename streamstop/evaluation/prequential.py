@@ -96,6 +96,25 @@ class Learner(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class BinPrediction:
+    """The headline prediction of one bin.
+
+    Attributes
+    ----------
+    index
+        The class.
+    probabilities
+        Of every class, shape (classes,).
+    readout
+        "linear" or "lda".
+    """
+
+    index: int
+    probabilities: NDArray[np.float64]
+    readout: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScoredSegment:
     """One predicted segment, with what is needed to score and learn it when its label arrives."""
 
@@ -149,6 +168,8 @@ class PrequentialProtocol:
         The scores so far.
     loss : float or None
         Mean loss of the last segment.
+    prediction : BinPrediction or None
+        Of the last bin.
     unscored : int
         Segments that were given up because too many waited for their label.
     undelivered : list of ScoredSegment
@@ -171,6 +192,7 @@ class PrequentialProtocol:
         self.frozen = frozen
         self.scores = StreamMetrics(classes)
         self.loss: float | None = None
+        self.prediction: BinPrediction | None = None
         self.unscored = 0
         self.undelivered: list[ScoredSegment] = []
         self._initial_readout = frozen.network.readout.clone() if frozen is not None else None
@@ -247,7 +269,7 @@ class PrequentialProtocol:
         self._counts = total if self._counts is None else self._counts + total
         self._events += int(total.sum()) if events is None else events
         self._bins += 1
-        predicted = self.current_prediction(prediction.log_probs)
+        predicted = self.current_prediction(prediction.log_probs).index
         if immediate or not label_is_here:
             self.scores.update_bin(segment.label, predicted)
         if label_is_here:
@@ -257,12 +279,28 @@ class PrequentialProtocol:
                 self.frozen.learn(segment.label)
         return predicted, scored
 
-    def current_prediction(self, linear: NDArray[np.float64]) -> int:
-        """The class predicted now: by the linear readout, or by LDA from the rates so far."""
-        if self.active_readout() == "linear":
-            return int(linear.argmax())
-        prediction = self.learner.predict_segment()
-        return int(linear.argmax() if prediction.lda is None else prediction.lda.argmax())
+    def current_prediction(self, linear: NDArray[np.float64]) -> BinPrediction:
+        """The prediction now: by the linear readout, or by LDA from the rates so far.
+
+        Parameters
+        ----------
+        linear : ndarray of shape (classes,)
+            Log-probabilities of the linear readout.
+        """
+        readout, log_probs = "linear", linear
+        if self.active_readout() != "linear":
+            scores = self.learner.predict_segment().lda
+            if scores is not None:
+                readout, log_probs = "lda", scores - scores.max()
+        probabilities = np.exp(log_probs)
+        probabilities /= probabilities.sum()
+        self.prediction = BinPrediction(int(log_probs.argmax()), probabilities, readout)
+        return self.prediction
+
+    def close_segment_at(self, end_us: int) -> None:
+        """Give the open segment its end, where it was opened without one."""
+        assert self._segment is not None
+        self._segment = self._segment._replace(end_us=end_us)
 
     def end_segment(self, now_us: int) -> list[ScoredSegment]:
         """Close the open segment; returns the segments that were scored.

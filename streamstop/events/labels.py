@@ -1,24 +1,22 @@
-"""Labels: segments of a stream, label tracks, and label CSV files.
+"""Labels: segments of a stream, label tracks, and what label files are called.
 
 A segment is a labelled interval [start_us, end_us). On disk a track is a CSV with the columns of
-DVS-Gesture: `class,startTime_usec,endTime_usec`.
+DVS-Gesture: `class,startTime_usec,endTime_usec`; `streamstop.events.label_table` reads others, too.
 
 Guarantees:
 
-- Intervals that are read are in time order and do not overlap; each has its line, for messages.
 - Class names are kept as written.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from streamstop.errors import SourceError, UsageError
+from streamstop.errors import UsageError
 
 CLASS_NAMES = "gesture_mapping.csv"
 """A file next to label files, as in DVS-Gesture, with names of classes that are numbers."""
@@ -88,73 +86,12 @@ def sorted_classes(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_label_csv(head: bytes) -> bool:
-    """Whether a file that begins with `head` has the first line of a label CSV."""
+    """Whether a file that begins with `head` has the documented first line of a label CSV.
+
+    Only this header tells labels from events or any other table, whatever the file is called.
+    """
     line = head.removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0]
     return [cell.strip() for cell in line.split(b",")] == [name.encode() for name in CSV_COLUMNS]
-
-
-def read_label_csv(
-    path: str | Path, fix: Callable[[list[LabelInterval]], list[LabelInterval]] | None = None
-) -> list[LabelInterval]:
-    """The intervals of a label CSV, in time order.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    fix : callable, optional
-        Corrects known errors of the file, before overlaps are checked.
-
-    Returns
-    -------
-    list of LabelInterval
-
-    Raises
-    ------
-    SourceError
-        If the file cannot be read.
-    UsageError
-        If it is not a label CSV, a line cannot be parsed, intervals overlap or there are none.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_CSV_BYTES + 1)
-    except OSError as error:
-        raise SourceError(f"the labels cannot be opened: {error.strerror}: {path}") from error
-    if len(content) > MAX_CSV_BYTES:
-        raise UsageError(f"label file larger than the {MAX_CSV_BYTES} bytes allowed: {path}")
-    if not is_label_csv(content):
-        raise UsageError(f"the first line of a label file is {','.join(CSV_COLUMNS)}: {path}")
-    intervals = []
-    rows = csv.reader(content.decode("utf-8-sig", errors="replace").splitlines())
-    for line, row in enumerate(rows, start=1):
-        cells = [cell.strip() for cell in row]
-        if line == 1 or not any(cells):
-            continue
-        try:
-            name, start, end = cells
-            interval = LabelInterval(int(start), int(end), name, line)
-        except ValueError:
-            raise UsageError(
-                f"line {line} is not a class and two whole numbers of microseconds: "
-                f"{','.join(row)[:80]!r}: {path}"
-            ) from None
-        if not name or interval.start_us >= interval.end_us:
-            why = "ends before it begins" if name else "names no class"
-            raise UsageError(f"the interval of line {line} {why}: {','.join(row)[:80]!r}: {path}")
-        intervals.append(interval)
-    if not intervals:
-        raise UsageError(f"the label file holds no interval: {path}")
-    intervals.sort()
-    if fix is not None:
-        intervals = fix(intervals)
-    for one, following in pairwise(intervals):
-        if following.start_us < one.end_us:
-            raise UsageError(
-                f"the intervals of lines {one.line} and {following.line} overlap, from "
-                f"{following.start_us} us to {min(one.end_us, following.end_us)} us: {path}"
-            )
-    return intervals
 
 
 def apply_class_names(classes: tuple[str, ...], folder: Path) -> tuple[str, ...]:
@@ -190,50 +127,3 @@ def _class_names(path: Path) -> dict[str, str]:
 def label_names(recording: Path) -> tuple[Path, Path]:
     """Possible label files of `rec.aedat4`, in its folder: `rec_labels.csv`, else `rec.csv`."""
     return recording.with_name(f"{recording.stem}_labels.csv"), recording.with_suffix(".csv")
-
-
-def align_intervals(
-    intervals: Sequence[LabelInterval], first_us: int, last_us: int, path: str | Path
-) -> list[LabelInterval]:
-    """Label intervals in a recording's own time.
-
-    Times are the recording's own where every interval lies at least by half within the recording;
-    else they count from its first event, where that holds. An interval may begin a little before
-    the first event or end after the last: time goes on without events.
-
-    Parameters
-    ----------
-    intervals : sequence of LabelInterval
-        As read, in time order.
-    first_us, last_us : int
-        Times of the recording's first and last event.
-    path : str or Path
-        The label file, for messages.
-
-    Returns
-    -------
-    list of LabelInterval
-
-    Raises
-    ------
-    UsageError
-        If the intervals fit in neither way.
-    """
-    for shift in (0, first_us):
-        moved = [
-            one._replace(start_us=one.start_us + shift, end_us=one.end_us + shift)
-            for one in intervals
-        ]
-        inside = (min(one.end_us, last_us + 1) - max(one.start_us, first_us) for one in moved)
-        if all(
-            2 * shared >= one.end_us - one.start_us
-            for shared, one in zip(inside, moved, strict=True)
-        ):
-            return moved
-    lines = f"{len(intervals)} intervals from {intervals[0].start_us} to {intervals[-1].end_us} us"
-    raise UsageError(
-        f"the labels do not fit the recording: {lines}, but its events lie from {first_us} to "
-        f"{last_us} us ({last_us - first_us} us long), and neither the recording's own times nor "
-        f"times from its first event bring every interval inside; are they of another recording? "
-        f"{path}"
-    )

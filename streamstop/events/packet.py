@@ -1,6 +1,7 @@
 """Events, packets and cursors: the data types that sources and the binner share.
 
 An event is (t, x, y, p): time in microseconds, column, row, and polarity (True is ON, brighter).
+Column 0 is the left and row 0 the top of the picture, as in images, whatever the file counts from.
 A packet is a bounded array of events from a source, with the status of the source: its position
 (cursor), how far time has come, what was lost and what was damaged.
 """
@@ -71,6 +72,8 @@ COMMON_SENSORS = (
     SensorSize(320, 320),
     SensorSize(640, 480),
     SensorSize(1280, 720),
+    SensorSize(1280, 800),
+    SensorSize(1280, 960),
 )
 """Sensors of the usual cameras and data sets, from the smallest on."""
 

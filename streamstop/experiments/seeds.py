@@ -41,6 +41,7 @@ from streamstop.sources.live.registry import is_live
 
 if TYPE_CHECKING:
     from streamstop.pipeline.run import Progress, RunResult
+    from streamstop.sources.base import Source
 
 MAX_SEEDS = 1000
 """More in one command are a slip of the pen."""
@@ -125,6 +126,7 @@ def run_seeds(
     report: Callable[[Path], object] | None = None,
     progress: Callable[[SeedProgress], None] | None = None,
     run: Callable[..., RunResult] | None = None,
+    opened: Callable[[Source], None] | None = None,
 ) -> SeedsResult:
     """Run a configuration with each seed; leave a joint folder with a run folder for each.
 
@@ -133,6 +135,7 @@ def run_seeds(
     report : called in the seed's process with its finished run folder; a module's function.
     progress : called now and then, with one seed's.
     run : what runs one seed, a module's function; `streamstop.pipeline.run` if None.
+    opened : called in the process of the first seed with the opened source; a module's function.
 
     Ctrl-C ends all runs early and keeps what they did; seeds not begun are named as such. Where no
     run came so far as to sum up, it is raised again.
@@ -148,7 +151,7 @@ def run_seeds(
     name = config.run.name or uri_stem(config.source.uri) or "run"
     folder = new_folder(Path(config.run.output_dir), f"{name}-seeds", to_toml(config))
     jobs = jobs or max(1, _cores() // config.run.num_threads)
-    runs = _Runs(config, folder, command, progress, (report, run))
+    runs = _Runs(config, folder, command, progress, (report, run), opened)
     try:
         runs.all(seeds, jobs)
     finally:
@@ -185,12 +188,14 @@ class _Runs:
         command: Callable[[int | None], str],
         progress: Callable[[SeedProgress], None] | None,
         calls: tuple[Callable[[Path], object] | None, Callable[..., RunResult] | None],
+        opened: Callable[[Source], None] | None,
     ) -> None:
         self.config = config
         self.folder = folder
         self.command = command
         self.progress = progress
         self.calls = calls
+        self.opened = opened
         self.running: list[_Child] = []
         self.done: dict[int, SeedRun] = {}
         self.interrupted = False
@@ -225,8 +230,12 @@ class _Runs:
         )
         process = multiprocessing.get_context("spawn").Process(
             target=_run_one,
-            args=(config, self.config.run.output_dir, self.command(seed), theirs, *self.calls),
+            args=(
+                *(config, self.config.run.output_dir, self.command(seed), theirs),
+                *(*self.calls, self.opened),
+            ),
         )
+        self.opened = None  # all seeds open the same source
         # What starts on its own unblocks signals; it shall have done so before.
         resource_tracker.ensure_running()
         # Ctrl-C waits until the process is on the list, and in the process until it is ready for
@@ -302,6 +311,7 @@ def _run_one(
     pipe: Connection,
     report: Callable[[Path], object] | None,
     run: Callable[..., RunResult] | None,
+    opened: Callable[[Source], None] | None,
 ) -> None:
     """A seed's process: one run, as `streamstop run` does it.
 
@@ -331,7 +341,8 @@ def _run_one(
 
             run = pipeline.run
         with redirect_stdout(sys.stderr):
-            result = run(config, command=command, progress=send_progress)
+            once: dict[str, Any] = {} if opened is None else {"opened": opened}
+            result = run(config, command=command, progress=send_progress, **once)
             # What is done is done: it shall also have its name and its report.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             place = result.run_dir.with_name(f"seed-{config.run.seed}")

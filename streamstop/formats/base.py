@@ -40,7 +40,9 @@ class Recording(Protocol):
     format
         Short name of its format.
     sensor
-        Size in pixels; None where the file does not contain it.
+        Size in pixels; None where neither the file nor its events tell it at once.
+    sensor_inferred
+        True where the file does not state `sensor`: the reader inferred it from the events.
     simulated
         True where the file states that no camera made these events.
     notes
@@ -50,6 +52,7 @@ class Recording(Protocol):
     path: str
     format: str
     sensor: SensorSize | None
+    sensor_inferred: bool
     simulated: bool
     notes: Sequence[str]
 

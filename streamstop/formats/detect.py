@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from streamstop.errors import SourceError, UsageError
 from streamstop.events.labels import is_label_csv
+from streamstop.events.packet import SensorSize
 from streamstop.formats.base import Recording, read_head, read_start
 from streamstop.formats.byte_reader import inner_suffix
 from streamstop.formats.columns import find_columns
@@ -41,16 +42,33 @@ class FileFormat(NamedTuple):
         Whether a file with these first bytes and this suffix has the format.
     options
         Keys allowed after `?` in the URI, besides COMMON_OPTIONS.
+    takes_sensor
+        Whether its reader takes the size that the user gave as evidence of the layout.
+    advice
+        What to do with a file that is not read.
     """
 
     name: str
     opens: str
     test: _Test
     options: tuple[str, ...] = ()
+    takes_sensor: bool = False
+    advice: str = ""
 
 
 def _begins(*magic: bytes) -> _Test:
     return lambda head, _: head.startswith(magic)
+
+
+def _is_mat5(head: bytes, suffix: str) -> bool:
+    """MATLAB's version 5: 116 bytes of text, the version, and which end comes first."""
+    if head.startswith(b"MATLAB 5.0 MAT-file"):
+        return True
+    return suffix == ".mat" and head[124:128] in (b"\0\1IM", b"\1\0MI")
+
+
+def _named(*suffixes: str) -> _Test:
+    return lambda _, suffix: suffix in suffixes
 
 
 def _percent_line(pattern: bytes) -> _Test:
@@ -79,10 +97,19 @@ def _is_text(head: bytes) -> bool:
 FORMATS = (
     FileFormat("AEDAT4", "aedat.aedat4:Aedat4Recording", _begins(b"#!AER-DAT4.0"), ("stream",)),
     FileFormat(
-        "AEDAT 1.0 or 2.0", "aedat.aedat2:AedatRecording", _begins(b"#!AER-DAT1.0", b"#!AER-DAT2.0")
+        "AEDAT 1.0 or 2.0",
+        "aedat.aedat2:AedatRecording",
+        _begins(b"#!AER-DAT1.0", b"#!AER-DAT2.0"),
+        ("chip",),
+        takes_sensor=True,
     ),
     FileFormat("AEDAT 3.1", "aedat.aedat3:Aedat3Recording", _begins(b"#!AER-DAT3.1")),
-    FileFormat("AEDAT of another version", "", _begins(b"#!AER-DAT")),
+    FileFormat(
+        "AEDAT of another version",
+        "",
+        _begins(b"#!AER-DAT"),
+        advice="save it as AEDAT4 with DV, or as AEDAT 2.0 with jAER",
+    ),
     FileFormat("NumPy .npy", "plain.npy:ArrayRecording", _begins(b"\x93NUMPY"), _TABLE),
     FileFormat(
         "NumPy .npz",
@@ -103,6 +130,7 @@ FORMATS = (
         "Prophesee DAT",
         "prophesee.dat:DatRecording",
         _percent_line(rb"Data file containing|Version"),
+        ("version",),
     ),
     FileFormat(
         "Event Stream .es", "event_stream.reader:EventStreamRecording", _begins(b"Event Stream")
@@ -110,7 +138,21 @@ FORMATS = (
     FileFormat(
         "HDF5", "hdf5.reader:Hdf5Recording", _begins(b"\x89HDF\r\n\x1a\n"), (*_TABLE, "group")
     ),
-    FileFormat("rosbag", "", _begins(b"#ROSBAG")),
+    FileFormat("MATLAB .mat", "matlab.reader:MatRecording", _is_mat5, (*_TABLE, "group", "first")),
+    FileFormat(
+        "MATLAB 7.3 .mat",
+        "hdf5.reader:Hdf5Recording",
+        _begins(b"MATLAB 7.3 MAT-file"),
+        (*_TABLE, "group"),
+    ),
+    FileFormat("ROS 1 bag", "ros.reader:RosRecording", _begins(b"#ROSBAG V2.0\n"), ("topic",)),
+    FileFormat(
+        "ROS 1 bag of another version", "", _begins(b"#ROSBAG"), advice="version 2.0 is read"
+    ),
+    FileFormat("MCAP", "ros.reader:RosRecording", _begins(b"\x89MCAP0\r\n"), ("topic",)),
+    FileFormat(
+        "ROS 2 bag .db3", "ros.reader:RosRecording", _begins(b"SQLite format 3\0"), ("topic",)
+    ),
     FileFormat("N-MNIST .bin", "plain.nmnist:BinRecording", lambda _, suffix: suffix == ".bin"),
     FileFormat(
         "events as .csv",
@@ -125,6 +167,69 @@ FORMATS = (
     ),
 )
 
+
+_TO_NPZ = (
+    "loading one runs what it holds, so it is never done; load it in a Python of your own, if you "
+    "trust it, and save its columns with numpy.savez('events.npz', t=t, x=x, y=y, p=p)"
+)
+_TO_EVENTS = "it holds frames; v2e (github.com/SensorsINI/v2e) makes events of a video"
+
+UNREAD = (
+    FileFormat("a PyTorch file", "", _named(".pt", ".pth", ".ckpt"), advice=_TO_NPZ),
+    FileFormat(
+        "a pickle",
+        "",
+        lambda head, suffix: (
+            suffix in (".pkl", ".pickle", ".p") or head[:3] in (b"\x80\4\x95", b"\x80\5\x95")
+        ),
+        advice=_TO_NPZ,
+    ),
+    FileFormat(
+        "a video",
+        "",
+        lambda head, _: (
+            head[4:8] == b"ftyp"
+            or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+            or head.startswith(b"\x1aE\xdf\xa3")
+        ),
+        advice=_TO_EVENTS,
+    ),
+    FileFormat(
+        "an archive",
+        "",
+        lambda head, suffix: (
+            head.startswith((b"PK\3\4", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\7"))
+            or head[257:262] == b"ustar"
+            or suffix == ".tar"
+        ),
+        advice="unpack it first, and give a recording or the folder",
+    ),
+    FileFormat(
+        "MATLAB .mat of version 4",
+        "",
+        _named(".mat"),
+        advice="save it again in MATLAB with save(..., '-v7')",
+    ),
+    FileFormat(
+        "the metadata of a ROS 2 bag",
+        "",
+        lambda head, suffix: suffix == ".yaml" and b"rosbag2_bagfile_information" in head,
+        advice="give the .mcap or .db3 beside it",
+    ),
+    FileFormat(
+        "TFRecord",
+        "",
+        _named(".tfrecord", ".tfrecords"),
+        advice="save its columns with numpy.savez('events.npz', t=t, x=x, y=y, p=p)",
+    ),
+    FileFormat(
+        "an LMDB database",
+        "",
+        lambda head, _: head[16:20] == b"\xde\xc0\xef\xbe",
+        advice="save its columns with numpy.savez('events.npz', t=t, x=x, y=y, p=p)",
+    ),
+)
+"""Files that people have and that are not read, named in the error. Consulted after FORMATS."""
 
 SHORT = {
     "aedat4": "AEDAT4",
@@ -141,6 +246,11 @@ SHORT = {
     "es": "Event Stream .es",
     "hdf5": "HDF5",
     "h5": "HDF5",
+    "mat": "MATLAB .mat",
+    "mat73": "MATLAB 7.3 .mat",
+    "bag": "ROS 1 bag",
+    "mcap": "MCAP",
+    "db3": "ROS 2 bag .db3",
     "bin": "N-MNIST .bin",
     "nmnist": "N-MNIST .bin",
     "csv": "events as .csv",
@@ -205,7 +315,9 @@ def detect_format(path: str, *, known: bool = False) -> FileFormat | None:
     return next((one for one in FORMATS if one.test(head, suffix)), None)
 
 
-def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recording:
+def open_recording(
+    path: str, options: Mapping[str, str] | None = None, sensor: SensorSize | None = None
+) -> Recording:
     """Open the recording in a file.
 
     Parameters
@@ -215,6 +327,9 @@ def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recor
     options
         The format's own options, as text, and `format`, a short name that overrides the
         detection.
+    sensor
+        Size in pixels that the user gave. Only formats whose events have a layout that depends on
+        it look at it; whether it fits is checked by what reads the recording.
 
     Raises
     ------
@@ -222,7 +337,7 @@ def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recor
         If the file cannot be opened, its format is unknown or not supported, or an option does not
         belong to the format.
     UsageError
-        If `format` names no format.
+        If `format` names no format, or an option's value is not one that the format knows.
     """
     options = dict(options or {})
     stated = options.pop("format", "")
@@ -230,7 +345,10 @@ def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recor
     if stated:
         known = _stated(stated, path)
     if known is None:
-        if is_label_csv(read_start(path, HEAD_BYTES)):
+        head, suffix = read_start(path, HEAD_BYTES), inner_suffix(path)
+        known = next((one for one in UNREAD if one.test(head, suffix)), None)
+    if known is None:
+        if is_label_csv(head):
             raise SourceError(
                 "this file holds labels, not events; give the recording, and this file with "
                 f"--labels: {path}"
@@ -241,12 +359,14 @@ def open_recording(path: str, options: Mapping[str, str] | None = None) -> Recor
             f"of {', '.join(SHORT)}: {path}"
         )
     if not known.opens:
-        raise SourceError(f"recognised as {known.name}, which this version does not read: {path}")
+        what = f"recognised as {known.name}, which is not read"
+        raise SourceError(f"{what}; {known.advice}: {path}" if known.advice else f"{what}: {path}")
     for key in options:
         if key not in known.options:
             takes = ", ".join((*COMMON_OPTIONS[:1], *known.options, *COMMON_OPTIONS[1:]))
             raise SourceError(f"{known.name} takes no option {key!r} (it takes {takes}): {path}")
     module, _, kind = known.opens.partition(":")
     opens = getattr(import_module(f"streamstop.formats.{module}"), kind)
-    recording: Recording = opens(path, **options)
+    evidence = {"sensor": sensor} if known.takes_sensor else {}
+    recording: Recording = opens(path, **options, **evidence)
     return recording

@@ -20,6 +20,7 @@ Guarantees:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import permutations
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamstop.errors import SourceError
+from streamstop.errors import NoEventsError, SourceError
 from streamstop.events.packet import COMMON_SENSORS, Events, SensorSize, make_events
 from streamstop.formats.columns import UNITS_US, column_order, split_unit, time_unit
 
@@ -244,7 +245,7 @@ def find_layout(
         letters = options.columns
         if letters:
             if len(letters) != len(sample):
-                raise SourceError(
+                raise NoEventsError(
                     f"?columns={letters} names {len(letters)} columns, and the table has "
                     f"{len(sample)} (- stands for one to leave out): {path}"
                 )
@@ -279,7 +280,7 @@ def _find_order(
 ) -> tuple[int, ...]:
     """Positions of t, x, y and p in a table of four columns without names."""
     if len(sample) != 4:
-        raise SourceError(
+        raise NoEventsError(
             f"the table has {len(sample)} columns without names, and events have four; give their "
             f"order with ?columns=, - for each to leave out, as in ?columns=txyp-: {path}"
         )
@@ -309,7 +310,7 @@ def _find_order(
     ]
     why = f"no columns look like {' or '.join(lacks)}" if lacks else "several orders fit"
     best = _best(sample, options)
-    raise SourceError(
+    raise NoEventsError(
         f"the table's columns have no names and {why}; give their order with ?columns=, "
         f"which may be ?columns={best}: {path}"
     )
@@ -398,7 +399,7 @@ def _x_before_y(
     if straight is not None and _pixels(straight) <= _pixels(turned_size):
         return order
     a, b = "".join(_letters(order)), "".join(_letters(swapped))
-    raise SourceError(
+    raise NoEventsError(
         f"the table's columns have no names, and its pixels go up to {width - 1} and "
         f"{height - 1}: a sensor of {turned_size} if y comes before x (?columns={b}), a larger one "
         f"if x comes before y (?columns={a}); give one of them: {path}"
@@ -432,7 +433,7 @@ def _refuse_fractions(x: NDArray[Any], y: NDArray[Any], named: bool, path: str) 
             cut = np.isfinite(column) & (column != np.floor(column))
             if cut.sum() > _RARE * len(column):
                 other = "" if named else ", or give the order of the columns (?columns=)"
-                raise SourceError(
+                raise NoEventsError(
                     f"{name} has fractions of pixels, the first {column[cut.argmax()]}: these are "
                     "rectified or simulated points, not pixels of a sensor. Round them when the "
                     f"table is made{other}: {path}"
@@ -459,7 +460,7 @@ def _find_unit(
     if rows is not None and not whole:
         span *= rows / len(t)
     many = len(t) >= _MANY
-    pixels = len(np.unique(x.astype(np.int64) << 16 | y.astype(np.int64)))
+    pixels = len(np.unique(_coordinate(x).astype(np.int64) << 16 | _coordinate(y)))
     if count > len(t):
         pixels = max(pixels, min(_extent(x) * _extent(y), count))
 
@@ -469,18 +470,26 @@ def _find_unit(
             return False
         return not many or _plausible(span * scale, count, pixels, ended=rows is not None)
 
-    if fits(usual):
+    whole_us = usual == "us" and many and not (ordered % 1000).any()  # or ns, of a clock in us
+    if fits(usual) and not (whole_us and fits("ns")):
         return usual
     if not fractions and max(span, last / 10) > _YEAR_US and (fits("ns") or not many):
         return "ns"
-    others = [one for one in UNITS_US if one != usual and fits(one)]
-    best = others[0] if len(others) == 1 else next(iter(others), usual)
-    raise SourceError(
+    best = min(
+        (one for one in UNITS_US if one != usual),
+        key=lambda one: (not fits(one), abs(math.log(_hz(span * UNITS_US[one], count, pixels)))),
+    )
+    raise NoEventsError(
         f"the unit of its times is not stated, and as {_UNIT_NAMES[usual]} they span "
         f"{_duration(span * UNITS_US[usual])} with {count:,} events; as {_UNIT_NAMES[best]} "
         f"{_duration(span * UNITS_US[best])}. Give ?unit={best}, or ?unit={usual} if that is "
         f"right: {path}"
     )
+
+
+def _hz(span_us: float, events: int, pixels: int) -> float:
+    """Events per second and pixel."""
+    return max(events, 1) / max(pixels, 1) / (max(span_us, 1.0) / 1e6)
 
 
 def _plausible(span_us: float, events: int, pixels: int, *, ended: bool) -> bool:
@@ -490,10 +499,10 @@ def _plausible(span_us: float, events: int, pixels: int, *, ended: bool) -> bool
     """
     if span_us < 10_000 and ended:
         return False
-    hz = events / max(pixels, 1) / (max(span_us, 1.0) / 1e6)
+    hz = _hz(span_us, events, pixels)
     if span_us < 1e6 and ended:
         return hz <= 200
-    return hz <= 2000 and (hz >= 0.2 or (hz >= 0.02 and span_us <= 600e6))
+    return 0.1 <= hz <= 2000
 
 
 def _duration(us: float) -> str:
@@ -528,7 +537,7 @@ def _find_polarity(
                 return (off,), (on,), "" if usual else note
     shown = ", ".join(_number(one) for one in values[:6]) + (", ..." if len(values) > 6 else "")
     other = "" if named else ", or give the order of the columns if this is another (?columns=)"
-    raise SourceError(
+    raise NoEventsError(
         f"polarity holds the values {shown}, and which of them mean ON is not known; state it "
         f"with ?on=, as in ?on={_number(values[-1])}{other}: {path}"
     )
@@ -542,7 +551,8 @@ def _is_any(column: NDArray[Any], values: Sequence[float]) -> NDArray[np.bool_]:
 
 
 def _number(value: Any) -> str:
-    return f"{float(value):g}" if abs(float(value)) < 1e6 else f"{int(value)}"
+    small = abs(float(value)) < 1e6 or not np.isfinite(value)
+    return f"{float(value):g}" if small else f"{int(value)}"
 
 
 def _coordinate(column: NDArray[Any]) -> NDArray[np.uint16]:

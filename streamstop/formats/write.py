@@ -33,6 +33,8 @@ WRITERS = {
     "npy": "plain.writers:write_npy",
     "csv": "plain.writers:write_csv",
     "bin": "plain.writers:write_bin",
+    "dsec": "hdf5.writer:write_dsec",
+    "metavision-hdf5": "hdf5.writer:write_metavision_hdf5",
 }
 """By the format's short name, "module:function" in `streamstop.formats`."""
 
@@ -43,14 +45,19 @@ BY_SUFFIX = {
     ".npz": "npz",
     ".npy": "npy",
     ".csv": "csv",
+    ".txt": "csv",
     ".bin": "bin",
+    ".h5": "dsec",
+    ".hdf5": "dsec",
 }
 """Format by suffix. `.aedat` has several versions, so it needs a format."""
 
 
-STREAMED = tuple(one for one in WRITERS if one not in ("aedat4", "npz", "npy"))
-"""Formats that can go to standard output: in the other three the start of the file depends on its
-end.
+HDF5 = ("dsec", "metavision-hdf5")
+"""Formats that are HDF5 files."""
+
+STREAMED = tuple(one for one in WRITERS if one not in ("aedat4", "npz", "npy", *HDF5))
+"""Formats that can go to standard output: in the others the start of the file depends on its end.
 """
 
 
@@ -91,6 +98,8 @@ def write_recording(
     format: str = "",
     simulated: bool | None = False,
     on_bit: int = 0,
+    columns: str = "",
+    unit: str = "",
 ) -> int:
     """Write events to a file of any supported format.
 
@@ -110,6 +119,9 @@ def write_recording(
     on_bit
         AEDAT 2.0 only: the address bit of an ON event; see
         `streamstop.formats.aedat.aedat2_writer.write_aedat2`.
+    columns, unit
+        Text only: order of the columns and unit of the times; see
+        `streamstop.formats.plain.writers.write_csv`. "" for t, x, y, p in us.
 
     Returns
     -------
@@ -129,7 +141,16 @@ def write_recording(
         options["on_bit"] = on_bit
     elif on_bit:
         raise UsageError(f"on_bit is AEDAT 2.0's option, and this is {format}: {path}")
+    stated = {key: value for key, value in (("columns", columns), ("unit", unit)) if value}
+    if stated and format != "csv":
+        raise UsageError(f"--{next(iter(stated))} is for text (csv), and this is {format}: {path}")
+    options |= stated
     path = Path(path)
+    if format in HDF5 and path.suffix.lower() in SUFFIXES:
+        raise UsageError(
+            f"HDF5 is compressed inside, and a compressed file of it is not read; leave "
+            f"{path.suffix} out of the name: {path}"
+        )
     if path.suffix.lower() not in SUFFIXES:
         return write(path, packets, sensor, **options)
     plain = path.with_name(path.name + ".plain")

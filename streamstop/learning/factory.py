@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import torch
 
-from streamstop.config.sections import UNLABELLED_CLASSES, Config, NetworkConfig
+from streamstop.config.sections import TAUGHT_CLASSES, UNLABELLED_CLASSES, Config, NetworkConfig
 from streamstop.errors import UsageError
 from streamstop.events.labels import LabelTrack
 from streamstop.learning.learner import LearnerSpec, StopLearner
@@ -25,6 +25,9 @@ from streamstop.learning.network_section import network_from_config
 from streamstop.learning.pretrained import Pretrained
 from streamstop.stop.losses import Loss
 from streamstop.stop.network import NetworkSpec
+
+MAX_TAUGHT = 1000
+"""Most classes that a run may be started with to teach."""
 
 
 def build_learner(
@@ -148,6 +151,30 @@ def load_pretrained(config: Config) -> Pretrained | None:
     return trained
 
 
+def taught_classes(text: str) -> tuple[str, ...]:
+    """The classes that `labels.classes` names.
+
+    Raises
+    ------
+    UsageError
+        If a name comes twice or is empty.
+
+    Examples
+    --------
+    >>> taught_classes("rock, paper"), taught_classes("2")
+    (('rock', 'paper'), ('class 1', 'class 2'))
+    """
+    names = tuple(one.strip() for one in text.split(","))
+    if text.strip().isdecimal():
+        names = tuple(f"class {i + 1}" for i in range(min(int(text), MAX_TAUGHT + 1)))
+    if not names or "" in names or len(set(names)) < len(names) or len(names) > MAX_TAUGHT:
+        raise UsageError(
+            f"labels.classes lists up to {MAX_TAUGHT} names, each once, such as "
+            f"rock,paper,scissors, or is their number, not {text!r}"
+        )
+    return names
+
+
 def output_names(
     config: Config, track: LabelTrack | None, trained: Pretrained | None = None
 ) -> tuple[str, ...]:
@@ -161,6 +188,12 @@ def output_names(
         The configuration has fewer outputs than the labels have classes.
     """
     known = track.classes if track is not None else ()
+    if config.labels.classes:
+        first = taught_classes(config.labels.classes)
+        known = (*first, *(one for one in known if one not in first))
+        spare = (f"class {i + 1}" for i in range(len(known), TAUGHT_CLASSES))
+        if not config.network.classes:
+            known = (*known, *spare)
     if trained is not None:
         return trained.output_names(known, config.network.classes)
     wanted = config.network.classes or len(known) or UNLABELLED_CLASSES

@@ -291,7 +291,7 @@ class StopLearner:
         self.counts[list(classes)] = 1
 
     def _reset_segment(self) -> None:
-        self._bins = 0
+        self._bins: float = 0
         self._learned = 0
         self._losses = 0
         self._since_update = 0
@@ -322,6 +322,17 @@ class StopLearner:
     def begin_window(self) -> None:
         """Start new statistics while the neurons go on as they are (unlabelled streams)."""
         self._reset_segment()
+
+    def fade(self, keep: float) -> None:
+        """Let what was gathered since the segment began count only a fraction `keep` from now on.
+
+        Called before each bin it makes votes and firing rates running means of the last bins, for
+        a stream without segments.
+        """
+        self._bins *= keep
+        self._votes *= keep
+        for total in self._spikes:
+            total.mul_(keep)
 
     def reset_state(self) -> None:
         """Put the neurons at rest within a segment, after a jump in time."""

@@ -18,6 +18,7 @@ from streamstop.evaluation.held_out import HeldOutEvaluation
 from streamstop.evaluation.neurobench import SynapticOperations
 from streamstop.events.bin_stream import BinStream
 from streamstop.events.binning import Bin, Binner
+from streamstop.events.labels import LabelTrack
 from streamstop.events.packet import SensorSize, make_events
 from streamstop.learning.factory import (
     frozen_config,
@@ -39,8 +40,8 @@ from streamstop.sources.live.source import LiveSource
 class RunParts:
     """What a run is made of.
 
-    classes : a name for each output.  trained : what the run begins with, None where the network
-    is as initialised.
+    classes : a name for each output, at the beginning.  trained : what the run begins with, None
+    where the network is as initialised.
     """
 
     config: Config
@@ -81,6 +82,8 @@ def build_run(config: Config, stream: ScenarioStream) -> RunParts:
     source, track = stream.source, stream.source.labels
     trained = load_pretrained(config)
     classes = output_names(config, track, trained)
+    if track is None and config.labels.classes:
+        track = LabelTrack(classes, [])  # `PrequentialEvaluator.teach` fills it
     still = config.learner.frozen
     learner = learner_from_config(frozen_config(config) if still else config, classes)
     untrained = learner_from_config(config, classes, trainable=())
@@ -117,6 +120,8 @@ def build_run(config: Config, stream: ScenarioStream) -> RunParts:
         schedule=stream.schedule,
         domain_from=config.scenario.domain_from,
         reinitialize=(None if still or config.learner.reinitialize == "never" else reinitialize),
+        memory_us=config.labels.memory_us if config.labels.classes else 0,
+        taught_us=config.labels.segment_us,
     )
     evaluator.held_out = HeldOutEvaluation(
         stream, evaluator.test, make_test_binner, transform, evaluator.outputs

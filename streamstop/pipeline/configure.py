@@ -13,10 +13,14 @@ from streamstop.config.recipe import build_sections, parse_overrides, read_recip
 from streamstop.config.sections import Config
 from streamstop.config.uri_paths import map_path
 from streamstop.errors import UsageError
+from streamstop.sources.live.registry import is_camera
 
 TRAINED_LR_READOUT = 1e-3
 """Default of learner.lr_readout with pretrained weights: Adam's first steps are as large as the
 rate, and with 1e-2, the default from scratch, a trained readout forgets before it learns."""
+
+LIVE_RECIPE = "pipelines/davis346-live.toml"
+"""The recipe of a camera, where none is named."""
 
 SOURCE_PATHS = (("source", "uri"), ("source", "labels"), ("learner", "pretrained"))
 """Settings that are paths."""
@@ -32,8 +36,8 @@ def load_config(
     Parameters
     ----------
     recipe : Path or str, optional
-        Path of a TOML file, or the name of a bundled recipe ("demo"). None: the demo; or only the
-        defaults where `sets` or `overrides` name a source.
+        Path of a TOML file, or the name of a bundled recipe ("demo"). None: the demo; or where
+        `sets` or `overrides` name a source: "davis346-live" for a camera, else only the defaults.
     sets : sequence of str
         "section.key=value" each. The value is read as TOML; where it is not TOML, or the key takes
         text, it is used as written.
@@ -79,6 +83,8 @@ def _load(
     path = None if recipe is None else find_recipe(recipe)
     if path is None and ("source", "uri") not in chosen:
         path = bundled_path("pipelines/demo.toml")
+    elif path is None and is_camera(str(chosen[("source", "uri")])):
+        path = bundled_path(LIVE_RECIPE)
     if path is not None:
         recipes, typed = read_recipe(Config, path, SOURCE_PATHS), chosen
         chosen = {**recipes, **typed}
@@ -110,7 +116,7 @@ def _load(
 def absolute_paths(config: Config) -> Config:
     """The configuration with absolute paths, so that a run folder can be read from anywhere."""
     named = config.source
-    labels = str(Path(named.labels).resolve()) if named.labels else ""
+    labels = map_path(named.labels, Path.resolve)
     weights = config.learner.pretrained and str(Path(config.learner.pretrained).resolve())
     return replace(
         config,

@@ -2,7 +2,7 @@
 
 Guarantees:
 
-- `metrics.jsonl` and `segments.csv` are written line by line.
+- `metrics.jsonl` and `segments.csv` are written line by line, `predictions.csv` in blocks.
 - All other files are written at the end, each complete or not at all.
 - `summary.json` comes last: a folder without it is unfinished.
 """
@@ -29,6 +29,9 @@ SEGMENT_COLUMNS = (
     *("no_change", "majority", "softmax_counts", "lda_counts"),
     *("bins", "events"),
 )
+
+PREDICTIONS = "predictions.csv"
+PREDICTION_COLUMNS = ("time_us", "class", "probability", "readout")
 
 
 class RunFolder:
@@ -57,6 +60,9 @@ class RunFolder:
         )
         self._rows = csv.DictWriter(self._segments, SEGMENT_COLUMNS, lineterminator="\n")
         self._rows.writeheader()
+        self._predictions = (self.path / PREDICTIONS).open("w", encoding="utf-8", newline="")
+        self._prediction_rows = csv.writer(self._predictions, lineterminator="\n")
+        self._prediction_rows.writerow(PREDICTION_COLUMNS)
 
     def __enter__(self) -> RunFolder:
         return self
@@ -64,6 +70,7 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self._metrics.close()
         self._segments.close()
+        self._predictions.close()
 
     def log_metrics(self, line: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
@@ -72,6 +79,14 @@ class RunFolder:
     def log_segment(self, row: Mapping[str, Any]) -> None:
         """Append one row to segments.csv."""
         self._rows.writerow(row)
+
+    def log_prediction(self, t_us: int, name: str, probability: float, readout: str) -> None:
+        """Append the prediction of the bin that ends at `t_us` to predictions.csv."""
+        self._prediction_rows.writerow((t_us, name, f"{probability:.6f}", readout))
+
+    def save_weights(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+        """Write weights.safetensors."""
+        save_weights(self.path / "weights.safetensors", tensors, about)
 
     def finalize(
         self,
@@ -92,8 +107,9 @@ class RunFolder:
         """
         self._metrics.flush()
         self._segments.flush()
+        self._predictions.flush()
         if parameters is not None:
-            save_weights(self.path / "weights.safetensors", parameters, about or {})
+            self.save_weights(parameters, about or {})
         for name, content in (("ledger.json", summary["ledger"]), ("summary.json", summary)):
             write_text(self.path / name, json.dumps(content, indent=2) + "\n")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from streamstop.evaluation.evaluator import PrequentialEvaluator
@@ -10,8 +10,10 @@ from streamstop.evaluation.prequential import ScoredSegment
 from streamstop.events.bin_stream import BinStream
 from streamstop.events.binning import Bin
 from streamstop.learning.learner import StopLearner
+from streamstop.pipeline.emitter import Emitter
 from streamstop.pipeline.folder import RunFolder
 from streamstop.pipeline.profiler import RunProfiler
+from streamstop.pipeline.publisher import SnapshotPublisher
 from streamstop.pipeline.samples import SamplePictures
 
 LINE_EVERY = 100
@@ -50,6 +52,10 @@ class RunLogger:
         Keeps what samples.json shows.
     progress : callable or None
         Called about once per bin with a `Progress`.
+    publisher : SnapshotPublisher, optional
+        Makes snapshots for views.
+    emitter : Emitter, optional
+        Sends predictions on.
     """
 
     def __init__(
@@ -61,6 +67,8 @@ class RunLogger:
         meters: RunProfiler,
         pictures: SamplePictures,
         progress: Callable[[Progress], None] | None,
+        publisher: SnapshotPublisher | None = None,
+        emitter: Emitter | None = None,
     ) -> None:
         self._folder = folder
         self._bins = bins
@@ -69,18 +77,38 @@ class RunLogger:
         self._meters = meters
         self._pictures = pictures
         self._progress = progress
+        self._publisher = publisher
+        self._emitter = emitter
 
     def bin(self, one: Bin) -> None:
-        """Log after a bin: without labels a line every LINE_EVERY bins, and the progress."""
+        """Log after a bin: its prediction, without labels a line of metrics every LINE_EVERY bins,
+        the progress.
+        """
         evaluator = self._evaluator
         segment = evaluator.test.segment
         label = None if segment is None else evaluator.test.scores.classes[segment.label]
+        self._log_prediction(label or "")
         self._pictures.bin(one, label, "" if segment is None else segment.recording)
         if evaluator.labels is None and evaluator.bins % LINE_EVERY == 0:
             self._line(None, evaluator.end_us)
             self._learner.begin_window()
         if self._progress is not None:
             self._progress(self._now())
+        if self._publisher is not None:
+            self._publisher.bin(one)
+
+    def _log_prediction(self, label: str) -> None:
+        evaluator = self._evaluator
+        last = evaluator.test.prediction
+        assert last is not None
+        name, p = evaluator.prediction, float(last.probabilities[last.index])
+        self._folder.log_prediction(evaluator.clock_us, name, p, last.readout)
+        if self._emitter is not None:
+            self._emitter.send(evaluator.clock_us, name, p, last.readout, label)
+
+    def save_weights(self, about: Mapping[str, Any]) -> None:
+        """Write what has been learned so far; the end of the run writes over it."""
+        self._folder.save_weights(self._learner.state_tensors(), about)
 
     def scored(self, segments: Sequence[ScoredSegment]) -> None:
         """Write one row per segment."""
@@ -99,6 +127,8 @@ class RunLogger:
             for name, predicted in v.predictions.items():
                 row[name] = "" if predicted is None else classes[predicted]
             self._folder.log_segment(row)
+            if self._publisher is not None:
+                self._publisher.scored(v.segment.label, v.predictions["headline"])
 
     def closed(self, number: int, end_us: int) -> None:
         """Write a line of metrics."""

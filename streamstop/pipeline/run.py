@@ -13,34 +13,53 @@ import json
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from streamstop.config.bundled import bundled_path
 from streamstop.config.recipe import to_toml
-from streamstop.config.sections import Config
+from streamstop.config.sections import TAUGHT_CLASSES, Config
 from streamstop.config.uri_paths import uri_stem
 from streamstop.errors import DamageError, DivergedError, SourceError, UsageError
 from streamstop.events.ledger import EventLedger
 from streamstop.pipeline.build import RunParts, build_run, record, warm_up
+from streamstop.pipeline.commands import (
+    Asked,
+    CommandFeed,
+    CommandInbox,
+    is_label_stream,
+    open_commands,
+)
 from streamstop.pipeline.configure import absolute_paths
+from streamstop.pipeline.emitter import Emitter
 from streamstop.pipeline.folder import RunFolder, write_text
 from streamstop.pipeline.logger import Progress as Progress
 from streamstop.pipeline.logger import RunLogger
+from streamstop.pipeline.publisher import SnapshotPublisher
 from streamstop.pipeline.samples import SamplePictures
+from streamstop.pipeline.snapshot import Snapshot
 from streamstop.pipeline.summary import RunRecord, build_summary
+from streamstop.pipeline.teaching import Teacher
+from streamstop.pipeline.unscored import why_unscored
 from streamstop.scenarios.stream import ScenarioStream, open_stream
+from streamstop.sources.base import Source
 from streamstop.sources.live.registry import is_live
 
 RECORDING = "recording.aedat4"
 """In a live run's folder: what the source sent, to run again."""
 
-EXIT_CODES = {"complete": 0, "overloaded": 0, "damaged": 4, "diverged": 5, "interrupted": 130}
-
+EXIT_CODES = {
+    "complete": 0,
+    "overloaded": 0,
+    "unscored": 2,
+    "damaged": 4,
+    "diverged": 5,
+    "interrupted": 130,
+}
 
 TOO_SLOW = ("overload", "ring_overflow", "at_stop")
 """Causes of dropped events of a live source that a faster learner would have taken."""
@@ -58,12 +77,27 @@ class RunResult:
     exit_code: int
 
 
+class Viewer(Protocol):
+    """What watches a run and may command it: a view, or several."""
+
+    @property
+    def commands(self) -> CommandFeed:
+        """What it asks of the run."""
+        ...
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Take the newest snapshot; it must be quick."""
+
+
 def run(
     config: Config,
     *,
     command: str = "",
     progress: Callable[[Progress], None] | None = None,
     stream: ScenarioStream | None = None,
+    opened: Callable[[Source], None] | None = None,
+    viewer: Viewer | None = None,
+    emit: str = "",
 ) -> RunResult:
     """Stream the configured source once through a STOP learner; leave a run folder behind.
 
@@ -77,6 +111,12 @@ def run(
         Called about once per bin; it must be quick.
     stream : ScenarioStream, optional
         The configured source, where it is open already; the run closes it.
+    opened : callable, optional
+        Called once with the opened source, before anything is read for the run.
+    viewer : Viewer, optional
+        Watches the run, and may teach it where the stream has no labels.
+    emit : str
+        Where each prediction is sent: "udp://HOST:PORT", or "-" for standard output.
 
     Notes
     -----
@@ -89,14 +129,24 @@ def run(
     """
     torch.set_num_threads(config.run.num_threads)
     uri = config.source.uri or str(bundled_path("recordings/gestures"))
+    if is_live(uri) or config.source.speed:
+        warm_up(config)
+    feeds = [] if viewer is None else [viewer.commands]
+    if is_label_stream(config.source.labels):
+        feeds.append(open_commands(config.source.labels))
+        config = replace(config, source=replace(config.source, labels=""))
+    if feeds and not config.labels.classes:
+        config = replace(config, labels=replace(config.labels, classes=str(TAUGHT_CLASSES)))
+    inbox = CommandInbox(*feeds)
+    emitter = Emitter(emit) if emit else None
+    stream = open_stream(config, uri) if stream is None else stream
     if config.labels.arrival == "delayed" and not config.labels.delay_us:
         raise UsageError(
             'labels.arrival = "delayed" needs labels.delay_us, from the beginning of a segment to '
             "the arrival of its label: say how long, in us"
         )
-    if is_live(uri) or config.source.speed:
-        warm_up(config)
-    stream = open_stream(config, uri) if stream is None else stream
+    if opened is not None:
+        opened(stream.source)
     with stream.source:
         parts = build_run(config, stream)
         name = config.run.name or uri_stem(uri) or "run"
@@ -106,6 +156,12 @@ def run(
             recorder = record(stream.source, config, folder.path / RECORDING)
             grid = (config.binning.height, config.binning.width)
             pictures = SamplePictures(parts.transform, stream.source.sensor, grid, parts.classes)
+            teacher = None
+            if parts.evaluator.teachable:
+                teacher = Teacher(parts.evaluator, inbox, folder.path)
+            publisher = None
+            if viewer is not None:
+                publisher = SnapshotPublisher(parts, folder.path, viewer.show, teacher)
             logger = RunLogger(
                 folder,
                 parts.bins,
@@ -114,8 +170,11 @@ def run(
                 parts.meters,
                 pictures,
                 progress,
+                publisher,
+                emitter,
             )
-            status, message = _stream(parts, logger)
+            with inbox, teacher or nullcontext():
+                status, message = _stream(parts, logger, teacher or Asked(inbox), publisher)
             summary = build_summary(
                 RunRecord(parts, name, command, status, message, recorder, RECORDING)
             )
@@ -125,13 +184,20 @@ def run(
     return RunResult(summary, folder.path, EXIT_CODES[status])
 
 
-def _stream(parts: RunParts, logger: RunLogger) -> tuple[str, str]:
+def _stream(
+    parts: RunParts,
+    logger: RunLogger,
+    asked: Teacher | Asked,
+    publisher: SnapshotPublisher | None,
+) -> tuple[str, str]:
     """Run to the end of the source; returns how it ended, a key of EXIT_CODES, and why."""
     evaluator, bins, source = parts.evaluator, parts.bins, parts.stream.source
     evaluator.listener, evaluator.around_step = logger, parts.measured
     status, message = "complete", ""
     parts.meters.start()
     evaluator.begin()
+    if publisher is not None:
+        publisher.publish("waiting")
     try:
         with _interrupts_wait() as interrupted:
 
@@ -141,9 +207,16 @@ def _stream(parts: RunParts, logger: RunLogger) -> tuple[str, str]:
 
             bins.after_packet = stop_if_interrupted  # where no event comes, no bin does
             for one in bins:
+                asked.apply()
                 evaluator.step(one)
                 logger.bin(one)
                 stop_if_interrupted()
+                if asked.save:
+                    asked.save = False
+                    logger.save_weights(parts.about())
+                if asked.ended:
+                    message = "ended from the view"
+                    break
             evaluator.end_segment()
     except KeyboardInterrupt:
         status, message = "interrupted", "stopped by Ctrl-C"
@@ -163,11 +236,19 @@ def _stream(parts: RunParts, logger: RunLogger) -> tuple[str, str]:
     evaluator.finish(diverged=status == "diverged")
     parts.meters.stop()
     logger.finish()
+    if publisher is not None:
+        publisher.publish("ended")
     if status == "complete" and bins.ledger.damage_count and not source.live:
         status = "damaged"  # what a live source loses is counted, and nobody can repair it
+    if why := why_unscored(parts):
+        ended_early = bool(message) or (source.live and parts.config.source.duration_s > 0)
+        if status == "complete" and not ended_early:  # by the user, who may have wanted no more
+            status = "unscored"
+        message = "; ".join(filter(None, (message, why)))
     if status == "complete" and source.live and _dropped(bins.ledger) > MANY_DROPPED:
         status = "overloaded"
-        message = f"{100 * _dropped(bins.ledger):.0f} % of the events were dropped"
+        lost = f"{100 * _dropped(bins.ledger):.0f} % of the events were dropped"
+        message = "; ".join(filter(None, (message, lost)))
     return status, message
 
 

@@ -111,7 +111,7 @@ def build_summary(record: RunRecord) -> dict[str, Any]:
         "segments_unscored": len(source.labels or ()) - evaluator.segments,
         "labels_beside": _labels_beside(config, source, labelled),
         "n_bins": evaluator.bins,
-        "classes": list(parts.classes),
+        "classes": list(parts.evaluator.class_names),
         "accuracy": scores.accuracy() if scored else None,
         "accuracy_by_readout": _those(tallies, READOUTS) if scored else None,
         "baselines": _those(tallies, BASELINES) if scored else None,

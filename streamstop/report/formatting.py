@@ -110,12 +110,12 @@ def rate(value: float | None) -> str:
 def duration(seconds: float | None) -> str:
     """A length of time.
 
-    >>> [duration(v).replace(NBSP, " ") for v in (0.0134, 12.34, 128.5, 7384.0, None)]
-    ['13.4 ms', '12.3 s', '2 min 8 s', '2 h 3 min', '–']
+    >>> [duration(v).replace(NBSP, " ") for v in (0.0134, 0.9999, 12.34, 128.5, 7384.0, None)]
+    ['13.4 ms', '1 s', '12.3 s', '2 min 8 s', '2 h 3 min', '–']
     """
     if seconds is None:
         return NONE
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.3g}{NBSP}ms"
     if seconds < 120:
         return f"{seconds:.3g}{NBSP}s"

@@ -12,26 +12,24 @@ Does not:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
 
-from streamstop.errors import UsageError
-from streamstop.events.labels import LabelTrack, align_intervals, read_label_csv
+from streamstop.errors import SourceError, UsageError
+from streamstop.events.label_table import read_label_table
+from streamstop.events.labels import LabelTrack
 from streamstop.events.packet import Packet, SensorSize
 from streamstop.formats.base import Recording, read_packets
 from streamstop.formats.byte_reader import STDIN
 from streamstop.formats.time_range import TimeRange
 from streamstop.sources.base import SourceBase
+from streamstop.sources.label_files import fit_recording, split_label_uri
 from streamstop.sources.segmentation import (
     RecordingScan,
     label_track,
-    most_common_sensor,
     raise_on_damage,
     scan,
 )
-
-PROBE_PACKETS = 16
-"""Number of packets in which events are checked against the sensor that the user gave."""
+from streamstop.sources.sensor_check import check_sensor, infer_sensor
 
 
 class FileSource(SourceBase):
@@ -44,8 +42,9 @@ class FileSource(SourceBase):
     recording
         The file.
     labels
-        Path of a label CSV, or None. Its times are the recording's own, or count from its first
-        event if that fits.
+        Path of a label file, with options as in `labels.csv?unit=s`, or None. Its times are the
+        recording's own, or count from its first event if that fits; see
+        `streamstop.events.label_times`.
     length_us
         Cuts the labelled intervals into segments of this length; a shorter rest of an interval
         has no label. 0: the intervals themselves. The order is that of time.
@@ -60,7 +59,8 @@ class FileSource(SourceBase):
     Raises
     ------
     SourceError
-        If the file cannot be read.
+        If the file cannot be read; if its events need a larger sensor than any known here, and the
+        size was not given.
     UsageError
         If labels do not fit, or the sensor differs from the file's, or does not hold its events.
     """
@@ -83,7 +83,7 @@ class FileSource(SourceBase):
         self.format = recording.format
         self.simulated = recording.simulated
         self.origin_known = getattr(recording, "origin_known", True)
-        self.notes = recording.notes
+        self.notes: Sequence[str] = recording.notes
         self.labels: LabelTrack | None = None
         self._recording = recording
         self._strict = strict
@@ -93,15 +93,18 @@ class FileSource(SourceBase):
             _check_once(size, labels)
         if size is None:
             found = scan(recording, coordinates=True)
-            size = most_common_sensor(found)
+            size, refusal = infer_sensor(found)
+            if refusal:
+                raise SourceError(f"{refusal}: {name}")
         elif sensor is not None:
-            _check_sensor(recording, sensor)
+            check_sensor(recording, sensor)
         self.sensor = size
         self._last_us: int | None = None
         self._events = 0
         if labels is not None:
             found = found or scan(recording, coordinates=False, strict=strict)
-            self.labels = _track(name, labels, recording, found, length_us, limit)
+            self.labels, notes = _track(name, labels, recording, found, length_us, limit)
+            self.notes = (*self.notes, *notes)
             if limit:
                 self._last_us, self._events = self.labels.segments[-1].end_us, found.events
 
@@ -128,37 +131,6 @@ class FileSource(SourceBase):
             yield packet
 
 
-def raise_on_other_sensor(recording: Recording, sensor: SensorSize | None) -> None:
-    """Raise UsageError if the file and the user give different sensors."""
-    if sensor is not None and recording.sensor not in (None, sensor):
-        raise UsageError(
-            f"the file's sensor is {recording.sensor}, not {sensor}; leave the size out, the file "
-            f"contains it: {recording.path}"
-        )
-
-
-def _check_sensor(recording: Recording, sensor: SensorSize) -> None:
-    """Check the sensor that the user gave against the file, or against its first events."""
-    raise_on_other_sensor(recording, sensor)
-    if recording.sensor is not None:
-        return
-    if recording.path == STDIN:
-        return  # it cannot be read again; events outside are rejected and counted
-    outside = events = 0
-    columns = rows = 0
-    for packet in islice(read_packets(recording), PROBE_PACKETS):
-        x, y = packet.events["x"], packet.events["y"]
-        outside += int(((x >= sensor.width) | (y >= sensor.height)).sum())
-        events += len(x)
-        columns, rows = max(columns, int(x.max(initial=0))), max(rows, int(y.max(initial=0)))
-    if outside * 100 > events:
-        raise UsageError(
-            f"{outside} of the first {events} events lie outside the sensor of {sensor}: columns "
-            f"go up to {columns} and rows to {rows}; give its true size with "
-            f"?sensor=WIDTHxHEIGHT: {recording.path}"
-        )
-
-
 def _check_once(size: SensorSize | None, labels: str | None) -> None:
     """Check that standard input needs to be read only once."""
     if size is None:
@@ -175,16 +147,22 @@ def _check_once(size: SensorSize | None, labels: str | None) -> None:
 
 def _track(
     name: str, labels: str, recording: Recording, found: RecordingScan, length_us: int, limit: int
-) -> LabelTrack:
-    """The label track; for a time range of a recording, the labels inside it, clipped to it."""
+) -> tuple[LabelTrack, tuple[str, ...]]:
+    """The label track, and what was inferred about it.
+
+    For a time range of a recording: the labels inside it, clipped to it.
+    """
     if not found.events:
         raise UsageError(f"the recording holds no events for labels to fit: {name}")
-    read = read_label_csv(labels)
+    path, options = split_label_uri(labels)
+    table = read_label_table(path, options)
     if not isinstance(recording, TimeRange):
-        intervals = align_intervals(read, found.first_us, found.last_us, labels)
-        return label_track(name, labels, intervals, found.first_us, length_us, limit)
+        fitted = fit_recording(table, recording, found)
+        track = label_track(name, path, fitted.intervals, found.first_us, length_us, limit)
+        return track, fitted.notes
     whole = scan(recording.whole, coordinates=False)
-    intervals = recording.clip(align_intervals(read, whole.first_us, whole.last_us, labels))
+    fitted = fit_recording(table, recording.whole, whole)
+    intervals = recording.clip(fitted.intervals)
     if not intervals:
         raise UsageError(f"no labelled interval lies between start_us and stop_us: {name}")
-    return label_track(name, labels, intervals, whole.first_us, length_us, limit)
+    return label_track(name, path, intervals, whole.first_us, length_us, limit), fitted.notes

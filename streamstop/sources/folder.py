@@ -11,9 +11,13 @@ Does not:
 
 - Balance classes, or shuffle within a segment.
 
-The classes of a recording are in the label CSV beside it (`rec_labels.csv` or `rec.csv` beside
-`rec.aedat4`, with the columns of the DVS-Gesture set). Without one, its class is the name of its
-folder; or, for a file directly in the given folder, its own name without the suffix.
+Which files are recordings, copies of one, labels, or something else is decided in
+`streamstop.sources.folder_files`. A recording that cannot be read is damage, and the rest goes on.
+
+The classes of a recording are in the label file beside it (`rec_labels.csv`; or `rec.csv` with the
+header of the DVS-Gesture set). Without one, its class is the name of its folder; or, for a file
+directly in the given folder, its own name without the suffix. Of a lone `events.txt` in its folder,
+two folders down, it is the name of the folder above; `?class=` states it.
 
 DVS-Gesture as tonic unpacks it, `user01_led/4.npy`, is detected by these names: the class is the
 file's number, and its table is x, y, p, t with times in ms, on the DVS128.
@@ -22,62 +26,43 @@ file's number, and its table is x, y, p, t with times in ms, on the DVS128.
 from __future__ import annotations
 
 import logging
-import os
-import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from streamstop.errors import SourceError, UsageError
+from streamstop.events.label_table import LabelOptions, read_label_table
 from streamstop.events.labels import (
-    CLASS_NAMES,
     LabelInterval,
     LabelTrack,
     Segment,
-    align_intervals,
     apply_class_names,
-    is_label_csv,
-    label_names,
-    read_label_csv,
     sorted_classes,
 )
 from streamstop.events.packet import Cursor, Damage, Packet, SensorSize, empty_events
-from streamstop.formats.base import Recording, read_start
-from streamstop.formats.detect import HEAD_BYTES, detect_format, open_recording
+from streamstop.formats.base import Recording
 from streamstop.sources.base import SourceBase
+from streamstop.sources.folder_files import list_recordings
+from streamstop.sources.label_files import fit_recording
 from streamstop.sources.named_datasets import SETS, DatasetSelection
 from streamstop.sources.ordering import ORDERS, Offered, Order
 from streamstop.sources.segmentation import (
     SegmentSlice,
     cut_segments,
-    most_common_sensor,
+    raise_on_damage,
     read_slice,
     scan,
 )
+from streamstop.sources.sensor_check import infer_sensor
 
-DOCUMENTS = ("README", "LICENSE", "LICENCE", "MANIFEST")
-"""Files of these names, with any suffix, are ignored without a message."""
+MAX_NOTES = 4
+"""At most this many different notes on recordings are reported."""
 
-_TONIC_GESTURE = re.compile(r"(?:.*/)?user\d\d_[a-z_]+/(\d+)\.npy")
-_TONIC_OPTIONS = {"columns": "xypt", "unit": "ms"}
 _TONIC_SENSOR = SensorSize(128, 128)
 
 _log = logging.getLogger(__name__)
-
-
-class _Found(NamedTuple):
-    """A recording in the folder: its relative path, its class or its label CSV.
-
-    tonic : whether it is one of DVS-Gesture's as tonic unpacks them.
-    """
-
-    name: str
-    label: str
-    csv: Path | None
-    tonic: bool = False
 
 
 @dataclass
@@ -124,6 +109,10 @@ class FolderSource(SourceBase):
         Size in pixels; None takes it from the recordings.
     selection
         The named data set in the folder, and which split of it; None for any folder.
+    options
+        As in `streamstop.sources.folder_files.list_recordings`.
+    label_options
+        What the user states about the label files.
 
     Attributes
     ----------
@@ -133,7 +122,8 @@ class FolderSource(SourceBase):
     Raises
     ------
     SourceError
-        If the folder or a recording cannot be read, or it holds no recording.
+        If the folder or a recording cannot be read, or it holds no recording; if events need a
+        larger sensor than any known here, and the size was not given.
     UsageError
         If no segment is left, labels do not fit, or recordings have different sensors.
     DamageError
@@ -155,39 +145,58 @@ class FolderSource(SourceBase):
         strict: bool = False,
         sensor: SensorSize | None = None,
         selection: DatasetSelection | None = None,
+        options: Mapping[str, str] | None = None,
+        label_options: LabelOptions | None = None,
     ) -> None:
         if isinstance(order, str) and order not in ORDERS:
             raise UsageError(f"segments.order = {order!r} is not one of {', '.join(ORDERS)}")
         self.name = path
-        notes: list[str] = []
-        self.notes: Sequence[str] = notes
-        files = _labelled_files(Path(path), SETS[selection.name].documents if selection else ())
+        documents: Sequence[str] = ()
         if selection is not None:
+            documents = SETS[selection.name].documents
             sensor = sensor or SETS[selection.name].sensor
-            names = [one.name for one in files]
-            kept = set(selection.keep(names))
-            notes += selection.describe(names, kept)
+        files, notes = list_recordings(Path(path), options, documents, sensor)
+        for note in notes:
+            _log.warning("%s: %s", note, path)
+        self.notes: Sequence[str] = notes
+        if selection is not None:
+            kept = set(selection.keep([one.name for one in files]))
+            names = [one.name for one in files if one.recording is not None]
+            notes += selection.describe(names, kept.intersection(names))
             files = [one for one in files if one.name in kept]
+        self._broken: list[Damage] = []
         sensors: dict[SensorSize, str] = {}
         inferred: list[SensorSize] = []
+        inferences: Counter[str] = Counter()
         self._recordings: list[_Labelled] = []
         for file in files:
-            options = _TONIC_OPTIONS if file.tonic else None
-            recording = open_recording(str(Path(path, file.name)), options)
+            recording = file.recording
+            if recording is None or file.damage is not None:
+                self._report_broken(file.damage, strict)
+                continue
             known = sensor or (_TONIC_SENSOR if file.tonic else recording.sensor)
-            found = scan(recording, coordinates=known is None, strict=strict)
+            try:
+                found = scan(recording, coordinates=known is None, strict=strict)
+            except SourceError as error:
+                self._report_broken(Damage(0, 0, f"not read: {error}", recording.path), strict)
+                continue
             if known is not None:
                 sensors.setdefault(known, file.name)
             elif found.events:
-                inferred.append(most_common_sensor(found))
+                size, refusal = infer_sensor(found)
+                if refusal:
+                    raise SourceError(f"{refusal}: {Path(path, file.name)}")
+                inferred.append(size)
             slices: list[SegmentSlice] = []
             dropped: Counter[str] = Counter()
             if found.events:
                 intervals = [LabelInterval(found.first_us, found.last_us + 1, file.label)]
                 if file.csv is not None:
                     fix = selection.label_fix(file.name, notes) if selection is not None else None
-                    read = read_label_csv(file.csv, fix)
-                    intervals = align_intervals(read, found.first_us, found.last_us, file.csv)
+                    table = read_label_table(file.csv, label_options, fix)
+                    fitted = fit_recording(table, recording, found)
+                    intervals = fitted.intervals
+                    inferences.update(fitted.notes)
                 slices, dropped = cut_segments(recording, found, intervals, length_us)
             self._recordings.append(
                 _Labelled(
@@ -200,6 +209,8 @@ class FolderSource(SourceBase):
                 )
             )
         self.sensor = _one_sensor(sensors, inferred, path)
+        inferences.update(note for one in self._recordings for note in one.recording.notes)
+        notes += _joint_notes(inferences, len(self._recordings))
         formats = {one.recording.format for one in self._recordings}
         self.format = formats.pop() if len(formats) == 1 else "folder"
         self.simulated = any(one.recording.simulated for one in self._recordings)
@@ -215,6 +226,9 @@ class FolderSource(SourceBase):
         self._order = self._chosen(ORDERS[order] if isinstance(order, str) else order, seed, limit)
         self._align_us = align_us
         self.labels: LabelTrack | None = self._track(align_us)
+        if note := _single_segments(self.labels):
+            notes.append(note)
+            _log.warning("%s: %s", note, path)
 
     def held_out(self) -> FolderSource:
         """The segments that the order left out, in the order of files and time, as a stream.
@@ -225,6 +239,7 @@ class FolderSource(SourceBase):
         other = copy(self)
         other._recordings = [replace(one, dropped=Counter(), damage=()) for one in self._recordings]
         other._order, other._left_out = self._left_out, self._order
+        other._broken = []
         other.labels = other._track(self._align_us)
         return other
 
@@ -262,6 +277,8 @@ class FolderSource(SourceBase):
     def __iter__(self) -> Iterator[Packet]:
         """The packets of every segment, in order; the last of each sets `until_us` to its end."""
         assert self.labels is not None
+        if self._broken:
+            yield Packet(empty_events(), Cursor(self.name), damage=tuple(self._broken))
         reported: set[int] = set()
         used = {which for which, _ in self._order}
         for which in range(len(self._recordings)):
@@ -279,6 +296,13 @@ class FolderSource(SourceBase):
             last = held or Packet(empty_events(), Cursor(self.name))
             yield Packet(last.events, last.cursor, segment.end_us, last.dropped)
 
+    def _report_broken(self, damage: Damage | None, strict: bool) -> None:
+        """Count a recording that cannot be read as damage; raise DamageError if `strict`."""
+        assert damage is not None
+        if strict:
+            raise_on_damage(damage)
+        self._broken.append(damage)
+
     def _account(self, which: int, reported: set[int]) -> Iterator[Packet]:
         """Report a recording's dropped events and damage, once per pass."""
         one = self._recordings[which]
@@ -288,67 +312,24 @@ class FolderSource(SourceBase):
         reported.add(which)
 
 
-def _labelled_files(root: Path, documents: Sequence[str] = ()) -> list[_Found]:
-    """The recordings under a folder in a fixed order, each with its class or label CSV.
-
-    documents : names of files that belong to the data set and are neither.
-    """
-    found: list[_Found] = []
-    unknown: list[Path] = []
-    label_files: set[Path] = set()
-    for path in _files(root):
-        if path == root / CLASS_NAMES:
-            continue
-        if path.suffix.lower() == ".csv" and _holds_labels(path):
-            label_files.add(path)
-        elif detect_format(str(path)) is not None:
-            tonic = _TONIC_GESTURE.fullmatch(path.as_posix())
-            label = path.stem if tonic or path.parent == root else path.parent.name
-            found.append(_Found(path.relative_to(root).as_posix(), label, None, bool(tonic)))
-        elif path.stem.upper() not in DOCUMENTS and path.name not in documents:
-            unknown.append(path)
-    for i, one in enumerate(found):
-        beside = label_names(root / one.name)
-        found[i] = one._replace(csv=next((csv for csv in beside if csv in label_files), None))
-    unknown += sorted(label_files - {one.csv for one in found})
-    if unknown:
-        names = ", ".join(path.relative_to(root).as_posix() for path in unknown[:5])
-        files = "1 file" if len(unknown) == 1 else f"{len(unknown)} files"
-        more = ", ..." if len(unknown) > 5 else ""
-        _log.warning(
-            "%s ignored, neither recordings nor labels of one (%s%s): %s",
-            files,
-            names,
-            more,
-            root,
-        )
-    if not found:
-        raise SourceError(
-            f"no recording among the {len(unknown)} files in this folder; a folder of labelled "
-            f"recordings holds one folder per class, or the recordings themselves: {root}"
-        )
-    return found
+def _joint_notes(counts: Counter[str], total: int) -> list[str]:
+    """What was inferred about all recordings, each once, with the number of recordings."""
+    notes = [f"{note} ({n} of {total} recordings)" for note, n in counts.most_common(MAX_NOTES)]
+    if len(counts) > MAX_NOTES:
+        notes.append(f"{len(counts) - MAX_NOTES} more notes of this kind on its recordings")
+    return notes
 
 
-def _holds_labels(path: Path) -> bool:
-    return is_label_csv(read_start(str(path), HEAD_BYTES))
-
-
-def _files(root: Path) -> Iterator[Path]:
-    """Files under a folder in the order of names, without hidden ones; links are followed once."""
-    seen = {root.resolve()}
-
-    def refuse(error: OSError) -> None:
-        raise SourceError(f"cannot be opened: {error.strerror}: {error.filename}") from error
-
-    for folder, folders, files in os.walk(root, onerror=refuse, followlinks=True):
-        here = Path(folder)
-        visible = sorted(name for name in folders if not name.startswith("."))
-        folders[:] = [name for name in visible if (here / name).resolve() not in seen]
-        seen.update((here / name).resolve() for name in folders)
-        for name in sorted(files):
-            if not name.startswith(".") and (here / name).is_file():
-                yield here / name
+def _single_segments(track: LabelTrack) -> str:
+    """What to say of a stream in which no class comes twice; "" for others."""
+    counts = Counter(one.label for one in track)
+    if len(counts) < 2 or any(n > 1 for n in counts.values()):
+        return ""
+    return (
+        f"each of the {len(counts)} classes has a single segment, so that every one is predicted "
+        "before anything was learned of its class, and an untrained network cannot be right; cut "
+        "recordings with segments.length_us, or sort them into a folder per class"
+    )
 
 
 def _one_sensor(stated: dict[SensorSize, str], inferred: list[SensorSize], path: str) -> SensorSize:

@@ -14,11 +14,16 @@ from pathlib import Path
 
 from streamstop.errors import SourceError, UsageError
 from streamstop.events.packet import SensorSize
+from streamstop.formats.base import Recording
 from streamstop.formats.byte_reader import STDIN
 from streamstop.sources.base import Source
 from streamstop.sources.live.address import SCHEMES
 from streamstop.sources.live.registry import CAMERAS, is_live, open_live
 from streamstop.sources.ordering import Order
+from streamstop.sources.uri import uri_parts as uri_parts
+
+SINGLE_FILE_OPTIONS = ("start_us", "stop_us", "format")
+"""Options that a folder does not take."""
 
 
 def open_source(
@@ -45,9 +50,12 @@ def open_source(
         single file takes `start_us` and `stop_us`, a range of its time, counted from its first
         event with a plus sign in front, and `format`, where content and name do not tell it.
         "-" is standard input, which takes the same. A path that is a camera's name is written
-        `./davis346`.
+        `./davis346`. Options of a folder go to each recording whose format takes them;
+        `label_unit`, `label_columns` and `label_outside` to its label files; `class` (folder,
+        above) says which folder's name is a recording's class.
     labels
-        Path of a label CSV, for a single file.
+        Path of a label file, for a single file, perhaps with options: `labels.csv?unit=s`,
+        `?columns=start,end,class`, `?outside=drop`.
     sensor
         Size in pixels, where the file does not contain it; `?sensor=` does the same.
     strict
@@ -97,9 +105,12 @@ def open_source(
     selection = parse_dataset_uri(path, options)
     if selection is not None or kind_of(path) == "folder":
         from streamstop.sources.folder import FolderSource
+        from streamstop.sources.label_files import pop_label_options
 
-        if labels is not None or options:
-            extra = "labels" if labels is not None else f"?{next(iter(options))}="
+        label_options = pop_label_options(options, uri)
+        alone = [f"?{key}=" for key in SINGLE_FILE_OPTIONS if key in options]
+        if labels is not None or alone:
+            extra = "labels" if labels is not None else alone[0]
             raise UsageError(f"{extra} goes with a single file, and this is a folder: {path}")
         return FolderSource(
             str(selection.root) if selection else path,
@@ -111,16 +122,19 @@ def open_source(
             strict=strict,
             sensor=sensor,
             selection=selection,
+            options=options,
+            label_options=label_options,
         )
-    from streamstop.formats.detect import open_recording
-    from streamstop.formats.time_range import TimeRange
+    if stated := [key for key in options if key.startswith("label_") or key == "class"]:
+        raise UsageError(
+            f"?{stated[0]}= goes with a folder; for one recording give --labels FILE, with its own "
+            f"options, as in labels.csv?unit=s: {uri}"
+        )
     from streamstop.sources.file import FileSource
 
-    start, stop = (options.pop(name, "") for name in ("start_us", "stop_us"))
-    recording = open_recording(path, options)
     return FileSource(
         uri,
-        TimeRange(recording, start, stop) if start or stop else recording,
+        open_file(path, options, sensor),
         labels=labels,
         length_us=length_us,
         limit=limit,
@@ -129,18 +143,28 @@ def open_source(
     )
 
 
-def uri_parts(uri: str) -> tuple[str, dict[str, str]]:
-    """The path and the options of a URI."""
-    path, mark, query = uri.rpartition("?")
-    if not mark or Path(uri).exists():
-        return uri, {}
-    options = {}
-    for part in filter(None, query.split("&")):
-        key, _, value = part.partition("=")
-        if not value or key in options:
-            raise UsageError(f"options are written ?key=value&key=value, each key once: {uri}")
-        options[key] = value
-    return path, options
+def open_file(path: str, options: dict[str, str], sensor: SensorSize | None = None) -> Recording:
+    """The recording in a file, or the part of it that `start_us` and `stop_us` select.
+
+    Parameters
+    ----------
+    path, options
+        As from `uri_parts`.
+    sensor
+        Size in pixels that the user gave, if any.
+
+    Raises
+    ------
+    SourceError, UsageError
+        As `streamstop.formats.detect.open_recording`.
+    """
+    from streamstop.formats.detect import open_recording
+    from streamstop.formats.time_range import TimeRange
+
+    options = dict(options)
+    start, stop = (options.pop(name, "") for name in ("start_us", "stop_us"))
+    recording = open_recording(path, options, sensor)
+    return TimeRange(recording, start, stop) if start or stop else recording
 
 
 def sensor_size(text: str) -> SensorSize:

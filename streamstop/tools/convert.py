@@ -38,6 +38,7 @@ class Conversion:
     format, out_format : their formats, short names.
     sensor : width and height in pixels.
     simulated : whether the source says that no camera recorded these events.
+    notes : what the source's reader inferred because the file does not say it.
     read, written : numbers of events.
     dropped : events that were read and not written, or dropped by the source, by cause.
     damage, damage_count : the first damaged places that could not be read, and how many in all.
@@ -50,6 +51,7 @@ class Conversion:
     out_format: str
     sensor: SensorSize
     simulated: bool
+    notes: tuple[str, ...] = ()
     read: int = 0
     written: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
@@ -69,6 +71,8 @@ def convert(
     duration_s: float = 0.0,
     on_bit: int = 0,
     from_zero: bool = False,
+    columns: str = "",
+    unit: str = "",
     progress: Progress | None = None,
 ) -> Conversion:
     """Read a recording, or a live source until it ends, and write it to a new file.
@@ -87,6 +91,8 @@ def convert(
     on_bit : AEDAT 2.0 only, the address bit of an ON event in the new file; see
         `streamstop.formats.aedat.aedat2_writer.write_aedat2`.
     from_zero : shift times so that the first event is at 0.
+    columns, unit : text only, order of the columns and unit of the times; see
+        `streamstop.formats.plain.writers.write_csv`.
     progress : called once per packet; it must be fast.
 
     Raises
@@ -106,7 +112,8 @@ def convert(
         raise UsageError(f"its folder does not exist: {out}")
     with open_source(source_uri, sensor=sensor, strict=strict, seconds=duration_s) as source:
         done = Conversion(
-            source_uri, out, source.format, out_format, source.sensor, source.simulated
+            *(source_uri, out, source.format, out_format, source.sensor, source.simulated),
+            notes=tuple(source.notes),
         )
         on_sensor = _on_sensor(source, done, progress)
         done.written = write_recording(
@@ -116,6 +123,8 @@ def convert(
             format=out_format,
             simulated=stated_origin(source),
             on_bit=on_bit,
+            columns=columns,
+            unit=unit,
         )
     done.out_bytes = Path(out).stat().st_size if out != STDOUT else 0
     return done

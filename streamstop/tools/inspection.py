@@ -22,16 +22,17 @@ from numpy.typing import NDArray
 
 from streamstop.errors import StreamstopError, UsageError
 from streamstop.events.hot_pixels import HotPixel, hot_pixels
-from streamstop.events.labels import read_label_csv, sorted_classes
+from streamstop.events.label_table import read_label_table
+from streamstop.events.labels import sorted_classes
 from streamstop.events.packet import Damage, Events, Packet, SensorSize
 from streamstop.formats.base import Recording, read_packets
 from streamstop.formats.byte_reader import STDIN, open_bytes
-from streamstop.formats.detect import detect_format, open_recording
-from streamstop.sources.file import raise_on_other_sensor
+from streamstop.formats.detect import detect_format
 from streamstop.sources.label_files import label_file_beside
 from streamstop.sources.live.registry import is_live
-from streamstop.sources.open import kind_of, open_source, sensor_size, uri_parts
-from streamstop.sources.segmentation import RecordingScan, most_common_sensor, raise_on_damage
+from streamstop.sources.open import kind_of, open_file, open_source, sensor_size, uri_parts
+from streamstop.sources.segmentation import RecordingScan, raise_on_damage
+from streamstop.sources.sensor_check import SensorProbe, infer_sensor, raise_on_other_sensor
 from streamstop.tools.event_statistics import (
     EventRateSeries,
     MaxWindowCounter,
@@ -102,8 +103,12 @@ class RecordingInfo:
     path : as given to `inspect`.
     format, format_name : short name and usual name.
     compression : "gzip", "zstd", "xz" or "".
-    sensor : width and height in pixels; None if the file neither gives it nor has any event.
-    sensor_from : "header", "asked", "inferred", "recordings" (of a folder) or "".
+    sensor : width and height in pixels; None if the file neither gives it nor has any event, or
+        its events fit no sensor known here.
+    sensor_from : "header", "reader" (inferred from the layout of the events, see `notes`), "asked",
+        "inferred" (from the coordinates), "recordings" (of a folder) or "".
+    refusal : why a run refuses the recording as it is given; "" where it does not.
+    notes : what its reader inferred because the file does not say it, a line each.
     file_bytes : size on disk; None for standard input.
     recordings : number of files; more than one in a folder.
     events, on : number of events, and of ON events.
@@ -137,6 +142,8 @@ class RecordingInfo:
     compression: str
     sensor: SensorSize | None
     sensor_from: str
+    refusal: str
+    notes: tuple[str, ...]
     file_bytes: int | None
     recordings: int
     events: int
@@ -194,6 +201,8 @@ class RecordingInfo:
             "compression": self.compression or None,
             "sensor": list(self.sensor) if self.sensor else None,
             "sensor_from": self.sensor_from or None,
+            "refusal": self.refusal or None,
+            "notes": list(self.notes),
             "file_bytes": self.file_bytes,
             "recordings": self.recordings,
             "simulated": self.simulated,
@@ -283,26 +292,32 @@ def inspect(
     if kind_of(path) == "folder":
         return _inspect_folder(uri, path, sensor, strict, progress)
     known = detect_format(path)
-    recording = open_recording(path, options)
+    recording = open_file(path, options, sensor)
     raise_on_other_sensor(recording, sensor)
     with open_bytes(path) as data:
         compression = data.compression
-    size = None if path == STDIN else Path(path).stat().st_size
-    total = None if compression or recording.format in ("npz", "hdf5") else size
-    found = _InfoBuilder()
+    size_bytes = None if path == STDIN else Path(path).stat().st_size
+    total = None if compression or recording.format in ("npz", "hdf5") else size_bytes
+    given = sensor or recording.sensor
+    found = _InfoBuilder(given)
+    probe = SensorProbe(sensor) if sensor is not None and recording.sensor != sensor else None
     for packet in read_packets(recording):
         found.add(packet, strict)
+        if probe is not None:
+            probe.add(packet.events)
         if progress is not None:
             progress(min(packet.cursor.offset / total, 1.0) if total else None, found.events)
-    size_known = sensor or recording.sensor
+    size, refusal = (given, "") if given else found.inferred_sensor()
     return found.result(
         path=uri,
         format=recording.format,
         format_name=NAMES.get(recording.format, known.name if known else recording.format),
         compression=compression,
-        sensor=size_known or found.most_common_sensor(),
-        sensor_from="header" if recording.sensor else "asked" if sensor else "inferred",
-        file_bytes=size,
+        sensor=size,
+        sensor_from="asked" if "chip" in options else _sensor_from(recording, sensor),
+        refusal=probe.refusal if probe is not None else refusal,
+        notes=tuple(recording.notes),
+        file_bytes=size_bytes,
         recordings=1,
         wraps=_wraps(recording, found),
         simulated=recording.simulated,
@@ -310,21 +325,31 @@ def inspect(
     )
 
 
+def _sensor_from(recording: Recording, sensor: SensorSize | None) -> str:
+    """Where the size is from, for `RecordingInfo.sensor_from`."""
+    if recording.sensor is not None and not recording.sensor_inferred:
+        return "header"
+    if sensor is not None:
+        return "asked"
+    return "reader" if recording.sensor is not None else "inferred"
+
+
 def packets_of(uri: str, sensor: SensorSize | None = None) -> Iterator[Packet]:
     """The packets of a recording or folder, read again."""
     path, options = uri_parts(uri)
-    options.pop("sensor", None)
+    if "sensor" in options:
+        sensor = sensor_size(options.pop("sensor"))
     if kind_of(path) == "folder":
-        return iter(open_source(path, sensor=sensor))
-    return read_packets(open_recording(path, options))
+        return iter(open_source(uri, sensor=sensor))
+    return read_packets(open_file(path, options, sensor))
 
 
 def _inspect_folder(
     uri: str, path: str, sensor: SensorSize | None, strict: bool, progress: Progress | None
 ) -> RecordingInfo:
     """Describe the segments of a folder, one after the other in time, as a run reads them."""
-    source = open_source(path, sensor=sensor, strict=strict)
-    found = _InfoBuilder()
+    source = open_source(uri, sensor=sensor, strict=strict)
+    found = _InfoBuilder(source.sensor)
     segments = source.labels or ()
     end_us = max((one.end_us for one in segments), default=0)
     for packet in source:
@@ -340,6 +365,8 @@ def _inspect_folder(
         compression="",
         sensor=source.sensor,
         sensor_from="asked" if sensor else "recordings",
+        refusal="",
+        notes=tuple(source.notes),
         file_bytes=None,
         recordings=len({one.recording for one in segments}),
         wraps=None,
@@ -360,16 +387,21 @@ def _labels_beside(path: str) -> LabelsInfo | None:
     if found is None:
         return None
     try:
-        intervals = read_label_csv(Path(found))
+        rows = read_label_table(found).rows
     except (StreamstopError, OSError) as error:
         return LabelsInfo(found, error=str(error))
-    return LabelsInfo(found, len(intervals), sorted_classes(i.name for i in intervals))
+    return LabelsInfo(found, len(rows), sorted_classes(one.name for one in rows))
 
 
 class _InfoBuilder:
-    """Collects the fields of a RecordingInfo packet by packet, in bounded memory."""
+    """Collects the fields of a RecordingInfo packet by packet, in bounded memory.
 
-    def __init__(self) -> None:
+    sensor : width and height, if known before the events are read.
+    """
+
+    def __init__(self, sensor: SensorSize | None) -> None:
+        self._sensor = sensor
+        self._outside = 0
         self.events = 0
         self.first_us: int | None = None
         self.earliest_us: int | None = None
@@ -411,6 +443,9 @@ class _InfoBuilder:
         self._columns += np.bincount(events["x"], minlength=1 << 16)
         self._rows += np.bincount(events["y"], minlength=1 << 16)
         self._pixels.add(events)
+        if self._sensor is not None:
+            width, height = self._sensor
+            self._outside += int(np.count_nonzero((events["x"] >= width) | (events["y"] >= height)))
         t = events["t"].clip(-_FAR, _FAR)  # so that differences stay within 64 bits
         self._step(events, t)
         since_us = t - max(min(self.first_us, _FAR), -_FAR)
@@ -441,19 +476,23 @@ class _InfoBuilder:
         self._gaps_total += int(np.count_nonzero(steps > GAP_US))
         self._gaps = sorted(self._gaps, key=lambda gap: -gap.length_us)[:MAX_LISTED]
 
-    def most_common_sensor(self) -> SensorSize | None:
-        """The most common sensor that holds all events; None without events."""
+    def inferred_sensor(self) -> tuple[SensorSize | None, str]:
+        """The sensor that the events fit, and why a run refuses them; None where it would."""
         if not self.events:
-            return None
-        return most_common_sensor(
+            return None, ""
+        sensor, refusal = infer_sensor(
             RecordingScan(events=self.events, columns=self._columns, rows=self._rows)
         )
+        return None if refusal else sensor, refusal
 
     def result(self, *, sensor: SensorSize | None, sensor_from: str, **known: Any) -> RecordingInfo:
         """The description; `known` comes from the recording itself."""
         pixels = self._pixels.of(sensor)
         counts = pixels[0] + pixels[1]
         hot = hot_pixels(counts)
+        outside = self._outside
+        if self._sensor is None and sensor is not None:  # smaller than the grid, so that is exact
+            outside = self.events - int(counts.sum(dtype=np.int64))
         passed_s = self._series.used and ((self.latest_us or 0) - (self.first_us or 0) >= 1_000_000)
         return RecordingInfo(
             sensor=sensor,
@@ -466,7 +505,7 @@ class _InfoBuilder:
             peak_1s_hz=float(self._fullest_1s.most) if passed_s else None,
             series=tuple(self._series.counts[: self._series.used].tolist()),
             series_us=self._series.width_us,
-            outside=self.events - int(counts.sum(dtype=np.int64)),
+            outside=outside,
             active_pixels=int(np.count_nonzero(counts)),
             hot=tuple(hot[:MAX_LISTED]),
             hot_total=len(hot),

@@ -32,11 +32,14 @@ class FakePipeline:
         self.calls: list[dict[str, Any]] = []
         self.error: BaseException | None = None
         self.exit_code = 0
+        self.notes: tuple[str, ...] = ()
         self.summary = {"status": "complete", "name": "fäke", "segments": 3}
 
     def run(self, config: Config, **others: Any) -> SimpleNamespace:
         self.calls.append({"config": config, **others})
         print("a library prints this")
+        if others.get("opened") is not None:
+            others["opened"](SimpleNamespace(notes=self.notes))
         if self.error is not None:
             raise self.error
         folder = Path("runs/x")
@@ -175,6 +178,17 @@ def test_the_score_goes_to_standard_output_and_noise_does_not(pipeline: FakePipe
     result = runner.invoke(app, ["run"])
     assert result.stdout == f"SCORE {Path('runs/x/report.html')}\n"
     assert "a library prints this" in result.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_what_readers_inferred_is_noted_once_on_standard_error(
+    pipeline: FakePipeline, words: tuple[str, ...]
+) -> None:
+    pipeline.notes = ("it was \x1b[2J", "guessed")
+    lines = runner.invoke(app, ["run", *words]).stderr.splitlines()
+    notes = [line for line in lines if line.startswith("note: ")]
+    assert notes == ["note: it was \N{REPLACEMENT CHARACTER}[2J", "note: guessed"]
+    assert "note" not in runner.invoke(app, ["run", *words, "--quiet"]).stderr
 
 
 def test_json_is_alone_on_standard_output(pipeline: FakePipeline) -> None:

@@ -29,6 +29,7 @@ from streamstop.learning.network_section import network_from_config
 from streamstop.pipeline.configure import load_config
 from streamstop.simulation.cifar10_set import write_cifar10_set
 from streamstop.simulation.gesture_set import SetOptions, write_gesture_set
+from streamstop.sources.live.registry import is_live
 
 RECIPES = sorted(bundled_path("pipelines").glob("*.toml"))
 NEEDS_DATA = {
@@ -76,7 +77,9 @@ def test_a_recipe_is_read_and_opens_with_a_comment(recipe: Path, tmp_path: Path)
 def test_only_recipes_on_bundled_recordings_need_no_data() -> None:
     root = bundled_path("pipelines")
     names = {str(path.relative_to(root).with_suffix("")) for path in root.rglob("*.toml")}
-    assert names - set(NEEDS_DATA) == {"demo", "gestures", "gestures-incremental"}
+    assert names - set(NEEDS_DATA) == {
+        *("demo", "gestures", "gestures-incremental", "davis346-live"),
+    }
     assert all(data_note(root / f"{name}.toml") is None for name in names - set(NEEDS_DATA))
 
 
@@ -154,12 +157,14 @@ def test_a_recipe_runs(recipe: Path, tmp_path: Path, request: pytest.FixtureRequ
     args = ["run", str(recipe), "--json", "--quiet", "--out", str(tmp_path)]
     args += ["--set", f"segments.max_segments={SEGMENTS}"]
     uri = load_config(recipe).source.uri
-    simulated = recipe.stem in SETS or not uri
+    simulated = recipe.stem in SETS or not uri or is_live(uri)
     if recipe.stem in SETS:
         name, _, rest = uri.partition(":")
         _, mark, split = rest.partition("?")
         folder = request.getfixturevalue(SETS[recipe.stem])
         args += ["--source", f"{name}:{folder}{mark}{split}"]
+    elif is_live(uri):  # no camera here
+        args += ["--source", str(bundled_path("recordings/gestures"))]
     elif uri:
         data: Path = request.getfixturevalue("data_dir")
         args += ["--source", str(data / Path(uri).relative_to(SHARED))]

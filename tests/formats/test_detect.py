@@ -37,7 +37,9 @@ def written(path: Path, content: bytes) -> str:
         (b"% Data file containing CD events.\n", "rec.dat", "Prophesee DAT"),
         (b"Event Stream\x02\x00\x00", "rec.es", "Event Stream .es"),
         (b"\x89HDF\r\n\x1a\n", "rec.aedat4", "HDF5"),
-        (b"#ROSBAG V2.0\n", "rec.bag", "rosbag"),
+        (b"#ROSBAG V2.0\n", "rec.bag", "ROS 1 bag"),
+        (b"\x89MCAP0\r\n", "rec.mcap", "MCAP"),
+        (b"SQLite format 3\0", "rec.db3", "ROS 2 bag .db3"),
         (b"\x01\x02\x03\x04\x05", "rec.bin", "N-MNIST .bin"),
         (b"1,2,3,0\n", "rec.csv", "events as .csv"),
         (b"t x y p\n1 2 3 0\n", "rec.txt", "events as .csv"),
@@ -120,3 +122,33 @@ def test_real_files_are_recognised(data_dir: Path, name: str, known: str) -> Non
     found = detect_format(str(data_dir / "formats" / name))
     assert found is not None
     assert found.name == known
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "advice"),
+    [
+        (b"PK\x03\x04....", "rec.pt", "PyTorch.*load it in a Python of your own.*numpy.savez"),
+        (b"\x80\x02\x8a\nl\xfc", "rec.pth", "PyTorch"),
+        (b"\x80\x04\x95\x00", "rec.data", "a pickle.*runs what it holds"),
+        (b"(lp0\n", "rec.pkl", "a pickle"),
+        (b"\x00\x00\x00\x20ftypisom", "rec.mp4", "a video.*v2e"),
+        (b"RIFF\x00\x00\x00\x00AVI LIST", "rec.avi", "a video"),
+        (b"PK\x03\x04....", "rec.zip", "an archive.*unpack it first"),
+        (b"a" * 257 + b"ustar\x0000", "rec.tar", "an archive"),
+        (b"rosbag2_bagfile_information:\n", "metadata.yaml", "give the .mcap or .db3"),
+        (b"\x00" * 16 + b"\xde\xc0\xef\xbe", "data.mdb", "LMDB"),
+        (b"\x10\x00\x00\x00", "rec.tfrecord", "TFRecord.*numpy.savez"),
+        (b"#!AER-DAT3.0\r\n", "rec.aedat", "another version.*AEDAT 2.0 with jAER"),
+    ],
+)
+def test_what_is_not_read_is_named_with_the_way_on(
+    tmp_path: Path, content: bytes, name: str, advice: str
+) -> None:
+    with pytest.raises(SourceError, match=f"recognised as .*{advice}"):
+        open_recording(written(tmp_path / name, content))
+
+
+def test_a_packed_archive_is_named_too(tmp_path: Path) -> None:
+    path = written(tmp_path / "rec.tar.gz", gzip.compress(b"a" * 257 + b"ustar\x0000"))
+    with pytest.raises(SourceError, match="recognised as an archive"):
+        open_recording(path)

@@ -239,3 +239,15 @@ def test_a_few_rows_are_not_evidence() -> None:
     stated = find_layout(rows, 2, TableOptions(columns="txyp"), "rec.csv")
     assert stated == TableLayout((0, 1, 2, 3))
     assert find_layout([np.zeros(0, int)] * 4, 0, TableOptions(), "rec.csv").order == (0, 1, 2, 3)
+
+
+def test_nanoseconds_of_a_clock_in_microseconds_are_not_read_as_microseconds(
+    tmp_path: Path,
+) -> None:
+    """A busy recording in ns, every time a multiple of 1000, may look like a quiet one in us."""
+    rng = np.random.default_rng(0)
+    t = np.sort(rng.integers(0, 300_000, 50_000)) * 1000
+    x, y = rng.integers(0, 34, (2, len(t)))
+    np.savez(tmp_path / "a.npz", t=t, x=x, y=y, p=rng.integers(0, 2, len(t)))
+    with pytest.raises(SourceError, match=r"Give \?unit=ns, or \?unit=us"):
+        open_recording(str(tmp_path / "a.npz"))

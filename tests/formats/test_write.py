@@ -11,18 +11,26 @@ from helpers.event_files import Whole, random_events, same
 from helpers.optional import faery
 
 from streamstop.errors import UsageError
-from streamstop.events.packet import Events, SensorSize
+from streamstop.events.packet import Events, SensorSize, make_events
 from streamstop.formats.base import read_packets
 from streamstop.formats.detect import open_recording
-from streamstop.formats.write import BY_SUFFIX, WRITERS, format_of, write_recording
+from streamstop.formats.write import BY_SUFFIX, HDF5, WRITERS, format_of, write_recording
 
 SENSOR = SensorSize(128, 128)
 EVENTS = random_events(150_000)
 SUFFIXES = {"aedat4": ".aedat4", "aedat3": ".aedat", "aedat2": ".aedat", "evt3": ".raw",
             "evt2": ".raw", "dat": ".dat", "npz": ".npz", "npy": ".npy", "csv": ".csv",
-            "bin": ".bin"}  # fmt: skip
-TELL_SENSOR = {"aedat4", "aedat3", "aedat2", "evt3", "evt2", "dat", "npz", "csv"}
-TELL_SIMULATED = {"aedat4", "aedat3", "aedat2", "evt3", "evt2", "dat", "npz", "csv"}
+            "bin": ".bin", "dsec": ".h5", "metavision-hdf5": ".hdf5"}  # fmt: skip
+TELL_SENSOR = set(WRITERS) - {"npy", "bin"}
+TELL_SIMULATED = set(WRITERS) - {"npy", "bin"}
+
+
+@pytest.fixture(autouse=True)
+def libraries(request: pytest.FixtureRequest) -> None:
+    """HDF5 is an extra."""
+    callspec = getattr(request.node, "callspec", None)
+    if callspec is not None and callspec.params.get("format") in HDF5:
+        pytest.importorskip("h5py")
 
 
 @pytest.mark.parametrize("format", WRITERS)
@@ -30,6 +38,10 @@ TELL_SIMULATED = {"aedat4", "aedat3", "aedat2", "evt3", "evt2", "dat", "npz", "c
 def test_what_is_written_is_read_back(tmp_path: Path, format: str, packing: str) -> None:
     if packing and format == "npz":
         pytest.skip("an .npz is compressed already, and is no stream")
+    if packing and format in HDF5:
+        with pytest.raises(UsageError, match="HDF5 is compressed inside"):
+            write_recording(tmp_path / f"rec.h5{packing}", EVENTS, SENSOR, format=format)
+        return
     events = EVENTS if not packing else EVENTS[:20_000]
     path = tmp_path / f"rec{SUFFIXES[format]}{packing}"
     written = write_recording(path, events, SENSOR, format=format, simulated=True)
@@ -97,6 +109,40 @@ def test_a_simulated_csv_says_so_in_a_comment(tmp_path: Path) -> None:
     comment, _, rest = (tmp_path / "a.csv").read_text().partition("\n")
     assert comment == "# source: streamstop-simulate"
     assert rest == (tmp_path / "b.csv").read_text()
+
+
+@pytest.mark.parametrize("unit", ["", "s", "ms", "us", "ns"])
+@pytest.mark.parametrize("columns", ["", "xypt", "ptyx"])
+def test_text_in_any_order_and_unit_is_read_back(tmp_path: Path, columns: str, unit: str) -> None:
+    events = EVENTS[:20_000].copy()
+    events["t"] += 1_700_000_000_000_000  # as a camera's clock counts, to the microsecond
+    path = tmp_path / "rec.txt"
+    write_recording(path, events, SENSOR, columns=columns, unit=unit, simulated=True)
+    recording = open_recording(str(path))
+    assert same(Whole(read_packets(recording)).events, events)
+    assert (recording.sensor, recording.simulated, recording.notes) == (SENSOR, True, ())
+
+
+def test_columns_and_units_are_as_they_are_asked_for(tmp_path: Path) -> None:
+    events = make_events([1_000_045, -7], [3, 4], [5, 6], [True, False])
+    path = tmp_path / "rec.csv"
+    for columns, unit, lines in (
+        ("xypt", "us", ["x@128,y@128,on,t", "3,5,1,1000045", "4,6,0,-7"]),
+        ("txyp", "s", ["%geometry:128,128", "t_s,x,y,on", "1.000045,3,5,1", "-0.000007,4,6,0"]),
+        ("", "ms", ["%geometry:128,128", "t_ms,x,y,on", "1000.045,3,5,1", "-0.007,4,6,0"]),
+        ("", "ns", ["%geometry:128,128", "t_ns,x,y,on", "1000045000,3,5,1", "-7000,4,6,0"]),
+    ):
+        write_recording(path, events, SENSOR, columns=columns, unit=unit)
+        assert path.read_text().splitlines() == lines
+    for wrong, message in (
+        ({"columns": "xyt"}, "in some order"),
+        ({"unit": "h"}, "the unit is one of"),
+        ({"columns": "xypt", "format": "npz"}, "--columns is for text"),
+        ({"unit": "s", "format": "bin"}, "--unit is for text"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            write_recording(tmp_path / "no.csv", events, SENSOR, **wrong)
+    assert not (tmp_path / "no.csv").exists()
 
 
 def test_the_bit_of_on_is_for_aedat2_alone(tmp_path: Path) -> None:

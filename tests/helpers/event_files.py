@@ -35,9 +35,26 @@ def bin_bytes(events: Events) -> bytes:
 
 
 def aedat2_bytes(events: Events, header: str = "# a comment\r\n") -> bytes:
-    """AEDAT 2.0 of a DVS128, polarity as jAER has it."""
+    """AEDAT 2.0 of a DVS128, polarity as jAER has it, rows counted from the bottom."""
     body = b"".join(
-        struct.pack(">II", int(y) << 8 | (127 - int(x)) << 1 | 1 - int(p), int(t) % (1 << 32))
+        struct.pack(
+            ">II", (127 - int(y)) << 8 | (127 - int(x)) << 1 | 1 - int(p), int(t) % (1 << 32)
+        )
+        for t, x, y, p in zip(*(events[name] for name in FIELDS), strict=True)
+    )
+    return b"#!AER-DAT2.0\r\n" + header.encode() + body
+
+
+def davis_bytes(
+    events: Events, header: str = "# a comment\r\n", width: int = 346, height: int = 260
+) -> bytes:
+    """AEDAT 2.0 of a DAVIS, as jAER and v2e write it: both axes count from the bottom right."""
+    body = b"".join(
+        struct.pack(
+            ">II",
+            (height - 1 - int(y)) << 22 | (width - 1 - int(x)) << 12 | int(p) << 11,
+            int(t) % (1 << 32),
+        )
         for t, x, y, p in zip(*(events[name] for name in FIELDS), strict=True)
     )
     return b"#!AER-DAT2.0\r\n" + header.encode() + body

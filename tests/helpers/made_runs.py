@@ -95,7 +95,7 @@ def hits(count: int, of: int) -> list[bool]:
     return [i >= of - count for i in range(of)]
 
 
-def fake_run(config: Config, *, command: str, progress: Any) -> SimpleNamespace:
+def fake_run(config: Config, *, command: str, progress: Any, opened: Any = None) -> SimpleNamespace:
     """Stands where `streamstop.pipeline.run` is, in a process of its own; `run.name` says what for.
 
     "ok" ends well; "wait" goes on until it is interrupted; what begins with "odd" does, where the

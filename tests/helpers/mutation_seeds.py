@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 import zstandard
-from helpers.event_files import aedat2_bytes, bin_bytes, random_events
+from helpers import mutation_bags as bags
+from helpers.event_files import aedat2_bytes, bin_bytes, davis_bytes, random_events
 from helpers.mutations import Edit, Kept, Seed
 from numpy.typing import NDArray
 
@@ -121,7 +122,7 @@ def _records(content: bytes, events: Events, record_bytes: int) -> _Laid:
 
 def _aedat1(events: Events) -> _Laid:
     body = b"".join(
-        struct.pack(">HI", int(y) << 8 | (127 - int(x)) << 1 | 1 - int(p), int(t))
+        struct.pack(">HI", (127 - int(y)) << 8 | (127 - int(x)) << 1 | 1 - int(p), int(t))
         for t, x, y, p in zip(*(events[name] for name in "txyp"), strict=True)
     )
     return _records(b"#!AER-DAT1.0\r\n# a comment\r\n" + body, events, 6)
@@ -315,6 +316,18 @@ def _laid_seed(
     )
 
 
+def _aedat2_unnamed() -> Seed:
+    """A header without a chip: where bytes moved, the addresses may not tell it any more."""
+    seed = _laid_seed(
+        "aedat2-unnamed",
+        "rec.aedat",
+        lambda events: _records(davis_bytes(events), events, 8),
+        "in place",
+        time_bits=32,
+    )
+    return replace(seed, kept=lambda edit: seed.kept(edit) if edit.in_place else None)
+
+
 def _npz() -> Seed:
     """Columns apart, compressed: a row is whole up to the first change in any of the four.
 
@@ -436,6 +449,19 @@ def _metavision() -> Seed:
     )  # fmt: skip
 
 
+def _unordered(format: str, file_name: str, lay: Callable[[Events], bytes], fields: int) -> Seed:
+    """A file in which nothing must come through a change; `fields`: bytes of its header."""
+    events, other = random_events(EVENTS, seed=1), random_events(EVENTS, seed=2)
+    return Seed(
+        format, file_name, lay(events), events, bags.nothing_kept, lay(other),
+        tuple(range(fields)), places=False,
+    )  # fmt: skip
+
+
+_CUT = frozenset(("truncate",))
+_BAG_FIELDS = {"fields_within": (0, 4, 8, 16, 24, 32, 40, 52, 60, 70), "tells": _CUT}
+
+
 _AEDAT4_FIELDS = {"fields_within": (0, 4, 8, 12, 16, 20, 24, 28, 32, 36), "tells": ANY}
 
 MAKERS: dict[str, Callable[[], Seed]] = {
@@ -445,10 +471,11 @@ MAKERS: dict[str, Callable[[], Seed]] = {
     "aedat2": lambda: _laid_seed(
         "aedat2",
         "rec.aedat",
-        lambda events: _records(aedat2_bytes(events), events, 8),
+        lambda events: _records(aedat2_bytes(events, "# AEChip: DVS128\r\n"), events, 8),
         "in place",
         time_bits=32,
     ),
+    "aedat2-unnamed": _aedat2_unnamed,
     "dat": lambda: _laid_seed("dat", "rec.dat", _dat, "in place", time_bits=32),
     "nmnist": lambda: _laid_seed(
         "nmnist",
@@ -484,6 +511,27 @@ MAKERS: dict[str, Callable[[], Seed]] = {
     "es": lambda: _laid_seed("es", "rec.es", _es, "none"),
     # Lines: a bad one costs itself.
     "csv": lambda: _laid_seed("csv", "rec.csv", _csv, "any", tells=IN_PLACE),
+    # Chunks of messages. Those that are not compressed, and have no checksum, lose a message.
+    "bag": lambda: _laid_seed("bag", "rec.bag", bags.bag, "any", **_BAG_FIELDS),
+    "bag-lz4": lambda: _laid_seed(
+        "bag-lz4", "rec.bag", lambda e: bags.bag(e, "lz4"), "any", places=False, **_BAG_FIELDS
+    ),
+    "bag-bz2": lambda: _laid_seed(
+        "bag-bz2", "rec.bag", lambda e: bags.bag(e, "bz2"), "any", **_BAG_FIELDS
+    ),
+    "mcap": lambda: _laid_seed("mcap", "rec.mcap", bags.mcap, "any", **_BAG_FIELDS),
+    "mcap-zstd": lambda: _laid_seed(
+        "mcap-zstd", "rec.mcap", lambda e: bags.mcap(e, "zstd"), "any", **_BAG_FIELDS
+    ),
+    "mcap-bare": lambda: _laid_seed(
+        "mcap-bare", "rec.mcap", lambda e: bags.mcap(e, chunked=False), "any", **_BAG_FIELDS
+    ),
+    # Pages that refer to each other; numbers whose unit and order are inferred from all of them.
+    "db3": lambda: _unordered("db3", "rec.db3", bags.db3, 100),
+    "mat": lambda: _unordered("mat", "rec.mat", lambda e: bags.mat(e, compressed=False), 200),
+    "mat-packed": lambda: _unordered(
+        "mat-packed", "rec.mat", lambda e: bags.mat(e, compressed=True), 200
+    ),
     "npz": _npz,
     "hdf5": _hdf5,
     # Compressed: what an unpacker gives of the bytes before the change, and the reported fault.

@@ -36,7 +36,7 @@ def test_a_finished_folder_holds_it_all(tmp_path, parameters):
         folder.finalize(SUMMARY, parameters)
     assert names(folder.path) == {
         *("config.toml", "metrics.jsonl", "segments.csv", "ledger.json", "summary.json"),
-        "weights.safetensors",
+        *("weights.safetensors", "predictions.csv"),
     }
     assert re.fullmatch(r"\d{8}T\d{6}Z-demo", folder.path.name)
     assert (folder.path / "config.toml").read_text() == "[run]\nseed = 1\n"

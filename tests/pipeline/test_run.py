@@ -364,3 +364,46 @@ def test_every_rule_loss_and_readout_learns_the_two_sides(monkeypatch, tmp_path,
     assert left(plain, "weights.safetensors") != left(other, "weights.safetensors")
     assert other.summary["accuracy"]["segment_last_third"] > 0.8
     assert other.summary["baselines"]["initial_network"]["segment"] < 1
+
+
+LATER = [Segment(10 * 12 * SEGMENT_US, 11 * 12 * SEGMENT_US, 0)]
+SHORT = [Segment(i * SEGMENT_US + 1, i * SEGMENT_US + 9, 0) for i in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("segments", "sets", "said"),
+    [
+        (SHORT, (), "none is as long as a bin, the longest 8 us"),
+        (LATER, (), "before the first of them began"),
+        (
+            [Segment(0, SEGMENT_US, 0)],
+            ("labels.arrival=delayed", "labels.delay_us=90000000"),
+            "arrive labels.delay_us = 90000000 us after they begin",
+        ),
+        ([Segment(5001, 5001 + 12_000, 0)], (), "none holds a whole bin"),
+    ],
+)
+def test_labels_of_which_none_is_scored_end_with_2_and_say_why(
+    monkeypatch, tmp_path, segments, sets, said
+):
+    events, _ = scene()
+    packets = cut(events, [], 12 * SEGMENT_US)
+    labels = LabelTrack(("left", "right"), segments)
+    result = go(monkeypatch, tmp_path, packets, labels, *sets)
+    assert result.exit_code == 2
+    assert result.summary["status"] == "unscored"
+    assert said in result.summary["message"]
+    assert result.summary["segments_unscored"] == len(segments)
+
+
+def test_an_interrupted_run_without_a_scored_segment_says_why_too(monkeypatch, tmp_path):
+    events, _ = scene()
+
+    def interrupt(now: pipeline.Progress) -> None:
+        raise KeyboardInterrupt
+
+    packets = cut(events, [], 12 * SEGMENT_US)
+    labels = LabelTrack(("left", "right"), LATER)
+    result = go(monkeypatch, tmp_path, packets, labels, progress=interrupt)
+    assert result.exit_code == 130
+    assert "before the first of them began" in result.summary["message"]

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from streamstop.errors import SourceError
-from streamstop.events.labels import read_label_csv
+from streamstop.events.label_table import read_label_csv
 from streamstop.events.packet import Damage, Events, empty_events
 from streamstop.formats.detect import open_recording
 from streamstop.simulation.bundled import bundled_plans, events_sha256, write_damaged, write_events

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from streamstop.errors import UsageError
-from streamstop.events.labels import read_label_csv
+from streamstop.events.label_table import read_label_csv
 from streamstop.events.packet import Events, SensorSize
 from streamstop.formats.detect import open_recording
 from streamstop.simulation.gesture_set import (

@@ -80,6 +80,59 @@ def test_labels_of_another_recording(recording: Path) -> None:
         labelled(recording, "a,0,4500\nb,5000000,9000000\n")
 
 
+def test_an_interval_before_the_recording_is_named_by_its_line(recording: Path) -> None:
+    text = f"a,{FIRST - 9000},{FIRST + 2000}\nb,{FIRST + 5000},{FIRST + 9000}\n"
+    with pytest.raises(UsageError, match=r"line 2 \(a,.*1 of 2 intervals.*\?outside=drop"):
+        labelled(recording, text)
+    source = open_source(str(recording), labels=f"{recording.with_name('labels.csv')}?outside=drop")
+    assert source.labels is not None
+    assert [one[:2] for one in source.labels] == [(FIRST + 5000, FIRST + 9000)]
+    assert source.notes[-1].startswith("1 labelled interval outside the recording left out")
+
+
+def test_options_of_a_label_file(recording: Path) -> None:
+    csv = recording.with_name("mine.txt")
+    csv.write_text("0.001 0.004 me wave\n0.005 0.009 me clap\n")
+    with pytest.raises(UsageError, match=r"no header.*--labels FILE\?columns=start,end,class"):
+        open_source(str(recording), labels=str(csv))
+    source = open_source(str(recording), labels=f"{csv}?columns=start,end,-,class&unit=s")
+    assert source.labels is not None
+    assert source.labels.classes == ("clap", "wave")
+    assert [one.recording_us for one in source.labels] == [1000, 5000]
+    with pytest.raises(UsageError, match=r"takes no option 'colums'.*mine\.txt"):
+        open_source(str(recording), labels=f"{csv}?colums=start,end,-,class")
+
+
+@pytest.mark.parametrize("packet_events", [7, 10_000])
+def test_labels_that_count_events_hold_those_events(
+    recording: Path, monkeypatch: pytest.MonkeyPatch, packet_events: int
+) -> None:
+    monkeypatch.setattr("streamstop.formats.fixed_records.MAX_PACKET_EVENTS", packet_events)
+    csv = recording.with_name("labels.csv")
+    csv.write_text("class,startTime_ev,endTime_ev\n0,0,250\n1,250,600\n0,700,1000\n")
+    source = open_source(str(recording), labels=str(csv))
+    assert source.labels is not None
+    t = EVENTS["t"]
+    expected = [(t[0], t[250]), (t[250], t[600]), (t[700], LAST + 1)]
+    assert [one[:2] for one in source.labels] == expected
+    csv.write_text("class,startTime_ev,endTime_ev\n0,0,1001\n")
+    with pytest.raises(UsageError, match=r"line 2 .* of which the recording has 1000"):
+        open_source(str(recording), labels=str(csv))
+    recording.write_bytes(recording.read_bytes()[:-3])
+    with pytest.raises(UsageError, match="part of the recording is lost"):
+        open_source(str(recording), labels=str(csv))
+
+
+def test_labels_beyond_a_cut_are_left_out_with_the_lost_part(recording: Path) -> None:
+    whole = recording.read_bytes()
+    recording.write_bytes(whole[: len(whole) // 2 + 3])
+    half = int(EVENTS["t"][500])
+    source = labelled(recording, f"a,{FIRST},{half - 2000}\nb,{half + 2000},{LAST}\n")
+    assert source.labels is not None
+    assert source.labels.classes == ("a",)
+    assert source.notes[-1].endswith("the recording is damaged")
+
+
 def test_the_files_sensor_is_not_overruled(tmp_path: Path) -> None:
     path = tmp_path / "rec.aedat4"
     write_aedat4(path, EVENTS, SensorSize(128, 128))

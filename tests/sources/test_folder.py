@@ -267,7 +267,7 @@ def test_hidden_files_are_ignored_and_unknown_ones_are_reported_once(
         source = FolderSource(str(folder))
     assert track(source).classes == ("9", "10", "b")
     assert len(caplog.messages) == 1
-    assert "2 files ignored" in caplog.messages[0]
+    assert "2 files passed over" in caplog.messages[0]
     assert "notes.txt, orphan_labels.csv" in caplog.messages[0]
 
 
@@ -309,6 +309,23 @@ def test_damage_is_reported_once_and_refused_when_strict(tmp_path: Path, limit: 
     assert len(whole.events) + whole.dropped.total() == 2 * 999
     with pytest.raises(DamageError, match=r"damaged at byte 4995, 3 bytes lost.*a\.bin"):
         FolderSource(str(tmp_path), length_us=5000, strict=True)
+
+
+def test_notes_of_its_recordings_come_once(tmp_path: Path) -> None:
+    for name in "abc":
+        header = "# AEChip: DVS128\r\n" if name == "c" else "# x\r\n"
+        (tmp_path / f"{name}.aedat").write_bytes(aedat2_bytes(random_events(50), header))
+    note, _ = FolderSource(str(tmp_path)).notes
+    assert "no AEChip line" in note and note.endswith("(2 of 3 recordings)")
+
+
+def test_a_recording_beyond_any_camera_is_refused_in_a_folder_too(tmp_path: Path) -> None:
+    events = random_events(500)
+    events["x"] *= 32
+    np.save(tmp_path / "a.npy", events)
+    with pytest.raises(SourceError, match=r"reach 4065 x 128, beyond any.*a\.npy"):
+        FolderSource(str(tmp_path))
+    assert FolderSource(str(tmp_path), sensor=SensorSize(4096, 128)).sensor == (4096, 128)
 
 
 def test_large_recordings_are_read_in_packets(

@@ -93,7 +93,7 @@ def test_the_lists_of_trials_belong_to_dvs_gesture(
     opened(f"dvs-gesture:{tmp_path}")
     assert not caplog.messages
     opened(str(tmp_path))
-    assert "2 files ignored" in caplog.messages[0]
+    assert "2 files passed over" in caplog.messages[0]
 
 
 def test_dvs_gesture_as_tonic_and_spikingjelly_unpack_it(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ LFS = (
         (b"hello", "rec.dat", "unknown format"),
         (b"#!AER-DAT5.0\r\n", "rec.aedat", "recognised as AEDAT of another version"),
         (b"\x89HDF\r\n\x1a\n", "rec.h5", "cannot be read as HDF5"),
-        (b"#ROSBAG V2.0\n", "rec.bag", "recognised as rosbag"),
+        (b"#ROSBAG V1.2\n", "rec.bag", "recognised as ROS 1 bag of another"),
         (b"class,startTime_usec,endTime_usec\n1,0,5\n", "rec.csv", "labels, not events"),
         (b"#!AER-DAT4.0\r\n", "rec.aedat4", "the file ends inside it"),
         (b"PK\x03\x04....", "rec.npz", "cannot be read as .npz"),

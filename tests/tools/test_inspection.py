@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.event_files import aedat2_bytes, bin_bytes, random_events
+from helpers.event_files import aedat2_bytes, bin_bytes, davis_bytes, random_events
 from PIL import Image
 
-from streamstop.errors import DamageError, SourceError, UsageError
+from streamstop.errors import DamageError, SourceError, StreamstopError, UsageError
+from streamstop.events.bin_stream import BinStream
+from streamstop.events.binning import Binner
 from streamstop.events.packet import Events, SensorSize, make_events
 from streamstop.formats.aedat.aedat4_writer import write_aedat4
 from streamstop.report.charts.events import (
@@ -23,6 +25,7 @@ from streamstop.report.charts.events import (
     middle,
     write_picture,
 )
+from streamstop.sources.open import open_source
 from streamstop.tools.event_statistics import (
     MAX_SERIES,
 )
@@ -42,7 +45,7 @@ def at_times(*t: int) -> Events:
 def test_counts_shares_and_times(tmp_path: Path) -> None:
     events = random_events(200_000, seed=3)
     path = tmp_path / "rec.aedat"
-    path.write_bytes(aedat2_bytes(events))
+    path.write_bytes(aedat2_bytes(events, "# AEChip: DVS128\r\n"))
     found = inspect(str(path))
     assert (found.format, found.format_name, found.compression) == ("aedat2", "AEDAT 2.0", "")
     assert (found.sensor, found.sensor_from) == (SensorSize(128, 128), "header")
@@ -127,6 +130,82 @@ def test_events_outside_are_counted_and_take_no_memory(tmp_path: Path) -> None:
     assert (found.outside, found.sensor_from) == (3, "asked")
     assert found.pixels.sum() == 4997
     assert found.pixels.shape == (2, 34, 34)
+
+
+FAR = 32
+"""What some converters multiply coordinates by, for fractions of a pixel."""
+
+
+def spread(n: int, width: int, height: int, times: int = 1) -> Events:
+    events = random_events(n, width=width, height=height)
+    events["x"] *= times
+    events["y"] *= times
+    return events
+
+
+@pytest.mark.parametrize(
+    ("events", "query"),
+    [
+        (spread(5000, 30, 30), ""),
+        (spread(5000, 320, 320), ""),
+        (spread(5000, 1280, 900), ""),
+        (spread(5000, 346, 260, FAR), "?sensor=20000x20000"),
+        (spread(5000, 3000, 3000), "?sensor=3000x2990"),
+        (np.concatenate([spread(5000, 30, 30), spread(2, 60_000, 60_000)]), ""),
+        (spread(5000, 346, 260), "?start_us=+50000"),
+    ],
+)
+def test_what_is_outside_is_what_a_run_rejects(tmp_path: Path, events: Events, query: str) -> None:
+    """One answer for both: `outside` here, out_of_range in the ledger there."""
+    uri = npy(tmp_path, np.sort(events, order="t")) + query
+    found = inspect(uri)
+    source = open_source(uri)
+    bins = BinStream(source, Binner(source.sensor, bin_us=10_000, height=8, width=8))
+    for _ in bins:
+        pass
+    assert found.refusal == ""
+    assert found.sensor == source.sensor
+    assert found.outside == bins.ledger.as_dict()["rejected"].get("out_of_range", 0)
+    assert found.events == bins.ledger.received
+
+
+@pytest.mark.parametrize(
+    ("events", "query", "why"),
+    [
+        (spread(5000, 346, 260, FAR), "", r"reach 11041 x 8289.*all .* are multiples of 32"),
+        (spread(5000, 346, 260, 7), "?sensor=346x260", "lie outside the sensor of 346x260"),
+        (
+            spread(20_000, 3000, 3000),
+            "",
+            r"reach 3000 x 3000, beyond any event camera known here; g",
+        ),
+    ],
+)
+def test_what_a_run_refuses_is_said(tmp_path: Path, events: Events, query: str, why: str) -> None:
+    uri = npy(tmp_path, events) + query
+    found = inspect(uri)
+    with pytest.raises(StreamstopError, match=why) as refused:
+        open_source(uri)
+    assert str(refused.value).startswith(found.refusal)
+    assert found.as_json()["refusal"] == found.refusal != ""
+    if not query:
+        assert found.sensor is None
+        with pytest.raises(UsageError, match=why):
+            write_picture(tmp_path / "x.png", found)
+
+
+def test_where_the_sensor_is_from(tmp_path: Path) -> None:
+    events = random_events(3000, width=346, height=260)
+    path = tmp_path / "rec.aedat"
+    path.write_bytes(davis_bytes(events))
+    found = inspect(str(path))
+    assert (found.sensor, found.sensor_from) == (SensorSize(346, 260), "reader")
+    assert "no AEChip line" in found.notes[0] and found.as_json()["notes"] == list(found.notes)
+    assert inspect(f"{path}?sensor=346x260").sensor_from == "asked"
+    assert inspect(f"{path}?chip=DAVIS346").sensor_from == "asked"
+    path.write_bytes(davis_bytes(events, "# AEChip: Davis346B\r\n"))
+    found = inspect(str(path))
+    assert (found.sensor_from, found.notes) == ("header", ())
 
 
 def test_damage_is_listed_and_strict_refuses_it(tmp_path: Path) -> None:

@@ -9,8 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamstop.cli.errors import exit_on_error
-from streamstop.cli.options import Force, Format, FromZero, Json, OnBit, Quiet, Sensor, Strict
+from streamstop.cli.options import (
+    Columns,
+    Force,
+    Format,
+    FromZero,
+    Json,
+    OnBit,
+    Quiet,
+    Sensor,
+    Strict,
+    Unit,
+)
 from streamstop.errors import DamageError, UsageError
+from streamstop.report.formatting import printable
 
 if TYPE_CHECKING:
     from streamstop.tools.convert import Conversion
@@ -28,6 +40,8 @@ def convert(
     sensor: Sensor = None,
     on_bit: OnBit = 0,
     from_zero: FromZero = False,
+    columns: Columns = None,
+    unit: Unit = None,
     force: Force = False,
     strict: Strict = False,
     as_json: Json = False,
@@ -41,6 +55,8 @@ def convert(
         *("converting", source, out, format, sensor, force, strict, 0.0, as_json, quiet),
         on_bit=on_bit,
         from_zero=from_zero,
+        columns=columns or "",
+        unit=unit or "",
     )
 
 
@@ -74,6 +90,8 @@ def _copy(
     quiet: bool,
     on_bit: int = 0,
     from_zero: bool = False,
+    columns: str = "",
+    unit: str = "",
 ) -> None:
     with exit_on_error("nothing was written"):
         from streamstop.cli.display.counter_line import CounterLine
@@ -94,6 +112,8 @@ def _copy(
                 duration_s=duration_s,
                 on_bit=on_bit,
                 from_zero=from_zero,
+                columns=columns,
+                unit=unit,
                 progress=lambda events, _: line.update(events),
             )
         # If standard output carries the events, the summary goes to standard error.
@@ -117,6 +137,7 @@ def _text(done: Conversion) -> str:
     ]
     if done.simulated:
         lines.append("SIMULATED DATA")
+    lines += [f"note: {printable(note)}" for note in done.notes]
     if done.dropped:
         causes = ", ".join(f"{n:,} {cause}" for cause, n in sorted(done.dropped.items()))
         lines.append(f"Not written: {causes}")

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
@@ -40,7 +41,7 @@ EXAMPLES = (
 
 EXIT_CODES = (
     (0, "ok"),
-    (2, "usage error"),
+    (2, "usage error; labels were given, and no segment was scored"),
     (3, "source cannot be opened"),
     (4, "damaged input; the run used what could be read (with --strict: it stopped)"),
     (5, "the learner diverged"),
@@ -96,7 +97,18 @@ def run(
     labels: Annotated[
         str | None,
         typer.Option(
-            help="CSV file of labels: class,startTime_usec,endTime_usec.",
+            help="Table of labels: class,startTime_usec,endTime_usec, or start,end,label and such; "
+            "?unit=s or ?columns=start,end,class settles what it leaves open. Or, while it runs, "
+            'lines such as {"class": "rock"} through udp://HOST:PORT or - (standard input).',
+            rich_help_panel="Input",
+            show_default=False,
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Classes to be taught while it runs, such as rock,paper,scissors, or how many.",
             rich_help_panel="Input",
             show_default=False,
         ),
@@ -218,6 +230,16 @@ def run(
             help="Last part of the run folder's name.", rich_help_panel="Output", show_default=False
         ),
     ] = None,
+    emit: Annotated[
+        str,
+        typer.Option(
+            metavar="TO",
+            help="Send each prediction on as a line of JSON, to udp://HOST:PORT or - (standard "
+            "output; the summary then goes to standard error).",
+            rich_help_panel="Output",
+            show_default=False,
+        ),
+    ] = "",
     as_json: Annotated[
         bool,
         typer.Option(
@@ -241,6 +263,7 @@ def run(
     flags = {
         "source.uri": source,
         "source.labels": labels,
+        "labels.classes": classes,
         "source.strict": strict or None,
         "source.speed": speed,
         "source.duration_s": duration,
@@ -259,25 +282,31 @@ def run(
             return
         if recipe is not None and not (source or is_set("source.uri", sets)):
             check_data_present(recipe, [config.source.uri], otherwise=WITHOUT_DATA)
+        if chosen and emit:
+            raise UsageError("--emit is for one run, and --seeds are several")
+        if emit == "-" and as_json:
+            raise UsageError("--emit - and --json both want standard output")
         if chosen:
             _run_seeds(config, chosen, jobs, as_json=as_json, quiet=quiet)
         with _live_opened(config, quiet=quiet) as stream:
-            result, report = _run_once(config, stream, quiet=quiet)
+            result, report = _run_once(config, stream, emit=emit, quiet=quiet)
         if as_json:
             print(json.dumps(result.summary, indent=2))
         else:
             from streamstop.cli.display.summary import print_summary
 
-            print_summary(result.summary, report)
+            with redirect_stdout(sys.stderr if emit == "-" else sys.stdout):
+                print_summary(result.summary, report)
         sys.stdout.flush()
     raise typer.Exit(result.exit_code)
 
 
 def _run_once(
-    config: Config, stream: ScenarioStream | None, *, quiet: bool
+    config: Config, stream: ScenarioStream | None, *, emit: str, quiet: bool
 ) -> tuple[RunResult, Path]:
     """Run, and write the report; the result and the report's path."""
     # These import torch, which --help must not wait for.
+    from streamstop.cli.display.notes import print_notes
     from streamstop.cli.display.run_progress import RunProgress, RunState
     from streamstop.pipeline import run as pipeline
     from streamstop.report.pages.run import write_report
@@ -299,7 +328,14 @@ def _run_once(
                 line.update(state)
 
         progress = show if line.shown else None
-        result = pipeline.run(config, command=command, progress=progress, stream=stream)
+        result = pipeline.run(
+            config,
+            command=command,
+            progress=progress,
+            stream=stream,
+            opened=None if quiet else print_notes,
+            emit=emit,
+        )
         return result, write_report(result.run_dir)
 
 
@@ -324,6 +360,7 @@ def _run_seeds(
     config: Config, seeds: tuple[int, ...], jobs: int | None, *, as_json: bool, quiet: bool
 ) -> NoReturn:
     """Run each seed, print the aggregated results, and exit."""
+    from streamstop.cli.display.notes import print_notes
     from streamstop.cli.display.seeds import SeedsLine, print_joint
     from streamstop.experiments.seeds import run_seeds
     from streamstop.report.pages.run import write_report
@@ -337,6 +374,7 @@ def _run_seeds(
             command=_command,
             report=write_report,
             progress=line.update,
+            opened=None if quiet else print_notes,
         )
         report = write_joint_report(result.folder)
     if as_json:
@@ -386,8 +424,11 @@ def _live_opened(config: Config, *, quiet: bool) -> Iterator[ScenarioStream | No
         print_opened(f"{uri} found", waits=False, quiet=quiet)
         yield None
         return
+    from streamstop.pipeline.commands import is_label_stream
     from streamstop.scenarios.stream import open_stream
 
+    if is_label_stream(config.source.labels):  # the run listens for them
+        config = replace(config, source=replace(config.source, labels=""))
     stream = open_stream(config)
     with stream.source:
         if stream.live is not None:

@@ -90,6 +90,8 @@ def _facts(found: RecordingInfo) -> Iterator[tuple[str, str]]:
     if found.recordings != 1:
         yield "recordings", words.whole(found.recordings)
     yield "sensor", _sensor(found)
+    for note in found.notes:
+        yield "note", note
     yield "events", _events(found)
     if found.t_start_us is not None and found.t_end_us is not None:
         yield (
@@ -100,7 +102,8 @@ def _facts(found: RecordingInfo) -> Iterator[tuple[str, str]]:
             ),
         )
         yield "rate", _rates(found)
-        yield "pixels", _pixels(found)
+        if found.sensor is not None:
+            yield "pixels", _pixels(found)
     for cause, count in sorted(found.dropped.items()):
         yield "passed over", f"{words.whole(count)} {cause.replace('_', ' ')}"
     if found.wraps:
@@ -110,10 +113,13 @@ def _facts(found: RecordingInfo) -> Iterator[tuple[str, str]]:
 
 
 def _sensor(found: RecordingInfo) -> str:
+    if found.sensor is None and found.refusal:
+        return "unknown: the file does not say, and its events fit none known here"
     if found.sensor is None:
         return "unknown: the file does not say, and there is no event to tell it by"
     origin = {
-        "header": "as its format says",
+        "header": "as the file says",
+        "reader": "inferred from the layout of its events",
         "asked": "as asked for",
         "inferred": "inferred: the smallest usual one that holds the events",
         "recordings": "of its recordings",
@@ -168,6 +174,8 @@ def _labels(found: RecordingInfo) -> str:
 
 def _wrong(found: RecordingInfo) -> Iterator[str]:
     """What a user should know before trusting the recording, a paragraph each."""
+    if found.refusal:
+        yield f"A run refuses it: {found.refusal}."
     if found.damage_total:
         took = f", {words.duration(found.lost_us / 1e6)} of time" if found.lost_us else ""
         yield (
@@ -191,7 +199,7 @@ def _wrong(found: RecordingInfo) -> Iterator[str]:
             f"{words.duration(longest.length_us / 1e6)} after t = "
             f"{words.whole(longest.t_us)}{words.NBSP}us."
         )
-    if found.outside:
+    if found.outside and not found.refusal:
         yield (
             f"{words.plural(found.outside, 'event')} outside the sensor "
             f"({words.percent(found.outside / found.events)}); a run rejects and counts them."

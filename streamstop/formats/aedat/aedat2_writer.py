@@ -80,7 +80,8 @@ def write_aedat2(
             t = events["t"]
             words = np.empty((len(t), 2), ">u4")
             bit = events["p"].astype("<u4") ^ (1 - on_bit)
-            words[:, 0] = events["y"].astype("<u4") << 8 | (127 - events["x"]) << 1 | bit
+            row = 127 - events["y"].astype("<u4")  # jAER counts rows from the bottom
+            words[:, 0] = row << 8 | (127 - events["x"]) << 1 | bit
             words[:, 1] = t & 0xFFFFFFFF
             file.write(words.tobytes())
             written, last_us = written + len(t), int(t[-1])

@@ -7,7 +7,7 @@ is allocated.
 A packet has a 28-byte little-endian header (type, source, event size, offset of the time, overflow
 of the time, capacity, number, valid) and capacity x size bytes. A polarity event is a u32 (bit 0
 valid, bit 1 ON, y in 15 bits from bit 2, x in 15 bits from bit 17) and 31 bits of time in us; the
-overflow counts their wraps.
+overflow counts their wraps. Row 0 is the top, as libcaer's `polarity.h` has it.
 """
 
 from __future__ import annotations
@@ -104,6 +104,7 @@ class Aedat3Recording:
 
     format = "aedat3"
     notes: Sequence[str] = ()
+    sensor_inferred = False
 
     def __init__(self, path: str) -> None:
         self.path = path

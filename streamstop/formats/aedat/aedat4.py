@@ -33,7 +33,7 @@ import lz4.frame
 import numpy as np
 import zstandard
 
-from streamstop.errors import SourceError
+from streamstop.errors import NoEventsError, SourceError
 from streamstop.events.packet import (
     EVENT_DTYPE,
     MAX_PACKET_EVENTS,
@@ -116,6 +116,7 @@ class Aedat4Recording:
 
     format = "aedat4"
     notes: Sequence[str] = ()
+    sensor_inferred = False
 
     def __init__(self, path: str, stream: str = "") -> None:
         self.path = path
@@ -132,7 +133,9 @@ class Aedat4Recording:
         if wanted not in map(str, events):
             named = ", ".join(f"{i} {of.get('typeIdentifier')}" for i, of in streams.items())
             which = f" {stream}" if stream else ""
-            raise SourceError(f"no event stream{which}; the header names {named or 'none'}: {path}")
+            raise NoEventsError(
+                f"no event stream{which}; the header names {named or 'none'}: {path}"
+            )
         self._event_streams = frozenset(events)
         sizes = {stream_sensor(streams[i]) for i in events}
         if stream == "all" and len(sizes) > 1:

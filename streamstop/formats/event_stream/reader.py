@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from streamstop.errors import SourceError
+from streamstop.errors import NoEventsError, SourceError
 from streamstop.events.packet import (
     EVENT_DTYPE,
     MAX_PACKET_EVENTS,
@@ -58,6 +58,7 @@ class EventStreamRecording:
 
     format = "es"
     notes: Sequence[str] = ()
+    sensor_inferred = False
     simulated = False
 
     def __init__(self, path: str) -> None:
@@ -74,7 +75,7 @@ class EventStreamRecording:
             )
         if kind not in _LOW_BITS:
             name = KINDS.get(kind, f"kind {kind}")
-            raise SourceError(
+            raise NoEventsError(
                 f"it holds {name} events, no brightness changes; only DVS and ATIS are read: {path}"
             )
         if len(head) < HEADER_BYTES:

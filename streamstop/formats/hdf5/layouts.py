@@ -1,6 +1,7 @@
-"""Finds the events in an HDF5 file and converts its rows to events; only this module uses h5py.
+"""Finds the events in an HDF5 file and converts its rows to events.
 
-It runs in a process of its own; see `streamstop.formats.hdf5.worker`.
+No other module reads with h5py. It runs in a process of its own; see
+`streamstop.formats.hdf5.worker`.
 
 Guarantees:
 
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamstop.events.packet import MAX_PACKET_EVENTS
+from streamstop.formats.base import SIMULATED_SOURCE
 from streamstop.formats.columns import find_columns
 from streamstop.formats.table_layout import (
     SAMPLE_ROWS,
@@ -133,6 +135,10 @@ class OpenFile:
     def sensor(self) -> tuple[int, int] | None:
         """Width and height, if attributes hold them; a damaged attribute may crash this process."""
         return _sensor(self._file, self._group)
+
+    def simulated(self) -> bool:
+        """Whether an attribute says that no camera made the events; see `sensor`."""
+        return str(self._file.attrs.get("source", "")) == SIMULATED_SOURCE
 
     def read(self, first: int, last: int) -> Rows:
         """The rows [first, last), at most MAX_PACKET_EVENTS of them."""

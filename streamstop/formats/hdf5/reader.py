@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 
-from streamstop.errors import SourceError
+from streamstop.errors import NoEventsError, SourceError
 from streamstop.events.packet import EVENT_DTYPE, Cursor, Damage, Packet, SensorSize, empty_events
 from streamstop.formats.byte_reader import open_bytes
 from streamstop.formats.table_layout import TableOptions
@@ -43,11 +43,15 @@ _LONGEST_REASON = 120
 
 
 class _FaultError(Exception):
-    """h5py failed; `at` is the byte offset in the file, None where it is unknown."""
+    """h5py failed; `at` is the byte offset in the file, None where it is unknown.
 
-    def __init__(self, reason: str, at: int | None = None) -> None:
+    whole : whether the file could be read, and what is in it are no events.
+    """
+
+    def __init__(self, reason: str, at: int | None = None, *, whole: bool = False) -> None:
         super().__init__(reason)
         self.at = at
+        self.whole = whole
 
 
 class _DiedError(Exception):
@@ -75,6 +79,7 @@ class Hdf5Recording:
 
     format = "hdf5"
     notes: Sequence[str] = ()
+    sensor_inferred = False
     simulated = False
 
     def __init__(
@@ -90,7 +95,8 @@ class Hdf5Recording:
         try:
             about, _ = _ask(path, *self._asked, "about")
         except _FaultError as error:
-            raise SourceError(f"cannot be read as HDF5 events, {error}: {path}") from error
+            kind = NoEventsError if error.whole else SourceError
+            raise kind(f"cannot be read as HDF5 events, {error}: {path}") from error
         except _DiedError as error:
             raise SourceError(
                 f"cannot be read as HDF5 events: the file is damaged, and libhdf5 fails on it "
@@ -104,7 +110,8 @@ class Hdf5Recording:
 
     def _sensor(self) -> SensorSize | None:
         try:
-            sides = _ask(self.path, *self._asked, "sensor")[0]["sensor"]
+            answer = _ask(self.path, *self._asked, "sensor")[0]
+            sides, self.simulated = answer["sensor"], bool(answer["simulated"])
         except (_FaultError, _DiedError):  # the events may still be readable
             return None
         usable = sides is not None and all(0 < side < 1 << 16 for side in sides)
@@ -305,7 +312,7 @@ def _ask(
     except SourceError as error:
         raise SourceError(f"{error}: {path}") from error
     if "refused" in answer:
-        raise SourceError(f"{answer['refused'].removesuffix(f': {where}')}: {path}")
+        raise NoEventsError(f"{answer['refused'].removesuffix(f': {where}')}: {path}")
     if "fault" in answer:
-        raise _FaultError(answer["fault"], answer.get("at"))
+        raise _FaultError(answer["fault"], answer.get("at"), whole=bool(answer.get("whole")))
     return answer, content

@@ -83,12 +83,18 @@ def _answers(requests: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes | memor
                 rows = file.read(*asked["rows"])
                 yield _bad(rows, asked["rows"][0]), rows.events.view(np.uint8).data
             else:
-                yield (file.about() if asked["what"] == "about" else {"sensor": file.sensor()}), b""
+                yield (file.about() if asked["what"] == "about" else _attributes(file)), b""
         except SourceError as error:
             yield {"refused": str(error)}, b""
         except (*FAULTS, MemoryError) as error:
             at = opened[key].place(asked["rows"][0]) if asked["rows"] and key in opened else None
-            yield {"fault": str(error) or type(error).__name__, "at": at}, b""
+            # Layouts raise ValueError for what is no events, h5py OSError for what is damaged.
+            whole = type(error) is ValueError
+            yield {"fault": str(error) or type(error).__name__, "at": at, "whole": whole}, b""
+
+
+def _attributes(file: OpenFile) -> dict[str, Any]:
+    return {"sensor": file.sensor(), "simulated": file.simulated()}
 
 
 def _bad(rows: Rows, first: int) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class BinRecording:
 
     format = "nmnist"
     notes: Sequence[str] = ()
+    sensor_inferred = False
     simulated = False
 
     def __init__(self, path: str) -> None:

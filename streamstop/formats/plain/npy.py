@@ -30,7 +30,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamstop.errors import SourceError
+from streamstop.errors import NoEventsError, SourceError
 from streamstop.events.packet import (
     EVENT_DTYPE,
     MAX_PACKET_EVENTS,
@@ -61,6 +61,10 @@ _PIECE = 1 << 20
 _NPY_HEADER_BYTES = 1 << 16
 _PLACES, _PLACE_ROWS = 8, SAMPLE_ROWS // 8
 _TOO_EARLY = "the file ends too early"
+
+
+class _NotEventsError(ValueError):
+    """The arrays can be read, and are not events."""
 
 
 class _Array(NamedTuple):
@@ -94,6 +98,7 @@ class ArrayRecording:
     """
 
     notes: Sequence[str] = ()
+    sensor_inferred = False
 
     def __init__(self, path: str, columns: str = "", unit: str = "", on: str = "") -> None:
         self.path = path
@@ -108,12 +113,14 @@ class ArrayRecording:
         self.format = "npz" if read_start(path, 2) == b"PK" else "npy"
         try:
             self._arrays = self._find()
+        except _NotEventsError as error:
+            raise NoEventsError(f"cannot be read as .{self.format}, {error}: {path}") from error
         except (*_BROKEN, OSError) as error:
             raise SourceError(f"cannot be read as .{self.format}, {error}: {path}") from error
         lengths = {one.rows for one in self._arrays.values()}
         if len(lengths) != 1:
             sizes = ", ".join(f"{name} {one.rows}" for name, one in self._arrays.items())
-            raise SourceError(f"the columns have different lengths ({sizes}): {path}")
+            raise NoEventsError(f"the columns have different lengths ({sizes}): {path}")
         self._rows = lengths.pop()
         self._layout = self._find_layout()
         self.notes = self._layout.notes
@@ -136,7 +143,9 @@ class ArrayRecording:
                 return {"": array}
             with open_bytes(self.path) as data:
                 if not data.seekable:
-                    raise ValueError("its table is stored column by column, which needs a file")
+                    raise _NotEventsError(
+                        "its table is stored column by column, which needs a file"
+                    )
             column = array._replace(width=1)
             return {str(i): column for i in range(array.width)}
         with ExitStack() as stack:
@@ -151,13 +160,15 @@ class ArrayRecording:
             for name in found.values():
                 _refuse_no_number(name, arrays[name].dtype)
                 if arrays[name].width != 1:
-                    raise ValueError(f"{name!r} has {arrays[name].width} columns, not one")
+                    raise _NotEventsError(f"{name!r} has {arrays[name].width} columns, not one")
             self._names = found
             return {column: arrays[name] for column, name in found.items()}
         whole = arrays.get("events") or (next(iter(arrays.values())) if len(arrays) == 1 else None)
         if whole is None:
             names = ", ".join(list(arrays)[:8]) or "none"
-            raise ValueError(f"it needs arrays t, x, y and p, or one called events; it has {names}")
+            raise _NotEventsError(
+                f"it needs arrays t, x, y and p, or one called events; it has {names}"
+            )
         return {"": self._usable(whole)}
 
     def _archive(self, stack: ExitStack) -> Callable[[int, int], bytes]:
@@ -202,9 +213,11 @@ class ArrayRecording:
                     _refuse_no_number(name, array.dtype[name])
                 self._names = found
                 return array
-            raise ValueError(f"its fields {', '.join(array.dtype.names)} are not t, x, y and p")
+            raise _NotEventsError(
+                f"its fields {', '.join(array.dtype.names)} are not t, x, y and p"
+            )
         if array.width != len(self._options.columns or "txyp") or array.dtype.kind not in "iuf":
-            raise ValueError(
+            raise _NotEventsError(
                 f"it is not a table of numbers of shape (n, 4), but has type {array.dtype} and "
                 f"{array.width} columns; ?columns= with - for each to leave out reads a wider one"
             )
@@ -359,7 +372,7 @@ class ArrayRecording:
 
 def _refuse_no_number(name: str, dtype: np.dtype[Any]) -> None:
     if dtype.kind not in "biuf":
-        raise ValueError(f"{name!r} has type {dtype}, not numbers")
+        raise _NotEventsError(f"{name!r} has type {dtype}, not numbers")
 
 
 class _Onwards:
@@ -425,11 +438,15 @@ def _header(file: Any, member: str, *, by_column: bool = False) -> _Array:
     except Exception as error:  # numpy parses it as Python, which raises all kinds of errors
         raise ValueError(f"its header cannot be parsed, {type(error).__name__}") from error
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, which need pickle, and pickle is never used")
+        raise _NotEventsError(
+            "it holds Python objects, which need pickle, and pickle is never used; load it in a "
+            "Python of your own, if you trust it, and save its columns with "
+            "numpy.savez('events.npz', t=t, x=x, y=y, p=p)"
+        )
     fortran = fortran and len(shape) > 1
     if fortran and not by_column:
-        raise ValueError("its table is stored column by column; save a C-ordered copy")
+        raise _NotEventsError("its table is stored column by column; save a C-ordered copy")
     if len(shape) > 2 or not 0 < dtype.itemsize <= MAX_ROW_BYTES:
-        raise ValueError(f"an array of {dtype} and shape {shape} holds no events")
+        raise _NotEventsError(f"an array of {dtype} and shape {shape} holds no events")
     rows, width = shape[0] if shape else 1, shape[1] if len(shape) == 2 else 1
     return _Array(member, dtype, rows, width, fortran)

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamstop.errors import SourceError
+from streamstop.errors import NoEventsError
 from streamstop.events.packet import (
     MAX_PACKET_EVENTS,
     Cursor,
@@ -105,6 +105,7 @@ class CsvRecording:
 
     format = "csv"
     notes: Sequence[str] = ()
+    sensor_inferred = False
 
     def __init__(self, path: str, columns: str = "", unit: str = "", on: str = "") -> None:
         self.path = path
@@ -132,7 +133,7 @@ class CsvRecording:
         if len(cells) < 4 or (
             names is None and not _are(_DECIMAL, [_pointed(cell, self._comma) for cell in cells])
         ):
-            raise SourceError(
+            raise NoEventsError(
                 "the first line is neither a header that names t, x, y and p nor four numbers: "
                 f"{_shown(line)}: {path}"
             )

@@ -35,6 +35,9 @@ from streamstop.formats._writing import (
 from streamstop.formats.base import SIMULATED_SOURCE
 
 _COLUMNS = ("t", "x", "y", "p")
+_UNIT_DIGITS = {"s": 6, "ms": 3, "us": 0, "ns": -3}
+"""Digits by which the point moves, from us on."""
+
 _NPY_EVENTS = 1 << 14
 _BIN_TIME_BITS = 23
 
@@ -45,10 +48,14 @@ def write_csv(
     sensor: SensorSize,
     *,
     simulated: bool = False,
+    columns: str = "txyp",
+    unit: str = "us",
 ) -> int:
     """Write events as text, one per line, after a header that contains the sensor.
 
-    The header is that of faery, `t,x@346,y@260,on`.
+    The header is that of faery, `t,x@346,y@260,on`, in the order of the columns. With times in
+    another unit than us, which faery does not read, it is a line `%geometry:346,260` and a header
+    such as `t_s,x,y,on`.
 
     Parameters
     ----------
@@ -61,6 +68,10 @@ def write_csv(
     simulated
         Adds a line that starts with `#` before the header, which faery does not read; pandas'
         `comment="#"` and numpy's loadtxt skip it.
+    columns
+        Order of the columns: the letters t, x, y and p, once each.
+    unit
+        Unit of the times: s, ms, us or ns. Digits of the fraction go down to a microsecond.
 
     Returns
     -------
@@ -70,23 +81,51 @@ def write_csv(
     Raises
     ------
     UsageError
-        If an event lies outside the sensor. No file is left then.
+        If an event lies outside the sensor, or `columns` or `unit` is none. No file is left then.
     """
+    if sorted(columns) != sorted(_COLUMNS):
+        raise UsageError(f"columns are the letters t, x, y and p in some order, not {columns!r}")
+    if unit not in _UNIT_DIGITS:
+        raise UsageError(f"the unit is one of {', '.join(_UNIT_DIGITS)}, not {unit!r}")
+    pattern = ",".join("%s" if name == "t" and unit != "us" else "%d" for name in columns) + "\n"
 
     def write(file: BinaryIO) -> int:
         file.write(f"# source: {SIMULATED_SOURCE}\n".encode() if simulated else b"")
-        file.write(f"t,x@{sensor.width},y@{sensor.height},on\n".encode())
+        file.write(_csv_header(sensor, columns, unit).encode())
         written = 0
         for events in iter_chunks(packets):
             raise_on_outside(events, sensor, written)
-            columns = (events[name].tolist() for name in ("t", "x", "y"))
-            on = events["p"].astype(np.int8).tolist()
-            lines = map("%d,%d,%d,%d\n".__mod__, zip(*columns, on, strict=True))
+            values = {name: events[name].tolist() for name in ("t", "x", "y")}
+            values["p"] = events["p"].astype(np.int8).tolist()
+            if unit != "us":
+                values["t"] = [_in_unit(t, unit) for t in values["t"]]
+            lines = map(pattern.__mod__, zip(*(values[name] for name in columns), strict=True))
             file.write("".join(lines).encode())
             written += len(events)
         return written
 
     return atomic_file(path, write)
+
+
+def _csv_header(sensor: SensorSize, columns: str, unit: str) -> str:
+    sized = {"t": "t", "x": f"x@{sensor.width}", "y": f"y@{sensor.height}", "p": "on"}
+    plain = {"t": f"t_{unit}", "x": "x", "y": "y", "p": "on"}
+    names = ",".join((sized if unit == "us" else plain)[name] for name in columns)
+    size = "" if unit == "us" else f"%geometry:{sensor.width},{sensor.height}\n"
+    return f"{size}{names}\n"
+
+
+def _in_unit(t_us: int, unit: str) -> str:
+    """A time in a unit, exact.
+
+    >>> _in_unit(1_000_045, "s"), _in_unit(-7, "ms"), _in_unit(12, "ns")
+    ('1.000045', '-0.007', '12000')
+    """
+    digits = _UNIT_DIGITS[unit]
+    if digits < 0:
+        return f"{t_us * 10**-digits}"
+    whole, fraction = divmod(abs(t_us), 10**digits)
+    return f"{'-' if t_us < 0 else ''}{whole}.{fraction:0{digits}d}"
 
 
 def write_npz(

@@ -74,6 +74,7 @@ class EvtRecording:
     """
 
     notes: Sequence[str] = ()
+    sensor_inferred = False
 
     def __init__(self, path: str) -> None:
         self.path = path

@@ -11,8 +11,10 @@ Guarantees:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,17 +68,21 @@ def write_picture(path: str | Path, found: RecordingInfo) -> Slice:
         If the recording cannot be read again.
     """
     if not found.pixels.any():
-        raise UsageError(f"no event to draw: {found.path}")
+        raise UsageError(f"{found.refusal or 'no event to draw'}: {found.path}")
     shown = middle(found)
-    drawn = draw(shown, _caption(found, shown))
+    save_picture(path, draw(shown, _caption(found, shown)), "PNG", optimize=True)
+    return shown
+
+
+def save_picture(path: str | Path, picture: Image.Image, kind: str, **options: Any) -> None:
+    """Save a picture; the file is written as a whole and replaces an existing one."""
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     try:
-        drawn.save(partial, "PNG", optimize=True)
+        picture.save(partial, kind, **options)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    return shown
 
 
 def middle(found: RecordingInfo) -> Slice:
@@ -85,7 +91,7 @@ def middle(found: RecordingInfo) -> Slice:
     wanted = max(round(EVENTS_PER_PIXEL * width * height), LEAST_EVENTS)
     first = (found.events - wanted) // 2
     everything = Slice(
-        _filled(found.pixels, found.sensor),
+        filled(found.pixels, found.sensor),
         found.events,
         found.t_start_us or 0,
         found.duration_us,
@@ -103,11 +109,11 @@ def middle(found: RecordingInfo) -> Slice:
             counted.add(part)
         if passed >= first + wanted:
             break
-    cut = _filled(counted.of(found.sensor), found.sensor)
+    cut = filled(counted.of(found.sensor), found.sensor)
     return Slice(cut, wanted, begun_us, ended_us - begun_us, False) if cut.any() else everything
 
 
-def _filled(pixels: NDArray[np.uint32], sensor: SensorSize | None) -> NDArray[np.uint32]:
+def filled(pixels: NDArray[np.uint32], sensor: SensorSize | None) -> NDArray[np.uint32]:
     """The grid extended to the sensor size (bounded), with zeros where no event was."""
     width, height = sensor or (1, 1)
     missing = (
@@ -121,12 +127,17 @@ def draw(shown: Slice, caption: tuple[str, str]) -> Image.Image:
     """The picture of a slice with its caption below."""
     height, width = shown.pixels.shape[1:]
     scale = max(1, round(_SIDE / max(width, height)))
-    scene = Image.fromarray(_tones(shown.pixels)).resize(
+    scene = Image.fromarray(tones(shown.pixels)).resize(
         (width * scale, height * scale), Image.Resampling.NEAREST
     )
+    return captioned(scene, caption)
+
+
+def captioned(scene: Image.Image, caption: Sequence[str]) -> Image.Image:
+    """A picture with lines of text and the meaning of the colours below."""
     font = ImageFont.load_default(_FONT)
     room = max(scene.width, 360) - 2 * _MARGIN
-    lines = [line for text in caption for line in _folded(text, font, room)]
+    lines = [line for text in caption for line in folded(text, font, room)]
     step = round(_FONT * 1.4)
     frame = Image.new(
         "RGB",
@@ -148,15 +159,15 @@ def draw(shown: Slice, caption: tuple[str, str]) -> Image.Image:
     return frame
 
 
-def _tones(pixels: NDArray[np.uint32]) -> NDArray[np.uint8]:
+def tones(pixels: NDArray[np.uint32], full: float | None = None) -> NDArray[np.uint8]:
     """Colours by pixel, shape (height, width, 3), uint8: hue by polarity, depth by count.
 
-    The 98th percentile of the active pixels has the full tone, so that hot pixels do not darken the
-    rest.
+    full : events of a pixel with the full tone. None: the 98th percentile of the active pixels, so
+        that hot pixels do not darken the rest.
     """
     off, on = pixels.astype(np.float64)
     total = off + on
-    full = max(float(np.percentile(total[total > 0], 98)), 1.0)
+    full = full or full_tone(total)
     # A single event must be visible, so tones start well away from the paper.
     depth = np.where(total > 0, 0.35 + 0.65 * np.minimum(total / full, 1.0), 0.0)[..., None]
     fraction = np.divide(on, total, out=np.zeros_like(on), where=total > 0)[..., None]
@@ -165,13 +176,22 @@ def _tones(pixels: NDArray[np.uint32]) -> NDArray[np.uint8]:
     return blended
 
 
-def _caption(found: RecordingInfo, shown: Slice) -> tuple[str, str]:
+def full_tone(total: NDArray[Any]) -> float:
+    """The 98th percentile of the active pixels; 1 without any."""
+    return max(float(np.percentile(total[total > 0], 98)), 1.0) if total.any() else 1.0
+
+
+def facts_of(found: RecordingInfo) -> str:
+    """Name, format and sensor of a recording, and whether it is simulated."""
     name = printable(Path(found.path.partition("?")[0]).name or found.path)
     if len(name) > 48:
         name = f"{name[:24]}\N{HORIZONTAL ELLIPSIS}{name[-20:]}"
     facts = f"{name}, {found.format_name}, {found.sensor}"
-    if found.simulated:
-        facts += ", simulated"
+    return f"{facts}, simulated" if found.simulated else facts
+
+
+def _caption(found: RecordingInfo, shown: Slice) -> tuple[str, str]:
+    facts = facts_of(found)
     took = duration(shown.length_us / 1e6)
     if shown.whole:
         return facts, f"all {plural(shown.events, 'event')}, {took}"
@@ -182,8 +202,8 @@ def _caption(found: RecordingInfo, shown: Slice) -> tuple[str, str]:
     )
 
 
-def _folded(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: int) -> list[str]:
-    """Lines that fit the width, broken between words."""
+def folded(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: int) -> list[str]:
+    """Lines of text that fit a width in pixels, broken between words."""
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()

@@ -43,6 +43,7 @@ HONEST_SCORING = (
 )
 UNKNOWN_TRAINING = "Whether the pretraining used these data is not known to the run."
 UNLABELLED = "The source has no labels: nothing was scored, and there was no error to learn from."
+UNSCORED = "The source has labels, but none of its labelled segments was scored."
 EVALUATION = {
     "prequential": "Prequential (test-then-train): every segment is first predicted, then learned. "
     "The score includes the start, where the learner has seen few labels; the last third shows the "
@@ -133,6 +134,8 @@ def warnings(snapshot: Snapshot) -> list[str]:
             "there. All figures below cover the part before; they are not those of a trained "
             "network."
         )
+    elif snapshot.status == "unscored":
+        found.append("No labelled segment was scored: this run has no result.")
     elif snapshot.status not in ("complete", "damaged", "overloaded"):
         found.append(f"This run ended with the status “{snapshot.status}”.")
     if ledger.damage_total or snapshot.status == "damaged":
@@ -207,6 +210,11 @@ def _not_from_scratch(snapshot: Snapshot) -> str:
 def result_sentence(snapshot: Snapshot) -> str:
     """The run's result in one sentence, with its strongest baseline."""
     kind = data_name(snapshot.data)
+    if not snapshot.labelled and snapshot.unscored > 0:
+        why = snapshot.message or (
+            f"labels were given, but none of the {snapshot.unscored:,} labelled segments was scored"
+        )
+        return f"Nothing was scored: {why}."
     if not snapshot.labelled:
         beside = snapshot.labels_beside
         hint = f" (a label file lies next to it: --labels {beside})" if beside else ""
@@ -309,7 +317,7 @@ def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:
     if snapshot.trained:
         rows.append(("Initial weights", initial_weights_sentence(snapshot)))
     if not snapshot.labelled:
-        rows.append(("Labels", UNLABELLED))
+        rows.append(("Labels", UNSCORED if snapshot.unscored > 0 else UNLABELLED))
     else:
         if evaluation.startswith("prequential"):
             known = f"{HONEST_SCORING} {UNKNOWN_TRAINING}" if snapshot.trained else HONEST_SCORING

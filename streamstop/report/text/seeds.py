@@ -89,6 +89,8 @@ def seeds_sentence(summary: Mapping[str, Any]) -> str:
     own = summary.get("accuracy") or {}
     n = int(summary.get("n") or 0)
     if not n:
+        if summary.get("status") == "unscored":
+            return f"Nothing was scored, although labels were given: {summary.get('message', '')}."
         return "No seed's run finished, so there is no mean."
     kind = data_name(summary.get("data"))
     over = f"Over {plural(n, 'seed')}"

@@ -129,6 +129,8 @@ class Snapshot:
     versions: Facts
     weights: Facts = field(default_factory=dict)
     labels_beside: str = ""
+    message: str = ""
+    unscored: int = 0
     scenario: ScenarioView = field(default_factory=ScenarioView)
     domains: tuple[DomainScore, ...] = ()
     held_out: HeldOut | None = None
@@ -146,7 +148,7 @@ class Snapshot:
 
     @property
     def labelled(self) -> bool:
-        """Whether the source has labels, so that predictions were scored."""
+        """Whether predictions were scored; without it the source may still have labels."""
         return self.accuracy is not None
 
     @property
@@ -274,6 +276,8 @@ def _snapshot(summary: Mapping[str, Any]) -> Snapshot:
         versions=dict(summary.get("versions") or {}),
         weights=dict(summary.get("weights") or {}),
         labels_beside=str(summary.get("labels_beside") or ""),
+        message=str(summary.get("message") or ""),
+        unscored=int(summary.get("segments_unscored") or 0),
         scenario=read_scenario(summary),
         domains=read_domains(summary),
         held_out=read_held_out(summary),

@@ -20,9 +20,14 @@ OPENERS = {"udp": "udp:open_udp", "dv": "dv_tcp:open_dv", "tcp": "dv_tcp:open_dv
 """Network origins by the scheme of their URI, each "module:function" in this package."""
 
 
+def is_camera(uri: str) -> bool:
+    """Whether a URI names a camera."""
+    return uri.partition("?")[0] in CAMERAS
+
+
 def is_live(uri: str) -> bool:
     """Whether a URI names a live origin."""
-    return uri.partition("?")[0] in CAMERAS or uri.partition("://")[0] in OPENERS
+    return is_camera(uri) or uri.partition("://")[0] in OPENERS
 
 
 def open_feed(uri: str, sensor: SensorSize | None = None) -> LiveFeed:
@@ -68,7 +73,8 @@ def open_live(
     sensor
         Size in pixels, where the origin does not send it; `?sensor=` does the same.
     labels
-        Path of a label CSV, whose times are those that the origin's events will have.
+        Path of a label file, whose times are those that the origin's events will have, in a unit
+        that it or its options state.
     length_us, limit
         How labelled intervals become segments; see `streamstop.sources.file.FileSource`.
     strict, seconds, tick_us, max_latency_ms
@@ -81,14 +87,16 @@ def open_live(
     UsageError
         If the URI or the labels are not valid.
     """
-    from streamstop.events.labels import read_label_csv
+    from streamstop.events.label_table import read_label_csv
+    from streamstop.sources.label_files import split_label_uri
     from streamstop.sources.live.source import LiveSource
     from streamstop.sources.segmentation import label_track
 
     track = None
     if labels is not None:
-        intervals = read_label_csv(labels)
-        track = label_track(uri, labels, intervals, intervals[0].start_us, length_us, limit)
+        path, options = split_label_uri(labels)
+        intervals = read_label_csv(path, options)
+        track = label_track(uri, path, intervals, intervals[0].start_us, length_us, limit)
     return LiveSource(
         open_feed(uri, sensor),
         labels=track,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.event_files import bin_bytes, random_events
+from helpers.event_files import bin_bytes, davis_bytes, random_events
 from rich.console import Console
 
 from streamstop.cli.display.inspect import ASCII_BLOCKS, BLOCKS, print_inspection, sparkline
@@ -88,3 +88,25 @@ def test_names_cannot_steer_the_terminal(tmp_path: Path) -> None:
     np.save(path, random_events(10))
     text = printed(inspect(str(path)))
     assert "\x1b" not in text and "evil[red]" in text
+
+
+def test_notes_are_shown_and_an_inferred_sensor_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "rec.aedat"
+    path.write_bytes(davis_bytes(random_events(3000, width=346, height=260)))
+    text = " ".join(printed(inspect(str(path))).split())
+    assert "346x260, inferred from the layout of its events" in text
+    assert "note no AEChip line in the header; addresses read as DAVIS346's" in text
+    path.write_bytes(davis_bytes(random_events(3000), "# AEChip: Davis346B\r\n"))
+    text = " ".join(printed(inspect(str(path))).split())
+    assert "346x260, as the file says" in text and "AEChip" not in text
+
+
+def test_what_a_run_refuses_comes_first(tmp_path: Path) -> None:
+    events = random_events(3000, width=346, height=260)
+    events["x"] *= 32
+    events["y"] *= 32
+    np.save(tmp_path / "rec.npy", events)
+    text = " ".join(printed(inspect(str(tmp_path / "rec.npy"))).split())
+    assert "sensor unknown: the file does not say, and its events fit none known here" in text
+    assert "A run refuses it: coordinates reach 11041 x 8289" in text
+    assert "rejects" not in text

@@ -50,7 +50,7 @@ def unpacked_2(content: bytes) -> tuple[list[bytes], list[tuple[int, int, int, i
         line, content = content.split(b"\r\n", 1)
         lines.append(line)
     rows = [
-        (time, 127 - (address >> 1 & 0x7F), address >> 8 & 0x7F, address & 1)
+        (time, 127 - (address >> 1 & 0x7F), 127 - (address >> 8 & 0x7F), address & 1)
         for address, time in struct.iter_unpack(">II", content)
     ]
     return lines, rows

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.event_files import Whole, same
+from helpers.event_files import Whole, random_events, same
 from helpers.optional import faery
 
-from streamstop.errors import SourceError
-from streamstop.events.packet import make_events
+from streamstop.errors import SourceError, UsageError
+from streamstop.events.packet import Events, make_events
+from streamstop.formats.detect import open_recording
 from streamstop.formats.prophesee.dat import DatRecording
 from streamstop.formats.prophesee.evt import EvtRecording
 
@@ -77,6 +78,74 @@ def test_dat_of_triggers_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rec.dat").write_bytes(b"% Version 2\n\x0e\x08" + bytes(16))
     with pytest.raises(SourceError, match="0x0e"):
         DatRecording(str(tmp_path / "rec.dat"))
+
+
+def atis_dat(events: Events, header: bytes) -> bytes:
+    """Version 1: x in 9 bits, y in 8, polarity in one."""
+    words = np.empty((len(events), 2), "<u4")
+    words[:, 0] = events["t"]
+    words[:, 1] = events["x"] | events["y"].astype("<u4") << 9 | events["p"].astype("<u4") << 17
+    return header + b"\x00\x08" + words.tobytes()
+
+
+HEAD = b"% Data file containing CD events.\n"
+
+
+@pytest.mark.parametrize("line", [b"", b"% Version 1\n", b"% Version 0\n"])
+def test_version_1_has_the_layout_of_the_atis(tmp_path: Path, line: bytes) -> None:
+    events = random_events(3000, width=304, height=240)
+    (tmp_path / "rec.dat").write_bytes(atis_dat(events, HEAD + line))
+    recording = DatRecording(str(tmp_path / "rec.dat"))
+    assert (recording.sensor, recording.sensor_inferred) == ((304, 240), True)
+    assert ["read as version 1" in one for one in recording.notes] == [True] * (not line)
+    packets = list(recording.packets())
+    assert same(Whole(packets).events, events)
+
+
+def test_without_a_version_line_version_2_is_told_too(tmp_path: Path) -> None:
+    content = dat([k * 7 for k in range(2000)])
+    (tmp_path / "rec.dat").write_bytes(content.replace(b"% Version 2\n", HEAD))
+    recording = DatRecording(str(tmp_path / "rec.dat"))
+    assert "read as version 2" in recording.notes[0]
+    (tmp_path / "with.dat").write_bytes(content)
+    with_line = DatRecording(str(tmp_path / "with.dat"))
+    assert not with_line.notes
+    assert same(Whole(recording.packets()).events, Whole(with_line.packets()).events)
+
+
+def test_events_of_either_version_need_the_option(tmp_path: Path) -> None:
+    """Rows below 16 and OFF alone: x and y differ by version, and both are on a sensor."""
+    words = np.array([(k, (k % 100) | (k % 3) << 14) for k in range(100)], "<u4")
+    path = tmp_path / "rec.dat"
+    path.write_bytes(HEAD + b"\x00\x08" + words.tobytes())
+    with pytest.raises(SourceError, match=r"\?version=1 or \?version=2"):
+        DatRecording(str(path))
+    first = Whole(open_recording(str(path), {"version": "1"}).packets()).events
+    second = Whole(open_recording(str(path), {"version": "2"}).packets()).events
+    assert first["y"].tolist() == [(k % 3) << 5 for k in range(100)]
+    assert second["y"].tolist() == [k % 3 for k in range(100)]
+    with pytest.raises(UsageError, match="versions 1 and 2"):
+        DatRecording(str(path), version="3")
+
+
+def test_a_version_line_that_the_events_contradict_is_refused(tmp_path: Path) -> None:
+    events = random_events(3000, width=304, height=240)
+    path = tmp_path / "rec.dat"
+    path.write_bytes(atis_dat(events, HEAD + b"% Version 2\n"))
+    with pytest.raises(SourceError, match="says version 2, but"):
+        DatRecording(str(path))
+    assert same(Whole(DatRecording(str(path), version="1").packets()).events, events)
+
+
+def test_an_atis_file_is_the_same_in_both_versions(data_dir: Path) -> None:
+    folder = data_dir / "field" / "07-atis-dat-v1"
+    if not folder.is_dir():
+        pytest.skip(f"no files of the ATIS here: {folder}")
+    one, two = (
+        Whole(DatRecording(str(folder / f"version{k}_td.dat")).packets()).events for k in (1, 2)
+    )
+    assert len(one) == 5000
+    assert same(one, two)
 
 
 def dat(times: list[int]) -> bytes:

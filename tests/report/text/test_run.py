@@ -76,6 +76,10 @@ def test_unlabelled_says_that_nothing_was_scored(fake_run: MakeRun) -> None:
     assert content(trained).endswith("Whether that is correct is unknown.")
     beside = replace(snapshot, labels_beside="a/rec.csv")
     assert "has no labels (a label file lies next to it: --labels a/rec.csv)." in content(beside)
+    given = replace(snapshot, status="unscored", unscored=3, message="labels are too short")
+    assert content(given) == "Nothing was scored: labels are too short."
+    assert "has no labels" not in " ".join(dict(run_text.protocol(given)).values())
+    assert "this run has no result" in run_text.warnings(given)[0]
     assert run_text.significance_sentence(snapshot) == ""
     assert "Honest scoring" not in dict(run_text.protocol(snapshot))
 

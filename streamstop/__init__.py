@@ -15,6 +15,7 @@ TYPE_CHECKING = False  # as in typing, which takes longer to import than all of 
 if TYPE_CHECKING:
     from typing import Any
 
+    from streamstop.datasets.segments import SegmentDataset as SegmentDataset
     from streamstop.errors import (
         DamageError as DamageError,
     )
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from streamstop.training.train import train as train
 
 _PLACES = {
+    "datasets.segments": "SegmentDataset",
     "errors": "DamageError DivergedError SourceError StreamstopError UsageError",
     "evaluation.baselines": "Baseline",
     "evaluation.checks": "check_learner",

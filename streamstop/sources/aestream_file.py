@@ -21,7 +21,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -99,7 +99,8 @@ class AestreamRecording:
                 f"aestream needs the sensor's size, and the file does not contain it; give "
                 f"?sensor=WIDTHxHEIGHT: {path}"
             )
-        self.path, self.sensor, self.simulated = path, size, own.simulated
+        self.path, self.simulated = path, own.simulated
+        self.sensor: SensorSize | None = size
         self.format = "aestream"
         self.notes: Sequence[str] = (f"read by aestream from {own.format}",)
         self._folder = tempfile.TemporaryDirectory(prefix="streamstop-")
@@ -140,20 +141,24 @@ class AestreamRecording:
         return events
 
 
-def open_aestream(path: str, sensor: SensorSize | None) -> AestreamRecording | None:
-    """The recording that `aestream:PATH` names; None for any other path.
+def open_aestream(
+    path: str, options: Mapping[str, str], sensor: SensorSize | None
+) -> AestreamRecording:
+    """The recording that `aestream:PATH` names.
 
     Raises
     ------
+    SourceError
+        As `AestreamRecording`.
     UsageError
-        If it names a socket.
+        If it names a socket, or an option.
     """
-    if not path.startswith(SCHEME) or Path(path).exists():
-        return None
     target = path.removeprefix(SCHEME)
     if "://" in target:
         raise UsageError(
             "aestream's receiver hands over neither polarity nor time; receive the same datagrams "
             f"with {target}: {path}"
         )
+    if options:
+        raise UsageError(f"a file read by aestream takes no option {next(iter(options))!r}: {path}")
     return AestreamRecording(target, sensor)

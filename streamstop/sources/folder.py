@@ -32,6 +32,8 @@ from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from streamstop.errors import SourceError, UsageError
 from streamstop.events.label_table import LabelOptions, read_label_table
 from streamstop.events.labels import (
@@ -41,10 +43,10 @@ from streamstop.events.labels import (
     apply_class_names,
     sorted_classes,
 )
-from streamstop.events.packet import Cursor, Damage, Packet, SensorSize, empty_events
+from streamstop.events.packet import Cursor, Damage, Events, Packet, SensorSize, empty_events
 from streamstop.formats.base import Recording
 from streamstop.sources.base import SourceBase
-from streamstop.sources.folder_files import list_recordings
+from streamstop.sources.folder_files import FolderListing, list_recordings
 from streamstop.sources.label_files import fit_recording
 from streamstop.sources.named_datasets import SETS, DatasetSelection
 from streamstop.sources.ordering import ORDERS, Offered, Order
@@ -113,6 +115,8 @@ class FolderSource(SourceBase):
         As in `streamstop.sources.folder_files.list_recordings`.
     label_options
         What the user states about the label files.
+    listing
+        The recordings, where they are not files of a folder.
 
     Attributes
     ----------
@@ -147,6 +151,7 @@ class FolderSource(SourceBase):
         selection: DatasetSelection | None = None,
         options: Mapping[str, str] | None = None,
         label_options: LabelOptions | None = None,
+        listing: FolderListing | None = None,
     ) -> None:
         if isinstance(order, str) and order not in ORDERS:
             raise UsageError(f"segments.order = {order!r} is not one of {', '.join(ORDERS)}")
@@ -155,8 +160,8 @@ class FolderSource(SourceBase):
         if selection is not None:
             documents = SETS[selection.name].documents
             sensor = sensor or SETS[selection.name].sensor
-        files, notes = list_recordings(Path(path), options, documents, sensor)
-        for note in notes:
+        files, notes = listing or list_recordings(Path(path), options, documents, sensor)
+        for note in () if listing else notes:
             _log.warning("%s: %s", note, path)
         self.notes: Sequence[str] = notes
         if selection is not None:
@@ -242,6 +247,14 @@ class FolderSource(SourceBase):
         other._broken = []
         other.labels = other._track(self._align_us)
         return other
+
+    def segment_events(self, index: int) -> Events:
+        """The events of one segment, times from its start, in one array."""
+        which, part = self._order[index]
+        packets = read_slice(self._recordings[which].recording, part)
+        events = np.concatenate([empty_events(), *(packet.events for packet in packets)])
+        events["t"] -= part.start_us
+        return events
 
     def _chosen(self, order: Order, seed: int, limit: int) -> list[tuple[int, SegmentSlice]]:
         """The stream's segments, each with its recording's index; the other events are dropped."""

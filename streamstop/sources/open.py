@@ -22,6 +22,9 @@ from streamstop.sources.live.registry import CAMERAS, is_live, open_live
 from streamstop.sources.ordering import Order
 from streamstop.sources.uri import uri_parts as uri_parts
 
+TONIC, AESTREAM = "tonic:", "aestream:"
+"""Begin the name of a data set that tonic reads, and of a file that aestream reads."""
+
 SINGLE_FILE_OPTIONS = ("start_us", "stop_us", "format")
 """Options that a folder does not take."""
 
@@ -45,7 +48,8 @@ def open_source(
     Parameters
     ----------
     uri
-        A camera's name or a socket (see `streamstop.sources.live.registry`), or a path, with
+        A camera's name or a socket (see `streamstop.sources.live.registry`), `tonic:NAME` or
+        `aestream:PATH` for what these libraries read, or a path, with
         options of the format after a `?`: `rec.bin?sensor=34x34`, `rec.csv?columns=txyp`. Any
         single file takes `start_us` and `stop_us`, a range of its time, counted from its first
         event with a plus sign in front, and `format`, where content and name do not tell it.
@@ -102,6 +106,10 @@ def open_source(
         sensor = sensor_size(options.pop("sensor"))
     from streamstop.sources.named_datasets import parse_dataset_uri
 
+    if path.startswith(TONIC):
+        return _open_tonic(
+            uri, path, options, labels, length_us, order, limit, seed, align_us, strict, sensor
+        )
     selection = parse_dataset_uri(path, options)
     if selection is not None or kind_of(path) == "folder":
         from streamstop.sources.folder import FolderSource
@@ -143,6 +151,39 @@ def open_source(
     )
 
 
+def _open_tonic(
+    uri: str,
+    path: str,
+    options: dict[str, str],
+    labels: str | None,
+    length_us: int,
+    order: str | Order,
+    limit: int,
+    seed: int,
+    align_us: int,
+    strict: bool,
+    sensor: SensorSize | None,
+) -> Source:
+    """A data set of tonic's as a folder of labelled recordings."""
+    from streamstop.sources.folder import FolderSource
+    from streamstop.sources.tonic_dataset import list_samples, parse_tonic_uri
+
+    selection = parse_tonic_uri(path, options)
+    if labels is not None or options or sensor is not None:
+        extra = "labels" if labels is not None else f"?{next(iter(options), 'sensor')}="
+        raise UsageError(f"a data set of tonic's does not take {extra}: {uri}")
+    return FolderSource(
+        path,
+        length_us=length_us,
+        order=order,
+        limit=limit,
+        seed=seed,
+        align_us=align_us,
+        strict=strict,
+        listing=list_samples(selection),
+    )
+
+
 def open_file(path: str, options: dict[str, str], sensor: SensorSize | None = None) -> Recording:
     """The recording in a file, or the part of it that `start_us` and `stop_us` select.
 
@@ -163,7 +204,13 @@ def open_file(path: str, options: dict[str, str], sensor: SensorSize | None = No
 
     options = dict(options)
     start, stop = (options.pop(name, "") for name in ("start_us", "stop_us"))
-    recording = open_recording(path, options, sensor)
+    recording: Recording
+    if path.startswith(AESTREAM):
+        from streamstop.sources.aestream_file import open_aestream
+
+        recording = open_aestream(path, options, sensor)
+    else:
+        recording = open_recording(path, options, sensor)
     return TimeRange(recording, start, stop) if start or stop else recording
 
 
@@ -184,6 +231,10 @@ def kind_of(path: str) -> str:
                 "streamstop run --source -`: -"
             )
         return "file"
+    if path.startswith(AESTREAM):
+        return "file"
+    if path.startswith(TONIC):
+        return "folder"
     if re.match(r"[a-z][a-z0-9+.-]+:", path) and not Path(path).exists():
         sockets = ", ".join(f"{one}://" for one in SCHEMES)
         raise SourceError(

@@ -37,6 +37,7 @@ from streamstop.events.packet import (
     empty_events,
 )
 from streamstop.formats.table_layout import TableOptions, find_layout
+from streamstop.sources.folder_files import FolderListing, FolderRecording
 
 SCHEME = "tonic:"
 SPLITS = ("train", "test")
@@ -144,8 +145,8 @@ class TonicSelection:
     download: bool = False
 
 
-def parse_tonic_uri(path: str, options: dict[str, str]) -> TonicSelection | None:
-    """The data set that `tonic:NAME` names; None for any other path. Removes its options.
+def parse_tonic_uri(path: str, options: dict[str, str]) -> TonicSelection:
+    """The data set that `tonic:NAME` names. Removes its options.
 
     Raises
     ------
@@ -154,8 +155,6 @@ def parse_tonic_uri(path: str, options: dict[str, str]) -> TonicSelection | None
     SourceError
         If tonic is missing.
     """
-    if not path.startswith(SCHEME) or Path(path).exists():
-        return None
     name = path.removeprefix(SCHEME)
     if name in REFUSED:
         raise UsageError(f"tonic's {name} is not read: {REFUSED[name]}: {path}")
@@ -175,8 +174,8 @@ def parse_tonic_uri(path: str, options: dict[str, str]) -> TonicSelection | None
     return TonicSelection(name, Path(root), split, transform, download == "yes")
 
 
-def samples(selection: TonicSelection) -> list[tuple[str, str, TonicRecording]]:
-    """The samples of a set, in the order of their files: name, class, recording.
+def list_samples(selection: TonicSelection) -> FolderListing:
+    """The samples of a set as a folder's recordings, in the order of their files.
 
     Raises
     ------
@@ -191,8 +190,11 @@ def samples(selection: TonicSelection) -> list[tuple[str, str, TonicRecording]]:
         for i in order:
             name = f"{split}/{_file_name(data, i)}"
             label = _class_name(names, data.targets[i])
-            found.append((name, label, TonicRecording(data, i, name, selection)))
-    return found
+            recording = TonicRecording(data, i, name, selection)
+            found.append(FolderRecording(name, label, None, recording))
+    about = SETS[selection.name]
+    notes = [f"tonic's {selection.name}, split {selection.split}: {len(found):,} recordings"]
+    return FolderListing(found, [*notes, about.note] if about.note else notes)
 
 
 def _opened(selection: TonicSelection, split: str) -> Any:
@@ -212,9 +214,10 @@ def _opened(selection: TonicSelection, split: str) -> Any:
     own: dict[str, Any] = {"__module__": kind.__module__}
     if not selection.download:
         own |= {"download": refuse, "_copy_and_extract_local_data": refuse}
-        if folder.is_dir():
-            # tonic looks for the archive, too, and counts files; a part of the set will do here.
-            own["_check_exists"] = lambda _: True
+        if not folder.is_dir():
+            refuse(None)
+        # tonic looks for the archive, too, and counts files; a part of the set will do here.
+        own["_check_exists"] = lambda _: True
     data = type(selection.name, (kind,), own)(str(selection.root), train=split == "train")
     if not len(data):
         refuse(data)

@@ -291,8 +291,9 @@ def inspect(
         sensor = sensor_size(options.pop("sensor"))
     if kind_of(path) == "folder":
         return _inspect_folder(uri, path, sensor, strict, progress)
-    known = detect_format(path)
     recording = open_file(path, options, sensor)
+    path = recording.path  # without the name of a library that reads it
+    known = detect_format(path)
     raise_on_other_sensor(recording, sensor)
     with open_bytes(path) as data:
         compression = data.compression

@@ -18,7 +18,7 @@ from helpers.clocks import Watch
 from helpers.event_files import Whole, same
 
 from streamstop.errors import SourceError
-from streamstop.events.labels import read_label_csv
+from streamstop.events.label_table import read_label_csv
 from streamstop.events.packet import Events, SensorSize, empty_events, make_events
 from streamstop.formats.aedat.aedat4 import Aedat4Recording
 from streamstop.formats.aedat.aedat4_writer import write_aedat4

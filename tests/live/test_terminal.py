@@ -195,7 +195,8 @@ def read():
     count += 1
     last = asked[-1] if asked else None
     taught = last.name if last else ""
-    return a_snapshot(count, label=taught, state="ended" if last and last.action == "end" else "running")
+    state = "ended" if last and last.action == "end" else "running"
+    return a_snapshot(count, label=taught, state=state)
 TerminalView(read, asked.append).run()
 print("ASKED", [(one.action, one.name) for one in asked], flush=True)
 """

@@ -174,6 +174,7 @@ def receive(case: Case, path: Path, folder: Path) -> dict[str, Any]:
         feed: Any = connect(port)
     else:
         feed = UdpFeed("127.0.0.1", 0, SENSOR)
+        feed.warm_up()
         sender = start(case, path, feed.port)
     truth = block()
     binner = Binner(SENSOR)

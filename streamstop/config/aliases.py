@@ -121,7 +121,13 @@ VALUE_ALIASES: dict[tuple[str, str], Mapping[str, Any]] = {
 KEPT = {("segments", "order"), ("learner", "loss"), ("train", "loss"), ("network", "readout")}
 """Settings whose old values stay as short forms: no note is made of them."""
 
-ADDED: dict[int, dict[tuple[str, str], Any]] = {}
+ADDED: dict[int, dict[tuple[str, str], Any]] = {
+    2: {
+        ("source", "max_latency_ms"): 0,
+        ("binning", "hot_pixels"): "keep",
+        ("binning", "refractory_us"): 0,
+    },
+}
 """By schema, settings that it added: the value that repeats what the schema before it did."""
 
 

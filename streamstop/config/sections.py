@@ -52,6 +52,12 @@ class SourceConfig:
         "end a live run after so many seconds; 0: when the source ends, or on Ctrl-C",
         at_least=0.0,
     )
+    max_latency_ms: int = config_field(
+        500,
+        "drop events of a live source that waited longer; 0: none, while 4 million have room",
+        at_least=0,
+        at_most=10**9,
+    )
     record: bool = config_field(True, "record a live source in the run folder, for replay")
     record_max_mb: int = config_field(
         4096, "largest size of that recording, in megabytes", at_least=1
@@ -125,6 +131,15 @@ class BinningConfig:
     )
     reset_gap_us: int = config_field(
         1_000_000, "a longer gap in time resets the membrane potentials", at_least=1, at_most=MAX_US
+    )
+    hot_pixels: Literal["keep", "mask"] = config_field(
+        "keep", "mask: reject the events of hot pixels from the moment that they are found"
+    )
+    refractory_us: int = config_field(
+        0,
+        "reject events this soon after an accepted one of the same pixel; 0: none",
+        at_least=0,
+        at_most=MAX_US,
     )
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,22 @@ import numpy as np
 TIME_LIMIT_US = 1 << 60
 """Times beyond +-2**60 us (36,000 years) are damage. Within it no sum here overflows int64."""
 
-LATE, OUT_OF_RANGE, CROPPED, BAD_TIME = range(4)
+LATE, OUT_OF_RANGE, CROPPED, BAD_TIME, HOT_PIXEL, REFRACTORY = range(6)
 """Where in `tally` each cause of rejection is counted."""
 
 CROPPED_AWAY, OUTSIDE = -1, -2
 """What `columns` and `rows` hold for coordinates that fall in no cell."""
 
+COUNT, LATEST_US = range(2)
+"""The columns of `pixels`: events of a pixel since hot pixels were last looked for, MASKED where
+it is hot; and the time of its latest accepted event."""
+
+MASKED = -1
+
 BinLoop = Callable[..., int]
+
+FILTERS = False
+"""Whether `bin_events` looks at `pixels`: each compiled loop has a value of its own built in."""
 
 
 def bin_events(
@@ -46,6 +56,9 @@ def bin_events(
     reorder_window_us: int,
     reset_gap_us: int,
     tally: Any,
+    pixels: Any,
+    sensor_width: int,
+    refractory_us: int,
 ) -> int:
     """Count events from index `i` on; return the index of the first one that was not consumed.
 
@@ -68,7 +81,13 @@ def bin_events(
     last
         The latest time that closes no bin. An on-sensor event after it ends the pass.
     tally
-        (4,) int64, out: rejected events by cause.
+        (6,) int64, out: rejected events by cause.
+    pixels
+        (pixels of the sensor, 2) int64, in and out, row after row: see COUNT and LATEST_US.
+    sensor_width
+        Pixels in a row of the sensor.
+    refractory_us
+        An event this soon after the latest accepted one of its pixel is rejected.
     """
     n = words.shape[0]
     slots = counts.shape[0]
@@ -104,11 +123,26 @@ def bin_events(
                 tally[CROPPED] += 1
                 now = max(now, t)
                 floor = max(floor, t - reorder_window_us)
+                if FILTERS:  # a neighbour of what is kept, and evidence of what is usual
+                    pixel = np.uint64(((xyp >> 16) & 0xFFFF) * sensor_width + (xyp & 0xFFFF))
+                    if pixels[pixel, COUNT] != MASKED:
+                        pixels[pixel, COUNT] += 1
             i += 1
             continue
         i += 1
         now = max(now, t)
         floor = max(floor, t - reorder_window_us)
+        if FILTERS:
+            pixel = np.uint64(((xyp >> 16) & 0xFFFF) * sensor_width + (xyp & 0xFFFF))
+            if pixels[pixel, COUNT] == MASKED:
+                tally[HOT_PIXEL] += 1
+                continue
+            pixels[pixel, COUNT] += 1
+            latest = pixels[pixel, LATEST_US]
+            if abs(t - latest) < refractory_us:
+                tally[REFRACTORY] += 1
+                continue
+            pixels[pixel, LATEST_US] = max(latest, t)
         # Outside the slot's window, in one comparison: a negative difference wraps to a huge one.
         if np.uint64(t - slot_start) >= np.uint64(bin_us):
             filled[slot] += in_slot
@@ -127,11 +161,12 @@ def bin_events(
 
 
 @cache
-def compiled_loop() -> BinLoop:
+def compiled_loop(filters: bool = False) -> BinLoop:
     """`bin_events` compiled for one signature, once a process: well under a second.
 
-    numba could keep the machine code on disk, but its cache is made of pickles, needs a folder that
-    can be written, and would save a third of a second.
+    Without `filters` nothing of them is left in the machine code. numba could keep that on disk,
+    but its cache is made of pickles, needs a folder that can be written, and would save a third of
+    a second.
     """
     # Imported here, so that commands that bin nothing do not wait for it.
     import numba
@@ -139,12 +174,15 @@ def compiled_loop() -> BinLoop:
 
     number = types.int64
     vector = types.Array(number, 1, "C")
+    matrix = types.Array(number, 2, "C")
     # Packets read straight from a file's bytes are read-only, and a writable array passes for one.
     words = types.Array(number, 2, "C", readonly=True)
     counts = types.Array(types.int32, 2, "C")
     signature = number(
         words, number, vector, vector, number, counts, vector, number, vector,
-        number, number, number, number, number, vector,
+        number, number, number, number, number, vector, matrix, number, number,
     )  # fmt: skip
-    loop: BinLoop = numba.njit(signature)(bin_events)
+    names = {**globals(), "FILTERS": filters}  # numba takes a global for a constant
+    function = FunctionType(bin_events.__code__, names, bin_events.__name__)
+    loop: BinLoop = numba.njit(signature)(function)
     return loop

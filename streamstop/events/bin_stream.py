@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,6 +32,8 @@ class BinStream:
     ----------
     ledger : EventLedger
         Counts of all events.
+    after_packet : callable
+        Called between two packets, also where they closed no bin; what it raises ends the stream.
     arrived_s : float or None
         When the latest event of the current bin arrived (monotonic clock, seconds); None where
         that is not known.
@@ -43,6 +45,7 @@ class BinStream:
 
     def __init__(self, packets: Iterable[Packet], binner: Binner) -> None:
         self.binner = binner
+        self.after_packet: Callable[[], None] = _nothing
         self.ledger = EventLedger(binner)
         self.arrived_s: float | None = None
         self.first_us: int | None = None
@@ -67,6 +70,7 @@ class BinStream:
             if packet.until_us is not None:
                 self.arrived_s = came_s
                 yield from map(self._entered, self.binner.advance(packet.until_us))
+            self.after_packet()
         yield from self.rest()
 
     def rest(self) -> Iterator[Bin]:
@@ -78,6 +82,10 @@ class BinStream:
         self.first_us = one.start_us if self.first_us is None else self.first_us
         self.end_us, self.clock_us = one.end_us, one.clock_us + self.binner.bin_us
         return one
+
+
+def _nothing() -> None:
+    return None
 
 
 class Stream(Protocol):
@@ -109,7 +117,7 @@ def iter_bins(
         Pixels of the sensor; a source knows its own.
     **settings
         As `Binner` takes them: bin_us, height, width, resize_mode, representation,
-        reorder_window_us, reset_gap_us, origin_us.
+        reorder_window_us, reset_gap_us, origin_us, hot_pixels, refractory_us.
 
     Yields
     ------

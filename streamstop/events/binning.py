@@ -3,7 +3,7 @@
 Guarantees:
 
 - Bins depend only on the order of events, not on how these were cut into packets.
-- Memory is a few open bins and no events, however long the stream.
+- Memory is a few open bins and no events, however long the stream; filters add two numbers a pixel.
 - At every moment, between two bins of one packet too, pushed = binned + pending + rejected.
 
 Does not:
@@ -13,7 +13,7 @@ Does not:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -24,13 +24,16 @@ from streamstop.events._binning_loop import (
     BAD_TIME,
     CROPPED,
     CROPPED_AWAY,
+    HOT_PIXEL,
     LATE,
     OUT_OF_RANGE,
     OUTSIDE,
+    REFRACTORY,
     TIME_LIMIT_US,
     compiled_loop,
 )
 from streamstop.events.packet import EVENT_DTYPE, Events, SensorSize
+from streamstop.events.pixel_filters import HotPixelMode, MaskedPixel, PixelFilters
 
 ResizeMode = Literal["letterbox", "crop", "stretch"]
 Representation = Literal["count", "binary"]
@@ -174,7 +177,11 @@ class Binner:
     - later than `now + reset_gap_us`: time has jumped forward. The open bins close, those in
       between are left out, and binning goes on in the bin that holds the event.
     - outside the part of the sensor that `resize_mode="crop"` keeps: rejected as `cropped`, but
-    time moves.
+      time moves.
+    - of a pixel that was found hot before (`hot_pixels="mask"`): rejected as `hot_pixel`, but time
+      moves; see `PixelFilters` for when hot pixels are looked for.
+    - within `refractory_us` of the latest accepted event of its pixel: rejected as `refractory`,
+      but time moves. A jump back in time forgets the latest events.
     - else it is counted in its bin. A bin closes once `now - reorder_window_us` reaches its end.
 
     Parameters
@@ -195,6 +202,10 @@ class Binner:
         At least bin_us + reorder_window_us; a longer step in time is a jump.
     origin_us
         Where bin 0 begins; None for the time of the first event on the sensor.
+    hot_pixels
+        "mask" rejects the events of hot pixels from the moment they are found, "keep" does not.
+    refractory_us
+        How long after an accepted event further ones of its pixel are rejected; 0 for not at all.
 
     Raises
     ------
@@ -233,6 +244,8 @@ class Binner:
         reorder_window_us: int = 0,
         reset_gap_us: int = 1_000_000,
         origin_us: int | None = None,
+        hot_pixels: HotPixelMode = "keep",
+        refractory_us: int = 0,
     ) -> None:
         _check_settings(
             sensor,
@@ -245,6 +258,7 @@ class Binner:
             reset_gap_us,
             origin_us,
         )
+        self.sensor = sensor
         self.bin_us, self.reorder_window_us, self.reset_gap_us = (
             bin_us,
             reorder_window_us,
@@ -266,13 +280,14 @@ class Binner:
         self._counts = self._grids.reshape(slots, -1)
         self._filled = np.zeros(slots, np.int64)
         self._head = 0
-        self._tally = np.zeros(4, np.int64)
+        self._tally = np.zeros(6, np.int64)
         self._index = 0
         self._reset = False
         self._busy = False
         self._received = 0
         self._in_hand = 0
-        self._loop = compiled_loop()
+        self._filters = PixelFilters(sensor, hot_pixels, refractory_us)
+        self._loop = compiled_loop(self._filters.used)
         # Before the first event: a clock that any time is later than.
         self._start = self._last = -TIME_LIMIT_US - 1
         self._clock = np.array([-TIME_LIMIT_US - 1, -TIME_LIMIT_US], np.int64)
@@ -293,7 +308,22 @@ class Binner:
             "out_of_range": tally[OUT_OF_RANGE],
             "cropped": tally[CROPPED],
             "bad_time": tally[BAD_TIME],
+            "hot_pixel": tally[HOT_PIXEL],
+            "refractory": tally[REFRACTORY],
         }
+
+    @property
+    def masked_pixels(self) -> tuple[MaskedPixel, ...]:
+        """The pixels found hot so far, in the order in which they were masked."""
+        return tuple(self._filters.masked)
+
+    def mask(self, pixels: Iterable[MaskedPixel]) -> None:
+        """Reject the events of these pixels from now on, as `hot_pixel`.
+
+        For a stream of a sensor whose hot pixels another binner has found; without
+        `hot_pixels="mask"` nothing is masked.
+        """
+        self._filters.mask(pixels)
 
     def push(self, events: Events) -> Iterator[Bin]:
         """Add events, in their order of arrival; yield the bins that they close.
@@ -353,17 +383,21 @@ class Binner:
         self._busy = True
 
     def _bin(self, words: NDArray[np.int64]) -> Iterator[Bin]:
-        i, n = 0, len(words)
+        i, n, filters = 0, len(words), self._filters
         while True:
+            last = filters.last(self._last, int(self._clock[1]))
             i = self._loop(
                 words, i, self._columns, self._rows, self._plane, self._counts, self._filled,
-                self._head, self._clock, self._start, self._last, self.bin_us,
+                self._head, self._clock, self._start, last, self.bin_us,
                 self.reorder_window_us, self.reset_gap_us, self._tally,
+                filters.pixels, filters.sensor.width, filters.refractory_us,
             )  # fmt: skip
             self._in_hand = n - i
             if i == n:
                 break
-            yield from self._make_way(int(words[i, 0]))
+            t = int(words[i, 0])
+            if not filters.look(t, int(self._clock[1])):
+                yield from self._make_way(t)
         self._busy = False
 
     def _make_way(self, t: int) -> Iterator[Bin]:
@@ -415,6 +449,7 @@ class Binner:
             self._open_at(self._start + skipped * self.bin_us)
         else:
             self._open_at(to_us)
+            self._filters.jumped_back(now, to_us)
         self._clock[:] = to_us, max(floor, self._start)
         self._reset = True
 

@@ -164,7 +164,10 @@ def _rows(lists: Sequence[Sequence[Any]]) -> list[dict[str, Any]] | None:
 
 def _status(runs: Sequence[SeedRun]) -> str:
     found = [run.status for run in runs]
-    order = ("failed", "diverged", "interrupted", "unscored", "damaged", "complete")
+    order = (
+        *("failed", "diverged", "interrupted", "unscored"),
+        *("overloaded", "damaged", "complete"),
+    )
     return next((status for status in order if status in found), "failed")
 
 

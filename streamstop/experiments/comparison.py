@@ -154,7 +154,10 @@ def reasons_not_comparable(a: Group, b: Group) -> list[str]:
     """Why two groups' predictions cannot be tested against each other; empty where they can."""
     reasons = []
     if (kinds := (a.summary.get("data"), b.summary.get("data"))) and kinds[0] != kinds[1]:
-        reasons.append("one is on simulated data, the other on real")
+        one, other = (
+            f"{kind} data" if kind != "unknown" else "data of unknown origin" for kind in kinds
+        )
+        reasons.append(f"one is on {one}, the other on {other}")
     protocol = []
     for key in dict.fromkeys([*a.settings, *b.settings]):
         ours, theirs = a.settings.get(key), b.settings.get(key)

@@ -22,6 +22,9 @@ from streamstop.formats.byte_reader import open_bytes
 SIMULATED_SOURCE = "streamstop-simulate"
 """The `source` in a file's header that marks events as made by no camera."""
 
+UNKNOWN_SOURCE = "origin-unknown"
+"""The same, of events that came over a network and may be a camera's or not."""
+
 MAX_HELD = 64
 """At most this many damage-only packets wait for the next event, which gives the damage's duration.
 """

@@ -477,7 +477,10 @@ def _find_unit(
         return "ns"
     best = min(
         (one for one in UNITS_US if one != usual),
-        key=lambda one: (not fits(one), abs(math.log(_hz(span * UNITS_US[one], count, pixels)))),
+        key=lambda one: (
+            not fits(one),
+            abs(math.log(max(_hz(span * UNITS_US[one], count, pixels), 1e-300))),
+        ),
     )
     raise NoEventsError(
         f"the unit of its times is not stated, and as {_UNIT_NAMES[usual]} they span "

@@ -45,6 +45,7 @@ class TimeRange:
         self.whole = whole
         self.path, self.format = whole.path, whole.format
         self.sensor, self.simulated = whole.sensor, whole.simulated
+        self.origin_known = getattr(whole, "origin_known", True)
         self.sensor_inferred, self.notes = whole.sensor_inferred, whole.notes
         self._asked = (_time("start_us", start, whole.path), _time("stop_us", stop, whole.path))
         self.start_us: int | None = None

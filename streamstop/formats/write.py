@@ -96,7 +96,7 @@ def write_recording(
     sensor: SensorSize,
     *,
     format: str = "",
-    simulated: bool = False,
+    simulated: bool | None = False,
     on_bit: int = 0,
     columns: str = "",
     unit: str = "",

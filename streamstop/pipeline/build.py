@@ -31,7 +31,7 @@ from streamstop.learning.pretrained import Pretrained
 from streamstop.pipeline.environment import versions
 from streamstop.pipeline.profiler import RunProfiler
 from streamstop.scenarios.stream import ScenarioStream
-from streamstop.sources.base import Source
+from streamstop.sources.base import Source, stated_origin
 from streamstop.sources.live.recorder import StreamRecorder
 from streamstop.sources.live.source import LiveSource
 
@@ -94,6 +94,14 @@ def build_run(config: Config, stream: ScenarioStream) -> RunParts:
     def make_binner(source: Source) -> Binner:
         return Binner(source.sensor, **asdict(config.binning), origin_us=source.origin_us)
 
+    bins = BinStream(source, make_binner(source))
+
+    def make_test_binner(source: Source) -> Binner:
+        binner = make_binner(source)
+        if source.sensor == bins.binner.sensor:
+            binner.mask(bins.binner.masked_pixels)
+        return binner
+
     def reinitialize() -> None:
         learner.reinitialize()
         if trained is not None:
@@ -116,7 +124,7 @@ def build_run(config: Config, stream: ScenarioStream) -> RunParts:
         taught_us=config.labels.segment_us,
     )
     evaluator.held_out = HeldOutEvaluation(
-        stream, evaluator.test, make_binner, transform, evaluator.outputs
+        stream, evaluator.test, make_test_binner, transform, evaluator.outputs
     )
     d = config.drift
     evaluator.response = DriftResponse(
@@ -127,7 +135,6 @@ def build_run(config: Config, stream: ScenarioStream) -> RunParts:
         segments=d.boost_segments,
         keep=d.lda_keep_fraction,
     )
-    bins = BinStream(source, make_binner(source))
     return RunParts(
         config,
         stream,
@@ -169,7 +176,7 @@ def record(source: Source, config: Config, path: Path) -> StreamRecorder | None:
         path,
         source.sensor,
         max_bytes=wanted.record_max_mb * 1_000_000,
-        simulated=source.simulated,
+        simulated=stated_origin(source),
     )
     source.recorder = tee
     return tee
@@ -178,7 +185,14 @@ def record(source: Source, config: Config, path: Path) -> StreamRecorder | None:
 def warm_up(config: Config) -> None:
     """Compile what a bin needs, on one that nobody sees: in a live run the first would wait."""
     b = config.binning
-    binner = Binner(SensorSize(1, 1), bin_us=1, height=b.height, width=b.width)
+    binner = Binner(
+        SensorSize(1, 1),
+        bin_us=1,
+        height=b.height,
+        width=b.width,
+        hot_pixels=b.hot_pixels,
+        refractory_us=b.refractory_us,
+    )
     list(binner.push(make_events([0], [0], [0], [True])))
     learner = learner_from_config(config, UNLABELLED_CLASSES)
     operations = SynapticOperations(learner)

@@ -22,6 +22,7 @@ from streamstop.pipeline.snapshot import (
     Snapshot,
 )
 from streamstop.pipeline.teaching import Teacher
+from streamstop.sources.base import stated_origin
 
 EVERY_S = 0.1
 DECAY_US = 50_000
@@ -122,7 +123,7 @@ class SnapshotPublisher:
             source=source.name,
             sensor=(source.sensor.width, source.sensor.height),
             live=source.live,
-            simulated=source.simulated,
+            simulated=stated_origin(source),
             stream_us=bins.duration_us,
             wall_s=parts.meters.wall_s,
             picture=_bytes(self._picture),

@@ -25,6 +25,7 @@ from streamstop.config.recipe import to_toml
 from streamstop.config.sections import TAUGHT_CLASSES, Config
 from streamstop.config.uri_paths import uri_stem
 from streamstop.errors import DamageError, DivergedError, SourceError, UsageError
+from streamstop.events.ledger import EventLedger
 from streamstop.pipeline.build import RunParts, build_run, record, warm_up
 from streamstop.pipeline.commands import (
     Asked,
@@ -44,14 +45,27 @@ from streamstop.pipeline.snapshot import Snapshot
 from streamstop.pipeline.summary import RunRecord, build_summary
 from streamstop.pipeline.teaching import Teacher
 from streamstop.pipeline.unscored import why_unscored
-from streamstop.scenarios.stream import open_stream
+from streamstop.scenarios.stream import ScenarioStream, open_stream
 from streamstop.sources.base import Source
 from streamstop.sources.live.registry import is_live
 
 RECORDING = "recording.aedat4"
 """In a live run's folder: what the source sent, to run again."""
 
-EXIT_CODES = {"complete": 0, "unscored": 2, "damaged": 4, "diverged": 5, "interrupted": 130}
+EXIT_CODES = {
+    "complete": 0,
+    "overloaded": 0,
+    "unscored": 2,
+    "damaged": 4,
+    "diverged": 5,
+    "interrupted": 130,
+}
+
+TOO_SLOW = ("overload", "ring_overflow", "at_stop")
+"""Causes of dropped events of a live source that a faster learner would have taken."""
+
+MANY_DROPPED = 0.1
+"""A live run that dropped a larger fraction of its events is overloaded."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +94,7 @@ def run(
     *,
     command: str = "",
     progress: Callable[[Progress], None] | None = None,
+    stream: ScenarioStream | None = None,
     opened: Callable[[Source], None] | None = None,
     viewer: Viewer | None = None,
     emit: str = "",
@@ -94,6 +109,8 @@ def run(
         What the user typed, for the report.
     progress : callable, optional
         Called about once per bin; it must be quick.
+    stream : ScenarioStream, optional
+        The configured source, where it is open already; the run closes it.
     opened : callable, optional
         Called once with the opened source, before anything is read for the run.
     viewer : Viewer, optional
@@ -122,7 +139,7 @@ def run(
         config = replace(config, labels=replace(config.labels, classes=str(TAUGHT_CLASSES)))
     inbox = CommandInbox(*feeds)
     emitter = Emitter(emit) if emit else None
-    stream = open_stream(config, uri)
+    stream = open_stream(config, uri) if stream is None else stream
     if config.labels.arrival == "delayed" and not config.labels.delay_us:
         raise UsageError(
             'labels.arrival = "delayed" needs labels.delay_us, from the beginning of a segment to '
@@ -183,12 +200,17 @@ def _stream(
         publisher.publish("waiting")
     try:
         with _interrupts_wait() as interrupted:
+
+            def stop_if_interrupted() -> None:
+                if interrupted:
+                    raise KeyboardInterrupt
+
+            bins.after_packet = stop_if_interrupted  # where no event comes, no bin does
             for one in bins:
                 asked.apply()
                 evaluator.step(one)
                 logger.bin(one)
-                if interrupted:
-                    raise KeyboardInterrupt
+                stop_if_interrupted()
                 if asked.save:
                     asked.save = False
                     logger.save_weights(parts.about())
@@ -223,7 +245,17 @@ def _stream(
         if status == "complete" and not ended_early:  # by the user, who may have wanted no more
             status = "unscored"
         message = "; ".join(filter(None, (message, why)))
+    if status == "complete" and source.live and _dropped(bins.ledger) > MANY_DROPPED:
+        status = "overloaded"
+        lost = f"{100 * _dropped(bins.ledger):.0f} % of the events were dropped"
+        message = "; ".join(filter(None, (message, lost)))
     return status, message
+
+
+def _dropped(ledger: EventLedger) -> float:
+    """The fraction of the events that the learner was too slow to take."""
+    lost = sum(ledger.dropped[cause] for cause in TOO_SLOW)
+    return lost / ledger.received if ledger.received else 0.0
 
 
 @contextmanager

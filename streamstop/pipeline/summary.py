@@ -10,7 +10,7 @@ from streamstop.config.sections import Config
 from streamstop.pipeline.build import RunParts
 from streamstop.pipeline.environment import versions
 from streamstop.scenarios.scenario import BY_DOMAIN, UNORDERED
-from streamstop.sources.base import Source
+from streamstop.sources.base import Source, stated_origin
 from streamstop.sources.label_files import label_file_beside
 from streamstop.sources.live.recorder import StreamRecorder
 from streamstop.sources.open import uri_parts
@@ -23,10 +23,16 @@ BASELINES = (
 )
 
 
+DATA = {True: "simulated", False: "real", None: "unknown"}
+"""summary.json's `data`, by what the source states of its origin."""
+
 MAX_SPANS = 1024
 """Further spans and drifts of the stream are counted, not listed."""
 
 MAX_SPANS_IN_PROTOCOL = 12
+
+MAX_HOT_PIXELS = 1024
+"""Further masked pixels are counted, not listed."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ def build_summary(record: RunRecord) -> dict[str, Any]:
         "source": source.name if config.source.uri else "bundled: recordings/gestures",
         "format": source.format,
         "sensor": list(source.sensor),
-        "data": "simulated" if source.simulated else "real",
+        "data": DATA[stated_origin(source)],
         "seed": config.run.seed,
         "protocol": {
             "update": config.learner.update,
@@ -114,6 +120,7 @@ def build_summary(record: RunRecord) -> dict[str, Any]:
         "per_domain": scores.domains.as_list() if scored else [],
         "predictions": dict(evaluator.predictions),
         "ledger": parts.bins.ledger.as_dict(),
+        "hot_pixels": _hot_pixels(parts),
         "recording": _recording(record),
         "corruptions": list(config.scenario.corruptions),
         "scenario": _scenario(parts),
@@ -157,8 +164,20 @@ def _recording(record: RunRecord) -> dict[str, Any] | None:
     return {
         "file": record.recording,
         "events": recorder.events,
+        "events_not_taken": recorder.not_taken,
         "events_not_recorded": recorder.not_recorded,
         "ended_early": recorder.full,
+    }
+
+
+def _hot_pixels(parts: RunParts) -> dict[str, Any] | None:
+    """The masked pixels, as (x, y, time from which on in us); None where hot pixels are kept."""
+    if parts.config.binning.hot_pixels == "keep":
+        return None
+    masked = parts.bins.binner.masked_pixels
+    return {
+        "masked": len(masked),
+        "pixels": [[one.x, one.y, one.from_us] for one in masked[:MAX_HOT_PIXELS]],
     }
 
 

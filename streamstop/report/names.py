@@ -31,6 +31,18 @@ LDA_PRIOR_COUNT = "lda_prior_count"
 MARGINS = "margin_over_baselines"
 """Key of the learner's margin over each baseline in the summary of several seeds."""
 
+UNKNOWN_DATA = "data of unknown origin"
+
+
+def data_name(data: object) -> str:
+    """What summary.json's `data` is in words.
+
+    >>> data_name("real"), data_name("unknown"), data_name("simulated")
+    ('real data', 'data of unknown origin', 'simulated data')
+    """
+    return {"real": "real data", "unknown": UNKNOWN_DATA}.get(str(data), "simulated data")
+
+
 NAMES: dict[str, tuple[str, str]] = {
     HEADLINE: ("headline prediction", ""),
     LINEAR: ("linear readout", "its error trains the network"),

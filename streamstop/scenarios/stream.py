@@ -18,6 +18,7 @@ from streamstop.scenarios.corruptions import Corruption, corrupted, parse_corrup
 from streamstop.scenarios.scenario import UNORDERED, Scenario, Schedule, Span, make_schedule
 from streamstop.sources.base import Source
 from streamstop.sources.folder import FolderSource
+from streamstop.sources.live.source import LiveSource
 from streamstop.sources.open import open_source, sensor_size
 from streamstop.sources.realtime import replay_realtime
 from streamstop.sources.transformed import TransformedSource
@@ -33,11 +34,13 @@ class ScenarioStream:
     source : not yet entered.
     schedule : spans and drifts; without spans where nothing changes.
     tests : sources of held-out segments, with the task of each segment.
+    live : the camera or socket below `source`, which may be corrupted; None for recordings.
     """
 
     source: Source
     schedule: Schedule
     tests: tuple[tuple[Source, Sequence[str]], ...] = ()
+    live: LiveSource | None = None
 
     @property
     def spans(self) -> tuple[Span, ...]:
@@ -105,6 +108,7 @@ def open_stream(config: Config, uri: str = "") -> ScenarioStream:
         limit=config.segments.max_segments,
         align_us=config.binning.bin_us,
         seconds=config.source.duration_s,
+        max_latency_ms=config.source.max_latency_ms,
     )
     if orders and not isinstance(opened, FolderSource):
         raise UsageError(
@@ -122,7 +126,7 @@ def open_stream(config: Config, uri: str = "") -> ScenarioStream:
             replay_realtime, speed=config.source.speed, tick_us=b.bin_us, gap_us=b.reset_gap_us
         )
         source = TransformedSource(source, replay)
-    return ScenarioStream(source, found, tests)
+    return ScenarioStream(source, found, tests, opened if isinstance(opened, LiveSource) else None)
 
 
 def _corrupted(config: Config, source: Source, corruptions: Sequence[Corruption]) -> Source:

@@ -54,6 +54,14 @@ class Source(Protocol):
     ) -> None: ...
 
 
+def stated_origin(source: Source) -> bool | None:
+    """Whether the events are simulated (True) or a camera's (False); None where nobody says.
+
+    A source, recording or feed says the last with an attribute `origin_known` that is False.
+    """
+    return source.simulated if getattr(source, "origin_known", True) else None
+
+
 class SourceBase:
     """Base class of the sources in this package: entering returns the source, leaving closes it.
 

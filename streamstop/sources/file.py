@@ -82,6 +82,7 @@ class FileSource(SourceBase):
         self.name = name
         self.format = recording.format
         self.simulated = recording.simulated
+        self.origin_known = getattr(recording, "origin_known", True)
         self.notes: Sequence[str] = recording.notes
         self.labels: LabelTrack | None = None
         self._recording = recording

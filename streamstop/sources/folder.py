@@ -219,6 +219,9 @@ class FolderSource(SourceBase):
         formats = {one.recording.format for one in self._recordings}
         self.format = formats.pop() if len(formats) == 1 else "folder"
         self.simulated = any(one.recording.simulated for one in self._recordings)
+        self.origin_known = self.simulated or all(
+            getattr(one.recording, "origin_known", True) for one in self._recordings
+        )
         if not any(one.slices for one in self._recordings):
             longest = f" in one of at least {length_us} us" if length_us else ""
             raise UsageError(

@@ -41,6 +41,7 @@ def open_source(
     limit: int = 0,
     align_us: int = 10_000,
     seconds: float = 0.0,
+    max_latency_ms: int = 0,
 ) -> Source:
     """Open a camera, a socket, a file or a folder of labelled recordings.
 
@@ -71,6 +72,8 @@ def open_source(
         the clock of a live source advances time.
     seconds
         End a live source after this long; 0: never.
+    max_latency_ms
+        Drop events of a live source that have waited longer; 0: none, while there is room.
 
     Returns
     -------
@@ -96,6 +99,7 @@ def open_source(
             strict=strict,
             seconds=seconds,
             tick_us=align_us,
+            max_latency_ms=max_latency_ms,
         )
     path, options = uri_parts(uri)
     if "sensor" in options:

@@ -31,6 +31,7 @@ class TransformedSource(SourceBase):
     ) -> None:
         self.name, self.format = source.name, source.format
         self.sensor, self.simulated = source.sensor, source.simulated
+        self.origin_known = getattr(source, "origin_known", True)
         self.live, self.origin_us = source.live, source.origin_us
         self.labels = source.labels if labels is None else labels
         self.notes = source.notes

@@ -21,7 +21,7 @@ from streamstop.events.ledger import MAX_DAMAGE_LISTED
 from streamstop.events.packet import Damage, Events, SensorSize
 from streamstop.formats._writing import STDOUT
 from streamstop.formats.write import format_of, write_recording
-from streamstop.sources.base import Source
+from streamstop.sources.base import Source, stated_origin
 from streamstop.sources.open import open_source
 
 Progress = Callable[[int, int], None]
@@ -121,7 +121,7 @@ def convert(
             _from_zero(on_sensor) if from_zero else on_sensor,
             source.sensor,
             format=out_format,
-            simulated=source.simulated,
+            simulated=stated_origin(source),
             on_bit=on_bit,
             columns=columns,
             unit=unit,

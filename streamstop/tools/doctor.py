@@ -55,9 +55,36 @@ NEEDED = (
 )  # fmt: skip
 
 EXTRAS = (
-    ("datasets", ("tonic",), "the data sets that tonic knows"),
+    ("live", ("textual",), "the view of a run in the terminal"),
     ("hdf5", ("h5py", "hdf5plugin"), "HDF5 recordings (DSEC, Metavision)"),
 )
+
+_GIVES = {"tonic": "the data sets that tonic reads", "aestream": "files as aestream reads them"}
+
+_TRY_TONIC = """
+import pathlib, sys
+from tonic.io import read_mnist_file
+from tonic.datasets import NMNIST
+path = pathlib.Path(sys.argv[1], "a.bin")
+path.write_bytes(bytes([3, 5, 128, 1, 2, 33, 7, 1, 0, 9]))
+events = read_mnist_file(path, NMNIST.dtype).tolist()
+right = events == [(3, 5, 258, 1), (33, 7, 65545, 0)]
+print("reads N-MNIST's events right; tonic: names a data set" if right else f"wrong: {events}")
+"""
+
+_TRY_AESTREAM = """
+import pathlib, struct, sys
+import aestream
+path = pathlib.Path(sys.argv[1], "a.dat")
+words = struct.pack("<4I", 10, 3 | 5 << 14 | 1 << 28, 20, 33 | 7 << 14)
+head = b"% Data file containing CD events.\\n% Version 2\\n% end\\n"
+path.write_bytes(head + bytes([12, 8]) + words)
+events = aestream.FileInput(str(path), (64, 64)).load().tolist()
+right = events == [(10, 3, 5, 1), (20, 33, 7, 0)]
+usb = "cameras by USB" if getattr(aestream, "drivers", []) else "no cameras: built without drivers"
+found = f"reads a DAT right (aestream: names a file); {usb}"
+print(found if right else f"wrong: {events}; {usb}")
+"""
 
 LOW_DISK_BYTES, NO_DISK_BYTES = 2 << 30, 64 << 20
 
@@ -128,6 +155,8 @@ def diagnose(
         ("cameras", lambda: _cameras(on_bus)),
         ("USB", lambda: _usb(on_bus)),
         ("extras", _extras),
+        ("tonic", lambda: [_tried("tonic", "datasets", _TRY_TONIC)]),
+        ("aestream", lambda: [_tried("aestream", "aestream", _TRY_AESTREAM)]),
         ("folder for runs", lambda: _folder(runs)),
         ("network", lambda: _network(proc)),
     )
@@ -305,6 +334,33 @@ def _extras() -> list[Finding]:
             fix = (f"    pip install 'streamstop[{extra}]'",)
             found.append(Finding("extras", "note", f"{extra}: not installed ({gives})", fix))
     return found
+
+
+def _tried(name: str, extra: str, program: str) -> Finding:
+    """What a library does on this machine: it reads a few events, in a process of its own.
+
+    program : prints what works; a line that begins with "wrong" says what does not.
+    """
+    if not _version(name):
+        fix = (f"    pip install 'streamstop[{extra}]'",)
+        return Finding(name, "note", f"{extra}: not installed ({_GIVES[name]})", fix)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run(
+                [sys.executable, "-c", program, folder],
+                capture_output=True,
+                text=True,
+                timeout=GPU_S,
+                stdin=subprocess.DEVNULL,
+            )
+    except subprocess.TimeoutExpired:
+        return Finding(name, "note", f"unknown: {name} did not answer within {GPU_S:g} s")
+    said = done.stdout.strip()
+    if done.returncode or not said:
+        last = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+        return Finding(name, "note", f"{name} {_version(name)} does not work: {last}")
+    state: State = "note" if said.startswith("wrong") else "ok"
+    return Finding(name, state, f"{name} {_version(name)}: {said}")
 
 
 def _folder(runs: Path) -> list[Finding]:

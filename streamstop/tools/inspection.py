@@ -6,7 +6,7 @@ Guarantees:
 - Figures that do not depend on how the file is cut into packets.
 
 Does not:
-- Judge the recording, except for hot pixels (`streamstop.tools.event_statistics.hot_pixels`).
+- Judge the recording, except for hot pixels (`streamstop.events.hot_pixels`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamstop.errors import StreamstopError, UsageError
+from streamstop.events.hot_pixels import HotPixel, hot_pixels
 from streamstop.events.label_table import read_label_table
 from streamstop.events.labels import sorted_classes
 from streamstop.events.packet import Damage, Events, Packet, SensorSize
@@ -34,10 +35,8 @@ from streamstop.sources.segmentation import RecordingScan, raise_on_damage
 from streamstop.sources.sensor_check import SensorProbe, infer_sensor, raise_on_other_sensor
 from streamstop.tools.event_statistics import (
     EventRateSeries,
-    HotPixel,
     MaxWindowCounter,
     PixelCounts,
-    hot_pixels,
 )
 
 GAP_US = 1_000_000

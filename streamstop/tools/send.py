@@ -33,7 +33,7 @@ from streamstop.errors import SourceError, UsageError
 from streamstop.events.packet import Events, Packet, SensorSize, empty_events
 from streamstop.formats.aedat.aedat4 import COMPRESSIONS, MAGIC
 from streamstop.formats.aedat.aedat4_writer import description, event_packet, file_header
-from streamstop.sources.base import Source
+from streamstop.sources.base import Source, stated_origin
 from streamstop.sources.live.address import LOOPBACK, MAX_SIDE, Address, parse_address
 from streamstop.sources.live.dv_tcp import ENDS_EMPTY
 from streamstop.sources.open import open_source
@@ -357,7 +357,7 @@ class _DvServer:
                     f"`streamstop run --source {address.uri}`: {address.uri}"
                 ) from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._put(stream_header(source.sensor, compression, simulated=source.simulated))
+        self._put(stream_header(source.sensor, compression, simulated=stated_origin(source)))
 
     def send(self, events: Events, sent: SendResult) -> bool:
         for first in range(0, len(events), PACKET_EVENTS):
@@ -405,7 +405,7 @@ def _packet(content: bytes, compress: Callable[[bytes], Any]) -> bytes:
     return struct.pack("<ii", 0, len(block)) + block
 
 
-def stream_header(sensor: SensorSize, compression: str, *, simulated: bool) -> bytes:
+def stream_header(sensor: SensorSize, compression: str, *, simulated: bool | None) -> bytes:
     """The first message of a DV server: an AEDAT4 file header without the file's first line."""
     xml = description(sensor, compression, ENDS_EMPTY, simulated=simulated).encode()
     return file_header(compression, -1, xml)[len(MAGIC) :]

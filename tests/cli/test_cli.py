@@ -139,8 +139,34 @@ def test_every_flag_reaches_the_configuration(pipeline: FakePipeline, tmp_path: 
 @pytest.mark.parametrize("flag", ["--duration", "--seconds"])
 def test_duration_has_an_old_name(pipeline: FakePipeline, flag: str) -> None:
     for words in ([flag, "2.5"], [f"{flag}=2.5"]):
-        assert runner.invoke(app, ["run", "--source", "udp://:1", *words]).exit_code == 0
+        assert (
+            runner.invoke(app, ["run", "--source", "udp://:18231?sensor=3x3", *words]).exit_code
+            == 0
+        )
         assert pipeline.calls.pop()["config"].source.duration_s == 2.5
+
+
+def test_a_socket_listens_and_says_so_before_the_run_begins(
+    pipeline: FakePipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", "--source", "udp://:18231?sensor=3x3"]
+    result = runner.invoke(app, words)
+    assert result.stderr.startswith("listening on 127.0.0.1:18231 (UDP), sensor 3x3. ")
+    assert result.stderr.index("listening") < result.stderr.index("a library prints this")
+    assert pipeline.calls[0]["stream"].live.name == "udp://:18231?sensor=3x3"
+    assert "listening" not in runner.invoke(app, [*words, "--quiet"]).stderr
+
+
+def test_a_udp_source_without_a_sensor_is_refused_before_torch_is_imported() -> None:
+    code = (
+        "import sys\n"
+        "from streamstop.cli import app\n"
+        "try:\n    app(['run', '--source', 'udp://:3333'])\n"
+        "except SystemExit as end:\n    print(end.code, 'torch' in sys.modules)"
+    )
+    result = python("-c", code)
+    assert result.stdout == "2 False\n"
+    assert "?sensor=346x260" in result.stderr
 
 
 def test_the_command_is_recorded_as_it_can_be_typed_again(pipeline: FakePipeline) -> None:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
-import select
-import struct
-import subprocess
-import sys
-import termios
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.terminal import TIMEOUT_S, Screen
 from typer.testing import CliRunner
 
 pytest.importorskip("textual")
@@ -26,7 +19,6 @@ SMALL = (
     *("--set", "binning.bin_us=20000", "--set", "binning.height=16", "--set", "binning.width=16"),
     *("--set", "network.channels=[6]"),
 )
-TIMEOUT_S = 100
 
 
 def a_long_recording(path: Path) -> Path:
@@ -37,44 +29,11 @@ def a_long_recording(path: Path) -> Path:
     return path
 
 
-class Screen:
-    """A program in a pseudo-terminal of 100x30, and all that it has written."""
-
-    def __init__(self, *words: str) -> None:
-        self._child, parent = pty.openpty()
-        fcntl.ioctl(parent, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "streamstop", *words],
-            stdin=parent, stdout=parent, stderr=parent,
-            env={**os.environ, "TERM": "xterm-256color"}, start_new_session=True,
-        )  # fmt: skip
-        os.close(parent)
-        self.content = b""
-
-    def until(self, word: bytes) -> None:
-        """Read until it has written the word."""
-        deadline = time.monotonic() + TIMEOUT_S
-        while word not in self.content and time.monotonic() < deadline:
-            if select.select([self._child], [], [], 0.1)[0]:
-                try:
-                    self.content += os.read(self._child, 1 << 16)
-                except OSError:  # it has ended
-                    break
-        assert word in self.content, self.content[-2000:].decode(errors="replace")
-
-    def press(self, key: bytes) -> None:
-        os.write(self._child, key)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._child)
-
-
 def test_a_class_is_taught_by_a_key_and_the_run_ends_with_its_report(tmp_path: Path) -> None:
     path = a_long_recording(tmp_path / "rec.aedat4")
     words = ["run", "--source", str(path), "--speed", "1", "--classes", "rock,paper"]
-    screen = Screen(*words, *SMALL, "--out", str(tmp_path / "runs"), "--view", "terminal")
+    more = [*SMALL, "--out", str(tmp_path / "runs"), "--view", "terminal"]
+    screen = Screen("-m", "streamstop", *words, *more)
     try:
         screen.until(b"REPLAY")
         screen.press(b"2")

@@ -8,8 +8,10 @@ from dataclasses import fields
 import pytest
 
 from streamstop.config.aliases import (
+    ADDED,
     ALIASES,
     KEPT,
+    SCHEMA,
     VALUE_ALIASES,
     OldNamesWarning,
     current_section,
@@ -86,3 +88,15 @@ def test_notes_of_an_inner_block_are_made_by_the_outer_one() -> None:
 def test_a_slip_in_an_old_name_is_answered_with_the_new_one() -> None:
     with pytest.raises(UsageError, match=r"did you mean learner\.ema_decay\?"):
         load_config("demo", ["learner.sloww=0.5"])
+
+
+def test_settings_that_a_schema_added_are_as_before_it_in_older_recipes(tmp_path) -> None:
+    older, current = tmp_path / "older.toml", tmp_path / "current.toml"
+    older.write_text("[run]\nseed = 1\n")
+    current.write_text(f"schema = {SCHEMA}\n[run]\nseed = 1\n")
+    before, now = load_config(older), load_config(current)
+    assert (before.source.max_latency_ms, now.source.max_latency_ms) == (0, 500)
+    assert before.binning == now.binning
+    for added in ADDED.values():
+        for (section, key), value in added.items():
+            assert getattr(getattr(before, section), key) == value

@@ -208,7 +208,7 @@ def test_a_recipe_that_is_no_text_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("davis346", "There is no such recipe (did you mean --source davis346?)"),
+        ("davis346", "There is no such recipe (did you mean --source davis346"),
         ("no/such/rec.aedat4", "did you mean --source no/such/rec.aedat4?"),
         ("demmo", "did you mean --source demmo, or the recipe demo.toml?"),
         ("demmo.toml", "did you mean the recipe demo.toml?"),
@@ -240,8 +240,9 @@ def test_a_relative_source_is_looked_for_here_then_beside_the_recipe(
         (folder / "both").touch()
     (there / "only").touch()
     monkeypatch.chdir(here)
-    both = write(there, '[source]\nuri = "both"\nlabels = "nowhere"\n', "a.toml")
-    only = write(there, '[source]\nuri = "only"\nlabels = "only"\n', "b.toml")
+    head = "schema = 2\n[source]\n"
+    both = write(there, head + 'uri = "both"\nlabels = "nowhere"\n', "a.toml")
+    only = write(there, head + 'uri = "only"\nlabels = "only"\n', "b.toml")
     assert load_config(both).source == SourceConfig(uri="both", labels="nowhere")
     assert load_config(only).source == SourceConfig(
         uri=str(there / "only"), labels=str(there / "only")

@@ -6,14 +6,33 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from streamstop.events import pixel_filters
 from streamstop.events.binning import Binner, pixel_to_cell_map
+from streamstop.events.hot_pixels import HotPixel
 from streamstop.events.packet import SensorSize, make_events
 
 SENSOR = SensorSize(6, 4)
 LIMIT = 1 << 60
+FIRST_WINDOW_US, WINDOW_US, HOT_FROM = 30, 70, 3
+
+
+def three_or_more(counts):
+    """A rule that short streams can meet."""
+    rows, columns = np.nonzero(counts >= HOT_FROM)
+    return [HotPixel(int(x), int(y), int(counts[y, x])) for y, x in zip(rows, columns, strict=True)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_windows():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pixel_filters, "FIRST_WINDOW_US", FIRST_WINDOW_US)
+        patch.setattr(pixel_filters, "WINDOW_US", WINDOW_US)
+        patch.setattr(pixel_filters, "hot_pixels", three_or_more)
+        yield
 
 
 class Reference:
@@ -29,7 +48,14 @@ class Reference:
         resize_mode,
         height,
         width,
+        hot_pixels="keep",
+        refractory_us=0,
     ):
+        self.masks, self.refractory_us = hot_pixels == "mask", refractory_us
+        self.look_at = None
+        self.seen: Counter[tuple[int, int]] = Counter()
+        self.latest: dict[tuple[int, int], int] = {}
+        self.masked: list[tuple[int, int, int, int]] = []
         self.bin_us, self.reorder_window_us, self.reset_gap_us = (
             bin_us,
             reorder_window_us,
@@ -80,6 +106,9 @@ class Reference:
             self.next_index = self.index_of(t)
         else:
             self.era, self.era_index = t, self.next_index
+            self.latest.clear()
+            if self.look_at is not None:
+                self.look_at = t + max(self.look_at - self.now, 0)
         self.now = t
         self.floor = max(floor, self.start_of(self.next_index))
         self.reset = True
@@ -93,19 +122,39 @@ class Reference:
             return
         if self.origin is None:
             self.origin = self.now = self.floor = self.era = t
+        if t >= self.floor:
+            self.look(t)
         if abs(t - self.now) > self.reset_gap_us:
             self.jump(t, t - self.reorder_window_us)
+            self.look(t)
         elif t < self.floor:
             self.rejected["late"] += 1
             return
         self.now = max(self.now, t)
         self.floor = max(self.floor, self.now - self.reorder_window_us)
         self.close_before(self.index_of(self.floor))
-        cell = (int(p), int(self.rows[y]), int(self.columns[x]))
+        cell, pixel = (int(p), int(self.rows[y]), int(self.columns[x])), (x, y)
+        hot = any(one[:2] == pixel for one in self.masked)
+        if not hot:
+            self.seen[pixel] += 1
         if min(cell) < 0:
             self.rejected["cropped"] += 1
+        elif hot:
+            self.rejected["hot_pixel"] += 1
+        elif pixel in self.latest and abs(t - self.latest[pixel]) < self.refractory_us:
+            self.rejected["refractory"] += 1
         else:
+            self.latest[pixel] = max(t, self.latest.get(pixel, t))
             self.open.setdefault(self.index_of(t), Counter())[cell] += 1
+
+    def look(self, t):
+        if not self.masks or (self.look_at is not None and t < self.look_at):
+            return
+        if self.look_at is not None:
+            found = [(x, y, n, t) for (x, y), n in self.seen.items() if n >= HOT_FROM]
+            self.masked += sorted(found, key=lambda one: (one[1], one[0]))
+            self.seen.clear()
+        self.look_at = t + (FIRST_WINDOW_US if self.look_at is None else WINDOW_US)
 
     def advance(self, until):
         if self.origin is None or not self.floor < until <= LIMIT:
@@ -129,7 +178,10 @@ small_steps = st.one_of(
     st.integers(-30, 30),
     st.sampled_from([0, 1, 9, 10, 11, -10, 35, 36, 100, 101, -35, -36, -100, -101, 5000, -5000]),
 )
-places = st.tuples(st.integers(0, 7), st.integers(0, 5), st.booleans())
+places = st.one_of(
+    st.tuples(st.integers(0, 7), st.integers(0, 5), st.booleans()),
+    st.tuples(st.integers(1, 2), st.just(2), st.booleans()),  # pixels that send again and again
+)
 
 
 @st.composite
@@ -177,6 +229,8 @@ kinds = st.fixed_dictionaries(
         "resize_mode": st.sampled_from(["letterbox", "crop", "stretch"]),
         "height": st.sampled_from([2, 4]),
         "width": st.sampled_from([2, 9]),
+        "hot_pixels": st.sampled_from(["keep", "mask"]),
+        "refractory_us": st.sampled_from([0, 0, 1, 12, 60]),
     }
 )
 
@@ -213,6 +267,7 @@ def agree_on(settings_of_binner: dict[str, Any], stream: list[tuple[Any, ...]], 
         assert done == reference.done
         rejected = {cause: n for cause, n in binner.rejected.items() if n}
         assert rejected == dict(reference.rejected)
+        assert list(binner.masked_pixels) == reference.masked
         assert (binner.binned, binner.jumps) == (reference.binned, reference.jumps)
 
 

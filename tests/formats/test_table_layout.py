@@ -251,3 +251,10 @@ def test_nanoseconds_of_a_clock_in_microseconds_are_not_read_as_microseconds(
     np.savez(tmp_path / "a.npz", t=t, x=x, y=y, p=rng.integers(0, 2, len(t)))
     with pytest.raises(SourceError, match=r"Give \?unit=ns, or \?unit=us"):
         open_recording(str(tmp_path / "a.npz"))
+
+
+def test_times_beyond_all_bounds_are_refused_in_words(tmp_path: Path) -> None:
+    t = np.linspace(-1, 1, 500) * 1e308
+    np.savez(tmp_path / "a.npz", t=t, x=np.arange(500) % 30, y=np.arange(500) % 20, p=t > 0)
+    with pytest.raises(SourceError, match=r"\?unit="):
+        open_recording(str(tmp_path / "a.npz"))

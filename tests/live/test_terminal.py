@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import pty
-import select
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.snapshots import CLASSES, a_snapshot
+from helpers.terminal import Screen
 
 pytest.importorskip("textual")
 from textual.widgets import Static
@@ -302,48 +296,32 @@ def test_large_letters() -> None:
 
 
 PROGRAM = """
-import sys, time
+import sys
 sys.path.insert(0, sys.argv[1])
 from helpers.snapshots import a_snapshot
 from streamstop.live.terminal import TerminalView
-count = 0
-asked = []
+count, asked = 0, []
 def read():
     global count
     count += 1
-    return a_snapshot(count, state="ended" if asked and asked[-1].action == "end" else "running")
+    last = asked[-1] if asked else None
+    taught = last.name if last else ""
+    state = "ended" if last and last.action == "end" else "running"
+    return a_snapshot(count, label=taught, state=state)
 TerminalView(read, asked.append).run()
 print("ASKED", [(one.action, one.name) for one in asked], flush=True)
 """
 
 
-def test_keys_through_a_real_terminal(tmp_path: Path) -> None:
+def test_keys_through_a_real_terminal() -> None:
     """A pseudo-terminal: the view draws, a key teaches, q ends it."""
-    child, parent = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
-    tests = str(Path(__file__).parents[1])
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, tests],
-        stdin=parent, stdout=parent, stderr=parent, env=environment, close_fds=True,
-    )  # fmt: skip
-    os.close(parent)
-    content, keys = b"", [b"1", b"q"]
-    deadline = time.monotonic() + 60
+    screen = Screen("-c", PROGRAM, str(Path(__file__).parents[1]))
     try:
-        while time.monotonic() < deadline:
-            ready, _, _ = select.select([child], [], [], 0.2)
-            if ready:
-                try:
-                    content += os.read(child, 1 << 16)
-                except OSError:  # the other end is closed
-                    break
-            if keys and b"LIVE" in content and content.count(b"\xe2\x96\x80") > 50:
-                os.write(child, keys.pop(0))
-                time.sleep(0.3)
-            if b"\n" in content.partition(b"ASKED")[2]:
-                break
+        screen.until(b"LIVE")
+        screen.press(b"1")
+        screen.until(b"TEACHING: rock")
+        screen.press(b"q")
+        screen.until(b"ASKED")
+        screen.until(b"('label', 'rock'), ('end', '')")
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        os.close(child)
-    assert b"('label', 'rock'), ('end', '')" in content
+        screen.close()

@@ -14,7 +14,7 @@ from helpers.scene_runs import SEGMENT_US, cut, go, left, scene, track
 
 from streamstop.errors import UsageError
 from streamstop.events.labels import LabelTrack, Segment
-from streamstop.events.packet import Damage, Packet, SensorSize
+from streamstop.events.packet import Damage, Packet, SensorSize, make_events
 from streamstop.formats.aedat.aedat4_writer import write_aedat4
 from streamstop.pipeline import run as pipeline
 from streamstop.pipeline.configure import load_config
@@ -119,6 +119,29 @@ def test_it_learns_and_every_event_is_accounted_for(monkeypatch, tmp_path):
     confusion = np.array(summary["confusion"])
     assert confusion.sum() == 40
     assert confusion.trace() / 40 == summary["accuracy"]["segment"]
+
+
+def test_a_hot_pixel_is_masked_and_in_the_summary(monkeypatch, tmp_path):
+    events, labels = scene(20)
+    end = 20 * SEGMENT_US
+    t = np.arange(0, end, 500)
+    hot = make_events(t, np.full(len(t), 3), np.full(len(t), 14), t % 2)
+    merged = np.concatenate([events, hot])
+    merged = merged[np.argsort(merged["t"], kind="stable")]
+    sets = ("binning.hot_pixels=mask", "binning.refractory_us=700")
+    runs = [
+        go(monkeypatch, tmp_path, cut(merged, at, end), track(labels), *sets)
+        for at in ([], [9, 700, 701, 9_000])
+    ]
+    assert left(runs[0], *FILES) == left(runs[1], *FILES)
+    summary = runs[0].summary
+    ((x, y, from_us),) = summary["hot_pixels"]["pixels"]
+    assert (x, y, summary["hot_pixels"]["masked"]) == (3, 14, 1)
+    rejected = summary["ledger"]["rejected"]
+    assert rejected["hot_pixel"] >= np.count_nonzero(t >= from_us)
+    assert rejected["refractory"] >= np.count_nonzero(t < from_us) // 2
+    plain = go(monkeypatch, tmp_path, cut(merged, [], end), track(labels)).summary
+    assert plain["hot_pixels"] is None and plain["ledger"]["rejected"] == {}
 
 
 def test_an_interrupt_ends_the_stream_not_the_run(monkeypatch, tmp_path):

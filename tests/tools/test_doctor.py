@@ -169,10 +169,30 @@ def test_a_library_that_is_missing_stands_in_the_way(
     problem = of(found, "libraries")[-1]
     assert (problem.state, problem.message) == ("problem", "missing: river")
     assert problem.fix == ("    pip install river",)
-    datasets = of(found, "extras")[0]
+    datasets = of(found, "tonic")[0]
     assert (datasets.state, datasets.blocks) == ("note", False)
     assert datasets.fix == ("    pip install 'streamstop[datasets]'",)
     assert conclusion(found).startswith("1 problem stands in the way")
+
+
+@pytest.mark.parametrize("name", ["tonic", "aestream"])
+def test_a_library_is_tried_and_not_only_looked_for(
+    name: str, machine: Path, answers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(name)
+    found = of(look(machine), name)[0]
+    assert found.state == "ok"
+    assert "right" in found.message
+    wrong = "print('wrong: [(1, 2, 3, 4)]')"
+    for program, state, message in (
+        (wrong, "note", "wrong"),
+        ("import nothing_like_this", "note", "does not work: ModuleNotFoundError"),
+        ("import os; os.abort()", "note", "does not work"),
+    ):
+        monkeypatch.setattr(doctor, f"_TRY_{name.upper()}", program)
+        tried = of(look(machine), name)[0]
+        assert tried.state == state
+        assert message in tried.message
 
 
 def test_a_folder_that_cannot_be_written_to(machine: Path, answers: Any) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
-from contextlib import redirect_stdout
-from typing import Annotated, Literal, NoReturn
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -18,6 +19,13 @@ from streamstop.config.recipe import to_toml
 from streamstop.config.sections import Config
 from streamstop.errors import UsageError
 from streamstop.pipeline.configure import load_config
+from streamstop.sources.live.registry import is_camera, is_live
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from streamstop.pipeline.run import RunResult
+    from streamstop.scenarios.stream import ScenarioStream
 
 EXAMPLES = (
     ("streamstop run", "the bundled demo"),
@@ -278,7 +286,6 @@ def run(
         "run.name": name,
     }
     from streamstop.cli.display.views import NEEDS, chosen_view
-    from streamstop.sources.live.registry import is_live
 
     with exit_on_error():
         chosen = _seeds(seeds, seed, sets or (), jobs)
@@ -294,46 +301,17 @@ def run(
             raise UsageError("--emit - and --json both want standard output")
         if chosen:
             _run_seeds(config, chosen, jobs, as_json=as_json, quiet=quiet)
-        _look_for_camera(config.source.uri)
-        command = _command(None)
         live = is_live(config.source.uri) or config.source.speed > 0
         shown = chosen_view(view, live=live, quiet=quiet or as_json)
         if shown in NEEDS:
-            _watch(config, shown, command, emit)
-        # These import torch, which --help must not wait for.
-        from streamstop.cli.display.notes import print_notes
-        from streamstop.cli.display.run_progress import RunProgress, RunState
-        from streamstop.cli.display.summary import print_summary
-        from streamstop.pipeline import run as pipeline
-        from streamstop.report.pages.run import write_report
-
-        # What a library prints during the run is not part of the result.
-        with RunProgress(quiet=quiet) as line, redirect_stdout(sys.stderr):
-
-            def show(now: pipeline.Progress) -> None:
-                if line.due:
-                    state = RunState(
-                        events=now.events,
-                        stream_us=now.stream_us,
-                        segments=now.segment,
-                        segments_total=now.segments,
-                        accuracy=now.accuracy,
-                        decision=now.prediction,
-                    )
-                    line.update(state)
-
-            progress = show if line.shown else None
-            result = pipeline.run(
-                config,
-                command=command,
-                progress=progress,
-                opened=None if quiet else print_notes,
-                emit=emit,
-            )
-            report = write_report(result.run_dir)
+            _watch(config, shown, _command(None), emit)
+        with _live_opened(config, quiet=quiet) as stream:
+            result, report = _run_once(config, stream, emit=emit, quiet=quiet)
         if as_json:
             print(json.dumps(result.summary, indent=2))
         else:
+            from streamstop.cli.display.summary import print_summary
+
             with redirect_stdout(sys.stderr if emit == "-" else sys.stdout):
                 print_summary(result.summary, report)
         sys.stdout.flush()
@@ -346,12 +324,54 @@ def _watch(config: Config, view: str, command: str, emit: str) -> NoReturn:
     from streamstop.cli.display.views import watch
     from streamstop.report.pages.run import write_report
 
+    if is_camera(config.source.uri):
+        from streamstop.sources.live.cameras.open import find_camera
+
+        find_camera(config.source.uri)  # in less time than it takes to import torch
     if emit == "-":
         raise UsageError(f"--emit - and --view {view} both want standard output")
     result = watch(config, view, command=command, emit=emit)
     print_summary(result.summary, write_report(result.run_dir))
     sys.stdout.flush()
     raise typer.Exit(result.exit_code)
+
+
+def _run_once(
+    config: Config, stream: ScenarioStream | None, *, emit: str, quiet: bool
+) -> tuple[RunResult, Path]:
+    """Run, and write the report; the result and the report's path."""
+    # These import torch, which --help must not wait for.
+    from streamstop.cli.display.notes import print_notes
+    from streamstop.cli.display.run_progress import RunProgress, RunState
+    from streamstop.pipeline import run as pipeline
+    from streamstop.report.pages.run import write_report
+
+    command = _command(None)
+    # What a library prints during the run is not part of the result.
+    with RunProgress(quiet=quiet) as line, redirect_stdout(sys.stderr):
+
+        def show(now: pipeline.Progress) -> None:
+            if line.due:
+                state = RunState(
+                    events=now.events,
+                    stream_us=now.stream_us,
+                    segments=now.segment,
+                    segments_total=now.segments,
+                    accuracy=now.accuracy,
+                    decision=now.prediction,
+                )
+                line.update(state)
+
+        progress = show if line.shown else None
+        result = pipeline.run(
+            config,
+            command=command,
+            progress=progress,
+            stream=stream,
+            opened=None if quiet else print_notes,
+            emit=emit,
+        )
+        return result, write_report(result.run_dir)
 
 
 def _seeds(
@@ -412,11 +432,39 @@ def _command(seed: int | None) -> str:
     return shlex.join(["streamstop", *args])
 
 
-def _look_for_camera(uri: str) -> None:
-    """Raise SourceError if the camera is missing, before the slow import of torch."""
-    from streamstop.sources.live.registry import CAMERAS
+@contextmanager
+def _live_opened(config: Config, *, quiet: bool) -> Iterator[ScenarioStream | None]:
+    """Open a socket, or look for a camera, before the slow import of torch, and say so at once.
 
-    if uri.partition("?")[0] in CAMERAS:
+    What a socket receives from here on waits until the run begins. A camera is opened by the run.
+    None for a camera and for recordings.
+
+    Raises
+    ------
+    SourceError, UsageError
+        If the camera is missing, or the socket cannot be opened.
+    """
+    uri = config.source.uri
+    if not is_live(uri):
+        yield None
+        return
+    from streamstop.cli.display.live_line import print_opened
+
+    if is_camera(uri):
         from streamstop.sources.live.cameras.open import find_camera
 
         find_camera(uri)
+        print_opened(f"{uri} found", waits=False, quiet=quiet)
+        yield None
+        return
+    from streamstop.pipeline.commands import is_label_stream
+    from streamstop.scenarios.stream import open_stream
+
+    if is_label_stream(config.source.labels):  # the run listens for them
+        config = replace(config, source=replace(config.source, labels=""))
+    stream = open_stream(config)
+    with stream.source:
+        if stream.live is not None:
+            print_opened(stream.live.announcement, waits=True, quiet=quiet)
+            stream.live.start()
+        yield stream

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from streamstop.cli.display.text import plain, print_paragraph, print_path
 from streamstop.report.formatting import TIMES, percent, plural, rate, shorten, whole, with_unit
-from streamstop.report.names import name_of
+from streamstop.report.names import UNKNOWN_DATA, name_of
 from streamstop.report.text import run as run_text
 from streamstop.report.text.scenario import best_and_worst
 from streamstop.report.views.run import Snapshot, summary_snapshot
@@ -53,6 +53,8 @@ def print_summary(
         print_paragraph(console, warning, "yellow")
     if snapshot.simulated:
         console.print(Text("SIMULATED DATA", style="bold yellow"))
+    elif snapshot.data != "real":
+        console.print(Text(UNKNOWN_DATA.upper(), style="yellow"))
     print_paragraph(console, run_text.result_sentence(snapshot), "bold")
     console.print()
     if snapshot.labelled:

@@ -45,7 +45,7 @@ from streamstop.events.packet import (
     empty_events,
 )
 from streamstop.formats.aedat.aedat4_resync import PIECE, PacketSearch
-from streamstop.formats.base import SIMULATED_SOURCE, read_start
+from streamstop.formats.base import SIMULATED_SOURCE, UNKNOWN_SOURCE, read_start
 from streamstop.formats.byte_reader import ByteReader, open_bytes
 
 MAGIC = b"#!AER-DAT4.0\r\n"
@@ -105,7 +105,8 @@ class Aedat4Recording:
         The file.
     stream
         Id of the event stream to read, a number; "" takes the first in the header. Events of
-        other event streams are counted as dropped, cause "other_stream".
+        other event streams are counted as dropped, cause "other_stream". "all" reads all of them,
+        in the order of the file, without the marks of a live run.
 
     Raises
     ------
@@ -127,7 +128,8 @@ class Aedat4Recording:
             ) from error
         streams = self._header.streams
         events = [i for i, of in streams.items() if of.get("typeIdentifier") == "EVTS"]
-        wanted = stream or str(next(iter(events), ""))
+        first = str(next(iter(events), ""))
+        wanted = first if stream in ("", "all") else stream
         if wanted not in map(str, events):
             named = ", ".join(f"{i} {of.get('typeIdentifier')}" for i, of in streams.items())
             which = f" {stream}" if stream else ""
@@ -135,13 +137,23 @@ class Aedat4Recording:
                 f"no event stream{which}; the header names {named or 'none'}: {path}"
             )
         self._event_streams = frozenset(events)
+        sizes = {stream_sensor(streams[i]) for i in events}
+        if stream == "all" and len(sizes) > 1:
+            raise SourceError(
+                "its event streams have different sensors; read one of them, ?stream=ID, with ID "
+                f"one of {', '.join(map(str, events))}: {path}"
+            )
         self._stream = int(wanted)
+        self._read = frozenset(events) if stream == "all" else {self._stream}
         # Marks belong to the first event stream, the only one that the recorder writes.
         self._marks = {
-            i for i, of in streams.items() if _is_marks(of) and self._stream == events[0]
+            i
+            for i, of in streams.items()
+            if _is_marks(of) and self._stream == events[0] and stream != "all"
         }
         info = streams[self._stream]
         self.simulated = info.get("source", "").startswith(SIMULATED_SOURCE)
+        self.origin_known = not info.get("source", "").startswith(UNKNOWN_SOURCE)
         self.sensor = stream_sensor(info)
 
     def packets(self, start: Cursor | None = None) -> Iterator[Packet]:
@@ -202,7 +214,7 @@ class Aedat4Recording:
         if stream in self._marks:
             return _mark_packets(_marks(block), at, following)
         events = unpacked_events(block)
-        if stream != self._stream:
+        if stream not in self._read:
             after = Cursor(at.path, following, at.event, at.t_us)
             return (Packet(empty_events(), after, dropped={"other_stream": len(events)}),)
         if 0 < len(events) <= MAX_PACKET_EVENTS and not at.skip:

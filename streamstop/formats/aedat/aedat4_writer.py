@@ -28,7 +28,7 @@ from streamstop.errors import UsageError
 from streamstop.events.packet import EVENT_DTYPE, Events, SensorSize
 from streamstop.formats._writing import atomic_file, iter_chunks, raise_on_outside, repacketize
 from streamstop.formats.aedat.aedat4 import COMPRESSIONS, MAGIC, MAX_BLOCK_BYTES
-from streamstop.formats.base import SIMULATED_SOURCE
+from streamstop.formats.base import SIMULATED_SOURCE, UNKNOWN_SOURCE
 
 DEFAULT_PACKET_EVENTS = 1 << 14
 
@@ -51,7 +51,7 @@ def write_aedat4(
     compression: str = "zstd",
     packet_events: int = DEFAULT_PACKET_EVENTS,
     zstd_level: int = 12,
-    simulated: bool = False,
+    simulated: bool | None = False,
     info: Mapping[str, str] | None = None,
 ) -> int:
     """Write events to an AEDAT4 file.
@@ -181,10 +181,12 @@ def description(
     compression: str,
     info: Mapping[str, str],
     *,
-    simulated: bool,
+    simulated: bool | None,
     marks_by: str = "",
 ) -> str:
-    """The XML of a header: an event stream, and a trigger stream if `marks_by` names its writer.
+    """The XML of a header: an event stream; those of a recorder, if `marks_by` names it.
+
+    A recorder has a stream of triggers, its marks, and one of the events that no run has taken.
 
     Parameters
     ----------
@@ -192,27 +194,33 @@ def description(
         Attributes of the event stream beside `source`, which tells whether a camera made the
         events.
     """
-    attributes = {"source": SIMULATED_SOURCE if simulated else "streamstop", **info}
+    made_by = {True: SIMULATED_SOURCE, False: "streamstop", None: UNKNOWN_SOURCE}[simulated]
+    attributes = {"source": made_by, **info}
 
     def attribute(key: str, value: object, kind: str = "string") -> str:
         return f"<attr key={quoteattr(key)} type={quoteattr(kind)}>{escape(str(value))}</attr>"
 
-    return "\n".join(
-        (
-            '<dv version="2.0">',
-            '<node name="outInfo" path="/mainloop/Recorder/outInfo/">',
-            '<node name="0" path="/mainloop/Recorder/outInfo/0/">',
+    def events(stream: int, name: str) -> tuple[str, ...]:
+        return (
+            f'<node name="{stream}" path="/mainloop/Recorder/outInfo/{stream}/">',
             attribute("compression", compression.upper()),
             attribute("originalModuleName", "streamstop"),
-            attribute("originalOutputName", "events"),
+            attribute("originalOutputName", name),
             attribute("typeDescription", "Array of events (polarity ON/OFF)."),
             attribute("typeIdentifier", "EVTS"),
-            '<node name="info" path="/mainloop/Recorder/outInfo/0/info/">',
+            f'<node name="info" path="/mainloop/Recorder/outInfo/{stream}/info/">',
             attribute("sizeX", sensor.width, "int"),
             attribute("sizeY", sensor.height, "int"),
             *(attribute(key, value) for key, value in sorted(attributes.items())),
             "</node>",
             "</node>",
+        )
+
+    return "\n".join(
+        (
+            '<dv version="2.0">',
+            '<node name="outInfo" path="/mainloop/Recorder/outInfo/">',
+            *events(0, "events"),
             *(
                 (
                     '<node name="1" path="/mainloop/Recorder/outInfo/1/">',
@@ -225,6 +233,7 @@ def description(
                     attribute("source", "streamstop"),
                     "</node>",
                     "</node>",
+                    *events(2, "not_taken"),
                 )
                 if marks_by
                 else ()

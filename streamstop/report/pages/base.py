@@ -12,7 +12,7 @@ import jinja2
 from streamstop.errors import UsageError
 from streamstop.report import formatting
 from streamstop.report.formatting import shorten
-from streamstop.report.names import HEADLINE, name_of
+from streamstop.report.names import HEADLINE, data_name, name_of
 
 T = TypeVar("T")
 
@@ -60,7 +60,9 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["short"] = shorten
-    environment.globals.update(fmt=formatting, name_of=name_of, HEADLINE=HEADLINE)
+    environment.globals.update(
+        fmt=formatting, name_of=name_of, data_name=data_name, HEADLINE=HEADLINE
+    )
     return environment
 
 

@@ -18,7 +18,7 @@ from streamstop.experiments.groups import KEPT, Group, best_baseline, disambigua
 from streamstop.pipeline.segments_file import WINDOW
 from streamstop.report.charts.seeds import Dots, curves_chart, dot_plot
 from streamstop.report.formatting import NONE
-from streamstop.report.names import HEADLINE, INITIAL_NETWORK, LDA_COUNTS, name_of
+from streamstop.report.names import HEADLINE, INITIAL_NETWORK, LDA_COUNTS, data_name, name_of
 from streamstop.report.pages.base import environment, layer_style, output_path, write_atomically
 from streamstop.report.text import seeds as seeds_text
 
@@ -50,7 +50,7 @@ def render(comparison: Comparison, command: str = "") -> str:
             c=comparison,
             text=seeds_text,
             result=seeds_text.comparison_sentence(comparison),
-            kinds=sorted({str(g.summary.get("data")) for g in groups}),
+            kinds=sorted({data_name(g.summary.get("data")) for g in groups}),
             runs=sum(len(g.runs) for g in groups),
             heads=[head for head, _ in columns],
             rows=[

@@ -25,6 +25,8 @@ from streamstop.report.names import (
     LINEAR,
     NAMES,
     PRETRAINED,
+    UNKNOWN_DATA,
+    data_name,
     name_of,
 )
 from streamstop.report.views.run import Facts, Score, Snapshot
@@ -107,10 +109,18 @@ def ledger_equation(snapshot: Snapshot) -> str:
 MANY_REJECTED = 0.01
 """A larger fraction of rejected events is a warning."""
 
+TOO_SLOW = ("overload", "ring_overflow", "at_stop")
+"""Causes of dropped events that a faster learner would have taken."""
+
+FILTERS = ("hot_pixel", "refractory")
+"""Causes of rejection that the user asked for."""
+
 
 def warnings(snapshot: Snapshot) -> list[str]:
     """What a reader must see before any score: how the run ended, and what was lost."""
     ledger, found = snapshot.ledger, []
+    if snapshot.status == "overloaded":
+        found.append(_overloaded(snapshot))
     if snapshot.trained:
         found.append(f"{initial_weights_sentence(snapshot)} {_not_from_scratch(snapshot)}")
     so_far = plural(snapshot.segments, "segment") if snapshot.labelled else "the bins"
@@ -126,7 +136,7 @@ def warnings(snapshot: Snapshot) -> list[str]:
         )
     elif snapshot.status == "unscored":
         found.append("No labelled segment was scored: this run has no result.")
-    elif snapshot.status not in ("complete", "damaged"):
+    elif snapshot.status not in ("complete", "damaged", "overloaded"):
         found.append(f"This run ended with the status “{snapshot.status}”.")
     if ledger.damage_total or snapshot.status == "damaged":
         parts = plural(ledger.damage_total, "part") if ledger.damage_total else "part"
@@ -134,9 +144,10 @@ def warnings(snapshot: Snapshot) -> list[str]:
             f"The input is damaged: {parts} of it could not be read. All figures below cover the "
             "rest."
         )
-    lost = sum(n for _, n in ledger.rejected)
+    unasked = [(cause, n) for cause, n in ledger.rejected if cause not in FILTERS]
+    lost = sum(n for _, n in unasked)
     if lost > MANY_REJECTED * ledger.received:
-        causes = ", ".join(f"{cause} {whole(n)}" for cause, n in ledger.rejected if n)
+        causes = ", ".join(f"{cause} {whole(n)}" for cause, n in unasked if n)
         found.append(
             f"{percent(lost / ledger.received)} of the events were rejected ({causes}). “late”: "
             "time runs backwards in this source, or it holds several recordings. “out of range”: "
@@ -152,12 +163,25 @@ def warnings(snapshot: Snapshot) -> list[str]:
     return found
 
 
+def _overloaded(snapshot: Snapshot) -> str:
+    lost = [(cause, n) for cause, n in snapshot.ledger.dropped if n and cause in TOO_SLOW]
+    share = sum(n for _, n in lost) / max(snapshot.ledger.received, 1)
+    causes = ", ".join(f"{cause.replace('_', ' ')} {whole(n)}" for cause, n in lost)
+    return (
+        f"Overloaded: {percent(share)} of the events were dropped ({causes}), since they came "
+        "faster than the learner took them. All figures below are of the rest. Wider bins "
+        "(binning.bin_us), a smaller network or fewer events help."
+    )
+
+
 def initial_weights_sentence(snapshot: Snapshot) -> str:
     """The file that the first weights were loaded from; empty where the seed drew them."""
     weights = snapshot.weights
     if not weights:
         return ""
-    then = "only predicts (frozen)" if snapshot.frozen else "continued to learn"
+    then = "continued to learn" if snapshot.labelled else "only predicted: it had no labels"
+    if snapshot.frozen:
+        then = "only predicts (frozen)"
     return (
         f"The network started with the weights of {weights.get('path', 'a file')} "
         f"(sha256 {str(weights.get('sha256', ''))[:12]}) and {then}.{_initial_lda(weights)}"
@@ -185,7 +209,7 @@ def _not_from_scratch(snapshot: Snapshot) -> str:
 
 def result_sentence(snapshot: Snapshot) -> str:
     """The run's result in one sentence, with its strongest baseline."""
-    kind = "simulated" if snapshot.simulated else "real"
+    kind = data_name(snapshot.data)
     if not snapshot.labelled and snapshot.unscored > 0:
         why = snapshot.message or (
             f"labels were given, but none of the {snapshot.unscored:,} labelled segments was scored"
@@ -194,11 +218,12 @@ def result_sentence(snapshot: Snapshot) -> str:
     if not snapshot.labelled:
         beside = snapshot.labels_beside
         hint = f" (a label file lies next to it: --labels {beside})" if beside else ""
-        return f"Nothing was scored: this source of {kind} data has no labels{hint}. " + (
+        what = "source" if kind == UNKNOWN_DATA else f"source of {kind}"
+        return f"Nothing was scored: this {what} has no labels{hint}. " + (
             _most_predicted(snapshot)
         )
     own = snapshot.headline
-    over = f"Over {plural(snapshot.segments, 'segment')} of {kind} data"
+    over = f"Over {plural(snapshot.segments, 'segment')} of {kind}"
     who = "the learner"
     if snapshot.trained:
         who = "the frozen network" if snapshot.frozen else "the learner, which started pretrained,"

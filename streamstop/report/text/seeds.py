@@ -24,7 +24,7 @@ from streamstop.report.formatting import (
     plural,
     points,
 )
-from streamstop.report.names import MARGINS, name_of
+from streamstop.report.names import MARGINS, UNKNOWN_DATA, data_name, name_of
 
 Figure = Mapping[str, Any] | None
 """{"mean", "sd", "n", "ci95"}, as the summary of several seeds has it."""
@@ -92,11 +92,14 @@ def seeds_sentence(summary: Mapping[str, Any]) -> str:
         if summary.get("status") == "unscored":
             return f"Nothing was scored, although labels were given: {summary.get('message', '')}."
         return "No seed's run finished, so there is no mean."
-    kind = "real" if summary.get("data") == "real" else "simulated"
+    kind = data_name(summary.get("data"))
     over = f"Over {plural(n, 'seed')}"
     if not own.get("segment"):
-        return f"{over}, nothing was scored: the {kind} source has no labels."
-    text = f"{over}, the learner predicts {percent_sd(own['segment'])} of {kind} segments correctly"
+        return f"{over}, nothing was scored: the source of {kind} has no labels."
+    segments = {"real data": "real segments", UNKNOWN_DATA: "segments of unknown origin"}.get(
+        kind, "simulated segments"
+    )
+    text = f"{over}, the learner predicts {percent_sd(own['segment'])} of {segments} correctly"
     if own.get("segment_last_third"):
         text += f" (last third {percent_sd(own['segment_last_third'])})"
     baseline = best_baseline(summary)

@@ -111,7 +111,7 @@ class Snapshot:
     command: str
     status: str
     source: str
-    simulated: bool
+    data: str
     seed: int | None
     protocol: Facts
     segments: int
@@ -140,6 +140,11 @@ class Snapshot:
     windowed: WindowedAccuracy = field(default_factory=WindowedAccuracy)
     samples: Samples = field(default_factory=Samples)
     paired: tuple[tuple[str, Paired], ...] = ()
+
+    @property
+    def simulated(self) -> bool:
+        """Whether no camera made the events, or the summary has a word that is not known here."""
+        return self.data not in ("real", "unknown")
 
     @property
     def labelled(self) -> bool:
@@ -245,7 +250,7 @@ def _snapshot(summary: Mapping[str, Any]) -> Snapshot:
         command=str(summary.get("command", "")),
         status=str(summary["status"]),
         source=str(summary.get("source", "")),
-        simulated=summary["data"] != "real",
+        data=str(summary["data"]),
         seed=summary.get("seed"),
         protocol=dict(summary.get("protocol") or {}),
         segments=int(summary[N_SEGMENTS]),

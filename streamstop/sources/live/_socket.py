@@ -20,6 +20,9 @@ class SocketFeed:
         self._lock = threading.Lock()
         self._closing = False
 
+    def warm_up(self) -> None:
+        """Nothing to do unless a subclass compiles something. See `LiveFeed`."""
+
     def held_damage(self) -> tuple[Damage, ...]:
         """No damage: it is reported at once unless a subclass overrides this. See `LiveFeed`."""
         return ()

@@ -38,7 +38,7 @@ from streamstop.formats.aedat.aedat4 import (
     stream_sensor,
     unpacked_events,
 )
-from streamstop.formats.base import SIMULATED_SOURCE
+from streamstop.formats.base import SIMULATED_SOURCE, UNKNOWN_SOURCE
 from streamstop.sources.live._socket import SocketFeed
 from streamstop.sources.live.address import parse_address, sensor_of
 from streamstop.sources.live.feed import FeedChunk
@@ -97,10 +97,16 @@ class DvTcpFeed(SocketFeed):
             self._unpack = Unpacker(header.compression)
             self._streams = header.streams
             self._stream, self.sensor, self.simulated = _event_stream(header, sensor, self.name)
+            made_by = header.streams[self._stream].get("source", "")
+            self.origin_known = bool(made_by) and not made_by.startswith(UNKNOWN_SOURCE)
             self._ends_empty = ENDS_EMPTY.items() <= header.streams[self._stream].items()
         except BaseException:
             self.close()
             raise
+
+    def announcement(self) -> str:
+        """What is open now, in a few words for the user."""
+        return f"connected to {self.name.partition('?')[0]}, sensor {self.sensor}"
 
     def read(self, timeout_s: float) -> FeedChunk | None:
         """The events since the last call; see `LiveFeed.read`. None once the server has ended."""

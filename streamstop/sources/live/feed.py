@@ -45,7 +45,8 @@ class LiveFeed(Protocol):
     sensor
         Size in pixels.
     simulated
-        True if it is known that no camera made these events.
+        True if it is known that no camera made these events. A feed that cannot know has a further
+        attribute, `origin_known`, which is False.
     idle_us
         After this long without events, time is taken to have passed without events.
     waits
@@ -58,6 +59,14 @@ class LiveFeed(Protocol):
     simulated: bool
     idle_us: int
     waits: bool
+
+    def announcement(self) -> str:
+        """What is open now, in a few words for the user."""
+        return f"{self.name} is open, sensor {self.sensor}"
+
+    def warm_up(self) -> None:
+        """What a first `read` would otherwise wait for; called once, before it."""
+        return  # nothing by default
 
     def read(self, timeout_s: float) -> FeedChunk | None:
         """What was received since the last call; empty if nothing was within `timeout_s`.
@@ -83,8 +92,8 @@ class LiveFeed(Protocol):
 class Recorder(Protocol):
     """Receives a copy of the events: `streamstop.sources.live.recorder.StreamRecorder`."""
 
-    def write(self, events: Events) -> None:
-        """Record events, in the order in which they came."""
+    def write(self, events: Events, *, taken: bool = True) -> None:
+        """Record events, in the order in which they came, and whether the run took them."""
 
     def mark(self, until_us: int) -> None:
         """Record that time has reached `until_us` with no more events before it."""

@@ -2,6 +2,9 @@
 
 Guarantees:
 
+- Everything received is in the file, in the order in which it was taken from the ring or dropped
+  there. What the run took is in one stream of events, what it did not in another, which a reader
+  of the file leaves out unless asked (`?stream=all`).
 - A run from the file repeats the live run: the same events and, between them, the same marks, which
   are the moments at which the clock found that time had passed without events.
 - The file can be read up to the last packet written, whenever the process ends, by any reader of
@@ -34,7 +37,7 @@ FLUSH_S = 1.0
 MAX_LINES = 1 << 16
 """A longer recording has no table of packets, which would grow with it; readers do not need it."""
 
-_EVENTS, _MARKS = 0, 1  # ids of the two streams
+_EVENTS, _MARKS, _NOT_TAKEN = 0, 1, 2  # ids of the streams
 _COMPRESSION, _LEVEL = "zstd", 1
 _RISING_EDGE = 1  # of an external signal, in DV's numbering of trigger types
 
@@ -51,7 +54,7 @@ class StreamRecorder:
     max_bytes
         Size limit of the file.
     simulated
-        Marks the events as made by no camera.
+        Marks the events as made by no camera; None, as of unknown origin.
     info
         Further attributes for the header, by name.
 
@@ -59,6 +62,8 @@ class StreamRecorder:
     ----------
     events
         Number of events written, or waiting for the next packet.
+    not_taken
+        How many of these the run did not take.
     not_recorded
         Number of events that came after recording had ended.
     full
@@ -71,10 +76,10 @@ class StreamRecorder:
         sensor: SensorSize,
         *,
         max_bytes: int = 1 << 62,
-        simulated: bool = False,
+        simulated: bool | None = False,
         info: Mapping[str, str] | None = None,
     ) -> None:
-        self.events = 0
+        self.events = self.not_taken = 0
         self.not_recorded = 0
         self.full = ""
         self._max_bytes = max_bytes
@@ -83,22 +88,27 @@ class StreamRecorder:
         ).encode()
         self._lines: list[tuple[int, ...]] = []
         self._packet, self._filled = empty_events(PACKET_EVENTS), 0
+        self._stream = _EVENTS  # that the packet belongs to
         self._written_s = time.monotonic()
         self._file = Path(path).open("wb", buffering=0)  # noqa: SIM115  # `close` closes it
         self._file.write(file_header(_COMPRESSION, -1, self._xml))
         self._end = self._file.tell()
 
-    def write(self, events: Events) -> None:
-        """Record events, in the order in which they came."""
-        taken = 0
-        while taken < len(events) and not self.full:
-            n = min(PACKET_EVENTS - self._filled, len(events) - taken)
-            self._packet[self._filled : self._filled + n] = events[taken : taken + n]
-            self._filled, taken = self._filled + n, taken + n
-            self.events += n
+    def write(self, events: Events, *, taken: bool = True) -> None:
+        """Record events, in the order in which they came, and whether the run took them."""
+        stream = _EVENTS if taken else _NOT_TAKEN
+        if stream != self._stream:
+            self._flush()
+            self._stream = stream
+        done = 0
+        while done < len(events) and not self.full:
+            n = min(PACKET_EVENTS - self._filled, len(events) - done)
+            self._packet[self._filled : self._filled + n] = events[done : done + n]
+            self._filled, done = self._filled + n, done + n
+            self._count(n)
             if self._filled == PACKET_EVENTS:
                 self._flush()
-        self.not_recorded += len(events) - taken
+        self.not_recorded += len(events) - done
         if time.monotonic() - self._written_s > FLUSH_S:
             self._flush()
 
@@ -128,9 +138,13 @@ class StreamRecorder:
         if self._filled:
             part, self._filled = self._packet[: self._filled], 0
             first_us, last_us = int(part["t"][0]), int(part["t"][-1])
-            if not self._put(_EVENTS, event_packet(part), len(part), first_us, last_us):
-                self.events -= len(part)
+            if not self._put(self._stream, event_packet(part), len(part), first_us, last_us):
+                self._count(-len(part))
                 self.not_recorded += len(part)
+
+    def _count(self, events: int) -> None:
+        self.events += events
+        self.not_taken += events if self._stream == _NOT_TAKEN else 0
 
     def _put(self, stream: int, content: bytes, count: int, first_us: int, last_us: int) -> bool:
         """Write a packet completely or not at all; whether it was written."""

@@ -62,6 +62,7 @@ def open_live(
     strict: bool = False,
     seconds: float = 0.0,
     tick_us: int = 10_000,
+    max_latency_ms: int = 0,
 ) -> LiveSource:
     """Open a camera or a socket as a source.
 
@@ -76,7 +77,7 @@ def open_live(
         that it or its options state.
     length_us, limit
         How labelled intervals become segments; see `streamstop.sources.file.FileSource`.
-    strict, seconds, tick_us
+    strict, seconds, tick_us, max_latency_ms
         See `streamstop.sources.live.source.LiveSource`.
 
     Raises
@@ -97,5 +98,10 @@ def open_live(
         intervals = read_label_csv(path, options)
         track = label_track(uri, path, intervals, intervals[0].start_us, length_us, limit)
     return LiveSource(
-        open_feed(uri, sensor), labels=track, strict=strict, seconds=seconds, tick_us=tick_us
+        open_feed(uri, sensor),
+        labels=track,
+        strict=strict,
+        seconds=seconds,
+        tick_us=tick_us,
+        max_latency_s=max_latency_ms * 1e-3,
     )

@@ -4,7 +4,10 @@ Guarantees:
 
 - Reading never waits for the learner, unless the origin itself can wait.
 - Memory is bounded: what does not fit is dropped, the oldest first, and counted.
-- The recorder gets what the learner gets: the same events and marks, in the same order.
+- With `max_latency_s`, no event is handed over that has waited longer: it is dropped and counted,
+  cause "overload". What came before the iteration began waits from then on.
+- The recorder gets everything received, in its order, with a note of what the learner got: that,
+  and the marks of the clock, make the same run again.
 
 The clock: an event of time t arrives at some moment, so events of t + d should have arrived a time
 d later. If none has for the feed's `idle_us`, time is taken to have passed up to that long ago
@@ -60,11 +63,28 @@ class EventRing:
         Maximum number of events.
     waits
         True makes `put` wait for room; else the oldest are dropped, cause "ring_overflow".
+    max_age_s
+        Older events are dropped by `take`, cause "overload"; 0 for none, as where `put` waits.
+    clock
+        Seconds, as `arrived_s`.
+    left
+        Called with events that leave the ring, in their order, and whether they were taken.
     """
 
-    def __init__(self, capacity: int, *, waits: bool) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        waits: bool,
+        max_age_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        left: Callable[[Events, bool], None] = lambda events, taken: None,
+    ) -> None:
         self._capacity = max(capacity, MAX_PACKET_EVENTS)
         self._waits = waits
+        self._max_age_s = 0.0 if waits else max_age_s
+        self._clock, self._left = clock, left
+        self._begun_s = float("-inf")
         self._queue: deque[_Queued] = deque()
         self._events = 0
         self._dropped: Counter[str] = Counter()
@@ -77,6 +97,8 @@ class EventRing:
         """Add what a feed received."""
         events = received.events
         with self._changed:
+            if self._closed:
+                return
             self._dropped.update(received.dropped)
             room = MAX_DAMAGE - len(self._damage)
             self._damage += received.damage[: max(room, 0)]
@@ -85,15 +107,24 @@ class EventRing:
                 while self._waits and self._events + len(part) > self._capacity:
                     if self._closed:
                         self._dropped["at_stop"] += len(events) - first
+                        self._left(events[first:], False)
                         return
                     self._changed.wait()
                 while self._events + len(part) > self._capacity:
-                    oldest = self._queue.popleft()
-                    self._events -= len(oldest.events)
-                    self._dropped["ring_overflow"] += len(oldest.events)
+                    self._drop("ring_overflow")
                 self._queue.append(_Queued(part, arrived_s))
                 self._events += len(part)
             self._changed.notify_all()
+
+    def begin(self) -> None:
+        """Note that events are taken from now on: those that wait become old from now on."""
+        self._begun_s = self._clock()
+
+    def _drop(self, cause: str) -> None:
+        oldest = self._queue.popleft()
+        self._events -= len(oldest.events)
+        self._dropped[cause] += len(oldest.events)
+        self._left(oldest.events, False)
 
     def end(self, error: StreamstopError | None = None) -> None:
         """Note that nothing more will come, and the error that ended it, if any."""
@@ -114,9 +145,13 @@ class EventRing:
         with self._changed:
             if not self._queue and not self._closed:
                 self._changed.wait(timeout_s)
+            oldest_s = self._clock() - self._max_age_s if self._max_age_s else float("-inf")
+            while self._queue and max(self._queue[0].arrived_s, self._begun_s) < oldest_s:
+                self._drop("overload")
             oldest = self._queue.popleft() if self._queue else None
             if oldest is not None:
                 self._events -= len(oldest.events)
+                self._left(oldest.events, True)
                 self._changed.notify_all()
             dropped, self._dropped = self._dropped, Counter()
             damage, self._damage = self._damage, []
@@ -131,6 +166,8 @@ class EventRing:
             left, self._dropped = self._dropped, Counter()
             if self._events:
                 left["at_stop"] += self._events
+            for waiting in self._queue:
+                self._left(waiting.events, False)
             self._queue.clear()
             self._events = 0
             self._changed.notify_all()
@@ -154,13 +191,16 @@ class LiveSource(SourceBase):
         Interval at which the clock advances time without events; the width of a bin.
     ring_events
         Number of events that may wait.
+    max_latency_s
+        How long they may; 0 for as long as there is room. A feed that waits is not bounded so:
+        its sender holds back what does not fit.
     clock
         Seconds on a monotonic clock.
 
     Attributes
     ----------
     recorder
-        Gets a copy of events and marks; None for none.
+        Gets a copy of everything received and of the marks; None for none.
     """
 
     live = True
@@ -176,10 +216,12 @@ class LiveSource(SourceBase):
         seconds: float = 0.0,
         tick_us: int = 10_000,
         ring_events: int = RING_EVENTS,
+        max_latency_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name, self.format = feed.name, feed.format
         self.sensor, self.simulated = feed.sensor, feed.simulated
+        self.origin_known = getattr(feed, "origin_known", True)
         self.labels = labels
         self.recorder: Recorder | None = None
         self._feed = feed
@@ -187,12 +229,33 @@ class LiveSource(SourceBase):
         self._seconds = seconds
         self._tick_us = max(tick_us, 1_000)
         self._clock = clock
-        self._ring = EventRing(ring_events, waits=feed.waits)
+        self._recording = threading.Lock()
+        self._ring = EventRing(
+            ring_events,
+            waits=feed.waits,
+            max_age_s=max_latency_s,
+            clock=clock,
+            left=self._record,
+        )
         self._stop = threading.Event()
         self._reader = threading.Thread(target=self._read, name="feed", daemon=True)
 
+    @property
+    def announcement(self) -> str:
+        """What is open, in a few words for the user."""
+        return self._feed.announcement()
+
+    def start(self) -> None:
+        """Begin to read the feed; what comes waits in the ring until it is iterated over."""
+        if self._reader.ident is None:
+            self._feed.warm_up()
+            self._reader.start()
+
     def __iter__(self) -> Iterator[Packet]:
         """Packets as they come, and marks of the clock where none come.
+
+        Until the first event a packet without events comes every `tick_us`, so that whoever waits
+        can stop.
 
         Raises
         ------
@@ -201,7 +264,8 @@ class LiveSource(SourceBase):
         DamageError
             At the first damage, if `strict`.
         """
-        self._reader.start()
+        self.start()
+        self._ring.begin()
         end_s = self._clock() + self._seconds if self._seconds else float("inf")
         index, last_us, passed_us = 0, None, None
         arrived_s = self._clock()
@@ -219,8 +283,6 @@ class LiveSource(SourceBase):
                 index += len(waiting.events)
                 last_us = passed_us = int(waiting.events["t"].max())
                 arrived_s = waiting.arrived_s
-                if self.recorder is not None:
-                    self.recorder.write(waiting.events)
                 at = Cursor(self.name, 0, index, last_us)
                 yield Packet(waiting.events, at, None, dropped, tuple(damage), arrived_s=arrived_s)
                 continue
@@ -230,9 +292,8 @@ class LiveSource(SourceBase):
                 now_us = last_us + int((silent_s - idle_s) * 1e6)
                 if now_us >= passed_us + self._tick_us:
                     until_us = passed_us = now_us
-                    if self.recorder is not None:
-                        self.recorder.mark(until_us)
-            if until_us is not None or dropped or damage:
+                    self._mark(until_us)
+            if until_us is not None or dropped or damage or last_us is None:
                 at = Cursor(self.name, 0, index, last_us or 0)
                 yield Packet(empty_events(), at, until_us, dropped, tuple(damage))
         self._stop.set()
@@ -252,6 +313,17 @@ class LiveSource(SourceBase):
             self._reader.join(timeout=1.0)
         if self.recorder is not None:
             self.recorder.close()
+
+    def _record(self, events: Events, taken: bool) -> None:
+        """Record what leaves the ring; called by both threads, one at a time."""
+        if self.recorder is not None:
+            with self._recording:
+                self.recorder.write(events, taken=taken)
+
+    def _mark(self, until_us: int) -> None:
+        if self.recorder is not None:
+            with self._recording:
+                self.recorder.mark(until_us)
 
     def _read(self) -> None:
         """The reading thread: from the feed into the ring."""

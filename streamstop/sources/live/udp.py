@@ -11,7 +11,8 @@ Guarantees:
 
 Does not:
 
-- Tell who sends, or what the network lost: the layout has no sequence numbers.
+- Tell who sends, whether a camera made the events, or what the network lost: the layout has no
+  header and no sequence numbers.
 
 Layout: an event is two little-endian u16, `y | p << 15` and `x | flag << 15`. Where the flag is 0 a
 u32 time in us follows, whose wraps (71.6 min) are undone; a silence longer than half of that looks
@@ -33,7 +34,7 @@ from streamstop.errors import SourceError, UsageError
 from streamstop.events.packet import MAX_PACKET_EVENTS, Damage, SensorSize, empty_events
 from streamstop.sources.live._socket import SocketFeed
 from streamstop.sources.live._udp_loop import CUT, CUT_BYTES, FIRST_CUT, compiled_loop
-from streamstop.sources.live.address import LOOPBACK, parse_address, sensor_of
+from streamstop.sources.live.address import LOOPBACK, Address, parse_address, sensor_of
 from streamstop.sources.live.feed import FeedChunk
 
 MAX_DATAGRAM_BYTES = 1 << 16
@@ -42,7 +43,12 @@ RECEIVE_BUFFER_BYTES = 1 << 24
 as Linux counts. The system may grant less (net.core.rmem_max)."""
 
 TIMES = ("packet", "arrival")
-OPTIONS = ("sensor", "times")
+ORIGINS = ("real", "simulated")
+OPTIONS = ("sensor", "times", "origin")
+MEANINGS = {
+    "times": "packet: the events' own times, if they have any; arrival: when they arrived",
+    "origin": "who made the events; leave it out where that is not known",
+}
 IDLE_US = 50_000
 
 _READ_BYTES = 4 * MAX_PACKET_EVENTS
@@ -67,6 +73,8 @@ class UdpFeed(SocketFeed):
         Size in pixels, which the layout does not contain.
     times
         "packet" uses the timestamps of events that have one; "arrival" uses none.
+    origin
+        "real" or "simulated", where the user knows; the layout does not say.
     name
         The URI; "" makes it from the address.
 
@@ -88,16 +96,22 @@ class UdpFeed(SocketFeed):
     """
 
     format = "udp"
-    simulated = False
     idle_us = IDLE_US
     waits = False
 
     def __init__(
-        self, host: str, port: int, sensor: SensorSize, *, times: str = "packet", name: str = ""
+        self,
+        host: str,
+        port: int,
+        sensor: SensorSize,
+        *,
+        times: str = "packet",
+        origin: str = "",
+        name: str = "",
     ) -> None:
+        self.simulated, self.origin_known = origin == "simulated", origin != ""
         self.sensor = sensor
         self._by_arrival = times == "arrival"
-        self._loop = compiled_loop()  # now, so that no datagram waits for compilation
         self._data = np.zeros(_READ_BYTES + MAX_DATAGRAM_BYTES, np.uint8)
         self._clock = np.zeros(3, np.int64)
         self.name = name or f"udp://{host}:{port}"
@@ -109,6 +123,14 @@ class UdpFeed(SocketFeed):
         self.datagrams = self.received_bytes = self.cut_events = 0
         self.lost_datagrams: int | None = 0 if _drops(self._socket) is not None else None
         self._damage = _DamageLog(self.name)
+
+    def announcement(self) -> str:
+        """What is open now, in a few words for the user."""
+        return f"listening on {self.host}:{self.port} (UDP), sensor {self.sensor}"
+
+    def warm_up(self) -> None:
+        """Compile the loop; datagrams that come meanwhile wait in the system's buffer."""
+        compiled_loop()
 
     def read(self, timeout_s: float) -> FeedChunk | None:
         """The events since the last call; see `LiveFeed.read`. None once it is closed."""
@@ -168,7 +190,7 @@ class UdpFeed(SocketFeed):
         events, tally = empty_events(size // 4), np.zeros(3, np.int64)
         columns = (np.array(one, np.int64) for one in (starts, ends, arrivals))
         words = events.view(np.int64).reshape(-1, 2)
-        n = self._loop(self._data, *columns, self._by_arrival, words, self._clock, tally)
+        n = compiled_loop()(self._data, *columns, self._by_arrival, words, self._clock, tally)
         cut = int(tally[CUT])
         if cut:
             at = self.received_bytes + int(tally[FIRST_CUT])
@@ -238,8 +260,26 @@ def _many(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
+def check_udp(uri: str, sensor: SensorSize | None = None) -> tuple[Address, SensorSize]:
+    """The address and the sensor of a URI, with nothing opened; see `open_udp`."""
+    address = parse_address(uri, OPTIONS)
+    size = sensor_of(address, sensor)
+    if size is None:
+        mark = "&" if address.options else "?"
+        raise UsageError(
+            f"UDP datagrams do not contain the sensor; give it, like {mark}sensor=346x260: {uri}"
+        )
+    for name, words in (("times", TIMES), ("origin", ORIGINS)):
+        word = address.options.get(name, words[0])
+        if word not in words:
+            raise UsageError(
+                f"{name}={word} is not one of {', '.join(words)} ({MEANINGS[name]}): {uri}"
+            )
+    return address, size
+
+
 def open_udp(uri: str, sensor: SensorSize | None = None) -> UdpFeed:
-    """Listen on the address of a URI: `udp://HOST:PORT?sensor=WxH&times=packet`.
+    """Listen on the address of a URI: `udp://HOST:PORT?sensor=WxH&times=packet&origin=real`.
 
     Parameters
     ----------
@@ -255,20 +295,11 @@ def open_udp(uri: str, sensor: SensorSize | None = None) -> UdpFeed:
     SourceError
         If the address cannot be listened on.
     """
-    address = parse_address(uri, OPTIONS)
-    size = sensor_of(address, sensor)
-    if size is None:
-        mark = "&" if address.options else "?"
-        raise UsageError(
-            f"UDP datagrams do not contain the sensor; give it, like {mark}sensor=346x260: {uri}"
-        )
-    times = address.options.get("times", TIMES[0])
-    if times not in TIMES:
-        raise UsageError(
-            f"times={times} is not one of {', '.join(TIMES)} (packet: the events' own times, if "
-            f"they have any; arrival: when they arrived): {uri}"
-        )
-    return UdpFeed(address.host, address.port, size, times=times, name=uri)
+    address, size = check_udp(uri, sensor)
+    times, origin = (
+        address.options.get(name, word) for name, word in (("times", TIMES[0]), ("origin", ""))
+    )
+    return UdpFeed(address.host, address.port, size, times=times, origin=origin, name=uri)
 
 
 def _listen(host: str, port: int, name: str) -> socket.socket:

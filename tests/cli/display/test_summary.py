@@ -113,6 +113,12 @@ def test_simulated_and_interrupted_come_before_the_score(fake_summary: MakeSumma
     assert text.index("Interrupted") < text.index("SIMULATED") < text.index("predicted")
 
 
+def test_data_that_nobody_knows_the_origin_of_are_called_neither(fake_summary: MakeSummary) -> None:
+    text = " ".join(printed({**fake_summary(), "data": "unknown"}).split())
+    assert "257 segments of data of unknown origin" in text
+    assert "real data" not in text and "SIMULATED" not in text
+
+
 def test_names_cannot_steer_the_terminal(fake_summary: MakeSummary) -> None:
     summary = fake_summary(labelled=False, classes=("\x1b[2J\x07evil", "[red]mug[/red]", "\udc80"))
     text = printed(summary)

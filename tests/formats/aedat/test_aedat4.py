@@ -142,6 +142,15 @@ def test_a_recording_says_that_it_is_simulated(tmp_path: Path) -> None:
     assert not Aedat4Recording(str(path)).simulated
 
 
+def test_a_recording_of_unknown_origin_says_so_and_others_do_not(tmp_path: Path) -> None:
+    path = tmp_path / "rec.aedat4"
+    for simulated in (None, True, False):
+        write_aedat4(path, random_events(10), SENSOR, simulated=simulated)
+        recording = Aedat4Recording(str(path))
+        assert recording.simulated is bool(simulated)
+        assert recording.origin_known is (simulated is not None)
+
+
 def test_an_event_outside_the_sensor_leaves_no_file(tmp_path: Path) -> None:
     events = random_events(300, width=128)
     events["x"][200] = 128

@@ -160,6 +160,14 @@ def test_many_rejected_events_are_a_warning(tmp_path: Path) -> None:
         )
 
 
+def test_events_that_a_filter_was_asked_to_reject_are_no_warning(tmp_path: Path) -> None:
+    snapshot = load_snapshot(write_fake_run(tmp_path))
+    rejected = (("hot_pixel", 300), ("refractory", 300), ("late", 1))
+    ledger = replace(snapshot.ledger, received=1000, rejected=rejected)
+    found = run_text.warnings(replace(snapshot, ledger=ledger))
+    assert not any("rejected" in one for one in found)
+
+
 WEIGHTS = {"path": "runs/x/best.safetensors", "sha256": "ab" * 32, "classes": 7, "bin_us": None}
 
 
@@ -193,6 +201,18 @@ def test_a_frozen_run_is_called_frozen_and_no_learner(fake_run: MakeRun) -> None
     assert "Frozen" not in found
     unlabelled = load_snapshot(fake_run("u", labelled=False, overrides={"weights": WEIGHTS}))
     assert not any("score" in warning for warning in run_text.warnings(unlabelled))
+    (warning,) = run_text.warnings(unlabelled)
+    assert "only predicted: it had no labels" in warning and "learn" not in warning
+
+
+def test_an_overloaded_run_says_so_first(fake_run: MakeRun) -> None:
+    snapshot = load_snapshot(fake_run(status="overloaded", overrides={"weights": WEIGHTS}))
+    dropped = (("overload", 600), ("cut_off", 7))
+    ledger = replace(snapshot.ledger, received=1000, binned=393, dropped=dropped, rejected=())
+    first = run_text.warnings(replace(snapshot, ledger=ledger))[0]
+    assert first.replace(NBSP, " ").startswith(
+        "Overloaded: 60.0 % of the events were dropped (overload 600), since they came faster"
+    )
 
 
 def test_terms_of_the_protocol_have_units_and_idle_ones_are_left_out(fake_run: MakeRun) -> None:

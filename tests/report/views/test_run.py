@@ -47,6 +47,7 @@ def test_between_equals_the_learner_stands_below_the_baseline(fake_run: MakeRun)
 
 def test_anything_but_real_data_is_called_simulated(fake_run: MakeRun) -> None:
     assert load_snapshot(fake_run(overrides={"data": "synthetic"})).simulated
+    assert not load_snapshot(fake_run(overrides={"data": "unknown"})).simulated
 
 
 def test_not_finite_is_none(fake_run: MakeRun) -> None:

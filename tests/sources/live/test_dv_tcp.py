@@ -252,10 +252,21 @@ def test_the_sensor_is_the_servers_or_is_asked_for() -> None:
         open_dv(f"dv://:{port}?sensor=34x34")
 
 
-def test_events_that_no_camera_made_say_so() -> None:
-    with serving(header(source="streamstop-simulate"), hold=True) as port:
+@pytest.mark.parametrize(
+    ("source", "simulated", "known"),
+    [
+        ("streamstop-simulate", True, True),
+        ("DAVIS346_00000104", False, True),
+        ("origin-unknown", False, False),
+        ("", False, False),
+    ],
+)
+def test_who_made_the_events_is_what_the_header_says(
+    source: str, simulated: bool, known: bool
+) -> None:
+    with serving(header(source=source), hold=True) as port:
         feed = open_dv(f"dv://:{port}")
-        assert feed.simulated
+        assert (feed.simulated, feed.origin_known) == (simulated, known)
         feed.close()
 
 

@@ -66,6 +66,27 @@ def test_other_readers_find_the_events(tmp_path: Path) -> None:
         assert np.array_equal(theirs[name].astype(np.int64), EVENTS[ours].astype(np.int64)), name
 
 
+def test_what_the_run_did_not_take_is_kept_beside_it(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.aedat4")
+    recorder = StreamRecorder(path, SENSOR)
+    parts = np.split(EVENTS, CUTS)
+    for i, part in enumerate(parts):
+        recorder.write(part, taken=i % 2 == 0)
+    recorder.mark(int(EVENTS["t"][-1]) + 1)
+    recorder.close()
+    dropped = len(parts[1]) + len(parts[3])
+    assert (recorder.events, recorder.not_taken, recorder.not_recorded) == (50_000, dropped, 0)
+    plain = Whole(read_packets(Aedat4Recording(path)))
+    assert same(plain.events, np.concatenate(parts[::2]))
+    assert plain.dropped == {"other_stream": dropped} and not plain.damage
+    other = Whole(read_packets(Aedat4Recording(path, stream="2")))
+    assert same(other.events, np.concatenate(parts[1::2]))
+    everything = Whole(read_packets(Aedat4Recording(path, stream="all")))
+    assert same(everything.events, EVENTS)
+    assert not everything.dropped
+    assert not any(packet.until_us for packet in everything.packets)
+
+
 def test_bins_are_those_of_the_live_run(tmp_path: Path) -> None:
     """The marks of the clock decide which events are late: a replay without it would differ."""
     recorder = StreamRecorder(tmp_path / "a.aedat4", SENSOR)

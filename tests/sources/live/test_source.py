@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -93,10 +94,11 @@ class Notes:
 
     def __init__(self) -> None:
         self.calls: list[Events | int] = []
+        self.not_taken: list[Events] = []
         self.closed = False
 
-    def write(self, events: Events) -> None:
-        self.calls.append(events.copy())
+    def write(self, events: Events, *, taken: bool = True) -> None:
+        (self.calls if taken else self.not_taken).append(events.copy())
 
     def mark(self, until_us: int) -> None:
         self.calls.append(until_us)
@@ -114,6 +116,25 @@ def test_what_came_is_handed_over_in_order() -> None:
     assert max(len(packet.events) for packet in whole.packets) <= 1 << 16
     assert not whole.dropped
     assert all(packet.arrived_s is not None for packet in whole.packets if len(packet.events))
+
+
+def test_what_comes_between_opening_and_the_run_waits() -> None:
+    events = random_events(1_000)
+    feed = Script([FeedChunk(events)], endless=True)
+    with LiveSource(feed) as source:
+        source.start()
+        assert feed.drained.wait(60.0)
+        first = next(iter(source))
+    assert same(first.events, events)
+
+
+def test_until_the_first_event_whoever_waits_gets_control() -> None:
+    """Packets without events and without marks: time has not begun."""
+    feed = Script([], endless=True)
+    with LiveSource(feed, tick_us=1_000) as source:
+        packets = iter(source)
+        for packet in (next(packets) for _ in range(3)):
+            assert len(packet.events) == 0 and packet.until_us is None
 
 
 def test_a_full_ring_drops_the_oldest_and_counts_them() -> None:
@@ -134,6 +155,93 @@ def test_a_full_ring_drops_the_oldest_and_counts_them() -> None:
         assert lost.get("driver", 15) == 15
     assert same(np.concatenate(kept), events[50_000:])
     assert dropped == 50_000
+
+
+def taken_from(ring: EventRing) -> tuple[list[Events], dict[str, int]]:
+    """What a ring that has ended still hands over, and what it dropped."""
+    kept: list[Events] = []
+    dropped: Counter[str] = Counter()
+    while True:
+        try:
+            waiting, lost, _ = ring.take(0.0)
+        except EOFError:
+            return kept, dict(dropped)
+        dropped.update(lost)
+        if waiting is not None:
+            kept.append(waiting.events)
+
+
+def test_events_that_waited_too_long_are_dropped_and_the_newest_kept() -> None:
+    watch, left = Watch(), []
+    ring = EventRing(
+        100_000,
+        waits=False,
+        max_age_s=0.5,
+        clock=watch,
+        left=lambda events, taken: left.append((len(events), taken)),
+    )
+    parts = np.split(random_events(600), [100, 300])
+    for part in parts:  # 0.6, 0.4 and 0.2 s old in the end
+        ring.put(FeedChunk(part), watch())
+        watch.sleep(0.2)
+    ring.end()
+    kept, dropped = taken_from(ring)
+    assert [len(part) for part in kept] == [200, 300]
+    assert dropped == {"overload": 100}
+    assert left == [(100, False), (200, True), (300, True)]
+
+
+def test_what_came_before_the_run_began_gets_old_only_from_then_on() -> None:
+    watch = Watch()
+    ring = EventRing(100_000, waits=False, max_age_s=0.5, clock=watch)
+    ring.put(FeedChunk(random_events(100)), watch())
+    watch.sleep(7.0)  # the network is loaded
+    ring.begin()
+    watch.sleep(0.4)
+    ring.put(FeedChunk(random_events(20)), watch())
+    ring.end()
+    kept, dropped = taken_from(ring)
+    assert [len(part) for part in kept] == [100, 20] and dropped == {}
+
+
+def test_events_of_an_origin_that_waits_do_not_get_old() -> None:
+    watch = Watch()
+    ring = EventRing(100_000, waits=True, max_age_s=0.5, clock=watch)
+    ring.put(FeedChunk(random_events(100)), watch())
+    watch.sleep(60.0)
+    ring.end()
+    assert len(taken_from(ring)[0]) == 1
+
+
+def test_the_recorder_gets_what_was_dropped_and_what_was_left_too() -> None:
+    watch, recorder = Watch(), Notes()
+    events = random_events(400)
+    feed = Script([FeedChunk(part) for part in np.split(events, 4)], endless=True)
+    with LiveSource(feed, clock=watch, max_latency_s=0.5) as source:
+        source.recorder = recorder
+        source.start()
+        assert feed.drained.wait(60.0)
+        packets = iter(source)
+        assert len(next(packets).events) == 100
+        watch.sleep(0.4)
+        assert len(next(packets).events) == 100
+        watch.sleep(0.2)
+        assert next(packets).dropped == {"overload": 200}
+    taken = [call for call in recorder.calls if not isinstance(call, int)]
+    assert same(np.concatenate(taken), events[:200])
+    assert same(np.concatenate(recorder.not_taken), events[200:])
+
+
+def test_what_still_waits_at_the_end_is_recorded_as_not_taken() -> None:
+    recorder = Notes()
+    events = random_events(400)
+    feed = Script([FeedChunk(part) for part in np.split(events, 4)], endless=True)
+    with LiveSource(feed) as source:
+        source.recorder = recorder
+        source.start()
+        assert feed.drained.wait(60.0)
+        next(iter(source))
+    assert same(np.concatenate(recorder.not_taken), events[100:])
 
 
 def test_an_origin_that_waits_loses_nothing_to_a_slow_learner() -> None:

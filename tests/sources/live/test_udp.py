@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 from streamstop.errors import SourceError, UsageError
 from streamstop.events.packet import Events, SensorSize, empty_events
 from streamstop.formats.fixed_records import unwrap
+from streamstop.sources.base import stated_origin
+from streamstop.sources.live.source import LiveSource
 from streamstop.sources.live.udp import UdpFeed, open_udp
 
 SENSOR = SensorSize(304, 240)
@@ -231,12 +233,24 @@ def test_only_a_named_address_is_not_loopback(uri: str, host: str) -> None:
         ("udp://:3333?sensor=3x3&sensor=3x3", "each key once"),
         ("udp://:3333?sensor=3", "written like 346x260"),
         ("udp://:3333?sensor=40000x3", "more than 32768"),
+        ("udp://:3333?sensor=3x3&origin=lab", "real, simulated"),
         ("udp://:3333?sensor=3x3&times=now", "is not one of packet, arrival"),
     ],
 )
 def test_a_uri_that_makes_no_sense(uri: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         open_udp(uri)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"), [("", None), ("&origin=simulated", True), ("&origin=real", False)]
+)
+def test_who_made_the_events_is_only_what_the_user_says(option: str, said: bool | None) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    with LiveSource(open_udp(f"udp://:{port}?sensor=3x3{option}")) as source:
+        assert stated_origin(source) is said
 
 
 def test_an_address_in_use_or_not_ours() -> None:

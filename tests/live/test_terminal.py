@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -285,6 +287,12 @@ def test_the_page_is_opened_where_there_is_one() -> None:
     with_view(Feed(a_snapshot()), (100, 30), check, lambda: "http://127.0.0.1:1/?token=x")
 
 
+def test_views_need_no_torch() -> None:
+    """A view starts at once, and a learner's library is no part of it."""
+    code = "import sys, streamstop.live.terminal; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_large_letters() -> None:
     lines = large("rock 1")
     assert lines is not None
@@ -296,6 +304,7 @@ def test_large_letters() -> None:
 
 
 PROGRAM = """
+import subprocess
 import sys
 sys.path.insert(0, sys.argv[1])
 from helpers.snapshots import a_snapshot

@@ -122,6 +122,8 @@ class FolderSource(SourceBase):
     ----------
     notes
         What a report should say about the origin of its segments.
+    warned
+        Those of the notes that were logged as warnings, and need no second line.
 
     Raises
     ------
@@ -161,7 +163,8 @@ class FolderSource(SourceBase):
             documents = SETS[selection.name].documents
             sensor = sensor or SETS[selection.name].sensor
         files, notes = listing or list_recordings(Path(path), options, documents, sensor)
-        for note in () if listing else notes:
+        self.warned = [] if listing else notes[:]
+        for note in self.warned:
             _log.warning("%s: %s", note, path)
         self.notes: Sequence[str] = notes
         if selection is not None:
@@ -233,6 +236,7 @@ class FolderSource(SourceBase):
         self.labels: LabelTrack | None = self._track(align_us)
         if note := _single_segments(self.labels):
             notes.append(note)
+            self.warned.append(note)
             _log.warning("%s: %s", note, path)
 
     def held_out(self) -> FolderSource:

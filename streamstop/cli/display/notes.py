@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 
 def print_notes(source: Source) -> None:
-    """Print each note of a source in a line of its own."""
+    """Print each note of a source in a line of its own, unless it was a warning already."""
+    warned = getattr(source, "warned", ())
     for note in source.notes:
+        if note in warned:
+            continue
         print(f"note: {printable(note)}", file=sys.stderr, flush=True)

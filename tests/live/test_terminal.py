@@ -151,6 +151,21 @@ def test_classes_without_room_are_counted() -> None:
     with_view(Feed(one), (80, 24), check)
 
 
+def test_a_message_makes_room_for_the_keys_again() -> None:
+    feed = Feed(a_snapshot(1, message="fist is a class now"))
+
+    async def check(view: TerminalView, pilot: Any) -> None:
+        assert "fist is a class now" in seen(view)
+        feed.show(a_snapshot(400, message="fist is a class now"))
+        view.refresh_now()
+        assert "fist is a class now" not in seen(view)
+        assert "q end" in seen(view)
+        await pilot.press("w")
+        assert "there is no page" in seen(view)
+
+    with_view(feed, (100, 30), check)
+
+
 def test_it_closes_when_the_run_is_over() -> None:
     async def go() -> None:
         over = [False]

@@ -121,7 +121,7 @@ VALUE_ALIASES: dict[tuple[str, str], Mapping[str, Any]] = {
 KEPT = {("segments", "order"), ("learner", "loss"), ("train", "loss"), ("network", "readout")}
 """Settings whose old values stay as short forms: no note is made of them."""
 
-ADDED: dict[int, dict[tuple[str, str], Any]] = {}
+ADDED: dict[int, dict[tuple[str, str], Any]] = {2: {("learner", "late"): "off"}}
 """By schema, settings that it added: the value that repeats what the schema before it did."""
 
 

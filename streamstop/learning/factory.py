@@ -102,6 +102,7 @@ def learner_from_config(
         loss_classes=rule.loss_classes,
         recent_segments=rule.recent_segments,
         class_lr_decay=rule.class_lr_decay,
+        late=rule.late,
         other_class_lr_scale=rule.other_class_lr_scale,
         shrinkage=config.readout.lda_shrinkage,
         rule=rule.rule,

@@ -318,14 +318,22 @@ class SpikingLayer:
         kernels.pool()(self._state_rows[1], self._out_row, high, by, channels, mean)
         return self._out
 
-    def backward(self, g: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
+    def backward(
+        self, g: Tensor, grads: dict[str, Tensor], need_input: bool, *, apart: bool = False
+    ) -> Tensor | None:
         r"""The same bins' error: g (batch, \*out_shape) adds to `grads`, and goes on downwards.
 
         What it adds is whole once `flush_pending` was called.
+
+        apart : g are several errors of the one sample of the last bin, (errors, \*out_shape), and
+            `grads` have a sum for each of them, (errors, ...), whole at once.
+
         Returns the error of the layer's input, (batch, \*in_shape), or None if not needed.
         """
         if not grads and not need_input:
             return None
+        if apart:
+            return self.synapses.backward_apart(self.errors_apart(g, grads), grads, need_input)
         return self.synapses.backward(self.error(g, grads), grads, need_input)
 
     def error(self, g: Tensor, grads: dict[str, Tensor]) -> Tensor:
@@ -347,6 +355,24 @@ class SpikingLayer:
             self.neurons[1], by, self.neurons[0], number(1 / by**2), self._delta_row, self._sums,
         )  # fmt: skip
         return self._delta
+
+    def errors_apart(self, g: Tensor, sums: dict[str, Tensor]) -> Tensor:
+        r"""`error` for several errors of one sample: g (errors, \*out_shape), each to its sums."""
+        if self.spec.dropout and self.mask is not None:
+            g = g * self.mask
+        state = self.state
+        delta = self._unpool(g) * self.surrogate(state.v - self.theta)
+        if "bias" in sums:
+            on_kernels = self._on_kernels  # which keep it as a number
+            trace_bias = float(self._trace_biases[-1]) if on_kernels else state.trace_bias
+            sums["bias"].add_((delta * trace_bias).sum((2, 3)))
+        if "log_theta" in sums:
+            gathered = delta * (state.trace_theta - 1.0)
+            theta = sums["log_theta"]
+            theta.add_(gathered.sum_to_size(len(g), *self._theta_shape).view_as(theta))
+        if "leak_logit" in sums:
+            sums["leak_logit"].add_((delta * state.trace_leak).sum((1, 2, 3)))
+        return delta
 
     def _error_by_torch(self, g: Tensor, grads: dict[str, Tensor]) -> Tensor:
         state = self._states
@@ -400,7 +426,8 @@ class SpikingLayer:
         if pool == 1:
             return g
         if self.spec.pooling == "max":
-            return functional.max_unpool2d(g, self._chosen, [pool, pool], output_size=[high, wide])
+            chosen = self._chosen.expand_as(g)
+            return functional.max_unpool2d(g, chosen, [pool, pool], output_size=[high, wide])
         g = functional.interpolate(g, scale_factor=float(pool)).div_(pool**2)
         if g.shape[2:] != (high, wide):  # rows that the pooling left out carry no error
             g = functional.pad(g, (0, wide - g.shape[3], 0, high - g.shape[2]))

@@ -227,6 +227,8 @@ class PrequentialEvaluator:
         """Open the segment that holds the whole bin, unless it or a later one was open before."""
         if self.test.segment is not None:
             return
+        if self.test.learns_late:  # before a segment opens, in which weights do not move
+            self._score(self.test.score_arrived(one.clock_us))
         i = bisect_right(self._track, one.clock_us, key=lambda s: s.start_us) - 1
         if i > self._begun and self.clock_us <= self._track[i].end_us:
             if self.held_out is not None:

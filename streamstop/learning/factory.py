@@ -114,7 +114,7 @@ def learner_from_config(
 
 def frozen_config(config: Config) -> Config:
     """The configuration of a learner that does not learn, and so needs no evaluation copy."""
-    learner = replace(config.learner, trainable=(), update="segment", ema_decay=0.0)
+    learner = replace(config.learner, trainable=(), update="segment", ema_decay=0.0, late="off")
     return replace(config, learner=learner)
 
 

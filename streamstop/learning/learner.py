@@ -207,9 +207,9 @@ class StopLearner:
     ----------
     inference_network : Network
         The network that predicts, which may be `network` itself.
-    bins_traced, bins_with_error, updates : int
-        Bins taken in with traces, bins that an error went back through, and how often the weights
-        moved.
+    bins_traced, bins_with_error, bins_awaited, updates : int
+        Bins taken in with traces, bins that an error went back through, bins that one for every
+        label went back through because theirs was to come, and how often the weights moved.
     counts : ndarray of shape (classes,)
         Segments of each class that the linear readout learned from.
 
@@ -274,7 +274,7 @@ class StopLearner:
         self.inference_network = (
             Network(network, seed, learn="", dtype=dtype) if self._has_copy else self.network
         )
-        self.bins_traced = self.bins_with_error = self.updates = 0
+        self.bins_traced = self.bins_with_error = self.bins_awaited = self.updates = 0
         self._reset_learning()
 
     def _reset_learning(self) -> None:
@@ -481,7 +481,7 @@ class StopLearner:
             self._sums = self._late.begin(self._number, self._losses_by_label())
         if self.spec.loss.applies_to(last=False):
             self._sums.add(logits)
-            self.bins_with_error += 1
+            self.bins_awaited += 1
         return self._number
 
     def learn_late(self, label: int, segment: int | None = None) -> bool:
@@ -545,7 +545,7 @@ class StopLearner:
         if not self.spec.loss.applies_to(last=False):
             assert self._logits is not None
             sums.add(self._logits)
-            self.bins_with_error += 1
+            self.bins_awaited += 1
         sums.finish()
         self._sums = None
         if self._label is not None:

@@ -63,8 +63,15 @@ ARRIVAL = {
     "immediate": IMMEDIATE,
     "delayed": "Delayed: the label of a segment arrives late, for example from a keyboard. The "
     "segment is scored once, when its label arrives, on what was predicted until then. STOP learns "
-    "from the bins after that; a label that arrives after its segment trains only the LDA readout.",
+    "from the bins after that; a label that arrives after its segment trains the LDA readout.",
 }
+LATE = {
+    "readout": "the readout",
+    "last": "the readout and the last hidden layer",
+    "all": "all layers of the network that learn",
+}
+"""What a label teaches that arrives after its segment."""
+
 FROZEN = (
     "None: the network is frozen. Weights, thresholds, leaks and readout do not change; labels are "
     "used to score the network and to train the baselines."
@@ -277,8 +284,8 @@ def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:
         for key, value in snapshot.protocol.items()
         if key != "frozen"
     }
-    evaluation, arrival, update, readout = (
-        terms.pop(key, "") for key in ("evaluation", "arrival", "update", "decision")
+    evaluation, arrival, update, readout, late = (
+        terms.pop(key, "") for key in ("evaluation", "arrival", "update", "decision", "late")
     )
     rows = []
     if snapshot.trained:
@@ -296,6 +303,8 @@ def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:
             rows.append(("Evaluation", text))
         if arrival:
             rows.append(("Labels", ARRIVAL.get(arrival, arrival)))
+        if late:
+            rows.append(("Late labels", _late_labels(late)))
         if snapshot.frozen:
             rows.append(("Updates", FROZEN))
         elif update == "segment":
@@ -316,6 +325,13 @@ def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:
         "drift_alarms": bool(snapshot.scenario.alarms),
     }
     return rows + [_term(k, v) for k, v in terms.items() if not idle.get(k)]
+
+
+def _late_labels(late: str) -> str:
+    return (
+        f"A label that arrives after its segment trains {LATE.get(late, late)} too, as if it had "
+        "been known from the segment's start. The weights change when no segment is open."
+    )
 
 
 def _term(key: str, value: str) -> tuple[str, str]:

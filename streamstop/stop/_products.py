@@ -136,7 +136,11 @@ def add_gradients_apart(
         down = (flat @ weight.view(weight.shape[:2])) if need_input else None
         return None if down is None else down.view(errors, *geometry.in_shape)
     stride, pad, groups = geometry.stride, geometry.pad, geometry.groups
-    if sums is not None:
+    if sums is not None and groups == 1:
+        patches = functional.unfold(trace.contiguous(), geometry.kernel, 1, pad, stride)[0]
+        outputs = errors * delta.shape[1]
+        sums.view(outputs, -1).addmm_(delta.reshape(outputs, -1), patches.T)
+    elif sums is not None:
         # Outputs of a group stay together: group by group, in each error after error.
         of_groups = delta.unflatten(1, (groups, -1)).transpose(0, 1)
         stacked = of_groups.reshape(1, -1, *delta.shape[2:])

@@ -360,19 +360,34 @@ class SpikingLayer:
         r"""`error` for several errors of one sample: g (errors, \*out_shape), each to its sums."""
         if self.spec.dropout and self.mask is not None:
             g = g * self.mask
-        state = self.state
-        delta = self._unpool(g) * self.surrogate(state.v - self.theta)
+        state, (channels, high, wide) = self.state, self.neurons
+        delta = self._apart(g, self.surrogate(state.v - self.theta)[0])
+        # Row by row of memory, all sums over a channel's neurons are one product.
+        rows = delta.view(len(g), channels, high * wide).transpose(0, 1)
+        trace_bias = state.trace_bias
+        if self._on_kernels:  # which keep it as a number
+            trace_bias = torch.full_like(self.leak, float(self._trace_biases[-1]))
+        traces = (trace_bias.expand_as(state.v), state.trace_theta - 1.0, state.trace_leak)
+        columns = torch.stack([one.reshape(channels, -1) for one in traces], 2)
+        bias, theta, leak = (rows @ columns).permute(2, 1, 0)
         if "bias" in sums:
-            on_kernels = self._on_kernels  # which keep it as a number
-            trace_bias = float(self._trace_biases[-1]) if on_kernels else state.trace_bias
-            sums["bias"].add_((delta * trace_bias).sum((2, 3)))
-        if "log_theta" in sums:
-            gathered = delta * (state.trace_theta - 1.0)
-            theta = sums["log_theta"]
-            theta.add_(gathered.sum_to_size(len(g), *self._theta_shape).view_as(theta))
+            sums["bias"].add_(bias)
         if "leak_logit" in sums:
-            sums["leak_logit"].add_((delta * state.trace_leak).sum((1, 2, 3)))
+            sums["leak_logit"].add_(leak.sum(1))
+        if "log_theta" in sums and self.neuron.threshold_sharing == "neuron":
+            sums["log_theta"].addcmul_(delta, traces[1])
+        elif "log_theta" in sums:
+            sums["log_theta"].add_(theta.sum_to_size(len(g), *self.log_theta.shape))
         return delta
+
+    def _apart(self, g: Tensor, phi: Tensor) -> Tensor:
+        r"""Errors of pooled spikes, (errors, \*out_shape), times phi, (\*neurons): row by row."""
+        by, (channels, high, wide) = self.spec.pool, self.out_shape
+        if by == 1 or self.spec.pooling == "max" or self.neurons[1:] != (high * by, wide * by):
+            return self._unpool(g).contiguous() * phi.contiguous()
+        cells = phi.reshape(channels, high, by, wide, by)
+        found = cells * (g / by**2).contiguous()[:, :, :, None, :, None]
+        return found.view(len(g), *self.neurons)
 
     def _error_by_torch(self, g: Tensor, grads: dict[str, Tensor]) -> Tensor:
         state = self._states

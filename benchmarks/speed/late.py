@@ -71,8 +71,8 @@ INTRO = (
     "label at every bin: the median CPU time per bin, and the learner's state. State counts the "
     f"sums of the open segment and of {MAX_KEPT} that may wait for their label; nothing in it "
     "depends on the number of bins. Batch 1, one thread, float32, seed 0; "
-    f"{DENSITY:.0%} of the input's pixels are ones; linear readout, cross-entropy at every bin, one step of Adam per segment, weights, "
-    "thresholds and leaks learn."
+    f"{DENSITY:.0%} of the input's pixels are ones; linear readout, cross-entropy at every bin, "
+    "one step of Adam per segment, weights, thresholds and leaks learn."
 )
 
 

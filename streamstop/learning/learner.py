@@ -275,6 +275,7 @@ class StopLearner:
             Network(network, seed, learn="", dtype=dtype) if self._has_copy else self.network
         )
         self.bins_traced = self.bins_with_error = self.bins_awaited = self.updates = 0
+        self._number = 0  # of the segment, never one twice
         self._reset_learning()
 
     def _reset_learning(self) -> None:
@@ -289,7 +290,6 @@ class StopLearner:
         self._since_update = self.ema_updates = 0
         self._late = LateLabels(self.network, self.spec.late, self.spec.loss_classes == "all")
         self._in_segment = False
-        self._number = 0
         self._reset_segment()
 
     def reinitialize(self) -> None:
@@ -526,18 +526,13 @@ class StopLearner:
         return True
 
     def _losses_by_label(self) -> Losses:
-        """The loss under each label that the open segment may get; as `_register_label` has it."""
+        """The loss under each label that the open segment may get."""
         every = range(self.network.spec.classes)
         if self.spec.loss_classes == "all":
             return [(self.spec.loss, every)]
-        among = self.counts > 0
-        if self.spec.loss_classes == "recent":
-            among &= self.last_segment > self.last_segment.max() - self.spec.recent_segments
         sets: dict[tuple[int, ...], list[int]] = {}
         for label in every:
-            compared = among.copy()
-            compared[label] = True
-            sets.setdefault(tuple(np.flatnonzero(compared).tolist()), []).append(label)
+            sets.setdefault(self._compared(label), []).append(label)
         return [(replace(self.spec.loss, classes=kept), of) for kept, of in sets.items()]
 
     def _close_sums(self, sums: SegmentSums) -> float | None:
@@ -583,15 +578,19 @@ class StopLearner:
         return taught.loss / taught.losses
 
     def _register_label(self, label: int) -> None:
-        """Count the segment's label; the loss compares the classes that `among` says."""
+        """Count the segment's label, and let the loss compare the classes that go with it."""
+        if self.spec.loss_classes != "all":
+            self._loss_now = replace(self.spec.loss, classes=self._compared(label))
         self.counts[label] += 1
-        self.last_segment[label] = now = self.last_segment.max() + 1
-        if self.spec.loss_classes == "all":
-            return
+        self.last_segment[label] = self.last_segment.max() + 1
+
+    def _compared(self, label: int) -> tuple[int, ...]:
+        """The classes, seen or recent, that the loss of a segment compares whose label this is."""
         among = self.counts > 0
         if self.spec.loss_classes == "recent":
-            among &= self.last_segment >= now - self.spec.recent_segments
-        self._loss_now = replace(self.spec.loss, classes=tuple(np.flatnonzero(among).tolist()))
+            among &= self.last_segment > self.last_segment.max() - self.spec.recent_segments
+        among[label] = True
+        return tuple(np.flatnonzero(among).tolist())
 
     def _backward_bin(self) -> None:
         """Send the error of the last bin down."""

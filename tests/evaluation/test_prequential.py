@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from streamstop.errors import DivergedError
 from streamstop.evaluation.prequential import MAX_WAITING, PrequentialProtocol, ScoredSegment
 from streamstop.events.labels import Segment
+from streamstop.learning.late import MAX_KEPT
 from streamstop.learning.learner import LearnerSpec, StopLearner
 from streamstop.stop.layer import LayerSpec
 from streamstop.stop.network import NetworkSpec
@@ -209,6 +212,24 @@ def test_what_waits_too_long_is_scored_and_counted_as_unlearned():
     record = run(labels_of(9), LATE["late"], delay_us=250_000)
     assert (record.test.unlearned, record.test.unscored) == (0, 2)
     assert record.test.learner.updates == len(record.verdicts) == 7
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    delay_us=st.integers(SEGMENT_US, 6 * SEGMENT_US),
+    segments=st.integers(1, 8),
+    update=st.sampled_from(sorted(LATE)),
+)
+def test_every_segment_teaches_once_or_is_counted(delay_us, segments, update):
+    """Learned, unlearned or without a label: nothing else can happen to it, and no weight moves
+    for another reason."""
+    record = run(labels_of(segments), LATE[update], delay_us=delay_us)
+    test = record.test
+    assert test.learner.updates + test.unlearned + test.unscored == segments
+    assert int(test.learner.counts.sum()) == test.learner.updates
+    assert test.frozen.updates == test.learner.updates
+    if delay_us <= (1 + MAX_KEPT) * SEGMENT_US:
+        assert test.unlearned == 0
 
 
 def test_a_label_within_the_last_bin_teaches_nothing_and_is_counted():

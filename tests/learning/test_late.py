@@ -420,6 +420,10 @@ def test_forgetting_all_gives_up_what_waits():
     learner.end_segment()
     learner.reinitialize()
     assert not learner.learn_late(0, number)
+    later, _ = wait_through(learner, stream(1).x[0])
+    learner.end_segment()
+    assert later > number  # an old number is nobody else's
+    assert not learner.learn_late(0, number)
 
 
 @pytest.mark.parametrize("late", ["readout", "last", "all"])

@@ -59,18 +59,18 @@ IMMEDIATE = (
     "Immediate: the label of a bin is available right after the bin was predicted, as in a "
     "recorded data set."
 )
-ARRIVAL = {
-    "immediate": IMMEDIATE,
-    "delayed": "Delayed: the label of a segment arrives late, for example from a keyboard. The "
-    "segment is scored once, when its label arrives, on what was predicted until then. STOP learns "
-    "from the bins after that; a label that arrives after its segment trains the LDA readout.",
-}
+DELAYED = (
+    "Delayed: the label of a segment arrives late, for example from a keyboard. The segment is "
+    "scored once, when its label arrives, on what was predicted until then. STOP learns from the "
+    "bins after that; a label that arrives after its segment trains "
+)
+ARRIVAL = {"immediate": IMMEDIATE, "delayed": f"{DELAYED}only the LDA readout."}
 LATE = {
     "readout": "the readout",
     "last": "the readout and the last hidden layer",
     "all": "all layers of the network that learn",
 }
-"""What a label teaches that arrives after its segment."""
+"""What a label trains that arrives after its segment, beside the LDA readout."""
 
 FROZEN = (
     "None: the network is frozen. Weights, thresholds, leaks and readout do not change; labels are "
@@ -302,9 +302,7 @@ def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:
                 text = FROZEN_EVALUATION if snapshot.frozen else PRETRAINED_EVALUATION
             rows.append(("Evaluation", text))
         if arrival:
-            rows.append(("Labels", ARRIVAL.get(arrival, arrival)))
-        if late:
-            rows.append(("Late labels", _late_labels(late)))
+            rows.append(("Labels", _late_labels(late) if late else ARRIVAL.get(arrival, arrival)))
         if snapshot.frozen:
             rows.append(("Updates", FROZEN))
         elif update == "segment":
@@ -329,8 +327,8 @@ def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:
 
 def _late_labels(late: str) -> str:
     return (
-        f"A label that arrives after its segment trains {LATE.get(late, late)} too, as if it had "
-        "been known from the segment's start. The weights change when no segment is open."
+        f"{DELAYED}the LDA readout and {LATE.get(late, late)}, as if it had been known from the "
+        "segment's start. The weights then change when no segment is open."
     )
 
 

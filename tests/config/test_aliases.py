@@ -8,8 +8,10 @@ from dataclasses import fields
 import pytest
 
 from streamstop.config.aliases import (
+    ADDED,
     ALIASES,
     KEPT,
+    SCHEMA,
     VALUE_ALIASES,
     OldNamesWarning,
     current_section,
@@ -69,6 +71,23 @@ def test_a_recipe_of_a_newer_schema_is_refused(tmp_path) -> None:
     recipe.write_text("schema = 99\n[run]\nseed = 1\n")
     with pytest.raises(UsageError, match="schema = 99: this version reads schemas 1 to 2"):
         load_config(recipe)
+
+
+@pytest.mark.parametrize("schema", range(1, SCHEMA + 1))
+def test_what_a_schema_added_is_as_before_in_older_recipes_unless_they_say(
+    tmp_path, schema
+) -> None:
+    added = {
+        where: value for n in range(schema + 1, SCHEMA + 1) for where, value in ADDED[n].items()
+    }
+    path = tmp_path / "recipe.toml"
+    path.write_text(f"schema = {schema}\n[run]\nseed = 3\n")
+    config = load_config(path)
+    for (section, key), value in added.items():
+        validate(SECTIONS[section], section, key, value, "a test")
+        assert getattr(getattr(config, section), key) == value
+    path.write_text(f'schema = {schema}\n[learner]\nlate = "last"\n')
+    assert load_config(path).learner.late == "last"
 
 
 def test_a_section_keeps_the_value_of_the_new_name() -> None:

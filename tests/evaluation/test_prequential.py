@@ -88,12 +88,8 @@ def flipped(labels: list[int], i: int) -> list[int]:
 CASES = [
     *((name, decide, None) for name in UPDATES for decide in ("linear", "lda", "auto")),
     *((name, "auto", delay) for name in UPDATES for delay in (0, 45_000, 100_000, 250_000)),
-    *(
-        (name, decide, delay)
-        for name in LATE
-        for decide in ("linear", "auto")
-        for delay in (45_000, 100_000, 150_000, 250_000)
-    ),
+    *((name, "auto", delay) for name in LATE for delay in (100_000, 250_000)),
+    ("late, step", "linear", 45_000),
 ]
 
 
@@ -214,7 +210,7 @@ def test_what_waits_too_long_is_scored_and_counted_as_unlearned():
     assert record.test.learner.updates == len(record.verdicts) == 7
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     delay_us=st.integers(SEGMENT_US, 6 * SEGMENT_US),
     segments=st.integers(1, 8),
@@ -282,15 +278,15 @@ def test_segments_scored_when_a_late_label_diverges_are_not_lost():
 
 
 def test_with_late_labels_on_random_labels_the_score_is_chance():
-    """Three runs of 60 segments: chance is 1/3, its standard deviation 0.035."""
+    """Two runs of 60 segments: chance is 1/3, its standard deviation 0.043."""
     hits: dict[str, list[bool]] = {}
-    for seed in range(3):
+    for seed in range(2):
         record = run(labels_of(60, seed), LATE["late, step"], delay_us=150_000)
         for _, verdict in record.verdicts:
             for name, answer in verdict.predictions.items():
                 hits.setdefault(name, []).append(answer == verdict.segment.label)
     for name, found in hits.items():
-        assert np.mean(found) < 1 / 3 + 4 * 0.035, (name, np.mean(found))
+        assert np.mean(found) < 1 / 3 + 4 * 0.043, (name, np.mean(found))
 
 
 def test_no_more_than_256_segments_wait():

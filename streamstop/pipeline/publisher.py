@@ -25,11 +25,11 @@ from streamstop.pipeline.teaching import Teacher
 from streamstop.sources.base import stated_origin
 
 EVERY_S = 0.1
-DECAY_US = 150_000
+DECAY_US = 50_000
 """Time constant with which events fade from the picture."""
 _RATE_BINS = 20
-_FULL = 3.0
-"""Events of a cell that are shown at full brightness."""
+_FULL, _FULL_SHARE = 3.0, 0.9
+"""Full brightness: so many events of a cell, or more where the busiest cells hold more."""
 
 
 class SnapshotPublisher:
@@ -201,4 +201,6 @@ def _shrunk(counts: np.ndarray) -> np.ndarray:
 def _bytes(picture: np.ndarray | None) -> np.ndarray:
     if picture is None:
         return np.zeros((2, 1, 1), np.uint8)
-    return np.minimum(picture * (255 / _FULL), 255).astype(np.uint8)
+    lit = picture[picture > _FULL / 10]
+    full = max(_FULL, float(np.quantile(lit, _FULL_SHARE))) if len(lit) else _FULL
+    return np.minimum(picture * (255 / full), 255).astype(np.uint8)

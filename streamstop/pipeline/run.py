@@ -81,8 +81,8 @@ class Viewer(Protocol):
     """What watches a run and may command it: a view, or several."""
 
     @property
-    def commands(self) -> CommandFeed:
-        """What it asks of the run."""
+    def commands(self) -> CommandFeed | None:
+        """What it asks of the run; None: it only watches."""
         ...
 
     def show(self, snapshot: Snapshot) -> None:
@@ -114,7 +114,7 @@ def run(
     opened : callable, optional
         Called once with the opened source, before anything is read for the run.
     viewer : Viewer, optional
-        Watches the run, and may teach it where the stream has no labels.
+        Watches the run, and may teach it where the stream has no labels, if it has commands.
     emit : str
         Where each prediction is sent: "udp://HOST:PORT", or "-" for standard output.
 
@@ -131,7 +131,8 @@ def run(
     uri = config.source.uri or str(bundled_path("recordings/gestures"))
     if is_live(uri) or config.source.speed:
         warm_up(config)
-    feeds = [] if viewer is None else [viewer.commands]
+    asked = viewer.commands if viewer is not None else None
+    feeds = [] if asked is None else [asked]
     if is_label_stream(config.source.labels):
         feeds.append(open_commands(config.source.labels))
         config = replace(config, source=replace(config.source, labels=""))

@@ -235,7 +235,8 @@ def run(
         str | None,
         typer.Option(
             metavar="VIEW",
-            help="Watch and teach it: terminal, line, or none. "
+            help="Watch and teach it: terminal, line (JSON lines on standard error where that is "
+            "no terminal), or none. "
             "[dim]\\[default: terminal for a live source, else line][/dim]",
             rich_help_panel="Output",
             show_default=False,
@@ -306,7 +307,8 @@ def run(
         if shown in NEEDS:
             _watch(config, shown, _command(None), emit)
         with _live_opened(config, quiet=quiet) as stream:
-            result, report = _run_once(config, stream, emit=emit, quiet=quiet)
+            lines = view == "line" and not sys.stderr.isatty()
+            result, report = _run_once(config, stream, emit=emit, quiet=quiet, lines=lines)
         if as_json:
             print(json.dumps(result.summary, indent=2))
         else:
@@ -337,12 +339,16 @@ def _watch(config: Config, view: str, command: str, emit: str) -> NoReturn:
 
 
 def _run_once(
-    config: Config, stream: ScenarioStream | None, *, emit: str, quiet: bool
+    config: Config, stream: ScenarioStream | None, *, emit: str, quiet: bool, lines: bool
 ) -> tuple[RunResult, Path]:
-    """Run, and write the report; the result and the report's path."""
+    """Run, and write the report; the result and the report's path.
+
+    lines : write lines of JSON to standard error, which is no terminal.
+    """
     # These import torch, which --help must not wait for.
     from streamstop.cli.display.notes import print_notes
     from streamstop.cli.display.run_progress import RunProgress, RunState
+    from streamstop.live.json_lines import JsonLines
     from streamstop.pipeline import run as pipeline
     from streamstop.report.pages.run import write_report
 
@@ -363,12 +369,15 @@ def _run_once(
                 line.update(state)
 
         progress = show if line.shown else None
+        viewer = JsonLines(sys.stderr) if lines else None
+        opened = viewer.opened if viewer is not None else None if quiet else print_notes
         result = pipeline.run(
             config,
             command=command,
             progress=progress,
             stream=stream,
-            opened=None if quiet else print_notes,
+            opened=opened,
+            viewer=viewer,
             emit=emit,
         )
         return result, write_report(result.run_dir)

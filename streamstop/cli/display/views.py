@@ -42,7 +42,7 @@ def chosen_view(view: str | None, *, live: bool, quiet: bool) -> str:
     if missing_for(view):
         raise UsageError(f"--view {view} needs {missing_for(view)}: {INSTALL}")
     if view == "terminal" and not on_terminal:
-        raise UsageError("--view terminal needs a terminal; --view line prints one line per window")
+        raise UsageError("--view terminal needs a terminal; --view line writes lines instead")
     return view
 
 
@@ -69,7 +69,7 @@ def watch(config: Config, view: str, *, command: str, emit: str = "") -> HostedR
         try:
             from streamstop.live.terminal import TerminalView
 
-            TerminalView(process.read, process.send).run()
+            TerminalView(process.read, process.send, ended=lambda: process.ended).run()
         except KeyboardInterrupt:
             pass
         process.send(Command("end"))

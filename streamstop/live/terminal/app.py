@@ -9,9 +9,10 @@ Guarantees:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
@@ -22,6 +23,7 @@ from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from streamstop.live.terminal import panels
+from streamstop.live.terminal.picture import EventPicture, shown_size
 from streamstop.pipeline.snapshot import Command, Snapshot
 
 EVERY_S = 0.1
@@ -29,6 +31,33 @@ ENDED_S = 1.0
 """How long the end is shown."""
 WIDTH, HEIGHT = 80, 24
 """Room that all panels need."""
+LOW, ROOMY, LARGE = 16, 34, 46
+"""Rows of the screen below which letters are small, and from which on panels are larger."""
+RIGHT_LEAST, RIGHT_MOST = 38, 84
+"""Columns of the panels."""
+PANELS = ("guess", "bars", "accuracy", "layers", "health", "confusion", "labels")
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Lines of each panel."""
+
+    guess: int
+    bars: int
+    curve: int
+    layers: int
+    confusion: int = 0
+    labels: int = 0
+
+    @classmethod
+    def within(cls, height: int) -> _Room:
+        """For a screen of so many rows."""
+        if height >= LARGE:
+            return cls(guess=7, bars=9, curve=4, layers=6, confusion=8, labels=4)
+        if height >= ROOMY:
+            return cls(guess=5, bars=6, curve=4, layers=4, labels=3)
+        return cls(guess=4, bars=4 + max(height - HEIGHT, 0) // 2, curve=1, layers=2)
+
 
 HELP = """\
 1-9     teach this class from now on; the same key again ends it
@@ -109,6 +138,8 @@ class TerminalView(App[None]):
         Takes what a person asks of the run.
     open_web : callable, optional
         Opens the view in a browser and returns its address.
+    ended : callable, optional
+        Whether the run is over, for one that ends without a last snapshot; the view closes then.
     """
 
     CSS = """
@@ -116,16 +147,16 @@ class TerminalView(App[None]):
     #header { height: 1; background: $panel; }
     #body { height: 1fr; }
     #left { width: 1fr; }
-    #picture { height: 1fr; }
-    #guess { height: 4; }
-    #band { height: 1; }
-    #right { width: 44; padding: 0 1; }
-    #bars { height: auto; max-height: 10; margin: 0 0 1 0; }
-    #accuracy { height: auto; margin: 0 0 1 0; }
-    #layers { height: auto; }
-    #health { height: auto; }
-    #message { height: 1; }
+    #picture { height: 1fr; background: black; }
+    #guess-below { height: 4; display: none; }
+    #right { width: 38; padding: 0 1; }
+    #right Static { height: auto; }
+    .roomy #right { padding: 1 1 0 1; }
+    .roomy #right Static { margin: 0 0 1 0; }
+    #band, #message { height: 1; }
     .narrow #right { display: none; }
+    .narrow #guess-below { display: block; }
+    .low #guess-below { height: 1; }
     ModalScreen { align: center middle; }
     .dialog { width: 78; max-width: 100%; height: auto; max-height: 90%; padding: 1 2;
               background: $panel; border: round $accent; }
@@ -153,9 +184,12 @@ class TerminalView(App[None]):
         read: Callable[[], Snapshot | None],
         send: Callable[[Command], None],
         open_web: Callable[[], str] | None = None,
+        ended: Callable[[], bool] | None = None,
     ) -> None:
         super().__init__()
-        self._read, self._ask, self._open_web = read, send, open_web
+        self._read, self._ask, self._open_web, self._ended = read, send, open_web, ended
+        self._shown: dict[str, Text] = {}
+        self._leaving = self._asked_to_end = False
         self.snapshot = Snapshot()
         self._frozen: Snapshot | None = None
         self._note = ""
@@ -165,12 +199,12 @@ class TerminalView(App[None]):
         yield Static(id="header")
         with Horizontal(id="body"):
             with Vertical(id="left"):
-                yield Static(id="picture")
-                yield Static(id="guess")
-                yield Static(id="band")
+                yield EventPicture(id="picture")
+                yield Static(id="guess-below")
             with Vertical(id="right"):
-                for name in ("bars", "accuracy", "layers", "health"):
+                for name in PANELS:
                     yield Static(id=name)
+        yield Static(id="band")
         yield Static(id="message")
 
     def on_mount(self) -> None:
@@ -180,44 +214,93 @@ class TerminalView(App[None]):
 
     def on_resize(self, _: Resize) -> None:
         """Hide what has no room."""
-        self.screen_stack[0].set_class(self.size.width < WIDTH, "narrow")
         self.call_after_refresh(self._draw)
 
     def refresh_now(self) -> None:
         """Show the newest snapshot, if there is a new one."""
         found = self._read()
         if found is None:
+            if self._ended is not None and self._ended():
+                self._leave_soon()
             return
         self.snapshot = found
         if found.message:
             self._note = ""
         self._draw()
         if found.state == "ended":
+            self._leave_soon()
+
+    def _leave_soon(self) -> None:
+        if not self._leaving:
+            self._leaving = True
             self.set_timer(ENDED_S, self.exit)
 
     def _draw(self) -> None:
         now = self.snapshot
         base = self.screen_stack[0]
+        width, height = self.size
         shown = self._frozen or now
+        right = self._arrange(shown)
 
         def put(name: str, content: Text) -> None:
-            base.query_one(f"#{name}", Static).update(content)
+            self._put(name, content, right)
 
-        room = base.query_one("#picture").size
-        left = max(room.width, 10)
-        put("header", panels.header(now, self.size.width))
-        put("picture", panels.picture(shown, left, max(room.height, 2)))
-        put("guess", panels.prediction(now, left))
-        put("band", panels.label_band(now, left))
-        put("bars", panels.probabilities(now, 42, 9 if self.size.height >= 30 else 5))
-        put("accuracy", panels.accuracy(now, 42))
-        put("layers", panels.layers(now, 8 if self.size.height >= 30 else 3))
+        base.query_one("#picture", EventPicture).show(shown.picture)
+        put("header", panels.header(now, width))
+        put("band", panels.label_band(now, width))
+        put("message", panels.message(replace(now, message=self._line()), width))
+        if width < WIDTH:
+            put("guess-below", panels.prediction(now, width, 4 if height >= LOW else 1))
+            return
+        room = _Room.within(height)
+        put("guess", panels.prediction(now, right, room.guess))
+        put("bars", panels.probabilities(now, right, room.bars))
+        put("accuracy", panels.accuracy(now, right, room.curve))
+        put("layers", panels.layers(now, right, room.layers))
         put("health", panels.health(now))
-        note = self._note or ("the picture is frozen; f goes on" if self._frozen else "")
-        if self.size.width < WIDTH and not note:
-            note = f"bars and health need {WIDTH} columns; ? shows the keys"
-        line = replace(now, message=note) if note and not now.message else now
-        put("message", panels.message(line, self.size.width))
+        put("confusion", panels.confusion(now, right, room.confusion))
+        put("labels", panels.labels(now, right, room.labels))
+
+    def _put(self, name: str, content: Text, width: int) -> None:
+        """Show what changed; panels are arranged anew only where a height may have changed."""
+        before = self._shown.get(name)
+        if before == content and before.style == content.style:
+            return
+        self._shown[name] = content
+        panel = self.screen_stack[0].query_one(f"#{name}", Static)
+        moves = before is None or _height(before, width) != _height(content, width)
+        panel.update(content, layout=moves)
+        if name in PANELS and panel.display != bool(content.plain):
+            panel.display = bool(content.plain)
+
+    def _arrange(self, shown: Snapshot) -> int:
+        """Give the picture the height, the panels the rest; returns the columns for these."""
+        base = self.screen_stack[0]
+        width, height = self.size
+        base.set_class(width < WIDTH, "narrow")
+        base.set_class(height < LOW, "low")
+        base.set_class(height >= ROOMY, "roomy")
+        rows = max(height - 3, 1)
+        picture, _ = shown_size(shown.picture.shape, width, rows)
+        column = min(max(width - picture, RIGHT_LEAST), RIGHT_MOST)
+        panel = base.query_one("#right")
+        if panel.styles.width is None or panel.styles.width.value != column:
+            panel.styles.width = column
+        return column - 2
+
+    def _line(self) -> str:
+        """What the last line says instead of the keys; "" for the keys."""
+        if self.snapshot.message:
+            return self.snapshot.message
+        if self._note:
+            return self._note
+        if self._frozen:
+            return "the picture is frozen; f goes on"
+        if self.size.width < WIDTH:
+            return f"bars and health need {WIDTH} columns; ? keys"
+        if self.size.height < HEIGHT:
+            return f"some panels need {HEIGHT} rows; ? shows the keys"
+        return ""
 
     def action_teach(self, key: int) -> None:
         """Teach the class of a number key, or end that."""
@@ -239,6 +322,9 @@ class TerminalView(App[None]):
             if name is not None:
                 self._teach(name)
 
+        if not self.snapshot.classes:
+            self._say("there is no class yet; n names one")
+            return
         self.push_screen(_Picker(self.snapshot.classes), chosen)
 
     def action_new_class(self) -> None:
@@ -276,9 +362,18 @@ class TerminalView(App[None]):
 
     def action_end(self) -> None:
         """End the run; the view closes when it has ended."""
+        if self._asked_to_end:
+            self.exit()
+            return
+        self._asked_to_end = True
         self._ask(Command("end"))
-        self._say("ending; the report is being written")
+        self._say("ending; the report is being written. q once more closes this view now")
 
     def _say(self, text: str) -> None:
         self._note = text
         self._draw()
+
+
+def _height(text: Text, width: int) -> int:
+    """Lines that a text takes."""
+    return sum(max(-(-cell_len(line) // width), 1) for line in text.plain.split("\n"))

@@ -57,7 +57,7 @@ docs: $(VENV)/.docs  ## build the documentation site into site/; a broken link i
 
 bench: $(VENV)/.bench  ## speed, memory, accuracy beside other libraries; writes docs/results
 	@set -e; for name in speed.binning speed.decode speed.network speed.volume studies.rule \
-	  speed.learner speed.memory studies.accuracy; do \
+	  speed.learner speed.late speed.memory studies.accuracy; do \
 	  echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done
 
 experiments: $(VENV)/.test  ## learning rules compared, changing streams, simulated sets; five hours

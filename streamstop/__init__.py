@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from streamstop.evaluation.baselines import Baseline as Baseline
     from streamstop.evaluation.checks import check_learner as check_learner
     from streamstop.evaluation.evaluator import PrequentialEvaluator as PrequentialEvaluator
+    from streamstop.evaluation.prequential import LateLearner as LateLearner
     from streamstop.evaluation.prequential import Learner as Learner
     from streamstop.events.bin_stream import iter_bins as iter_bins
     from streamstop.events.binning import Bin as Bin
@@ -69,7 +70,7 @@ _PLACES = {
     "evaluation.baselines": "Baseline",
     "evaluation.checks": "check_learner",
     "evaluation.evaluator": "PrequentialEvaluator",
-    "evaluation.prequential": "Learner",
+    "evaluation.prequential": "LateLearner Learner",
     "events.bin_stream": "iter_bins",
     "events.binning": "Bin Binner",
     "events.labels": "LabelTrack Segment",

@@ -45,6 +45,7 @@ NAMES = (
     "check_learner",
     "Source",
     "Learner",
+    "LateLearner",
     "Baseline",
 )
 GESTURES = "recordings/gestures/simulated_user01_lab.aedat4"
@@ -104,8 +105,21 @@ def test_ours_pass_the_checks() -> None:
         ss.LearnerSpec(ema_decay=0.5),
         ss.LearnerSpec(rule="sltt", trainable=("weights",)),
         ss.LearnerSpec(loss=Loss("half_mse", "end"), loss_classes="recent"),
+        ss.LearnerSpec(late="all", lr_readout=0.1),
     ):
         ss.check_learner(lambda spec=spec: learner(spec=spec), SHAPE)
+
+
+def test_a_learner_that_late_labels_move_within_a_segment_fails_the_checks() -> None:
+    class Hasty(ss.StopLearner):
+        def learn_late(self, label: int, segment: int | None = None) -> bool:
+            self._in_segment = False
+            return super().learn_late(label, segment)
+
+    network = ss.build_network("compact", SHAPE, 2)
+    spec = ss.LearnerSpec(late="readout", lr_readout=0.1)
+    with pytest.raises(AssertionError, match="late label changed predictions of a segment"):
+        ss.check_learner(lambda: Hasty(network, spec), SHAPE)
 
 
 def test_a_learner_that_predicts_with_what_it_was_just_taught_fails_the_checks() -> None:

@@ -126,6 +126,7 @@ ADDED: dict[int, dict[tuple[str, str], Any]] = {
         ("source", "max_latency_ms"): 0,
         ("binning", "hot_pixels"): "keep",
         ("binning", "refractory_us"): 0,
+        ("learner", "late"): "off",
     },
 }
 """By schema, settings that it added: the value that repeats what the schema before it did."""

@@ -259,6 +259,10 @@ class LearnerConfig(RuleConfig):
         "segment", "one update at the end of a segment, or updates within it"
     )
     update_interval: int = config_field(1, 'steps per update, with update = "step"', at_least=1)
+    late: Literal["off", "readout", "last", "all"] = config_field(
+        "off",
+        "what learns from a label after its segment: nothing, readout, last hidden layer too, all",
+    )
     ema_decay: float = config_field(
         0.0,
         "predict with an EMA of the weights that keeps this fraction per segment; 0: no EMA",

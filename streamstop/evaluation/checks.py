@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from streamstop.evaluation.prequential import Learner
+from streamstop.evaluation.prequential import LateLearner, Learner
 
 BINS = 6
 """Bins of each segment that a check feeds."""
@@ -43,6 +43,7 @@ def check_learner(make: Callable[[], Learner], input_shape: Shape = (2, 8, 8)) -
         check_it_predicts_before_it_learns,
         check_a_segments_label_does_not_touch_its_prediction,
         check_it_is_causal,
+        check_a_late_label_does_not_touch_the_open_segment,
         check_its_state_is_bounded,
     ):
         check(make, input_shape)
@@ -102,6 +103,31 @@ def check_it_is_causal(make: Callable[[], Learner], shape: Shape) -> None:
     first, second = _run(make(), shape, [0, 1, 0]), _run(make(), shape, [0, 1, 1])
     known = 2 * BINS + 1  # the first two segments, and the first bin of the third
     assert np.array_equal(first[:known], second[:known]), "a prediction depended on what came later"
+
+
+def check_a_late_label_does_not_touch_the_open_segment(
+    make: Callable[[], Learner], shape: Shape
+) -> None:
+    """A label that comes when the next segment is open changes none of its predictions.
+
+    Only of a `LateLearner` that learns from such labels.
+    """
+    found = []
+    for label in (0, 1):
+        learner = make()
+        if not isinstance(learner, LateLearner) or not learner.learns_late:
+            return
+        learner.begin_segment()
+        for x in _bins(shape, 0):
+            learner.predict(x, trace=True)
+            number = learner.await_label()
+        learner.end_segment()
+        learner.begin_segment()
+        assert learner.learn_late(label, number), "the label of the segment before taught nothing"
+        found.append([np.array(learner.predict(x, trace=True).log_probs) for x in _bins(shape, 1)])
+    assert np.array_equal(found[0], found[1]), (
+        "a late label changed predictions of a segment that was open: move weights when it ends"
+    )
 
 
 def check_its_state_is_bounded(make: Callable[[], Learner], shape: Shape) -> None:

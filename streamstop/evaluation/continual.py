@@ -134,7 +134,9 @@ def frozen_copy(learner: StopLearner) -> StopLearner:
 
     The statistics of the LDA readout and the class counts are shared, and only read.
     """
-    spec = replace(learner.spec, trainable=(), rule="stop", update="segment", ema_decay=0.0)
+    spec = replace(
+        learner.spec, trainable=(), rule="stop", update="segment", ema_decay=0.0, late="off"
+    )
     copy = StopLearner(learner.network.spec, spec, 0, learner.dtype)
     parameters = learner.inference_network.parameters()
     copy.network.load_parameters(parameters)

@@ -312,6 +312,8 @@ class PrequentialEvaluator:
         """Open the segment that holds the whole bin, unless it or a later one was open before."""
         if self.test.segment is not None:
             return
+        if self.test.learns_late:  # before a segment opens, in which weights do not move
+            self._score(self.test.score_arrived(one.clock_us))
         if self._taught is not None:
             self.test.begin_segment(Segment(one.clock_us, FAR_US, self._taught))
             return

@@ -40,7 +40,7 @@ from torch import Tensor
 from torch.nn.grad import conv2d_input
 
 from streamstop.learning.learner import StopLearner
-from streamstop.stop.cost import network_cost
+from streamstop.stop.cost import NetworkCost, network_cost
 from streamstop.stop.layer import SpikingLayer
 from streamstop.stop.network import letters_of
 from streamstop.stop.readouts import SpikingReadout
@@ -355,6 +355,8 @@ class SynapticOperations:
     def _learning(self) -> dict[str, Any]:
         """Dense multiply-accumulates of learning, means over executions.
 
+        "late_gradients", with late labels only, are those of bins whose label was to come.
+
         "forward" is that of a network that learns apart from the inference network, or, under rule
         "bptt", the second pass through the segment.
         """
@@ -371,9 +373,27 @@ class SynapticOperations:
             "input_gradients": learner.bins_with_error * cost.input_gradient,
             "update": learner.updates * cost.learning * ADAM_OPERATIONS,
         }
+        if learner.learns_late:
+            done["late_gradients"] = learner.bins_awaited * _late_gradients(learner, cost)
         done["total"] = sum(done.values())
         means = {name: self._mean(count) for name, count in done.items()}
         return {**means, "bins_taught": learner.bins_with_error, "updates": learner.updates}
 
     def _mean(self, count: int, of: int = 1) -> float | None:
         return count / (self.executions * of) if self.executions else None
+
+
+def _late_gradients(learner: StopLearner, cost: NetworkCost) -> int:
+    """Dense multiply-accumulates of one bin's gradients for every label (`learning.late`)."""
+    spec, network = learner.spec, learner.network.spec
+    *hidden, readout = cost.layers
+    last = f"{network.layers[-1].kind}{len(network.layers)}" if network.layers else ""
+    if spec.late != "all":
+        hidden = [one for one in hidden if spec.late == "last" and one.name.startswith(last)]
+    # Below the last layer nobody waits for an error, but for the first half of a block.
+    down = [one for one in hidden if spec.late == "all" or one.name.endswith(".b")]
+    one_label = sum(one.weight_gradient + one.neuron_gradient for one in hidden)
+    one_label += sum(one.input_gradient for one in down) + readout.neuron_gradient
+    one_label += readout.input_gradient if hidden else 0
+    rows = 2 if spec.loss_classes == "all" else network.classes
+    return network.classes * one_label + rows * readout.weight_gradient

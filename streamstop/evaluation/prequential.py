@@ -5,13 +5,15 @@ Labels arrive in one of two ways:
 - immediate: the label of a bin comes right after the bin was predicted. The segment is predicted
   at its end, by weights from before its beginning.
 - delayed: the label of a segment comes `delay_us` after the segment began. The segment is scored
-  then, on what was predicted until then, and only the bins that follow are learned. A label later
-  than the end of its segment trains only what keeps the features of the segment: the LDA readout
-  and the baselines.
+  then, on what was predicted until then, and only the bins that follow are learned. A label that
+  comes with the end of its segment or later trains what keeps the features of the segment, the LDA
+  readout and the baselines; and, with `learner.late`, the network: it moves when the segment that
+  is open then has ended, or at once where none is open.
 
 Guarantees:
 
 - A segment is scored only on predictions by weights that its own label has not changed.
+- Late labels change no weights that predict while a segment is open.
 - The learner and every baseline predict before they learn.
 - Memory is bounded: at most MAX_WAITING segments wait for their label.
 """
@@ -21,7 +23,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +97,24 @@ class Learner(Protocol):
         ...
 
 
+@runtime_checkable
+class LateLearner(Learner, Protocol):
+    """A learner that labels teach which come when their segment is over. `StopLearner` is one."""
+
+    @property
+    def learns_late(self) -> bool:
+        """Whether they do."""
+        ...
+
+    def await_label(self) -> int:
+        """The label of the bin just predicted is to come; the number of its segment."""
+        ...
+
+    def learn_late(self, label: int, segment: int | None = None) -> bool:
+        """Learn the label of that segment, whose bins awaited it; False if it was given up."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class BinPrediction:
     """The headline prediction of one bin.
@@ -116,7 +136,11 @@ class BinPrediction:
 
 @dataclass(frozen=True, slots=True)
 class ScoredSegment:
-    """One predicted segment, with what is needed to score and learn it when its label arrives."""
+    """One predicted segment, with what is needed to score and learn it when its label arrives.
+
+    awaited : the numbers of the segment in the learner and in the frozen copy, whose bins await
+        their label; None where they do not.
+    """
 
     index: int
     segment: Segment
@@ -127,6 +151,7 @@ class ScoredSegment:
     counts: Vector
     bins: int
     events: int
+    awaited: tuple[int | None, int | None] = (None, None)
 
 
 class PrequentialProtocol:
@@ -172,6 +197,10 @@ class PrequentialProtocol:
         Of the last bin.
     unscored : int
         Segments that were given up because too many waited for their label.
+    unlearned : int
+        Segments that taught the learner's network nothing though it learns from late labels: their
+        label came after too many other segments, with the stream's end, or within the segment but
+        after its last bin began.
     undelivered : list of ScoredSegment
         Segments that were scored when learning diverged.
     """
@@ -193,7 +222,7 @@ class PrequentialProtocol:
         self.scores = StreamMetrics(classes)
         self.loss: float | None = None
         self.prediction: BinPrediction | None = None
-        self.unscored = 0
+        self.unscored = self.unlearned = 0
         self.undelivered: list[ScoredSegment] = []
         self._initial_readout = frozen.network.readout.clone() if frozen is not None else None
         self._initial_lda = None
@@ -208,6 +237,15 @@ class PrequentialProtocol:
         self._waiting: deque[ScoredSegment] = deque()
         self._segment: Segment | None = None
         self._index = -1
+        late = delay_us is not None
+        self._late = _late_of(learner) if learns and late else None
+        self._late_frozen = _late_of(frozen) if late else None
+        self._closed = False
+
+    @property
+    def learns_late(self) -> bool:
+        """Whether labels teach the learner's network that come when their segment is over."""
+        return self._late is not None
 
     @property
     def segment(self) -> Segment | None:
@@ -221,7 +259,8 @@ class PrequentialProtocol:
         self._counts: NDArray[np.int64] | None = None
         self._bins = self._events = 0
         self._frozen_votes = np.zeros(len(self.scores.classes))
-        self._predicted = False
+        self._predicted = self._taught = False
+        self._awaited: tuple[int | None, int | None] = (None, None)
         self.learner.begin_segment()
         if self.frozen is not None and self._initial_readout is not None:
             self.frozen.begin_segment()
@@ -259,9 +298,10 @@ class PrequentialProtocol:
             scored += self._predict_open_segment(clock_us)
         # Traces need no label: they run from the start of a segment whose label may come in time.
         in_time = immediate or (self._delay_us or 0) < segment.end_us - segment.start_us
-        prediction = self.learner.predict(x, trace=in_time and self._learns)
+        trace = (in_time and self._learns) or self._late is not None
+        prediction = self.learner.predict(x, trace=trace)
         if self.frozen is not None and self._initial_readout is not None:
-            self.frozen.predict(x, trace=in_time)
+            self.frozen.predict(x, trace=in_time or self._late_frozen is not None)
             # Features of the inference network: dropout may silence some in the one that learns.
             logits = self._initial_readout.forward(self.frozen.inference_network.features, "none")
             self._frozen_votes += functional.log_softmax(logits, 1)[0].double().numpy()
@@ -277,6 +317,13 @@ class PrequentialProtocol:
                 self.learner.learn(segment.label)
             if self.frozen is not None:
                 self.frozen.learn(segment.label)
+            self._taught = True
+        elif not in_time:
+            late, frozen = self._late, self._late_frozen
+            self._awaited = (
+                None if late is None else late.await_label(),
+                None if frozen is None else frozen.await_label(),
+            )
         return predicted, scored
 
     def current_prediction(self, linear: NDArray[np.float64]) -> BinPrediction:
@@ -313,6 +360,8 @@ class PrequentialProtocol:
         scored: list[ScoredSegment] = []
         if self._bins and not self._predicted:
             scored = self._predict_open_segment(now_us)
+        if self._late is not None and self._bins and not self._taught and self._awaited[0] is None:
+            self.unlearned += 1  # it ended before a bin that its label in time was for
         self._segment = None
         self.undelivered = scored
         self.loss = self.learner.end_segment()
@@ -322,11 +371,24 @@ class PrequentialProtocol:
         return scored
 
     def close(self, now_us: int) -> list[ScoredSegment]:
-        """End the stream; returns the last scored segments. Labels not yet due are given up."""
+        """End the stream; returns the last scored segments. Labels not yet due are given up, and
+        those that come now move no weights, which nobody is left to predict with.
+        """
+        self._closed = True
         scored = self._score_arrived(now_us)
         self.unscored += len(self._waiting)
         self._waiting.clear()
         return scored
+
+    def score_arrived(self, now_us: int) -> list[ScoredSegment]:
+        """Between segments: score and learn the segments whose label has arrived by now.
+
+        Raises
+        ------
+        DivergedError
+            Learning diverged; the scored segments are in `undelivered`.
+        """
+        return self._score_arrived(now_us)
 
     def active_readout(self) -> str:
         """The readout that makes the headline prediction now, "linear" or "lda"."""
@@ -382,13 +444,15 @@ class PrequentialProtocol:
                 x,
                 self._bins,
                 self._events,
+                self._awaited,
             )
         )
         return self._score_arrived(now_us)
 
     def _score_arrived(self, now_us: int) -> list[ScoredSegment]:
         """Score and learn the segments whose label has arrived by now."""
-        scored = []
+        scored: list[ScoredSegment] = []
+        self.undelivered = scored
         while self._waiting and self._waiting[0].arrival_us <= now_us:
             one = self._waiting.popleft()
             label = one.segment.label
@@ -400,4 +464,19 @@ class PrequentialProtocol:
             for baseline in self.baselines.values():
                 baseline.learn(one.counts, label)
             scored.append(one)
+            self._learn_late(*one.awaited, label)
+        self.undelivered = []
         return scored
+
+    def _learn_late(self, number: int | None, of_frozen: int | None, label: int) -> None:
+        """The label is here of a segment whose bins awaited it, if they did."""
+        late, frozen = self._late, self._late_frozen
+        if late is not None and number is not None:
+            self.unlearned += self._closed or not late.learn_late(label, number)
+        if frozen is not None and of_frozen is not None and not self._closed:
+            frozen.learn_late(label, of_frozen)
+
+
+def _late_of(learner: Learner | None) -> LateLearner | None:
+    """The learner, if late labels teach it."""
+    return learner if isinstance(learner, LateLearner) and learner.learns_late else None

@@ -105,6 +105,7 @@ def learner_from_config(
         loss_classes=rule.loss_classes,
         recent_segments=rule.recent_segments,
         class_lr_decay=rule.class_lr_decay,
+        late=rule.late,
         other_class_lr_scale=rule.other_class_lr_scale,
         shrinkage=config.readout.lda_shrinkage,
         rule=rule.rule,
@@ -116,7 +117,7 @@ def learner_from_config(
 
 def frozen_config(config: Config) -> Config:
     """The configuration of a learner that does not learn, and so needs no evaluation copy."""
-    learner = replace(config.learner, trainable=(), update="segment", ema_decay=0.0)
+    learner = replace(config.learner, trainable=(), update="segment", ema_decay=0.0, late="off")
     return replace(config, learner=learner)
 
 

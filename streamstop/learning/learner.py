@@ -9,6 +9,8 @@ segment `predict_segment` answers before the segment's label has touched what an
   with the weights of the segment's beginning runs beside it and predicts. So it does where dropout
   silences part of the network that learns.
 * `ema_decay > 0`: the copy's weights are an exponential moving average over past segments' ends.
+* `late`: a label may come when its segment is over. Instead of `learn` the bins see `await_label`,
+  and `learn_late` says the label; weights move then, or at the end of the segment that is open.
 
 The second readout, streaming LDA on the inference network's firing rates, learns once per segment.
 
@@ -36,6 +38,7 @@ from streamstop.config.aliases import SCHEMA
 from streamstop.config.sections import NetworkConfig
 from streamstop.errors import DivergedError, SourceError, UsageError
 from streamstop.learning.class_weighting import class_lr_scale, class_rows, scale_moves
+from streamstop.learning.late import Late, LateLabels, Losses, SegmentSums
 from streamstop.learning.lda import StreamingLDA, Vector
 from streamstop.learning.network_section import network_from_config, network_section
 from streamstop.learning.optimizer import make_optimizer, scale_learning_rates
@@ -96,11 +99,14 @@ class LearnerSpec:
         Of the LDA readout.
     predict_while_training : bool
         Predict with weights that the segment's own label moves. Never an honest score.
+    late : {"off", "readout", "last", "all"}
+        What learns from a label that comes when its segment is over: nothing, the readout, the
+        readout and the last hidden layer, or all that is trainable. See `StopLearner.learn_late`.
 
     Raises
     ------
     UsageError
-        If a choice is none of those there are.
+        If a choice is none of those there are, or late labels are to be learned by BPTT.
     """
 
     trainable: tuple[str, ...] = ("weights", "thresholds", "leaks")
@@ -120,6 +126,7 @@ class LearnerSpec:
     other_class_lr_scale: float = 1.0
     shrinkage: float = 0.1
     predict_while_training: bool = False
+    late: Late = "off"
 
     def __post_init__(self) -> None:
         letters_of(self.trainable)
@@ -127,11 +134,17 @@ class LearnerSpec:
             ("rule", self.rule, get_args(Rule)),
             ("update", self.update, UPDATES),
             ("loss_classes", self.loss_classes, get_args(LossClasses)),
+            ("late", self.late, get_args(Late)),
         ):
             if value not in allowed:
                 raise UsageError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
         if self.update_interval < 1:
             raise UsageError(f"update_interval must be at least 1, not {self.update_interval}")
+        if self.rule == "bptt" and self.late != "off":
+            raise UsageError(
+                f'learner.late = "{self.late}" learns from sums that are made bin by bin, and '
+                'learner.rule = "bptt" makes none; set learner.late = "off", or another rule'
+            )
 
 
 def _no_grad_flush_denormals(method: Callable[P, T]) -> Callable[P, T]:
@@ -194,9 +207,9 @@ class StopLearner:
     ----------
     inference_network : Network
         The network that predicts, which may be `network` itself.
-    bins_traced, bins_with_error, updates : int
-        Bins taken in with traces, bins that an error went back through, and how often the weights
-        moved.
+    bins_traced, bins_with_error, bins_awaited, updates : int
+        Bins taken in with traces, bins that an error went back through, bins that one for every
+        label went back through because theirs was to come, and how often the weights moved.
     counts : ndarray of shape (classes,)
         Segments of each class that the linear readout learned from.
 
@@ -261,7 +274,8 @@ class StopLearner:
         self.inference_network = (
             Network(network, seed, learn="", dtype=dtype) if self._has_copy else self.network
         )
-        self.bins_traced = self.bins_with_error = self.updates = 0
+        self.bins_traced = self.bins_with_error = self.bins_awaited = self.updates = 0
+        self._number = 0  # of the segment, never one twice
         self._reset_learning()
 
     def _reset_learning(self) -> None:
@@ -274,6 +288,8 @@ class StopLearner:
         )  # the number of its latest segment, from 1
         self._optimizer = make_optimizer(self.network, self.spec)
         self._since_update = self.ema_updates = 0
+        self._late = LateLabels(self.network, self.spec.late, self.spec.loss_classes == "all")
+        self._in_segment = False
         self._reset_segment()
 
     def reinitialize(self) -> None:
@@ -306,6 +322,8 @@ class StopLearner:
         self._target: Tensor | None = None
         self._segment_bins: list[Tensor] = []
         self._learned_since = 0
+        self._number += 1
+        self._sums: SegmentSums | None = None
 
     def _seen_mask(self) -> NDArray[np.bool_] | None:
         """The classes that the linear readout may decide for, (classes,); None: all."""
@@ -318,6 +336,7 @@ class StopLearner:
         if self._has_copy:
             self.inference_network.reset_state()
         self._reset_segment()
+        self._in_segment = True
 
     def begin_window(self) -> None:
         """Start new statistics while the neurons go on as they are (unlabelled streams)."""
@@ -407,18 +426,19 @@ class StopLearner:
         UsageError
             If no `predict(x, trace=True)` came before, or there is no such class.
         """
-        if self._logits is None or not self._traced:
-            raise UsageError("learn follows predict(x, trace=True): without traces nothing learns")
-        if not 0 <= label < self.network.spec.classes:
+        logits = self._traced_logits("learn")
+        self._check_label(label)
+        if self._sums is not None:
             raise UsageError(
-                f"label {label!r}: the network has the classes 0 to {self.network.spec.classes - 1}"
+                "learn: bins of this segment await their label already; learn_late says it, for "
+                "all of them"
             )
         if not self._learned:
             self._learned_since = len(self._segment_bins) - 1
         if label != self._label:
             self._label = label
             self._register_label(label)
-            classes = self._logits.shape[1]
+            classes = logits.shape[1]
             self._target = self._loss_now.target(torch.tensor([label]), classes, self.dtype)
         self._learned += 1
         if self.spec.rule != "bptt" and self.spec.loss.applies_to(last=False):
@@ -426,16 +446,162 @@ class StopLearner:
             if self.spec.update == "step" and self._since_update >= self.spec.update_interval:
                 self._optimizer_step()
 
-    def _register_label(self, label: int) -> None:
-        """Count the segment's label; the loss compares the classes that `among` says."""
-        self.counts[label] += 1
-        self.last_segment[label] = now = self.last_segment.max() + 1
+    def _traced_logits(self, what: str) -> Tensor:
+        """The logits of the bin just predicted; raises UsageError where it cannot be learned."""
+        if self._logits is None or not self._traced:
+            raise UsageError(
+                f"{what} follows predict(x, trace=True): without traces nothing learns"
+            )
+        return self._logits
+
+    def _check_label(self, label: int) -> None:
+        if not 0 <= label < self.network.spec.classes:
+            raise UsageError(
+                f"label {label!r}: the network has the classes 0 to {self.network.spec.classes - 1}"
+            )
+
+    @property
+    def learns_late(self) -> bool:
+        """Whether labels teach that come when their segment is over."""
+        return self.spec.late != "off"
+
+    @_no_grad_flush_denormals
+    def await_label(self) -> int:
+        """Gather what the bin just predicted would teach under each label, which is to come.
+
+        Returns
+        -------
+        int
+            The number of the segment, for `learn_late`.
+
+        Raises
+        ------
+        UsageError
+            If late labels are off, no `predict(x, trace=True)` came before, or a bin of the
+            segment was learned.
+        """
+        if not self.learns_late:
+            raise UsageError(
+                'await_label: learner.late is "off"; set "readout", "last" or "all" for labels '
+                "that come when their segment is over"
+            )
+        logits = self._traced_logits("await_label")
+        if self._learned:
+            raise UsageError("await_label: the label of this segment is here, and was learned")
+        if self._sums is None:
+            self._sums = self._late.begin(self._number, self._losses_by_label())
+        if self.spec.loss.applies_to(last=False):
+            self._sums.add(logits)
+            self.bins_awaited += 1
+        return self._number
+
+    def learn_late(self, label: int, segment: int | None = None) -> bool:
+        """Learn the label of a segment whose bins awaited it.
+
+        Weights, thresholds and leaks move once, by the mean over its bins: at once, or, while a
+        segment is open, when that one ends. So nothing changes within a segment.
+
+        Parameters
+        ----------
+        label : int
+            The segment's class, from 0.
+        segment : int, optional
+            From `await_label`; by default the segment that is open, or the last one that waits.
+
+        Returns
+        -------
+        bool
+            Whether it teaches; False if the segment waits for no label, or no longer: only the
+            latest `late.MAX_KEPT` segments are kept.
+
+        Raises
+        ------
+        UsageError
+            If late labels are off or there is no such class.
+        DivergedError
+            As `end_segment`.
+        """
+        if not self.learns_late:
+            raise UsageError('learn_late: learner.late is "off"; set "readout", "last" or "all"')
+        self._check_label(label)
+        opened = None if self._sums is None else self._number
+        if segment is None:
+            segment = self._late.latest() if opened is None else opened
+        if segment is not None and segment == opened:
+            self._label = label
+            return True
+        if segment is None or not self._late.label(segment, label):
+            return False
+        if not self._in_segment:
+            self._check_sane(self._learn_arrived())
+        return True
+
+    def _losses_by_label(self) -> Losses:
+        """The loss under each label that the open segment may get."""
+        every = range(self.network.spec.classes)
         if self.spec.loss_classes == "all":
-            return
+            return [(self.spec.loss, every)]
+        sets: dict[tuple[int, ...], list[int]] = {}
+        for label in every:
+            sets.setdefault(self._compared(label), []).append(label)
+        return [(replace(self.spec.loss, classes=kept), of) for kept, of in sets.items()]
+
+    def _close_sums(self, sums: SegmentSums) -> float | None:
+        """The open segment is over: learn its label if that is here, else let it wait."""
+        if not self.spec.loss.applies_to(last=False):
+            assert self._logits is not None
+            sums.add(self._logits)
+            self.bins_awaited += 1
+        sums.finish()
+        self._sums = None
+        if self._label is not None:
+            return self._learn_sums(sums, self._label)
+        self._late.keep(sums)
+        return None
+
+    def _learn_arrived(self) -> float | None:
+        """Learn the late labels that are here; the mean loss of the last of them."""
+        loss = None
+        arrived, self._late.arrived = self._late.arrived, []
+        for sums, label in arrived:
+            loss = self._learn_sums(sums, label)
+        self._late.give_up_oldest()
+        return loss
+
+    @_no_grad_flush_denormals
+    def _learn_sums(self, sums: SegmentSums, label: int) -> float:
+        """Move what learns by what a segment teaches under this label; its mean loss."""
+        taught = sums.of(label)
+        self._register_label(label)
+        own = self.network.grads
+        parameters = self.network.parameters()
+        for name, grad in own.items():
+            if name in taught.grads:
+                grad.copy_(taught.grads[name]).div_(taught.losses)
+            else:  # it does not move, not even by what Adam remembers
+                parameters[name].grad = None
+        self._late.release(sums)
+        self._move_weights(label)
+        for name, grad in own.items():
+            parameters[name].grad = grad
+        if self._has_copy:
+            self._update_ema()
+        return taught.loss / taught.losses
+
+    def _register_label(self, label: int) -> None:
+        """Count the segment's label, and let the loss compare the classes that go with it."""
+        if self.spec.loss_classes != "all":
+            self._loss_now = replace(self.spec.loss, classes=self._compared(label))
+        self.counts[label] += 1
+        self.last_segment[label] = self.last_segment.max() + 1
+
+    def _compared(self, label: int) -> tuple[int, ...]:
+        """The classes, seen or recent, that the loss of a segment compares whose label this is."""
         among = self.counts > 0
         if self.spec.loss_classes == "recent":
-            among &= self.last_segment >= now - self.spec.recent_segments
-        self._loss_now = replace(self.spec.loss, classes=tuple(np.flatnonzero(among).tolist()))
+            among &= self.last_segment > self.last_segment.max() - self.spec.recent_segments
+        among[label] = True
+        return tuple(np.flatnonzero(among).tolist())
 
     def _backward_bin(self) -> None:
         """Send the error of the last bin down."""
@@ -470,6 +636,8 @@ class StopLearner:
     def end_segment(self) -> float | None:
         """Close the segment: move what waits to be moved. Mean loss, None if none learned.
 
+        Late labels that came meanwhile are learned too; without a loss of its own, it is theirs.
+
         Raises DivergedError where the loss is not finite, or a parameter is beyond RUNAWAY.
         """
         with torch.no_grad():
@@ -482,13 +650,23 @@ class StopLearner:
             self._optimizer_step()
         if self._has_copy and self._learned:
             self._update_ema()
+        self._in_segment = False
+        if self._sums is not None:
+            with torch.no_grad():
+                loss = self._close_sums(self._sums)
+        arrived = self._learn_arrived()
+        loss = arrived if loss is None else loss
+        self._check_sane(loss)
+        return loss
+
+    def _check_sane(self, loss: float | None) -> None:
+        """Raise DivergedError where the loss is not finite, or a parameter is beyond RUNAWAY."""
         sane = all(bool((p.abs() < RUNAWAY).all()) for p in self.network.parameters().values())
         if (loss is not None and not np.isfinite(loss)) or not sane:
             raise DivergedError(
                 f"loss {loss} after {self.updates} updates: parameters beyond {RUNAWAY:g} or not "
                 "finite; the scores up to here are kept; lower [learner] lr and lr_readout"
             )
-        return loss
 
     def scale_learning_rates(self, factor: float) -> None:
         """Learn at `factor` times the configured rates from now on; 1: as configured."""
@@ -504,18 +682,22 @@ class StopLearner:
         grads = self.network.grads if through_time else self.network.finish_grads()
         for grad in grads.values():
             grad.div_(self._since_update)
+        self._move_weights(self._label)
+        self._since_update = 0
+
+    def _move_weights(self, label: int | None) -> None:
+        """One step of the optimiser along the gradients; they are zero then."""
         weigh = self.spec.class_lr_decay or self.spec.other_class_lr_scale < 1.0
         rows = class_rows(self.network) if weigh else []
         before = [row.clone() for row in rows]
         self._optimizer.step()
         if rows:
             scale = class_lr_scale(
-                self.counts, self._label, self.spec.class_lr_decay, self.spec.other_class_lr_scale
+                self.counts, label, self.spec.class_lr_decay, self.spec.other_class_lr_scale
             )
             scale_moves(rows, before, scale)
         self.network.zero_grads()
         self.network.refresh()
-        self._since_update = 0
         self.updates += 1
 
     def _update_ema(self) -> None:
@@ -659,8 +841,8 @@ class StopLearner:
 
         Parameters and what they become, gradients, the optimiser's moments, neurons and traces,
         spike sums, and means and covariance of LDA, whether or not they were needed
-        yet, and two counts per class. Under rule "bptt" the bins of the segment so far come on top,
-        and grow.
+        yet, and two counts per class. With late labels also the sums of the open segment and of
+        all that may wait. Under rule "bptt" the bins of the segment so far come on top, and grow.
         """
         networks = [self.network, self.inference_network] if self._has_copy else [self.network]
         grads = sum(_bytes(g) for g in self.network.grads.values())
@@ -671,6 +853,8 @@ class StopLearner:
             held += sum(_bytes(p) for p in one.parameters().values())
             held += one.state_bytes() + one.derived_bytes()
         held += sum(_bytes(s) for s in self.inference_network.spikes())
+        if self.learns_late:
+            held += self._late.state_bytes()
         return held + self.lda.state_bytes(self.num_rate_features)
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 from streamstop.stop import _kernels as kernels
 
@@ -110,6 +111,48 @@ def add_gradients(
         if sums is not None:
             sums.add_(d_weight)
     return down if down is None or dtype is None else down.to(own)
+
+
+def add_gradients_apart(
+    geometry: Geometry,
+    delta: Tensor,
+    trace: Tensor,
+    weight: Tensor,
+    sums: Tensor | None,
+    need_input: bool,
+) -> Tensor | None:
+    r"""The gradients of one bin for several errors of its current, each added to sums of its own.
+
+    delta : (errors, out, \*out_plane).  trace : (1, \*in_shape).  sums : (errors, \*weight.shape).
+
+    All errors have the one trace, so that they are one product, with so many times the outputs.
+    Returns the errors of the input, (errors, \*in_shape), or None if not needed.
+    """
+    errors = len(delta)
+    if geometry.linear:
+        flat = delta.reshape(errors, -1)
+        if sums is not None:
+            sums.view(flat.numel(), -1).addr_(flat.flatten(), trace.flatten())
+        down = (flat @ weight.view(weight.shape[:2])) if need_input else None
+        return None if down is None else down.view(errors, *geometry.in_shape)
+    stride, pad, groups = geometry.stride, geometry.pad, geometry.groups
+    if sums is not None and groups == 1:
+        patches = functional.unfold(trace.contiguous(), geometry.kernel, 1, pad, stride)[0]
+        outputs = errors * delta.shape[1]
+        sums.view(outputs, -1).addmm_(delta.reshape(outputs, -1), patches.T)
+    elif sums is not None:
+        # Outputs of a group stay together: group by group, in each error after error.
+        of_groups = delta.unflatten(1, (groups, -1)).transpose(0, 1)
+        stacked = of_groups.reshape(1, -1, *delta.shape[2:])
+        size = (stacked.shape[1], *weight.shape[1:])
+        made = conv2d_weight(trace, size, stacked, stride, pad, 1, groups)
+        found = made.view(groups, errors, -1, *weight.shape[1:]).transpose(0, 1)
+        sums.add_(found.reshape(sums.shape))
+    if not need_input:
+        return None
+    size = (errors, *geometry.in_shape)
+    found_input: Tensor = conv2d_input(size, weight, delta, stride, pad, 1, groups)
+    return found_input
 
 
 class SparseProduct:

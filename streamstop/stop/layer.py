@@ -318,14 +318,22 @@ class SpikingLayer:
         kernels.pool()(self._state_rows[1], self._out_row, high, by, channels, mean)
         return self._out
 
-    def backward(self, g: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
+    def backward(
+        self, g: Tensor, grads: dict[str, Tensor], need_input: bool, *, apart: bool = False
+    ) -> Tensor | None:
         r"""The same bins' error: g (batch, \*out_shape) adds to `grads`, and goes on downwards.
 
         What it adds is whole once `flush_pending` was called.
+
+        apart : g are several errors of the one sample of the last bin, (errors, \*out_shape), and
+            `grads` have a sum for each of them, (errors, ...), whole at once.
+
         Returns the error of the layer's input, (batch, \*in_shape), or None if not needed.
         """
         if not grads and not need_input:
             return None
+        if apart:
+            return self.synapses.backward_apart(self.errors_apart(g, grads), grads, need_input)
         return self.synapses.backward(self.error(g, grads), grads, need_input)
 
     def error(self, g: Tensor, grads: dict[str, Tensor]) -> Tensor:
@@ -347,6 +355,39 @@ class SpikingLayer:
             self.neurons[1], by, self.neurons[0], number(1 / by**2), self._delta_row, self._sums,
         )  # fmt: skip
         return self._delta
+
+    def errors_apart(self, g: Tensor, sums: dict[str, Tensor]) -> Tensor:
+        r"""`error` for several errors of one sample: g (errors, \*out_shape), each to its sums."""
+        if self.spec.dropout and self.mask is not None:
+            g = g * self.mask
+        state, (channels, high, wide) = self.state, self.neurons
+        delta = self._apart(g, self.surrogate(state.v - self.theta)[0])
+        # Row by row of memory, all sums over a channel's neurons are one product.
+        rows = delta.view(len(g), channels, high * wide).transpose(0, 1)
+        trace_bias = state.trace_bias
+        if self._on_kernels:  # which keep it as a number
+            trace_bias = torch.full_like(self.leak, float(self._trace_biases[-1]))
+        traces = (trace_bias.expand_as(state.v), state.trace_theta - 1.0, state.trace_leak)
+        columns = torch.stack([one.reshape(channels, -1) for one in traces], 2)
+        bias, theta, leak = (rows @ columns).permute(2, 1, 0)
+        if "bias" in sums:
+            sums["bias"].add_(bias)
+        if "leak_logit" in sums:
+            sums["leak_logit"].add_(leak.sum(1))
+        if "log_theta" in sums and self.neuron.threshold_sharing == "neuron":
+            sums["log_theta"].addcmul_(delta, traces[1])
+        elif "log_theta" in sums:
+            sums["log_theta"].add_(theta.sum_to_size(len(g), *self.log_theta.shape))
+        return delta
+
+    def _apart(self, g: Tensor, phi: Tensor) -> Tensor:
+        r"""Errors of pooled spikes, (errors, \*out_shape), times phi, (\*neurons): row by row."""
+        by, (channels, high, wide) = self.spec.pool, self.out_shape
+        if by == 1 or self.spec.pooling == "max" or self.neurons[1:] != (high * by, wide * by):
+            return self._unpool(g).contiguous() * phi.contiguous()
+        cells = phi.reshape(channels, high, by, wide, by)
+        found = cells * (g / by**2).contiguous()[:, :, :, None, :, None]
+        return found.view(len(g), *self.neurons)
 
     def _error_by_torch(self, g: Tensor, grads: dict[str, Tensor]) -> Tensor:
         state = self._states
@@ -400,7 +441,8 @@ class SpikingLayer:
         if pool == 1:
             return g
         if self.spec.pooling == "max":
-            return functional.max_unpool2d(g, self._chosen, [pool, pool], output_size=[high, wide])
+            chosen = self._chosen.expand_as(g)
+            return functional.max_unpool2d(g, chosen, [pool, pool], output_size=[high, wide])
         g = functional.interpolate(g, scale_factor=float(pool)).div_(pool**2)
         if g.shape[2:] != (high, wide):  # rows that the pooling left out carry no error
             g = functional.pad(g, (0, wide - g.shape[3], 0, high - g.shape[2]))

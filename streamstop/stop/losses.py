@@ -4,7 +4,11 @@ A loss applies to every bin, or to the last bin of the window alone. In the seco
 goes down through the last bin only; what earlier bins did is in the traces. A leaky readout
 integrates the window by itself; a linear or spiking one does not.
 
-Guarantees: exact derivatives with respect to each sample's logits.
+Guarantees:
+
+- Exact derivatives with respect to each sample's logits.
+- A loss of every kind depends on the target alone beside the logits, and its derivative is a
+  function of the logits minus the target: affine in the label (`streamstop.learning.late`).
 """
 
 from __future__ import annotations
@@ -61,26 +65,39 @@ class Loss:
 
     def loss_and_grad(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The loss summed over the batch, (), and its derivative by the logits."""
+        return self._loss_and_grad(logits, target, each=False)
+
+    def losses_and_grads(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of one sample's logits, (1, classes), for each of the targets, (targets,
+        classes): (targets,), and the derivatives, (targets, classes).
+        """
+        return self._loss_and_grad(logits, targets, each=True)
+
+    def _loss_and_grad(self, logits: Tensor, target: Tensor, each: bool) -> tuple[Tensor, Tensor]:
         if not self.classes:
-            return self._loss_and_grad(logits, target)
+            return self._of_all(logits, target, each)
         kept = list(self.classes)
-        loss, of_kept = self._loss_and_grad(logits[:, kept], target[:, kept])
-        error = torch.zeros_like(logits)
+        loss, of_kept = self._of_all(logits[:, kept], target[:, kept], each)
+        error = torch.zeros_like(target)
         error[:, kept] = of_kept
         return loss, error
 
-    def _loss_and_grad(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _of_all(self, logits: Tensor, target: Tensor, each: bool) -> tuple[Tensor, Tensor]:
         if self.kind == "half_mse":
-            return _squares(logits, target)
+            return _squares(logits, target, each)
         log_probabilities = functional.log_softmax(logits, 1)
-        loss = -(target * log_probabilities).sum()
-        error = log_probabilities.detach().exp().sub_(target)
+        loss = -_summed(target * log_probabilities, each)
+        error = log_probabilities.detach().exp() - target
         if self.kind == "mean_ce_mse":
-            squares, away = _squares(logits, target)
+            squares, away = _squares(logits, target, each)
             return (loss + squares) / 2, error.add_(away).div_(2.0)
         return loss, error
 
 
-def _squares(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def _squares(logits: Tensor, target: Tensor, each: bool) -> tuple[Tensor, Tensor]:
     away = logits - target
-    return 0.5 * away.square().sum(), away
+    return 0.5 * _summed(away.square(), each), away
+
+
+def _summed(of_classes: Tensor, each: bool) -> Tensor:
+    return of_classes.sum(1) if each else of_classes.sum()

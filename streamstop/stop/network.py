@@ -13,7 +13,7 @@ is kept for `backward` grows with their number.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -36,6 +36,9 @@ Rule = Literal["stop", "ottt", "sltt", "bptt"]
 SLTT (Meng et al., ICCV 2023), which has no traces; backpropagation through time, by autograd."""
 
 TRACES: dict[Rule, Traces] = {"stop": "stop", "ottt": "stop", "sltt": "sltt", "bptt": "none"}
+
+Sums = dict[str, dict[str, Tensor]]
+"""Sums of gradients by what holds a parameter and the parameter's name there."""
 
 LETTERS = {"weight": "w", "bias": "w", "scale": "w", "log_theta": "t", "leak_logit": "l"}
 """Which letter of `learn` moves which parameter; what is not here no gradient moves."""
@@ -179,7 +182,7 @@ class Network:
         self._make_grads()
 
     def _make_grads(self) -> None:
-        self._grads: dict[str, dict[str, Tensor]] = {}
+        self._grads: Sums = {}
         for name, holder in self._holders().items():
             # The readout's weights and biases always learn; a skip's bias is its neurons' twice.
             letters = self._learn + ("w" if name == "readout" else "")
@@ -334,27 +337,66 @@ class Network:
         self.features = x.mean((2, 3)) if self.spec.global_average else x.flatten(1)
         return self.readout.forward(self.features, kept)
 
-    def backward(self, error: Tensor) -> None:
+    def backward(self, error: Tensor, apart: Sums | None = None) -> None:
         """Add the gradients of the bins of the last `forward`, given error = dloss/dlogits, (batch,
         classes) or (bins * batch, classes).
+
+        apart : sums of `sums_apart` that are added to, not `grads`: of several errors of the last
+            bin's one sample, (errors, classes), each has its own.
         """
-        learns = any(grads for name, grads in self._grads.items() if name != "readout")
-        g = self.readout.backward(error, self._grads["readout"], learns)
+        several, into = apart is not None, self._grads if apart is None else apart
+        taught = [i for i, name in enumerate(self._stage_names) if self._learns_in(name, into)]
+        g = self.readout.backward(error, into["readout"], bool(taught), apart=several)
         if g is None:
             return  # the readout alone learns
         if self.spec.global_average:  # each neuron of a channel has the same weight in its mean
             g = (g / self._plane)[:, :, None, None].expand(-1, *self.stages[-1].out_shape)
-        for i in range(len(self.stages) - 1, -1, -1):
+        for i in range(len(self.stages) - 1, min(taught) - 1, -1):
             assert g is not None
             stage, name = self.stages[i], self._stage_names[i]
             g = g.reshape(-1, *stage.out_shape)
+            need_input = i > min(taught)
             if isinstance(stage, ResidualBlock):
-                below = {k: self._grads[f"{name}.{k}"] for k in stage.parts}
+                below = {k: into[f"{name}.{k}"] for k in stage.parts}
                 if stage.shortcut is not None:
-                    below["skip"] = self._grads[f"{name}.skip"]
-                g = stage.backward(g, below, need_input=i > 0)
+                    below["skip"] = into[f"{name}.skip"]
+                g = stage.backward(g, below, need_input, apart=several)
             else:
-                g = stage.backward(g, self._grads[name], need_input=i > 0)
+                g = stage.backward(g, into[name], need_input, apart=several)
+
+    def _learns_in(self, stage: str, grads: Sums) -> bool:
+        return any(found and name.partition(".")[0] == stage for name, found in grads.items())
+
+    def sums_apart(
+        self,
+        errors: int,
+        *,
+        stages: int,
+        without: Collection[str] = (),
+        device: str | None = None,
+    ) -> Sums:
+        """Zeros for so many errors of one sample, for `backward`: by holder and parameter,
+        (errors, ...).
+
+        stages : how many of the uppermost have them beside the readout, a residual block being one.
+        without : parameters of the readout that have none.  device : the network's by default.
+        """
+        taught = self._stage_names[max(len(self.stages) - stages, 0) :]
+        return {
+            name: {
+                key: grad.new_zeros((errors, *grad.shape), device=device or grad.device)
+                for key, grad in grads.items()
+                if (key not in without if name == "readout" else name.partition(".")[0] in taught)
+            }
+            for name, grads in self._grads.items()
+        }
+
+    def finish_sums(self, sums: Sums) -> None:
+        """`finish_grads` for the sums of every error, with the parameters as they are now."""
+        for name, holder in self._holders().items():
+            errors = max((len(one) for one in sums[name].values()), default=0)
+            for i in range(errors):
+                holder.finish_grads({key: one[i] for key, one in sums[name].items()})
 
     def folded(self) -> tuple[NetworkSpec, dict[str, Tensor]]:
         """The same network without batch normalisation: what it is then, and its parameters.

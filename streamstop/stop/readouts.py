@@ -118,11 +118,18 @@ class Readout:
             self.trace_bias.fill_(1.0)
         self.v = self.v * self.leak + current
 
-    def backward(self, error: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
+    def backward(
+        self, error: Tensor, grads: dict[str, Tensor], need_input: bool, *, apart: bool = False
+    ) -> Tensor | None:
         """The same bins' error of the logits, (batch, classes), adds to `grads`; that of the
         features.
+
+        apart : several errors of the one sample of the last bin, (errors, classes), each of which
+            adds to sums of its own, (errors, ...).
         """
-        if not self.leaky:
+        if apart:
+            self._add_apart(error, grads)
+        elif not self.leaky:
             if "weight" in grads:
                 grads["weight"].addmm_(error.T, self.trace)
                 grads["bias"].add_(error.sum(0))
@@ -134,6 +141,15 @@ class Readout:
             if "leak_logit" in grads:
                 grads["leak_logit"].add_((error * trace_leak).sum())
         return error @ self.weight if need_input else None
+
+    def _add_apart(self, errors: Tensor, sums: dict[str, Tensor]) -> None:
+        trace = self._traces[0] if self.leaky else self.trace
+        if "weight" in sums:
+            sums["weight"].view(errors.numel(), -1).addr_(errors.flatten(), trace[0])
+        if "bias" in sums:
+            sums["bias"].add_(errors * self._traces[2] if self.leaky else errors)
+        if "leak_logit" in sums:
+            sums["leak_logit"].addmv_(errors, self._traces[1][0])
 
     def flush_pending(self, grads: dict[str, Tensor]) -> None:
         """Nothing is gathered on the way."""
@@ -192,9 +208,11 @@ class SpikingReadout:
         """Spikes (batch, classes) of one bin's features (batch, features)."""
         return self.layer.forward(features[:, :, None, None], traces).flatten(1).clone()
 
-    def backward(self, error: Tensor, grads: dict[str, Tensor], need_input: bool) -> Tensor | None:
+    def backward(
+        self, error: Tensor, grads: dict[str, Tensor], need_input: bool, *, apart: bool = False
+    ) -> Tensor | None:
         """The error of the spikes, (batch, classes), as a layer takes it."""
-        down = self.layer.backward(error[:, :, None, None], grads, need_input)
+        down = self.layer.backward(error[:, :, None, None], grads, need_input, apart=apart)
         return None if down is None else down.flatten(1)
 
     def flush_pending(self, grads: dict[str, Tensor]) -> None:

@@ -83,22 +83,29 @@ class ResidualBlock:
         return inner + (x if way is None else way.forward(x, traces))
 
     def backward(
-        self, g: Tensor, grads: dict[str, dict[str, Tensor]], need_input: bool
+        self,
+        g: Tensor,
+        grads: dict[str, dict[str, Tensor]],
+        need_input: bool,
+        *,
+        apart: bool = False,
     ) -> Tensor | None:
         r"""The same bin's error g (batch, \*out_shape), down both paths.
 
-        grads : by the part's name, and "skip" for `shortcut`.
+        grads : by the part's name, and "skip" for `shortcut`.  apart : as in `SpikingLayer`.
         """
         a, b = self.parts["a"], self.parts["b"]
-        delta = b.error(g, grads["b"])
-        middle = b.synapses.backward(delta, grads["b"], True)
+        delta = (b.errors_apart if apart else b.error)(g, grads["b"])
+        into = b.synapses.backward_apart if apart else b.synapses.backward
+        middle = into(delta, grads["b"], True)
         assert middle is not None
-        down = a.backward(middle, grads["a"], need_input)
+        down = a.backward(middle, grads["a"], need_input, apart=apart)
         if self.spec.residual == "add":
             way = self.parts.get("way")
-            around = g if way is None else way.backward(g, grads["way"], need_input)
+            around = g if way is None else way.backward(g, grads["way"], need_input, apart=apart)
         elif self.shortcut is None:
             around = delta
         else:
-            around = self.shortcut.backward(delta, grads["skip"], need_input)
+            aside = self.shortcut.backward_apart if apart else self.shortcut.backward
+            around = aside(delta, grads["skip"], need_input)
         return None if down is None or around is None else down + around

@@ -35,6 +35,7 @@ from streamstop.stop._products import (
     Geometry,
     SparseProduct,
     add_gradients,
+    add_gradients_apart,
     multiply,
     multiply_in,
 )
@@ -257,6 +258,16 @@ class Synapses:
             self._defer(delta, grads)
             learns = False
         return self._errors(delta, self._traces, weight, grads if learns else {}, need_input)
+
+    def backward_apart(
+        self, delta: Tensor, sums: dict[str, Tensor], need_input: bool
+    ) -> Tensor | None:
+        r"""Several errors of the last bin's one sample, (errors, out, \*out_plane): each adds to
+        `sums` of its own, (errors, ...). Neither batch normalisation nor constant input.
+        """
+        assert self.normalisation is None and self._current is None
+        weights = sums.get("weight")
+        return add_gradients_apart(self.geometry, delta, self.trace, self.used, weights, need_input)
 
     def _defer(self, delta: Tensor, grads: dict[str, Tensor]) -> None:
         """Keep this bin's trace and error; apply all that are kept once there is no room."""

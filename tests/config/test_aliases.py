@@ -73,6 +73,23 @@ def test_a_recipe_of_a_newer_schema_is_refused(tmp_path) -> None:
         load_config(recipe)
 
 
+@pytest.mark.parametrize("schema", range(1, SCHEMA + 1))
+def test_what_a_schema_added_is_as_before_in_older_recipes_unless_they_say(
+    tmp_path, schema
+) -> None:
+    added = {
+        where: value for n in range(schema + 1, SCHEMA + 1) for where, value in ADDED[n].items()
+    }
+    path = tmp_path / "recipe.toml"
+    path.write_text(f"schema = {schema}\n[run]\nseed = 3\n")
+    config = load_config(path)
+    for (section, key), value in added.items():
+        validate(SECTIONS[section], section, key, value, "a test")
+        assert getattr(getattr(config, section), key) == value
+    path.write_text(f'schema = {schema}\n[learner]\nlate = "last"\n')
+    assert load_config(path).learner.late == "last"
+
+
 def test_a_section_keeps_the_value_of_the_new_name() -> None:
     found = current_section("network", {"theta": 1, "threshold_init": 2, "channels": [3]})
     assert found == {"threshold_init": 2, "channels": [3]}

@@ -130,6 +130,30 @@ def test_learning_is_counted_by_hand():
     assert found == expected | {"bins_taught": 2, "updates": 1}
 
 
+@pytest.mark.parametrize("late", ["readout", "last", "all"])
+def test_late_labels_are_counted_by_hand(late):
+    """Of two layers, for each of 3 labels; of the readout for two."""
+    layers = (LayerSpec("conv", 2), LayerSpec("linear", 5))
+    learner = StopLearner(NetworkSpec((1, 4, 4), layers, 3), LearnerSpec(late=late))
+    operations = SynapticOperations(learner)
+    learner.begin_segment()
+    for _ in range(2):
+        learner.predict(torch.rand(1, 1, 4, 4), trace=True)
+        operations.bin()
+        learner.await_label()
+    learner.end_segment()
+    assert learner.learn_late(0)
+    conv, linear, readout = 2 * 9 * 16, 5 * 32, 3 * 5
+    one_label = {
+        "readout": 3,
+        "last": 3 + readout + (linear + 4 * 5),
+        "all": 3 + readout + (linear + 4 * 5) + linear + (conv + 4 * 32),
+    }[late]
+    found = operations.as_dict()["learning_operations"]
+    assert found["late_gradients"] == 3 * one_label + 2 * readout
+    assert (found["bins_taught"], found["updates"]) == (0, 1)
+
+
 def test_what_answers_is_counted_and_a_shadows_twin_is_learnings():
     learner = StopLearner(CONV, LearnerSpec(update="step"))
     operations = SynapticOperations(learner)

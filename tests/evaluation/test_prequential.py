@@ -8,9 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from streamstop.errors import DivergedError
 from streamstop.evaluation.prequential import MAX_WAITING, PrequentialProtocol, ScoredSegment
 from streamstop.events.labels import Segment
+from streamstop.learning.late import MAX_KEPT
 from streamstop.learning.learner import LearnerSpec, StopLearner
 from streamstop.stop.layer import LayerSpec
 from streamstop.stop.network import NetworkSpec
@@ -25,6 +29,14 @@ UPDATES = {
     "step": LearnerSpec(update="step", lr=1e-2, lr_readout=5e-2),
     "slow": LearnerSpec(lr=1e-2, lr_readout=5e-2, ema_decay=0.5),
 }
+
+LATE = {
+    "late": replace(UPDATES["segment"], late="all"),
+    "late, step": replace(UPDATES["step"], late="all"),
+    "late, slow": replace(UPDATES["slow"], late="last"),
+    "late, readout": replace(UPDATES["segment"], late="readout"),
+}
+"""They learn from labels that come when their segment is over."""
 
 
 class Record(NamedTuple):
@@ -76,6 +88,8 @@ def flipped(labels: list[int], i: int) -> list[int]:
 CASES = [
     *((name, decide, None) for name in UPDATES for decide in ("linear", "lda", "auto")),
     *((name, "auto", delay) for name in UPDATES for delay in (0, 45_000, 100_000, 250_000)),
+    *((name, "auto", delay) for name in LATE for delay in (100_000, 250_000)),
+    ("late, step", "linear", 45_000),
 ]
 
 
@@ -85,7 +99,7 @@ def test_a_label_changes_nothing_said_before_it_arrives(update, decide, delay_us
     and not its own segment's decision."""
     labels, i = labels_of(9), 3
     one, other = (
-        run(each, UPDATES[update], decide=decide, delay_us=delay_us)
+        run(each, (UPDATES | LATE)[update], decide=decide, delay_us=delay_us)
         for each in (labels, flipped(labels, i))
     )
     arrival = (i + 1) * SEGMENT_US if delay_us is None else i * SEGMENT_US + delay_us
@@ -138,6 +152,141 @@ def test_a_label_after_its_segment_teaches_only_what_keeps_the_segments_features
     assert record.test.learner.lda.counts.sum() == 4
     assert record.test.unscored == 2  # labels still on their way when the stream ended
     assert record.test.scores.bins.total == 6 * BINS
+
+
+def predictions_of(record: Record, name: str) -> list[int | None]:
+    return [v.predictions[name] for _, v in record.verdicts]
+
+
+@pytest.mark.parametrize("delay_us", [100_000, 150_000, 250_000])
+@pytest.mark.parametrize("update", LATE)
+def test_a_late_label_moves_no_weights_while_a_segment_is_open(update, delay_us):
+    """It comes within another segment, whose bins the linear readout predicts as without it."""
+    labels, i = labels_of(9), 3
+    one, other = (
+        run(each, LATE[update], decide="linear", delay_us=delay_us)
+        for each in (labels, flipped(labels, i))
+    )
+    arrival = i * SEGMENT_US + delay_us
+    over = -(-arrival // SEGMENT_US) * SEGMENT_US  # the end of the segment that is open then
+    early, late = (
+        [[b for b in r.bins if (b[0] < over) == before] for r in (one, other)]
+        for before in (True, False)
+    )
+    assert early[0] == early[1]
+    assert late[0] != late[1]  # and it is felt after that
+
+
+@pytest.mark.parametrize("late", ["readout", "last", "all"])
+@pytest.mark.parametrize("update", ["segment", "slow"])
+def test_a_label_at_the_end_of_its_segment_teaches_what_it_had_taught_bin_by_bin(update, late):
+    """The same protocol but for when the label is here: every later prediction is the same."""
+    spec = replace(UPDATES[update], late=late)
+    labels = labels_of(12)
+    known = run(labels, spec, decide="linear")
+    told = run(labels, spec, decide="linear", delay_us=SEGMENT_US)
+    assert told.learned == []
+    names = {"frozen_features_linear", "frozen_features_lda", "initial_network"}
+    names |= {"linear", "lda"} if late == "all" else set()
+    for name in sorted(names):
+        assert predictions_of(told, name) == predictions_of(known, name), name
+    if late == "all":
+        assert told.bins == known.bins
+        for key, value in known.test.learner.network.parameters().items():
+            torch.testing.assert_close(
+                told.test.learner.network.parameters()[key], value, rtol=1e-3, atol=1e-4
+            )
+    assert told.test.unlearned == 0
+
+
+def test_what_waits_too_long_is_scored_and_counted_as_unlearned():
+    """Two segments that are over may wait, and at 450 ms four do."""
+    record = run(labels_of(9), LATE["late"], delay_us=450_000)
+    assert len(record.verdicts) + record.test.unscored == 9
+    assert record.test.unlearned == len(record.verdicts) == 5
+    assert record.test.learner.updates == 0
+    record = run(labels_of(9), LATE["late"], delay_us=250_000)
+    assert (record.test.unlearned, record.test.unscored) == (0, 2)
+    assert record.test.learner.updates == len(record.verdicts) == 7
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    delay_us=st.integers(SEGMENT_US, 6 * SEGMENT_US),
+    segments=st.integers(1, 8),
+    update=st.sampled_from(sorted(LATE)),
+)
+def test_every_segment_teaches_once_or_is_counted(delay_us, segments, update):
+    """Learned, unlearned or without a label: nothing else can happen to it, and no weight moves
+    for another reason."""
+    record = run(labels_of(segments), LATE[update], delay_us=delay_us)
+    test = record.test
+    assert test.learner.updates + test.unlearned + test.unscored == segments
+    assert int(test.learner.counts.sum()) == test.learner.updates
+    assert test.frozen.updates == test.learner.updates
+    if delay_us <= (1 + MAX_KEPT) * SEGMENT_US:
+        assert test.unlearned == 0
+
+
+def test_a_label_within_the_last_bin_teaches_nothing_and_is_counted():
+    record = run(labels_of(4), LATE["late"], delay_us=95_000)
+    assert record.test.unlearned == len(record.verdicts) == 4
+    record = run(labels_of(4), LATE["late"], delay_us=85_000)
+    assert record.test.unlearned == 0
+    assert record.test.learner.updates == 4
+
+
+def test_a_label_with_the_streams_end_teaches_nothing():
+    test = PrequentialProtocol(
+        StopLearner(NETWORK, LATE["late"]), None, ("a", "b", "c"), delay_us=SEGMENT_US + BIN_US
+    )
+    test.begin_segment(Segment(0, SEGMENT_US, 0))
+    for j in range(BINS):
+        test.step(torch.ones(1, 2, 4, 4), np.ones((2, 4, 4), np.int32), j * BIN_US)
+    assert test.end_segment(SEGMENT_US) == []
+    assert len(test.close(SEGMENT_US + BIN_US)) == 1
+    assert (test.unlearned, test.unscored, test.learner.updates) == (1, 0, 0)
+
+
+def test_between_segments_a_late_label_moves_the_weights_at_once():
+    test = PrequentialProtocol(
+        StopLearner(NETWORK, LATE["late"]), None, ("a", "b", "c"), delay_us=SEGMENT_US + BIN_US
+    )
+    test.begin_segment(Segment(0, SEGMENT_US, 0))
+    for j in range(BINS):
+        test.step(torch.ones(1, 2, 4, 4), np.ones((2, 4, 4), np.int32), j * BIN_US)
+    assert test.end_segment(SEGMENT_US) == []
+    assert test.score_arrived(SEGMENT_US) == []
+    assert test.learner.updates == 0
+    assert [v.index for v in test.score_arrived(SEGMENT_US + BIN_US)] == [0]
+    assert (test.learner.updates, test.unlearned) == (1, 0)
+
+
+def test_segments_scored_when_a_late_label_diverges_are_not_lost():
+    spec = replace(LATE["late"], lr=1e9, lr_readout=1e9)
+    test = PrequentialProtocol(
+        StopLearner(NETWORK, spec), None, ("a", "b", "c"), delay_us=SEGMENT_US + BIN_US
+    )
+    test.begin_segment(Segment(0, SEGMENT_US, 0))
+    for j in range(BINS):
+        test.step(torch.ones(1, 2, 4, 4), np.ones((2, 4, 4), np.int32), j * BIN_US)
+    test.end_segment(SEGMENT_US)
+    with pytest.raises(DivergedError):
+        test.score_arrived(SEGMENT_US + BIN_US)
+    assert [v.index for v in test.undelivered] == [0]
+    assert test.close(SEGMENT_US + BIN_US) == []
+
+
+def test_with_late_labels_on_random_labels_the_score_is_chance():
+    """Two runs of 60 segments: chance is 1/3, its standard deviation 0.043."""
+    hits: dict[str, list[bool]] = {}
+    for seed in range(2):
+        record = run(labels_of(60, seed), LATE["late, step"], delay_us=150_000)
+        for _, verdict in record.verdicts:
+            for name, answer in verdict.predictions.items():
+                hits.setdefault(name, []).append(answer == verdict.segment.label)
+    for name, found in hits.items():
+        assert np.mean(found) < 1 / 3 + 4 * 0.043, (name, np.mean(found))
 
 
 def test_no_more_than_256_segments_wait():

@@ -27,6 +27,7 @@ MODES = {
     "slow": ("learner.ema_decay=0.5",),
     "delayed": ("labels.arrival=delayed", "labels.delay_us=50000"),
     "late": ("labels.arrival=delayed", "labels.delay_us=250000"),
+    "late, learned": ("labels.arrival=delayed", "labels.delay_us=250000", "learner.late=all"),
 }
 
 
@@ -53,11 +54,12 @@ def test_every_bin_is_an_execution_and_what_it_learned_is_counted(monkeypatch, t
     effective = found["synaptic_operations"]
     assert effective["dense"] == dense
     assert 0 < effective["effective_macs"] + effective["effective_acs"] < dense
-    taught = {"delayed": 60, "late": 0}.get(mode, 120)
+    taught = {"delayed": 60, "late": 0, "late, learned": 0}.get(mode, 120)
     assert learned["bins_taught"] == taught
-    assert learned["updates"] == {"step": 48, "late": 0}.get(mode, 12)
+    assert learned["updates"] == {"step": 48, "late": 0, "late, learned": 10}.get(mode, 12)
     assert (learned["forward"] > 0) is (mode in ("step", "slow"))
-    assert (learned["total"] > 0) is (taught > 0)
+    assert (learned["total"] > 0) is (taught > 0 or mode == "late, learned")
+    assert ("late_gradients" in learned) is (mode == "late, learned")
 
 
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES.keys())
@@ -230,6 +232,8 @@ ENDINGS = {
     "labels beyond the stream": ((), 40, None),
     "delayed, complete": (MODES["late"], 12, None),
     "delayed, interrupted": (MODES["late"], 12, 5),
+    "learned late, complete": (MODES["late, learned"], 12, None),
+    "learned late, diverged": ((*MODES["late, learned"], "learner.lr=1e30"), 12, None),
     "interrupted": ((), 12, 5),
     "diverged": (("learner.lr=1e30",), 12, None),
 }
@@ -252,6 +256,12 @@ def test_every_segment_is_a_row_or_unscored(monkeypatch, tmp_path, sets, labelle
     assert summary["n_segments"] == rows == np.sum(summary["confusion"])
     assert summary["n_segments"] + summary["segments_unscored"] == labelled
     assert rows > 0
+    if "learner.late=all" in sets:
+        assert summary["protocol"]["late"] == "all"
+        assert summary["segments_unlearned"] == 0
+    else:
+        assert "late" not in summary["protocol"]
+        assert "segments_unlearned" not in summary
 
 
 def test_ctrl_c_at_any_moment_loses_no_event(monkeypatch, tmp_path):

@@ -62,12 +62,19 @@ IMMEDIATE = (
     "Immediate: the label of a bin is available right after the bin was predicted, as in a "
     "recorded data set."
 )
-ARRIVAL = {
-    "immediate": IMMEDIATE,
-    "delayed": "Delayed: the label of a segment arrives late, for example from a keyboard. The "
-    "segment is scored once, when its label arrives, on what was predicted until then. STOP learns "
-    "from the bins after that; a label that arrives after its segment trains only the LDA readout.",
+DELAYED = (
+    "Delayed: the label of a segment arrives late, for example from a keyboard. The segment is "
+    "scored once, when its label arrives, on what was predicted until then. STOP learns from the "
+    "bins after that; a label that arrives after its segment trains "
+)
+ARRIVAL = {"immediate": IMMEDIATE, "delayed": f"{DELAYED}only the LDA readout."}
+LATE = {
+    "readout": "the readout",
+    "last": "the readout and the last hidden layer",
+    "all": "all layers of the network that learn",
 }
+"""What a label trains that arrives after its segment, beside the LDA readout."""
+
 FROZEN = (
     "None: the network is frozen. Weights, thresholds, leaks and readout do not change; labels are "
     "used to score the network and to train the baselines."
@@ -310,8 +317,8 @@ def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:
         for key, value in snapshot.protocol.items()
         if key != "frozen"
     }
-    evaluation, arrival, update, readout = (
-        terms.pop(key, "") for key in ("evaluation", "arrival", "update", "decision")
+    evaluation, arrival, update, readout, late = (
+        terms.pop(key, "") for key in ("evaluation", "arrival", "update", "decision", "late")
     )
     rows = []
     if snapshot.trained:
@@ -328,7 +335,7 @@ def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:
                 text = FROZEN_EVALUATION if snapshot.frozen else PRETRAINED_EVALUATION
             rows.append(("Evaluation", text))
         if arrival:
-            rows.append(("Labels", ARRIVAL.get(arrival, arrival)))
+            rows.append(("Labels", _late_labels(late) if late else ARRIVAL.get(arrival, arrival)))
         if snapshot.frozen:
             rows.append(("Updates", FROZEN))
         elif update == "segment":
@@ -349,6 +356,13 @@ def protocol(snapshot: Snapshot) -> list[tuple[str, str]]:
         "drift_alarms": bool(snapshot.scenario.alarms),
     }
     return rows + [_term(k, v) for k, v in terms.items() if not idle.get(k)]
+
+
+def _late_labels(late: str) -> str:
+    return (
+        f"{DELAYED}the LDA readout and {LATE.get(late, late)}, as if it had been known from the "
+        "segment's start. The weights then change when no segment is open."
+    )
 
 
 def _term(key: str, value: str) -> tuple[str, str]:

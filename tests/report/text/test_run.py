@@ -234,3 +234,12 @@ def test_terms_of_the_protocol_have_units_and_idle_ones_are_left_out(fake_run: M
     late = {"update": "step", "arrival": "delayed", "update_interval": 3, "delay_us": 1_500_000}
     content = dict(run_text.protocol(load_snapshot(fake_run(overrides={"protocol": late}))))
     assert (content["Update interval"], content["Delay"]) == ("3", f"1.5{NBSP}s")
+    assert content["Labels"].endswith("trains only the LDA readout.")
+
+
+@pytest.mark.parametrize(("late", "part"), run_text.LATE.items())
+def test_what_late_labels_train_is_said(fake_run: MakeRun, late: str, part: str) -> None:
+    terms = {"update": "segment", "arrival": "delayed", "delay_us": 1_500_000, "late": late}
+    content = dict(run_text.protocol(load_snapshot(fake_run(overrides={"protocol": terms}))))
+    assert f"trains the LDA readout and {part}, as if it had been known" in content["Labels"]
+    assert "Late" not in content

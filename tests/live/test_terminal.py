@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from helpers.snapshots import CLASSES, a_snapshot
+from helpers.snapshots import CLASSES, a_picture, a_snapshot
 from helpers.terminal import Screen
 
 pytest.importorskip("textual")
@@ -118,8 +119,15 @@ def test_without_colours_on_and_off_differ(monkeypatch: pytest.MonkeyPatch) -> N
         picture = picture_of(view)
         assert "░" in picture
         assert "█" in picture
+        assert "█ ON ░ OFF" in seen(view)
+
+    only_off = a_picture(1) * np.array([1, 0], np.uint8)[:, None, None]
+
+    async def check_off(view: TerminalView, pilot: Any) -> None:
+        assert set(picture_of(view)) == {" ", "░", "\n"}
 
     with_view(Feed(a_snapshot(label="rock")), (80, 24), check)
+    with_view(Feed(a_snapshot(picture=only_off)), (80, 24), check_off)
 
 
 def test_long_names_are_shown_whole() -> None:

@@ -259,7 +259,7 @@ class TerminalView(App[None]):
         put("bars", panels.probabilities(now, right, room.bars))
         put("accuracy", panels.accuracy(now, right, room.curve))
         put("layers", panels.layers(now, right, room.layers))
-        put("health", panels.health(now))
+        put("health", panels.health(now, plain=self.no_color))
         put("confusion", panels.confusion(now, right, room.confusion))
         put("labels", panels.labels(now, right, room.labels))
 
@@ -285,7 +285,8 @@ class TerminalView(App[None]):
         base.set_class(height >= ROOMY, "roomy")
         rows = max(height - 3, 1)
         picture, _ = shown_size(shown.picture.shape, width, rows)
-        column = min(max(width - picture, RIGHT_LEAST), RIGHT_MOST)
+        least = max(RIGHT_LEAST, width // 3)
+        column = min(max(width - picture, least), max(RIGHT_MOST, least))
         panel = base.query_one("#right")
         if panel.styles.width is None or panel.styles.width.value != column:
             panel.styles.width = column

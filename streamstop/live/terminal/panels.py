@@ -239,13 +239,13 @@ def layers(snapshot: Snapshot, width: int, rows: int) -> Text:
     return text
 
 
-def health(snapshot: Snapshot) -> Text:
-    """Rates, times, queue, memory, and what became of the events."""
+def health(snapshot: Snapshot, *, plain: bool = False) -> Text:
+    """Rates, times, queue, memory, and what became of the events; plain: without colours."""
     text = Text(overflow="fold")
     text.append("events   ", "bold")
     text.append(f"{_rate(snapshot.events_hz):<12}")
-    for name, colour in (("ON", ON), ("OFF", OFF)):
-        text.append("■ ", "rgb({},{},{})".format(*colour))
+    for name, colour, mark in (("ON", ON, "█"), ("OFF", OFF, "░")):
+        text.append(f"{mark if plain else '■'} ", "rgb({},{},{})".format(*colour))
         text.append(f"{name} ", DIM)
     for name, both in (("step", snapshot.step_ms), ("latency", snapshot.latency_ms)):
         if both is not None:

@@ -145,6 +145,21 @@ def test_long_names_are_shown_whole() -> None:
     with_view(Feed(one), (80, 24), check)
 
 
+def test_panels_stay_where_they_are_whatever_is_predicted() -> None:
+    feed = Feed(a_snapshot(1))
+
+    async def check(view: TerminalView, pilot: Any) -> None:
+        places = set()
+        for number, name in enumerate(("paper", "scissors", "schön", "a long name of a class", "")):
+            feed.show(a_snapshot(number + 2, prediction=name))
+            view.refresh_now()
+            await pilot.pause()
+            places.add(view.query_one("#bars").region)
+        assert len(places) == 1
+
+    with_view(feed, (80, 24), check)
+
+
 def test_classes_without_room_are_counted() -> None:
     names = tuple(f"class {i}" for i in range(12))
     p = tuple(i / 66 for i in range(12))
@@ -322,7 +337,8 @@ def test_large_letters() -> None:
     assert len(lines) == 4
     assert len(set(map(len, lines))) == 1
     assert largest("rock", 60, 8) == large("rock", 2)
-    assert largest("rock", 20, 8) is None
+    assert largest("rock", 20, 8) == large("rock", 0)
+    assert largest("rock", 14, 8) is None
     assert large("é") is None
 
 

@@ -115,7 +115,8 @@ def prediction(snapshot: Snapshot, width: int, rows: int) -> Text:
 def _centred(lines: list[str], width: int, rows: int, style: str) -> Text:
     lines = lines[:rows]
     text = Text(no_wrap=True)
-    text.append("\n" * ((rows - len(lines)) // 2))
+    above = (rows - len(lines)) // 2
+    text.append("\n" * above)
     widest = max(map(cell_len, lines))
     for line in lines:
         # Lines of large letters are of one length; those of a name are centred one by one.
@@ -123,6 +124,7 @@ def _centred(lines: list[str], width: int, rows: int, style: str) -> Text:
         text.append(" " * max(left, 0))
         text.append(line, style)
         text.append("\n")
+    text.append("\n" * (rows - above - len(lines)))  # so that panels below stay where they are
     text.right_crop(1)
     return text
 

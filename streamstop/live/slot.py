@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
-from typing import Self
+from typing import Any, Self
 
 from streamstop.pipeline.snapshot import MAX_BYTES, Snapshot
 
@@ -33,10 +33,10 @@ class Slot:
 
     def __init__(self, name: str | None = None) -> None:
         self._owns = name is None
-        self._memory = SharedMemory(name, create=name is None, size=_HEAD.size + MAX_BYTES)
-        if not self._owns:
-            # Who made it removes it; the tracker would do so when any process that uses it ends.
-            resource_tracker.unregister(f"/{self._memory.name.lstrip('/')}", "shared_memory")
+        if name is None:
+            self._memory = SharedMemory(create=True, size=_HEAD.size + MAX_BYTES)
+        else:
+            self._memory = _opened(name)
         self._seen = 0
 
     @property
@@ -87,3 +87,21 @@ class Slot:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _opened(name: str) -> SharedMemory:
+    """Memory that another slot made, and will remove.
+
+    Before Python 3.13, opening it registers it for removal as making it does. Processes started by
+    multiprocessing share that register, so an entry that is taken back would be its maker's.
+    """
+    register = resource_tracker.register
+    resource_tracker.register = _registers_nothing
+    try:
+        return SharedMemory(name)
+    finally:
+        resource_tracker.register = register
+
+
+def _registers_nothing(name: Any, rtype: str) -> None:
+    """In place of the tracker's `register`."""

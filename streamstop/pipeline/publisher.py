@@ -6,6 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,7 @@ class SnapshotPublisher:
         self._due_s = -math.inf
         self._number = 0
         self._picture: np.ndarray | None = None
+        self._zero_us: int | None = None  # where the stream begins, in the time of the labels
         self._rates: deque[tuple[int, int]] = deque(maxlen=_RATE_BINS)
         self._history: deque[float] = deque(maxlen=MAX_HISTORY)
         self._scored = self._alarmed = 0
@@ -71,6 +73,8 @@ class SnapshotPublisher:
     def bin(self, one: Bin) -> None:
         """After a bin; makes a snapshot if one is due."""
         width_us = one.end_us - one.start_us
+        if self._zero_us is None:
+            self._zero_us = one.clock_us
         seen = _shrunk(one.counts)
         fade = math.exp(-width_us / DECAY_US)
         self._picture = seen if self._picture is None else self._picture * fade + seen
@@ -158,7 +162,7 @@ class SnapshotPublisher:
             queue=getattr(source, "waiting_events", 0),
             queue_capacity=getattr(source, "capacity", 0),
             memory_mb=parts.meters.rss_end / 1e6,
-            labels=tuple(labels[-MAX_LABELS:]),
+            labels=tuple(_since(self._zero_us or 0, one) for one in labels[-MAX_LABELS:]),
             message=teacher.message if teacher is not None else "",
             run_dir=str(self._run_dir),
         )
@@ -180,6 +184,12 @@ class SnapshotPublisher:
         alarms = [one.segment for one in self._parts.evaluator.drift.alarms]
         first = self._scored - len(self._history)
         return tuple(sorted({one - first for one in alarms if one >= first}))
+
+
+def _since(zero_us: int, one: ShownLabel) -> ShownLabel:
+    """A label in stream time."""
+    end_us = one.end_us - zero_us if one.end_us >= 0 else one.end_us
+    return replace(one, start_us=one.start_us - zero_us, end_us=end_us)
 
 
 def _both(pair: tuple[float | None, float | None]) -> tuple[float, float] | None:

@@ -42,6 +42,7 @@ def test_a_class_is_taught_by_a_key_and_the_run_ends_with_its_report(tmp_path: P
         screen.press(b"q")
         screen.until(b"report.html")
         assert screen.process.wait(TIMEOUT_S) == 0
+        assert b"Traceback" not in screen.content
     finally:
         screen.close()
     (folder,) = (tmp_path / "runs").iterdir()

@@ -18,13 +18,16 @@ SMALL = (
 )
 
 
+WAYS = ("plain", "lines")
+
+
 def run(path: Path, out: Path, *words: str) -> Result:
     return CliRunner().invoke(
         app, ["run", "--source", str(path), *SMALL, "--out", str(out), *words]
     )
 
 
-def test_lines_of_json_and_the_same_weights(tmp_path: Path) -> None:
+def test_lines_of_json_and_the_same_run(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     t = np.sort(rng.integers(0, 3_000_000, 3_000))
     x, y = rng.integers(0, 16, (2, len(t)))
@@ -37,9 +40,7 @@ def test_lines_of_json_and_the_same_weights(tmp_path: Path) -> None:
     assert found[-1]["state"] == "ended"
     assert found[-1]["received"] == 3_000
     assert "{" not in lines.stdout
-    weights = [
-        next((tmp_path / one).glob("*/weights.safetensors")).read_bytes()
-        for one in ("plain", "lines")
-    ]
-    assert weights[0] == weights[1]
+    for name in ("weights.safetensors", "predictions.csv"):
+        contents = {next(tmp_path.glob(f"{one}/*/{name}")).read_bytes() for one in WAYS}
+        assert len(contents) == 1, name
     assert not list(tmp_path.glob("lines/*/labels.csv"))

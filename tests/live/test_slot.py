@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -126,3 +127,31 @@ def test_a_label_has_a_short_form() -> None:
 def test_anything_else_is_refused(line: str) -> None:
     with pytest.raises(UsageError):
         Command.from_line(line)
+
+
+OPENED_TWICE = """
+import multiprocessing, sys
+from streamstop.live.slot import Slot
+from streamstop.pipeline.snapshot import Snapshot
+
+def put(name):
+    with Slot(name) as slot:
+        slot.put(Snapshot(number=7))
+
+if __name__ == "__main__":
+    with Slot() as slot:
+        with Slot(slot.name):
+            pass
+        child = multiprocessing.get_context("spawn").Process(target=put, args=(slot.name,))
+        child.start()
+        child.join()
+        print(slot.get().number)
+"""
+
+
+def test_a_slot_is_removed_once_whoever_opened_it(tmp_path: Path) -> None:
+    """Python's tracker of shared memory prints errors where it is told to forget one twice."""
+    program = tmp_path / "program.py"
+    program.write_text(OPENED_TWICE)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("7\n", "")

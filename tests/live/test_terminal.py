@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from helpers.snapshots import CLASSES, a_snapshot
+from helpers.snapshots import CLASSES, a_picture, a_snapshot
 from helpers.terminal import Screen
 
 pytest.importorskip("textual")
@@ -118,8 +119,15 @@ def test_without_colours_on_and_off_differ(monkeypatch: pytest.MonkeyPatch) -> N
         picture = picture_of(view)
         assert "░" in picture
         assert "█" in picture
+        assert "█ ON ░ OFF" in seen(view)
+
+    only_off = a_picture(1) * np.array([1, 0], np.uint8)[:, None, None]
+
+    async def check_off(view: TerminalView, pilot: Any) -> None:
+        assert set(picture_of(view)) == {" ", "░", "\n"}
 
     with_view(Feed(a_snapshot(label="rock")), (80, 24), check)
+    with_view(Feed(a_snapshot(picture=only_off)), (80, 24), check_off)
 
 
 def test_long_names_are_shown_whole() -> None:
@@ -149,6 +157,21 @@ def test_classes_without_room_are_counted() -> None:
         assert "and 9 less probable" in bars
 
     with_view(Feed(one), (80, 24), check)
+
+
+def test_a_message_makes_room_for_the_keys_again() -> None:
+    feed = Feed(a_snapshot(1, message="fist is a class now"))
+
+    async def check(view: TerminalView, pilot: Any) -> None:
+        assert "fist is a class now" in seen(view)
+        feed.show(a_snapshot(400, message="fist is a class now"))
+        view.refresh_now()
+        assert "fist is a class now" not in seen(view)
+        assert "q end" in seen(view)
+        await pilot.press("w")
+        assert "there is no page" in seen(view)
+
+    with_view(feed, (100, 30), check)
 
 
 def test_it_closes_when_the_run_is_over() -> None:

@@ -102,6 +102,10 @@ def test_what_was_taught_is_learned_and_replays_to_the_same_bytes(tmp_path: Path
     assert name == "right"
     assert int(end) - int(start) == 80_000
     assert START_US <= int(start) < START_US + 200_000
+    last = script.shown[-1]
+    first_us = int(rows[1].split(",")[1]) - last.labels[0].start_us
+    assert START_US <= first_us < START_US + 10_000  # snapshots count from the first bin
+    assert all(0 <= one.start_us < one.end_us <= last.stream_us for one in last.labels)
     again = go(
         path,
         tmp_path / "b",

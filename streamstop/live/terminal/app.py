@@ -29,10 +29,12 @@ from streamstop.pipeline.snapshot import Command, Snapshot
 EVERY_S = 0.1
 ENDED_S = 1.0
 """How long the end is shown."""
+NOTE_SNAPSHOTS = 150
+"""For how many snapshots a message is shown, before the keys are again."""
 WIDTH, HEIGHT = 80, 24
 """Room that all panels need."""
-LOW, ROOMY, LARGE = 16, 34, 46
-"""Rows of the screen below which letters are small, and from which on panels are larger."""
+LOW, SPACED, ROOMY, LARGE = 16, 30, 34, 46
+"""Rows of the screen below which letters are small, and from which on panels are apart, larger."""
 RIGHT_LEAST, RIGHT_MOST = 38, 84
 """Columns of the panels."""
 PANELS = ("guess", "bars", "accuracy", "layers", "health", "confusion", "labels")
@@ -56,7 +58,7 @@ class _Room:
             return cls(guess=7, bars=9, curve=4, layers=6, confusion=8, labels=4)
         if height >= ROOMY:
             return cls(guess=5, bars=6, curve=4, layers=4, labels=3)
-        return cls(guess=4, bars=4 + max(height - HEIGHT, 0) // 2, curve=1, layers=2)
+        return cls(guess=4, bars=5 if height >= SPACED else 4, curve=1, layers=2)
 
 
 HELP = """\
@@ -66,13 +68,13 @@ n       name a new class
 space   pause learning, and resume it
 f       freeze the picture, and go on
 b       begin a new segment of the class that is taught
-u       mark the last label as a mistake (what was learned from it stays)
+u       mark the last label as a mistake (what it taught stays)
 c       save the weights now
 w       open the view in a browser
-q       end the run, and show its report
+q       end the run, and show its report; once more leaves the view
 
-A label counts from the next bin on. What is predicted before a label is
-given is what is scored. labels.csv in the run's folder keeps all labels."""
+A label counts from the next bin on. What is predicted before a label
+is given is what is scored. labels.csv in the run's folder keeps them."""
 
 
 class _Help(ModalScreen[None]):
@@ -152,7 +154,7 @@ class TerminalView(App[None]):
     #right { width: 38; padding: 0 1; }
     #right Static { height: auto; }
     .roomy #right { padding: 1 1 0 1; }
-    .roomy #right Static { margin: 0 0 1 0; }
+    .spaced #right Static { margin: 0 0 1 0; }
     #band, #message { height: 1; }
     .narrow #right { display: none; }
     .narrow #guess-below { display: block; }
@@ -192,7 +194,7 @@ class TerminalView(App[None]):
         self._leaving = self._asked_to_end = False
         self.snapshot = Snapshot()
         self._frozen: Snapshot | None = None
-        self._note = ""
+        self._note, self._noted = "", 0
 
     def compose(self) -> ComposeResult:
         """The panels."""
@@ -223,9 +225,9 @@ class TerminalView(App[None]):
             if self._ended is not None and self._ended():
                 self._leave_soon()
             return
+        if found.message and found.message != self.snapshot.message:
+            self._note, self._noted = found.message, found.number
         self.snapshot = found
-        if found.message:
-            self._note = ""
         self._draw()
         if found.state == "ended":
             self._leave_soon()
@@ -257,7 +259,7 @@ class TerminalView(App[None]):
         put("bars", panels.probabilities(now, right, room.bars))
         put("accuracy", panels.accuracy(now, right, room.curve))
         put("layers", panels.layers(now, right, room.layers))
-        put("health", panels.health(now))
+        put("health", panels.health(now, plain=self.no_color))
         put("confusion", panels.confusion(now, right, room.confusion))
         put("labels", panels.labels(now, right, room.labels))
 
@@ -279,10 +281,12 @@ class TerminalView(App[None]):
         width, height = self.size
         base.set_class(width < WIDTH, "narrow")
         base.set_class(height < LOW, "low")
+        base.set_class(height >= SPACED, "spaced")
         base.set_class(height >= ROOMY, "roomy")
         rows = max(height - 3, 1)
         picture, _ = shown_size(shown.picture.shape, width, rows)
-        column = min(max(width - picture, RIGHT_LEAST), RIGHT_MOST)
+        least = max(RIGHT_LEAST, width // 3)
+        column = min(max(width - picture, least), max(RIGHT_MOST, least))
         panel = base.query_one("#right")
         if panel.styles.width is None or panel.styles.width.value != column:
             panel.styles.width = column
@@ -290,9 +294,7 @@ class TerminalView(App[None]):
 
     def _line(self) -> str:
         """What the last line says instead of the keys; "" for the keys."""
-        if self.snapshot.message:
-            return self.snapshot.message
-        if self._note:
+        if self._note and self.snapshot.number - self._noted < NOTE_SNAPSHOTS:
             return self._note
         if self._frozen:
             return "the picture is frozen; f goes on"
@@ -328,7 +330,7 @@ class TerminalView(App[None]):
         self.push_screen(_Picker(self.snapshot.classes), chosen)
 
     def action_new_class(self) -> None:
-        """Ask for a name, and teach it."""
+        """Ask for the name of a new class."""
 
         def named(name: str | None) -> None:
             if name is not None:
@@ -370,7 +372,7 @@ class TerminalView(App[None]):
         self._say("ending; the report is being written. q once more closes this view now")
 
     def _say(self, text: str) -> None:
-        self._note = text
+        self._note, self._noted = text, self.snapshot.number
         self._draw()
 
 

@@ -101,7 +101,10 @@ def header(snapshot: Snapshot, width: int) -> Text:
 def prediction(snapshot: Snapshot, width: int, rows: int) -> Text:
     """The class predicted now, as large as it fits, in `rows` lines."""
     if not snapshot.prediction:
-        lines = ["no class taught yet", *(["n names one and teaches it"] if rows > 1 else [])]
+        lines = [
+            "no class taught yet",
+            *(["n names one, its number teaches it"] if rows > 1 else []),
+        ]
         return _centred(lines, width, rows, DIM)
     name = inert(snapshot.prediction)
     style = "bold" if snapshot.prediction == UNKNOWN else f"bold {ACCENT}"
@@ -236,13 +239,13 @@ def layers(snapshot: Snapshot, width: int, rows: int) -> Text:
     return text
 
 
-def health(snapshot: Snapshot) -> Text:
-    """Rates, times, queue, memory, and what became of the events."""
+def health(snapshot: Snapshot, *, plain: bool = False) -> Text:
+    """Rates, times, queue, memory, and what became of the events; plain: without colours."""
     text = Text(overflow="fold")
     text.append("events   ", "bold")
     text.append(f"{_rate(snapshot.events_hz):<12}")
-    for name, colour in (("ON", ON), ("OFF", OFF)):
-        text.append("■ ", "rgb({},{},{})".format(*colour))
+    for name, colour, mark in (("ON", ON, "█"), ("OFF", OFF, "░")):
+        text.append(f"{mark if plain else '■'} ", "rgb({},{},{})".format(*colour))
         text.append(f"{name} ", DIM)
     for name, both in (("step", snapshot.step_ms), ("latency", snapshot.latency_ms)):
         if both is not None:
@@ -305,8 +308,10 @@ def message(snapshot: Snapshot, width: int) -> Text:
     """What a person should read, or the keys."""
     if snapshot.message:
         return Text(set_cell_size(f" {inert(snapshot.message)}", width), "bold", no_wrap=True)
-    keys = " 1-9 teach  tab more  n new  space pause  u undo  c save  ? help  q end"
-    more = " 1-9 teach  tab more  n new class  space pause  f freeze  b boundary  u undo  c save  "
+    keys = " 1-9 teach  tab more  n new  space pause  u retract  c save  ? help  q end"
+    more = (
+        " 1-9 teach  tab more  n new class  space pause  f freeze  b boundary  u retract  c save  "
+    )
     more += "w web  ? help  q end"
     line = more if len(more) <= width else keys if len(keys) <= width else " ? help  q end"
     return Text(line, DIM, no_wrap=True)

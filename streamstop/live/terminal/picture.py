@@ -20,7 +20,7 @@ _LEVELS, _TONES = 14, 6
 """Brightness and colour are shown in so many steps: a terminal has to be sent fewer colours."""
 _CONTRAST = 2.0
 """A cell has the colour of ON or OFF where it has three times as many of these."""
-_FAINT = 0.3
+_FAINT = 0.4
 """Without colours, what is darker than this is left out."""
 
 
@@ -123,7 +123,7 @@ def _plain_lines(picture: NDArray[np.uint8], columns: int, rows: int) -> list[li
     off, on = np.sqrt(_resampled(picture, columns, rows))
     lines = []
     for y in range(0, len(on), 2):
-        upper, lower = on[y] > _FAINT, on[y + 1] > _FAINT
+        upper, lower = (on[row] > np.maximum(off[row], _FAINT) for row in (y, y + 1))
         shaded = np.maximum(off[y], off[y + 1]) > _FAINT
         text = np.array(list(" ▀▄█"))[upper + 2 * lower]
         text = np.where((text == " ") & shaded, "░", text)

@@ -157,6 +157,7 @@ class PrequentialEvaluator:
         self._track: Sequence[Segment] = labels.segments if labels is not None else ()
         self._begun = -1
         self._ended = 0
+        self._teachable = isinstance(self._track, list) and not self._track
         self._taught: int | None = None
         self._memory_us, self._taught_us = memory_us, taught_us
 
@@ -233,8 +234,8 @@ class PrequentialEvaluator:
 
     @property
     def teachable(self) -> bool:
-        """Whether `teach` may be called."""
-        return isinstance(self._track, list) and len(self._track) == self._ended
+        """Whether `teach` may be called: the label track was empty, and is a list."""
+        return self._teachable
 
     def past_segments(self, most: int) -> list[Segment]:
         """The last segments that have begun, at most so many; labels are indices of the track."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from typing import TextIO
+from typing import Self, TextIO
 
 from streamstop.errors import UsageError
 
@@ -18,7 +18,7 @@ STDOUT = "-"
 
 
 class Emitter:
-    """Where predictions are sent.
+    """Where predictions are sent; a context manager.
 
     Parameters
     ----------
@@ -47,7 +47,6 @@ class Emitter:
             raise UsageError(f"there is no such address: {target}") from error
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        self.lost = 0
 
     def send(self, t_us: int, name: str, probability: float, readout: str, label: str) -> None:
         """Send one prediction.
@@ -76,10 +75,12 @@ class Emitter:
             return
         try:
             self._socket.sendto(line.encode(), self._address)
-        except OSError:  # no room, or nobody there
-            self.lost += 1
+        except OSError:  # no room, or nobody there: the next bin says more
+            return
 
-    def close(self) -> None:
-        """Close the socket."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._socket is not None:
             self._socket.close()

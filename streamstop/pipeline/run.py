@@ -174,7 +174,7 @@ def run(
                 publisher,
                 emitter,
             )
-            with inbox, teacher or nullcontext():
+            with inbox, teacher or nullcontext(), emitter or nullcontext():
                 status, message = _stream(parts, logger, teacher or Asked(inbox), publisher)
             summary = build_summary(
                 RunRecord(parts, name, command, status, message, recorder, RECORDING)

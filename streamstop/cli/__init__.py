@@ -23,6 +23,7 @@ from streamstop._version import __version__
 from streamstop.cli.commands.compare import compare
 from streamstop.cli.commands.convert import convert, record
 from streamstop.cli.commands.datasets import datasets
+from streamstop.cli.commands.demo import demo
 from streamstop.cli.commands.doctor import doctor
 from streamstop.cli.commands.inspect import inspect
 from streamstop.cli.commands.model import model
@@ -77,6 +78,7 @@ def _options(
 
 app.command(epilog=RUN_EPILOG, cls=RenamedFlagsCommand)(run)
 app.command(epilog=TRAIN_EPILOG)(train)
+app.command()(demo)
 app.command()(compare)
 app.command()(report)
 app.command()(model)

@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -61,14 +62,24 @@ class RunProcess:
         What the user typed, for the report.
     emit : str
         Where predictions are sent; see `streamstop.pipeline.emitter.Emitter`.
+    script : sequence of (int, Command)
+        What is asked at given bins; see `streamstop.pipeline.commands.Script`.
     """
 
-    def __init__(self, config: Config, *, command: str = "", emit: str = "") -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        command: str = "",
+        emit: str = "",
+        script: Sequence[tuple[int, Command]] = (),
+    ) -> None:
         self._slot = Slot()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         spawn = multiprocessing.get_context("spawn")
         self._pipe, theirs = spawn.Pipe()
-        arguments = (config, command, emit, self._slot.name, theirs, os.getpid())
+        asked = (command, emit, tuple(script))
+        arguments = (config, asked, self._slot.name, theirs, os.getpid())
         self._process = spawn.Process(target=_run, args=arguments, name="streamstop-run")
         with _standard_streams_in(self._log.fileno()):
             self._process.start()
@@ -190,14 +201,22 @@ class _Remote:
         """Stay open: the result goes the same way."""
 
 
-def _run(config: Config, command: str, emit: str, slot: str, pipe: Connection, parent: int) -> None:
-    """The child process."""
+def _run(
+    config: Config,
+    asked: tuple[str, str, Sequence[tuple[int, Command]]],
+    slot: str,
+    pipe: Connection,
+    parent: int,
+) -> None:
+    """The child process; `asked`: the command, where predictions go, and the script."""
+    command, emit, script = asked
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who watches, and asks to end
     from streamstop.pipeline.run import run
 
     with Slot(slot) as memory:
         try:
-            result = run(config, command=command, viewer=_Remote(memory, pipe), emit=emit)
+            views = _Remote(memory, pipe)
+            result = run(config, command=command, viewer=views, emit=emit, script=script)
             answer = {
                 "summary": result.summary,
                 "run_dir": str(result.run_dir),

@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol, Self
 
 from streamstop.errors import SourceError, UsageError
@@ -145,6 +146,32 @@ class _LineReader:
         while self._lines:
             found.append(self._lines.popleft())
         return [line for line in found if line]
+
+    def close(self) -> None:
+        """See `CommandFeed`."""
+
+
+class Script:
+    """Commands at given bins, as a person would give them; for demos and tests.
+
+    Parameters
+    ----------
+    asked : sequence of (int, Command)
+        Before which bin, counted from 1, and what.
+    """
+
+    def __init__(self, asked: Sequence[tuple[int, Command]]) -> None:
+        self._asked = sorted(asked, key=lambda one: one[0])
+        self._bin = self._next = 0
+
+    def poll(self) -> list[bytes]:
+        """See `CommandFeed`; a run asks once per bin."""
+        self._bin += 1
+        lines = []
+        while self._next < len(self._asked) and self._asked[self._next][0] <= self._bin:
+            lines.append(self._asked[self._next][1].to_line())
+            self._next += 1
+        return lines
 
     def close(self) -> None:
         """See `CommandFeed`."""

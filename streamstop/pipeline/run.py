@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from streamstop.pipeline.commands import (
     Asked,
     CommandFeed,
     CommandInbox,
+    Script,
     is_label_stream,
     open_commands,
 )
@@ -41,7 +42,7 @@ from streamstop.pipeline.logger import Progress as Progress
 from streamstop.pipeline.logger import RunLogger
 from streamstop.pipeline.publisher import SnapshotPublisher
 from streamstop.pipeline.samples import SamplePictures
-from streamstop.pipeline.snapshot import Snapshot
+from streamstop.pipeline.snapshot import Command, Snapshot
 from streamstop.pipeline.summary import RunRecord, build_summary
 from streamstop.pipeline.teaching import Teacher
 from streamstop.pipeline.unscored import why_unscored
@@ -98,6 +99,7 @@ def run(
     opened: Callable[[Source], None] | None = None,
     viewer: Viewer | None = None,
     emit: str = "",
+    script: Sequence[tuple[int, Command]] = (),
 ) -> RunResult:
     """Stream the configured source once through a STOP learner; leave a run folder behind.
 
@@ -117,6 +119,8 @@ def run(
         Watches the run, and may teach it where the stream has no labels, if it has commands.
     emit : str
         Where each prediction is sent: "udp://HOST:PORT", or "-" for standard output.
+    script : sequence of (int, Command)
+        What is asked of the run at given bins; see `streamstop.pipeline.commands.Script`.
 
     Notes
     -----
@@ -133,6 +137,8 @@ def run(
         warm_up(config)
     asked = viewer.commands if viewer is not None else None
     feeds = [] if asked is None else [asked]
+    if script:
+        feeds.append(Script(script))
     if is_label_stream(config.source.labels):
         feeds.append(open_commands(config.source.labels))
         config = replace(config, source=replace(config.source, labels=""))

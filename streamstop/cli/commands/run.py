@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from streamstop.pipeline.run import RunResult
+    from streamstop.pipeline.snapshot import Command
     from streamstop.scenarios.stream import ScenarioStream
 
 EXAMPLES = (
@@ -308,7 +309,7 @@ def run(
             _watch(config, shown, _command(None), emit)
         with _live_opened(config, quiet=quiet) as stream:
             lines = view == "line" and not sys.stderr.isatty()
-            result, report = _run_once(config, stream, emit=emit, quiet=quiet, lines=lines)
+            result, report = run_once(config, stream, emit=emit, quiet=quiet, lines=lines)
         if as_json:
             print(json.dumps(result.summary, indent=2))
         else:
@@ -338,12 +339,19 @@ def _watch(config: Config, view: str, command: str, emit: str) -> NoReturn:
     raise typer.Exit(result.exit_code)
 
 
-def _run_once(
-    config: Config, stream: ScenarioStream | None, *, emit: str, quiet: bool, lines: bool
+def run_once(
+    config: Config,
+    stream: ScenarioStream | None,
+    *,
+    emit: str = "",
+    quiet: bool = False,
+    lines: bool = False,
+    script: Sequence[tuple[int, Command]] = (),
 ) -> tuple[RunResult, Path]:
     """Run, and write the report; the result and the report's path.
 
     lines : write lines of JSON to standard error, which is no terminal.
+    script : what is asked of the run at given bins.
     """
     # These import torch, which --help must not wait for.
     from streamstop.cli.display.notes import print_notes
@@ -379,6 +387,7 @@ def _run_once(
             opened=opened,
             viewer=viewer,
             emit=emit,
+            script=script,
         )
         return result, write_report(result.run_dir)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from streamstop.config.sections import Config
@@ -46,7 +47,14 @@ def chosen_view(view: str | None, *, live: bool, quiet: bool) -> str:
     return view
 
 
-def watch(config: Config, view: str, *, command: str, emit: str = "") -> HostedResult:
+def watch(
+    config: Config,
+    view: str,
+    *,
+    command: str,
+    emit: str = "",
+    script: Sequence[tuple[int, Command]] = (),
+) -> HostedResult:
     """Run the stream and show it until it ends.
 
     Parameters
@@ -59,13 +67,15 @@ def watch(config: Config, view: str, *, command: str, emit: str = "") -> HostedR
         What the user typed, for the report.
     emit : str
         Where predictions are sent.
+    script : sequence of (int, Command)
+        What is asked at given bins, beside what a person asks.
 
     Raises
     ------
     HostedRunError
         If the run ended with an error.
     """
-    with RunProcess(config, command=command, emit=emit) as process:
+    with RunProcess(config, command=command, emit=emit, script=script) as process:
         try:
             from streamstop.live.terminal import TerminalView
 

@@ -266,7 +266,7 @@ def test_18_npy_rows_of_a_megabyte(tmp_path: Path) -> None:
         path, np.zeros(1, [("t", "i8"), ("x", "i8"), ("y", "i8"), ("p", "i8"), ("z", "V1048576")])
     )
     answer = read_capped(path)
-    assert answer["error"] == "SourceError"
+    assert answer["error"] == "NoEventsError"
 
 
 def test_19_csv_of_one_endless_line(tmp_path: Path) -> None:

@@ -137,6 +137,7 @@ class SnapshotPublisher:
             probabilities=tuple(round(float(p), 4) for p in last.probabilities) if last else (),
             taught=taught,
             label=names[segment.label] if segment is not None else evaluator.taught,
+            teachable=evaluator.teachable,
             learning=not (parts.config.learner.frozen or (teacher and teacher.paused)),
             accuracy=self._history[-1] if self._history else None,
             baseline=best,

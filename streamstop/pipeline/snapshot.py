@@ -87,8 +87,9 @@ class Snapshot:
         The class predicted now ("" where none is taught), and by which readout.
     classes, probabilities
         Names of the outputs and their probabilities; taught : segments learned of each.
-    label, learning
-        The class being taught now, "" for none; whether learning is on.
+    label, learning, teachable
+        The class being taught now, "" for none; whether learning is on; whether classes can be
+        taught: a stream with labels of its own takes no others.
     accuracy, baseline, baseline_accuracy
         Windowed accuracy of the headline prediction, and of the best baseline; None before the
         first scored segment.
@@ -138,6 +139,7 @@ class Snapshot:
     taught: tuple[int, ...] = ()
     label: str = ""
     learning: bool = True
+    teachable: bool = True
     accuracy: float | None = None
     baseline: str = ""
     baseline_accuracy: float | None = None

@@ -62,10 +62,9 @@ def with_view(
     feed: Feed,
     size: tuple[int, int],
     check: Callable[[TerminalView, Any], Awaitable[None]],
-    open_web: Callable[[], str] | None = None,
 ) -> None:
     async def go() -> None:
-        view = TerminalView(feed.read, feed.asked.append, open_web)
+        view = TerminalView(feed.read, feed.asked.append)
         async with view.run_test(size=size) as pilot:
             view.refresh_now()
             await pilot.pause()
@@ -179,12 +178,13 @@ def test_a_message_makes_room_for_the_keys_again() -> None:
 
     async def check(view: TerminalView, pilot: Any) -> None:
         assert "fist is a class now" in seen(view)
-        feed.show(a_snapshot(400, message="fist is a class now"))
+        two = {"classes": CLASSES[:2], "probabilities": (0.5, 0.5), "taught": (1, 1)}
+        feed.show(a_snapshot(400, message="fist is a class now", **two))
         view.refresh_now()
         assert "fist is a class now" not in seen(view)
         assert "q end" in seen(view)
-        await pilot.press("w")
-        assert "there is no page" in seen(view)
+        await pilot.press("9")
+        assert "there is no class 9" in seen(view)
 
     with_view(feed, (100, 30), check)
 
@@ -315,14 +315,6 @@ def test_names_cannot_steer_the_terminal() -> None:
         assert "[bold]x[/bold]" in text
 
     with_view(Feed(one), (100, 30), check)
-
-
-def test_the_page_is_opened_where_there_is_one() -> None:
-    async def check(view: TerminalView, pilot: Any) -> None:
-        await pilot.press("w")
-        assert "http://127.0.0.1:1/?token=x" in seen(view)
-
-    with_view(Feed(a_snapshot()), (100, 30), check, lambda: "http://127.0.0.1:1/?token=x")
 
 
 def test_views_need_no_torch() -> None:

@@ -70,7 +70,6 @@ f       freeze the picture, and go on
 b       begin a new segment of the class that is taught
 u       mark the last label as a mistake (what it taught stays)
 c       save the weights now
-w       open the view in a browser
 q       end the run, and show its report; once more leaves the view
 
 A label counts from the next bin on. What is predicted before a label
@@ -138,8 +137,6 @@ class TerminalView(App[None]):
         The newest snapshot, once; None where there is no new one.
     send : callable
         Takes what a person asks of the run.
-    open_web : callable, optional
-        Opens the view in a browser and returns its address.
     ended : callable, optional
         Whether the run is over, for one that ends without a last snapshot; the view closes then.
     """
@@ -175,7 +172,6 @@ class TerminalView(App[None]):
         Binding("b", "ask('boundary')", show=False),
         Binding("u", "ask('retract')", show=False),
         Binding("c", "ask('save')", show=False),
-        Binding("w", "web", show=False),
         Binding("question_mark", "help", show=False),
         Binding("q", "end", show=False),
         Binding("ctrl+c", "end", show=False, priority=True),
@@ -185,11 +181,10 @@ class TerminalView(App[None]):
         self,
         read: Callable[[], Snapshot | None],
         send: Callable[[Command], None],
-        open_web: Callable[[], str] | None = None,
         ended: Callable[[], bool] | None = None,
     ) -> None:
         super().__init__()
-        self._read, self._ask, self._open_web, self._ended = read, send, open_web, ended
+        self._read, self._ask, self._ended = read, send, ended
         self._shown: dict[str, Text] = {}
         self._leaving = self._asked_to_end = False
         self.snapshot = Snapshot()
@@ -350,13 +345,6 @@ class TerminalView(App[None]):
     def action_ask(self, action: str) -> None:
         """Ask something that needs no more words."""
         self._ask(Command(action))
-
-    def action_web(self) -> None:
-        """Open the page, and show its address."""
-        if self._open_web is None:
-            self._say("there is no page: pip install 'streamstop[live]'")
-            return
-        self._say(f"open {self._open_web()}")
 
     def action_help(self) -> None:
         """Show the keys."""

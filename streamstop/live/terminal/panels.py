@@ -137,7 +137,9 @@ def label_band(snapshot: Snapshot, width: int) -> Text:
         left = max(width - cell_len(shown), 0) // 2
         line = set_cell_size(" " * left + shown, width)
         return Text(line, f"{LABEL_STYLE}", no_wrap=True)
-    if snapshot.state == "paused":
+    if not snapshot.teachable:
+        hint = "the stream has labels of its own" if snapshot.classes else ""
+    elif snapshot.state == "paused":
         hint = "learning is paused; space goes on"
     elif not snapshot.learning:
         hint = "learning is off; press 1-9 to label a class"
@@ -311,10 +313,8 @@ def message(snapshot: Snapshot, width: int) -> Text:
     if snapshot.message:
         return Text(set_cell_size(f" {inert(snapshot.message)}", width), "bold", no_wrap=True)
     keys = " 1-9 teach  tab more  n new  space pause  u retract  c save  ? help  q end"
-    more = (
-        " 1-9 teach  tab more  n new class  space pause  f freeze  b boundary  u retract  c save  "
-    )
-    more += "w web  ? help  q end"
+    more = " 1-9 teach  tab more  n new class  space pause  f freeze  b boundary  u retract  "
+    more += "c save  ? help  q end"
     line = more if len(more) <= width else keys if len(keys) <= width else " ? help  q end"
     return Text(line, DIM, no_wrap=True)
 
